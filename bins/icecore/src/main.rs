@@ -1,0 +1,2 @@
+//! The icecore command line.
+fn main() {}

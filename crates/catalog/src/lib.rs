@@ -1,0 +1,1 @@
+//! Iceberg tables: connect, scan a pinned snapshot, commit atomically, history, refs, diff, rollback.

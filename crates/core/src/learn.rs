@@ -1,0 +1,203 @@
+//! Learning and scoring: synchronous, deterministic, Arrow in and Arrow out.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Float64Array, RecordBatch, UInt64Array};
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, PinnedTable, Result};
+
+/// Rows to learn from.
+///
+/// Feature columns are numbers or booleans; nulls and NaN are missing values. A row's id is a hash
+/// of its identifying columns: sampling and splitting go by it, never by the row's position, so
+/// that a model does not depend on the order of rows.
+#[derive(Debug, Clone)]
+pub struct TrainingSet {
+    features: RecordBatch,
+    labels: Float64Array,
+    row_ids: UInt64Array,
+    provenance: Vec<PinnedTable>,
+}
+
+impl TrainingSet {
+    /// Puts together columns of equal length.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if the lengths differ, a label
+    /// is null, or a feature column is neither a number nor a boolean.
+    pub fn new(features: RecordBatch, labels: Float64Array, row_ids: UInt64Array) -> Result<Self> {
+        use arrow::array::Array;
+        let rows = features.num_rows();
+        if labels.len() != rows || row_ids.len() != rows {
+            return Err(Error::invalid(format!(
+                "a training set of {rows} rows has {} labels and {} row ids",
+                labels.len(),
+                row_ids.len()
+            )));
+        }
+        if labels.null_count() > 0 {
+            return Err(Error::invalid(format!("{} labels are null", labels.null_count()))
+                .with_help("filter them in the spine: `WHERE label IS NOT NULL`"));
+        }
+        for field in features.schema().fields() {
+            if !is_feature_type(field.data_type()) {
+                return Err(Error::invalid(format!(
+                    "feature `{}` has type {}, which is neither a number nor a boolean",
+                    field.name(),
+                    field.data_type()
+                )));
+            }
+        }
+        Ok(Self { features, labels, row_ids, provenance: Vec::new() })
+    }
+
+    /// Names the pins that the rows come from.
+    #[must_use]
+    pub fn with_provenance(mut self, provenance: Vec<PinnedTable>) -> Self {
+        self.provenance = provenance;
+        self
+    }
+
+    /// The feature columns.
+    #[must_use]
+    pub const fn features(&self) -> &RecordBatch {
+        &self.features
+    }
+
+    /// What to predict, one number a row.
+    #[must_use]
+    pub const fn labels(&self) -> &Float64Array {
+        &self.labels
+    }
+
+    /// One hash a row.
+    #[must_use]
+    pub const fn row_ids(&self) -> &UInt64Array {
+        &self.row_ids
+    }
+
+    /// The pins that the rows come from.
+    #[must_use]
+    pub fn provenance(&self) -> &[PinnedTable] {
+        &self.provenance
+    }
+
+    /// The number of rows.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.features.num_rows()
+    }
+
+    /// The rows at these positions, in this order.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a position is outside.
+    pub fn take(&self, rows: &UInt64Array) -> Result<Self> {
+        use arrow::array::AsArray;
+        use arrow::compute::{take, take_record_batch};
+        Ok(Self {
+            features: take_record_batch(&self.features, rows)?,
+            labels: take(&self.labels, rows, None)?.as_primitive().clone(),
+            row_ids: take(&self.row_ids, rows, None)?.as_primitive().clone(),
+            provenance: self.provenance.clone(),
+        })
+    }
+}
+
+/// Whether a column of this type can be a feature: numbers and booleans.
+#[must_use]
+pub fn is_feature_type(data_type: &arrow::datatypes::DataType) -> bool {
+    use arrow::datatypes::DataType;
+    data_type.is_numeric() || *data_type == DataType::Boolean
+}
+
+/// What a model's output means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum OutputKind {
+    /// The probability of the positive class, in [0, 1].
+    Probability,
+    /// A number.
+    Value,
+}
+
+/// A column that a model reads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignatureColumn {
+    /// Its name: columns are bound by name, never by position.
+    pub name: String,
+    /// The Arrow type it was trained with, such as `Int64`.
+    pub data_type: String,
+}
+
+/// What a model reads and gives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelSignature {
+    /// The columns that it reads.
+    pub inputs: Vec<SignatureColumn>,
+    /// What its output means.
+    pub output: OutputKind,
+}
+
+/// A fitted model.
+///
+/// # Contract
+///
+/// - `predict` binds columns by name; a missing column or one that is no number is `InvalidInput`,
+///   named, before any row is scored. Extra columns are ignored.
+/// - Missing values are the model's business: what to do with them was fitted with it.
+/// - The output has one non-null `Float64` a row; a probability is in [0, 1].
+/// - The same row gets the same bits in any batch, at any position, on any number of threads.
+/// - `encode` is a function of the model: equal models have equal bytes.
+pub trait Model: fmt::Debug + Send + Sync + 'static {
+    /// What the model reads and gives.
+    fn signature(&self) -> &ModelSignature;
+
+    /// Scores rows.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` if a column is missing or wrongly typed.
+    fn predict(&self, rows: &RecordBatch) -> Result<ArrayRef>;
+
+    /// The model's file.
+    ///
+    /// # Errors
+    ///
+    /// `Internal` if it cannot be written.
+    fn encode(&self) -> Result<Vec<u8>>;
+
+    /// How much each input counts, summing to one, in the order of the signature; empty where the
+    /// algorithm does not tell.
+    fn importance(&self) -> Vec<f64> {
+        Vec::new()
+    }
+}
+
+/// Learns a model from rows.
+///
+/// # Contract
+///
+/// - The model's bytes are a function of the multiset of rows, the parameters and the seed: not of
+///   the order of rows, of batches, or of threads.
+/// - Degenerate input (no rows, one class, constant or all-missing columns) gives a defined model
+///   or `InvalidInput`, never a panic.
+pub trait Trainer: fmt::Debug + Send + Sync + 'static {
+    /// The algorithm's name, such as `gbdt`.
+    fn algorithm(&self) -> &'static str;
+
+    /// Every parameter with its value, defaults included.
+    fn params(&self) -> std::collections::BTreeMap<String, String>;
+
+    /// Fits a model.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for rows that the algorithm cannot learn from.
+    fn fit(&self, set: &TrainingSet) -> Result<Arc<dyn Model>>;
+}

@@ -1,0 +1,297 @@
+//! Tables, their versions, and the catalog that holds them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::{BatchStream, Error, Predicate, RefName, Result, SnapshotId, TableName, Timestamp};
+
+/// Which state of a table is meant: a question. Only [`SnapshotCatalog::pin`] answers it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum SnapshotSelector {
+    /// The head of `main`.
+    #[default]
+    Latest,
+    /// This snapshot.
+    Id(SnapshotId),
+    /// The latest snapshot of `main` that was committed at or before this moment.
+    AsOf(Timestamp),
+    /// What this tag or branch points at.
+    Ref(RefName),
+}
+
+impl SnapshotSelector {
+    /// Parses what users type: `latest`, a snapshot id, an RFC 3339 time or a date, or the name of
+    /// a tag or branch.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for what is none of these.
+    pub fn parse(text: &str) -> Result<Self> {
+        if text == "latest" {
+            return Ok(Self::Latest);
+        }
+        if let Ok(id) = text.parse() {
+            return Ok(Self::Id(SnapshotId::new(id)));
+        }
+        match Timestamp::parse(text) {
+            Ok(moment) => Ok(Self::AsOf(moment)),
+            // A time without its zone is a mistake, not the name of a tag.
+            Err(error) if !error.notes().is_empty() => Err(error),
+            Err(_) => RefName::parse(text).map(Self::Ref),
+        }
+    }
+}
+
+impl std::str::FromStr for SnapshotSelector {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::parse(text)
+    }
+}
+
+impl fmt::Display for SnapshotSelector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Latest => f.write_str("latest"),
+            Self::Id(id) => id.fmt(f),
+            Self::AsOf(moment) => moment.fmt(f),
+            Self::Ref(name) => name.fmt(f),
+        }
+    }
+}
+
+/// One immutable state of one table: an answer. A pin never goes stale, so what was read through
+/// it may be cached, recorded and read again.
+///
+/// The uuid tells a table from another one that was later created under the same name. A table
+/// without any snapshot yet pins to [`PinnedTable::EMPTY`] and has no rows.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PinnedTable {
+    /// The table's name.
+    pub table: TableName,
+    /// The table's uuid, hyphenated.
+    pub uuid: String,
+    /// The state.
+    pub snapshot: SnapshotId,
+}
+
+impl PinnedTable {
+    /// The id that stands for a table before its first commit (Iceberg's own convention).
+    pub const EMPTY: SnapshotId = SnapshotId::new(-1);
+}
+
+impl fmt::Display for PinnedTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.table, self.snapshot)
+    }
+}
+
+/// One line of a table's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotInfo {
+    /// The snapshot.
+    pub id: SnapshotId,
+    /// The snapshot it was made from.
+    pub parent: Option<SnapshotId>,
+    /// Its place in the order of commits.
+    pub sequence_number: i64,
+    /// When it was committed (millisecond resolution).
+    pub committed_at: Timestamp,
+    /// Iceberg's word for it: `append`, `overwrite`, `delete`, `replace`.
+    pub operation: String,
+    /// Every summary field, as stored.
+    pub summary: BTreeMap<String, String>,
+    /// Tags and branches that point at it.
+    pub refs: Vec<RefName>,
+    /// Whether the head of `main` is it or descends from it.
+    pub on_main: bool,
+}
+
+impl SnapshotInfo {
+    /// A summary field as a number, zero where it is absent.
+    #[must_use]
+    pub fn count(&self, field: &str) -> i64 {
+        self.summary.get(field).and_then(|value| value.parse().ok()).unwrap_or(0)
+    }
+}
+
+/// What to read of a pinned table.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct ScanOptions {
+    /// These columns in this order; absent means all.
+    pub columns: Option<Vec<String>>,
+    /// Only rows that pass.
+    pub filter: Option<Predicate>,
+    /// Rows per batch at most; absent means 8192.
+    pub batch_rows: Option<usize>,
+}
+
+impl ScanOptions {
+    /// Reads these columns in this order.
+    #[must_use]
+    pub fn with_columns<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
+        self.columns = Some(columns.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Reads only rows that pass.
+    #[must_use]
+    pub fn with_filter(mut self, filter: Predicate) -> Self {
+        self.filter = Some(filter);
+        self
+    }
+}
+
+/// What a commit does with the rows that are there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum WriteMode {
+    /// Keeps them.
+    #[default]
+    Append,
+    /// Replaces all of them.
+    Overwrite,
+    /// Replaces the partitions that the new rows lie in, and leaves the files of others untouched
+    /// (dynamic partition overwrite). No new rows: changes nothing.
+    OverwritePartitions,
+}
+
+/// How to commit.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct CommitOptions {
+    /// What happens to the rows that are there.
+    pub mode: WriteMode,
+    /// Fields to add to the snapshot's summary: sources, definition hash, run.
+    pub summary: BTreeMap<String, String>,
+    /// A name for this piece of work. A commit whose job id the branch's history already holds
+    /// changes nothing and returns the snapshot that it made: retries are idempotent.
+    pub job_id: Option<String>,
+}
+
+impl CommitOptions {
+    /// A commit of this mode.
+    #[must_use]
+    pub fn new(mode: WriteMode) -> Self {
+        Self { mode, ..Self::default() }
+    }
+
+    /// Adds a field to the snapshot's summary.
+    #[must_use]
+    pub fn with_summary(mut self, field: impl Into<String>, value: impl Into<String>) -> Self {
+        self.summary.insert(field.into(), value.into());
+        self
+    }
+
+    /// Makes retries of this piece of work idempotent.
+    #[must_use]
+    pub fn with_job_id(mut self, job_id: impl Into<String>) -> Self {
+        self.job_id = Some(job_id.into());
+        self
+    }
+}
+
+/// What a commit did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// The state that it made (or found, where nothing had to change).
+    pub pinned: PinnedTable,
+    /// Rows that it added.
+    pub added_rows: u64,
+    /// Rows that it removed.
+    pub removed_rows: u64,
+    /// Whether it made a new snapshot.
+    pub changed: bool,
+}
+
+/// What a new table looks like.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct NewTable {
+    /// Its columns. Timestamps are stored in microseconds; those with a zone become UTC.
+    pub schema: SchemaRef,
+    /// Partition fields such as `day(event_timestamp)`, `bucket(16, user_token)`, `feature_date`.
+    pub partition_by: Vec<String>,
+    /// Columns that rows are sorted by inside a file.
+    pub sort_by: Vec<String>,
+    /// Table properties.
+    pub properties: BTreeMap<String, String>,
+}
+
+impl NewTable {
+    /// An unpartitioned table of these columns.
+    #[must_use]
+    pub fn new(schema: SchemaRef) -> Self {
+        Self { schema, partition_by: Vec::new(), sort_by: Vec::new(), properties: BTreeMap::new() }
+    }
+
+    /// Partitions by these fields.
+    #[must_use]
+    pub fn with_partition_by<S: Into<String>>(mut self, by: impl IntoIterator<Item = S>) -> Self {
+        self.partition_by = by.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sorts the rows of each file by these columns, ascending, nulls first.
+    #[must_use]
+    pub fn with_sort_by<S: Into<String>>(mut self, by: impl IntoIterator<Item = S>) -> Self {
+        self.sort_by = by.into_iter().map(Into::into).collect();
+        self
+    }
+}
+
+/// Versioned tables.
+///
+/// # Contract
+///
+/// - No read takes a selector: [`pin`](Self::pin) turns a question into a [`PinnedTable`], and
+///   only that is read, so nothing can depend on data that moves by accident.
+/// - A pin reads the same rows for ever, or fails with `NotFound` naming the expiry.
+/// - A commit is one atomic step: every reader sees all of it or nothing, and a writer that dies
+///   leaves the table as it was.
+/// - A commit that returned `Ok` is stored. One whose outcome nobody knows fails with
+///   `OutcomeUnknown` and its attempt id.
+/// - Two writers never lose each other's rows: the later one is retried on the newer state.
+#[async_trait]
+pub trait SnapshotCatalog: fmt::Debug + Send + Sync + 'static {
+    /// The tables, in order of name.
+    async fn tables(&self) -> Result<Vec<TableName>>;
+
+    /// Answers which state a selector means now.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` for an unknown table, snapshot, ref, or a time before the first snapshot.
+    async fn pin(&self, table: &TableName, selector: &SnapshotSelector) -> Result<PinnedTable>;
+
+    /// The columns of a pinned table.
+    async fn schema(&self, table: &PinnedTable) -> Result<SchemaRef>;
+
+    /// The snapshots of a table, oldest first.
+    async fn history(&self, table: &TableName) -> Result<Vec<SnapshotInfo>>;
+
+    /// Reads a pinned table. The order of rows is not defined.
+    async fn scan(&self, table: &PinnedTable, options: ScanOptions) -> Result<BatchStream>;
+
+    /// Creates a table if there is none of that name; returns whether it did.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists` if there is one of another schema or partitioning.
+    async fn ensure_table(&self, table: &TableName, new: &NewTable) -> Result<bool>;
+
+    /// Writes rows and makes them visible in one step.
+    async fn commit(
+        &self,
+        table: &TableName,
+        rows: BatchStream,
+        options: CommitOptions,
+    ) -> Result<Committed>;
+}

@@ -1,0 +1,1 @@
+//! Training sets: build from spine and views, pin, lock, verify.

@@ -1,0 +1,1 @@
+//! Feature views: parse, check, plan and compute one definition in every execution.

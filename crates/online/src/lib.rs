@@ -1,0 +1,1 @@
+//! The serving cache: an embedded store and Redis.

@@ -1,0 +1,1 @@
+//! The HTTP service: scores, health and metrics.

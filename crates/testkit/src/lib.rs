@@ -1,0 +1,1 @@
+//! Conformance suites for the traits, generators of realistic data, oracles.

@@ -1,0 +1,1 @@
+//! Runs, parameters, metrics, artifacts and the model registry.

@@ -1,0 +1,1 @@
+//! Training that can be rebuilt bit for bit: gradient boosting, baselines, splits, metrics, model files.

@@ -1,0 +1,1 @@
+//! Making a new state of a table visible in one step.

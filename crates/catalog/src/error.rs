@@ -1,0 +1,1 @@
+//! Turning errors of the systems below into ours.

@@ -1,0 +1,1 @@
+//! Snapshots, and which of them a selector means.

@@ -1,0 +1,1 @@
+//! What a table knows about itself, as tables.

@@ -1,0 +1,1 @@
+//! Row filters in Iceberg's terms.

@@ -1,0 +1,1 @@
+//! Columns, partitions and sort orders between Arrow and Iceberg.

@@ -1,0 +1,1 @@
+//! The pointer to each table's current metadata, in SQL.

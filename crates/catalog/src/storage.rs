@@ -1,0 +1,1 @@
+//! Files: nothing half written is ever visible under its final name.

@@ -73,6 +73,20 @@ pub struct Location {
     pub column: usize,
 }
 
+impl Location {
+    /// The place of a byte offset in the text of a file; an offset past the end is its end.
+    #[must_use]
+    pub fn of_offset(file: &str, text: &str, offset: usize) -> Self {
+        let before = text.get(..offset).unwrap_or(text);
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        Self {
+            file: file.to_owned(),
+            line: before.matches('\n').count() + 1,
+            column: before[line_start..].chars().count() + 1,
+        }
+    }
+}
+
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.line, self.column) {

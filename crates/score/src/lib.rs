@@ -1,1 +1,37 @@
-//! Batch scoring, prediction tables and materialization to the serving cache.
+//! Batch scoring: a registered model, the feature rows of a date, and a prediction table; and from
+//! there to the serving cache.
+//!
+//! Scoring is a [`Model`](icecore_core::Model) applied to a stream, so this crate has functions:
+//! [`score`] commits one date's predictions in one step, [`materialize`] copies what must be
+//! served fast. Both are safe to repeat.
+//!
+//! # Example
+//!
+//! ```
+//! use icecore_score::ScoringSpec;
+//!
+//! let spec = ScoringSpec::parse("scoring/churn.toml", r#"
+//!     name = "churn"
+//!     model = "models:/churn-prediction-gbm/Production"
+//!     view = "churn_features"
+//!     table = "ml_predictions.churn_scores"
+//!     prediction = "churn_probability"
+//!     date_column = "churn_score_date"
+//! "#)?;
+//! assert_eq!(spec.buckets.of(0.93), "high");
+//! # Ok::<(), icecore_core::Error>(())
+//! ```
+
+mod bucket;
+mod materialize;
+mod model_uri;
+mod run;
+mod spec;
+mod sql;
+mod template;
+
+pub use bucket::{Bucket, Buckets};
+pub use materialize::{MaterializeOptions, MaterializeReport, materialize};
+pub use model_uri::ModelUri;
+pub use run::{ScoreJob, ScoreReport, score};
+pub use spec::{MaterializeSpec, ScoringSpec, ServeSpec};

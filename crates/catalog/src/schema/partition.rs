@@ -1,0 +1,135 @@
+//! How users write down what a table is partitioned by.
+
+use iceberg::spec::{PartitionSpec, Schema, Transform, UnboundPartitionField, UnboundPartitionSpec};
+use icecore_core::{Error, Result};
+
+use super::no_such_column;
+#[cfg(test)]
+use crate::error::Context as _;
+
+const FORMS: &str =
+    "`col`, `year(col)`, `month(col)`, `day(col)`, `hour(col)`, `bucket(16, col)`, `truncate(8, col)`";
+
+/// Parses partition fields such as `day(event_timestamp)` or `bucket(16, user_token)`.
+///
+/// # Errors
+///
+/// `NotFound` for an unknown column; `InvalidInput` for what is no partition field, for a column
+/// whose type the transform does not take, and for the same partitioning twice.
+pub(crate) fn partition_spec(schema: &Schema, by: &[String]) -> Result<UnboundPartitionSpec> {
+    let mut builder = UnboundPartitionSpec::builder();
+    for text in by {
+        let field = partition_field(schema, text)?;
+        builder = builder.add_partition_fields([field]).map_err(|error| {
+            Error::invalid(format!("cannot also partition by `{text}`")).with_source(error)
+        })?;
+    }
+    let spec = builder.build();
+    // What Iceberg would refuse is refused here, where the user's words are at hand.
+    spec.clone().bind(schema.clone()).map_err(|error| {
+        Error::invalid(format!("cannot partition by `{}`", by.join(", "))).with_source(error)
+    })?;
+    Ok(spec)
+}
+
+/// Writes the partition fields of a table as [`partition_spec`] reads them. A field that has been
+/// dropped from the partitioning is left out.
+pub(crate) fn describe_partition(schema: &Schema, spec: &PartitionSpec) -> Vec<String> {
+    let fields = spec.fields().iter().filter(|field| field.transform != Transform::Void);
+    fields
+        .map(|field| {
+            let column = schema.name_by_field_id(field.source_id).unwrap_or(&field.name);
+            match field.transform {
+                Transform::Identity => column.to_owned(),
+                Transform::Bucket(count) => format!("bucket({count}, {column})"),
+                Transform::Truncate(width) => format!("truncate({width}, {column})"),
+                transform => format!("{transform}({column})"),
+            }
+        })
+        .collect()
+}
+
+fn partition_field(schema: &Schema, text: &str) -> Result<UnboundPartitionField> {
+    let (transform, column) = if schema.field_by_name(text).is_some() {
+        (Transform::Identity, text)
+    } else {
+        parse(text)?
+    };
+    let source = schema.field_by_name(column).ok_or_else(|| no_such_column(schema, column))?;
+    transform.result_type(&source.field_type).map_err(|_| {
+        Error::invalid(format!(
+            "cannot partition by `{text}`: column `{column}` is `{}`",
+            source.field_type
+        ))
+        .with_help(match transform {
+            Transform::Identity => "partition by a column that holds one value per row".to_owned(),
+            Transform::Bucket(_) => {
+                "`bucket` takes whole numbers, decimals, dates, timestamps, text and bytes".to_owned()
+            }
+            Transform::Truncate(_) => {
+                "`truncate` takes whole numbers, decimals, text and bytes".to_owned()
+            }
+            Transform::Hour => "`hour` takes timestamps".to_owned(),
+            _ => format!("`{transform}` takes dates and timestamps"),
+        })
+    })?;
+    let name = field_name(schema, column, transform);
+    Ok(UnboundPartitionField { source_id: source.id, field_id: None, name, transform })
+}
+
+/// Splits `bucket(16, user_token)` into its transform and its column.
+fn parse(text: &str) -> Result<(Transform, &str)> {
+    let Some((function, arguments)) =
+        text.trim().strip_suffix(')').and_then(|inner| inner.split_once('('))
+    else {
+        return Ok((Transform::Identity, text.trim()));
+    };
+    let function = function.trim();
+    let plain = |transform| Ok((transform, arguments.trim()));
+    match function.to_ascii_lowercase().as_str() {
+        "identity" => plain(Transform::Identity),
+        "year" | "years" => plain(Transform::Year),
+        "month" | "months" => plain(Transform::Month),
+        "day" | "days" | "date" => plain(Transform::Day),
+        "hour" | "hours" => plain(Transform::Hour),
+        "bucket" => sized(text, arguments).map(|(size, column)| (Transform::Bucket(size), column)),
+        "truncate" => {
+            sized(text, arguments).map(|(size, column)| (Transform::Truncate(size), column))
+        }
+        _ => Err(Error::invalid(format!("`{text}` is no partition field: no transform `{function}`"))
+            .with_note(format!("partition fields: {FORMS}"))
+            .with_candidates(function, ["year", "month", "day", "hour", "bucket", "truncate"])),
+    }
+}
+
+fn sized<'a>(text: &str, arguments: &'a str) -> Result<(u32, &'a str)> {
+    arguments
+        .split_once(',')
+        .and_then(|(size, column)| Some((size.trim().parse().ok()?, column.trim())))
+        .filter(|(size, _)| (1..=1_000_000_u32).contains(size))
+        .ok_or_else(|| {
+            Error::invalid(format!("`{text}` is no partition field"))
+                .with_help("write the size first, then the column: `bucket(16, user_token)`")
+        })
+}
+
+/// A partition field must not be called as a column is, unless it is that column.
+fn field_name(schema: &Schema, column: &str, transform: Transform) -> String {
+    let mut name = match transform {
+        Transform::Identity => return column.to_owned(),
+        Transform::Bucket(count) => format!("{column}_bucket_{count}"),
+        Transform::Truncate(width) => format!("{column}_trunc_{width}"),
+        transform => format!("{column}_{transform}"),
+    };
+    while schema.field_by_name(&name).is_some() {
+        name.push('_');
+    }
+    name
+}
+
+/// Binds a spec for tests and for tables that are yet to be created.
+#[cfg(test)]
+pub(crate) fn bind(schema: &Schema, by: &[&str]) -> Result<PartitionSpec> {
+    let by: Vec<String> = by.iter().map(|text| (*text).to_owned()).collect();
+    partition_spec(schema, &by)?.bind(schema.clone()).context(|| "cannot bind")
+}

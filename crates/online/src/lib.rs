@@ -1,1 +1,42 @@
-//! The serving cache: an embedded store and Redis.
+//! The serving cache: values by key, in an embedded store or in Redis.
+//!
+//! Both are an [`OnlineStore`](icecore_core::OnlineStore). [`EmbeddedStore`] keeps its values in
+//! one file of a directory and needs no server; [`RedisStore`] speaks to a Redis or Valkey server
+//! that other programs read as well. [`open`] takes the address that users write in
+//! `icecore.toml`. No other crate of the workspace knows either of the two.
+//!
+//! # Example
+//!
+//! ```
+//! # fn main() -> icecore_core::Result<()> {
+//! # let folder = tempfile::tempdir().unwrap();
+//! # let dir = folder.path();
+//! # tokio::runtime::Runtime::new().unwrap().block_on(async {
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//!
+//! use icecore_core::{OnlineEntry, SystemClock};
+//!
+//! let store = icecore_online::open("embedded:online", dir, Arc::new(SystemClock)).await?;
+//! let ttl = Some(Duration::from_secs(86_400));
+//! store.put(vec![OnlineEntry { key: "churn:u42".into(), value: "0.9312".into(), ttl }]).await?;
+//!
+//! let values = store.get(&["churn:u42".into(), "churn:u43".into()]).await?;
+//! assert_eq!(values, [Some("0.9312".into()), None]);
+//! # Ok(())
+//! # })
+//! # }
+//! ```
+//!
+//! # Stability
+//!
+//! The file of the embedded store is a cache: a later version may ask for it to be filled again.
+
+mod address;
+mod embedded;
+mod lifetime;
+mod redis_store;
+
+pub use address::open;
+pub use embedded::{EmbeddedAccess, EmbeddedOptions, EmbeddedStore};
+pub use redis_store::{RedisOptions, RedisStore};

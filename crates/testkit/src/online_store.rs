@@ -1,0 +1,131 @@
+//! The contract of [`OnlineStore`], line by line.
+#![expect(clippy::expect_used, clippy::panic, reason = "a suite fails by panicking")]
+
+use std::time::Duration;
+
+use icecore_core::{ErrorKind, OnlineEntry, OnlineStore};
+
+/// Checks that an empty store keeps the contract of [`OnlineStore`].
+///
+/// `pass_time` makes that much time pass for the store: it moves the store's clock, or sleeps
+/// where the clock is the server's.
+///
+/// # Panics
+///
+/// If the store breaks the contract.
+pub async fn check_online_store(store: &dyn OnlineStore, pass_time: impl AsyncFn(Duration)) {
+    store.ping().await.expect("an open store answers a ping");
+    answers_in_the_order_of_the_keys(store).await;
+    replaces_and_repeats(store).await;
+    keeps_any_bytes_and_any_text(store).await;
+    deletes(store).await;
+    takes_thousands_at_once(store).await;
+    refuses_a_life_shorter_than_a_millisecond(store).await;
+    forgets_what_is_past_its_time(store, pass_time).await;
+}
+
+fn entry(key: &str, value: &str, ttl: Option<Duration>) -> OnlineEntry {
+    OnlineEntry { key: key.to_owned(), value: value.to_owned().into(), ttl }
+}
+
+fn keys<const N: usize>(keys: [&str; N]) -> Vec<String> {
+    keys.map(str::to_owned).to_vec()
+}
+
+async fn read(store: &dyn OnlineStore, wanted: &[&str]) -> Vec<Option<String>> {
+    let wanted: Vec<String> = wanted.iter().map(|key| (*key).to_owned()).collect();
+    let values = store.get(&wanted).await.expect("reading works");
+    let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+    values.into_iter().map(|value| value.map(|value| text(&value))).collect()
+}
+
+fn some(value: &str) -> Option<String> {
+    Some(value.to_owned())
+}
+
+async fn answers_in_the_order_of_the_keys(store: &dyn OnlineStore) {
+    let batch = vec![entry("order:a", "1", None), entry("order:b", "2", None)];
+    assert_eq!(store.put(batch).await.expect("writing works"), 2);
+    let found = read(store, &["order:b", "order:none", "order:a", "order:b"]).await;
+    assert_eq!(found, [some("2"), None, some("1"), some("2")]);
+    assert_eq!(store.put(vec![]).await.expect("an empty batch is fine"), 0);
+    assert!(store.get(&[]).await.expect("no keys are fine").is_empty());
+    assert_eq!(store.delete(&[]).await.expect("no keys are fine"), 0);
+}
+
+async fn replaces_and_repeats(store: &dyn OnlineStore) {
+    for value in ["old", "new", "new"] {
+        store.put(vec![entry("replace", value, None)]).await.expect("writing works");
+    }
+    assert_eq!(read(store, &["replace"]).await, [some("new")]);
+    let twice = vec![entry("twice", "first", None), entry("twice", "last", None)];
+    store.put(twice).await.expect("a key may come twice");
+    assert_eq!(read(store, &["twice"]).await, [some("last")], "the last value of a key counts");
+}
+
+async fn keeps_any_bytes_and_any_text(store: &dyn OnlineStore) {
+    let binary: Vec<u8> = (0..=255).collect();
+    let key = "schlüssel mit leerzeichen:\u{1F9CA}:{}\n".to_owned();
+    let value = OnlineEntry { key: key.clone(), value: binary.clone().into(), ttl: None };
+    let empty = entry("empty", "", None);
+    store.put(vec![value, empty]).await.expect("any text is a key, any bytes are a value");
+    let found = store.get(&[key, "empty".to_owned()]).await.expect("reading works");
+    assert_eq!(found, [Some(binary.into()), Some(Vec::new().into())]);
+}
+
+async fn deletes(store: &dyn OnlineStore) {
+    let batch = vec![entry("delete:a", "1", None), entry("delete:b", "2", None)];
+    store.put(batch).await.expect("writing works");
+    let there = keys(["delete:a", "delete:none", "delete:a"]);
+    assert_eq!(store.delete(&there).await.expect("deleting works"), 1);
+    assert_eq!(store.delete(&there).await.expect("deleting again is fine"), 0);
+    assert_eq!(read(store, &["delete:a", "delete:b"]).await, [None, some("2")]);
+}
+
+async fn takes_thousands_at_once(store: &dyn OnlineStore) {
+    let count = 2_345_u64;
+    let batch = (0..count).map(|i| entry(&format!("many:{i}"), &i.to_string(), None)).collect();
+    assert_eq!(store.put(batch).await.expect("writing works"), count);
+    let wanted: Vec<String> = (0..count + 1).map(|i| format!("many:{i}")).collect();
+    let found = store.get(&wanted).await.expect("reading works");
+    for (i, value) in found.iter().enumerate() {
+        let expected = (i < 2_345).then(|| i.to_string().into());
+        assert_eq!(*value, expected, "the value of key {i}");
+    }
+    assert_eq!(store.delete(&wanted).await.expect("deleting works"), count);
+}
+
+async fn refuses_a_life_shorter_than_a_millisecond(store: &dyn OnlineStore) {
+    for ttl in [Duration::ZERO, Duration::from_micros(999)] {
+        let batch = vec![entry("short:ok", "1", None), entry("short:bad", "1", Some(ttl))];
+        match store.put(batch).await {
+            Err(error) => assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}"),
+            Ok(_) => panic!("a time to live of {ttl:?} must be refused"),
+        }
+        assert_eq!(read(store, &["short:ok", "short:bad"]).await, [None, None]);
+    }
+}
+
+async fn forgets_what_is_past_its_time(store: &dyn OnlineStore, pass_time: impl AsyncFn(Duration)) {
+    let short = Some(Duration::from_millis(150));
+    let long = Some(Duration::from_secs(86_400));
+    let batch = vec![
+        entry("ttl:short", "1", short),
+        entry("ttl:long", "2", long),
+        entry("ttl:ever", "3", Some(Duration::MAX)),
+        entry("ttl:prolonged", "4", short),
+        entry("ttl:freed", "5", short),
+    ];
+    store.put(batch).await.expect("writing works");
+    let again = vec![entry("ttl:prolonged", "4", long), entry("ttl:freed", "6", None)];
+    store.put(again).await.expect("writing again gives a new time to live");
+
+    pass_time(Duration::from_millis(200)).await;
+    let all = ["ttl:short", "ttl:long", "ttl:ever", "ttl:prolonged", "ttl:freed"];
+    let expected = [None, some("2"), some("3"), some("4"), some("6")];
+    assert_eq!(read(store, &all).await, expected);
+    let gone = store.delete(&keys(["ttl:short"])).await.expect("deleting works");
+    assert_eq!(gone, 0, "what is past its time is not there");
+    store.put(vec![entry("ttl:short", "7", long)]).await.expect("it can be written again");
+    assert_eq!(read(store, &["ttl:short"]).await, [some("7")]);
+}

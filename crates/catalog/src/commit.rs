@@ -1,1 +1,302 @@
 //! Making a new state of a table visible in one step.
+//!
+//! A commit plans its change on the table as it is, writes the metadata that results, and swaps the
+//! table's pointer if nobody else did so meanwhile; otherwise it plans anew. Three rules keep every
+//! reader safe:
+//!
+//! - Files are written before anything refers to them, and none is ever changed.
+//! - What a writer deletes after a failure is its own, and only once it is certain that nothing
+//!   refers to it: as long as the outcome of a swap is unknown, nothing is deleted.
+//! - An attempt is recognized by its id, so a lost answer is found out by reading, not by guessing.
+
+mod conflict;
+mod edit;
+mod partitions;
+mod rows;
+mod snapshot;
+mod summary;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use iceberg::io::FileIO;
+use iceberg::spec::{SnapshotRef, TableMetadata};
+use iceberg::table::Table;
+use iceberg::{TableRequirement, TableUpdate};
+use icecore_core::{Error, ErrorKind, Result, TableName};
+use uuid::Uuid;
+
+use crate::pointer::Swap;
+use crate::tables::{Tables, location_of};
+
+pub(crate) use edit::Edit;
+pub(crate) use rows::{Replace, WriteRows};
+
+/// The summary field that tells the snapshot of one attempt from every other.
+pub(crate) const ATTEMPT_ID: &str = "icecore.attempt-id";
+/// The summary field that names the piece of work a snapshot was made by.
+pub(crate) const JOB_ID: &str = "icecore.job-id";
+
+/// With the pauses below, a writer gives up after about ten seconds of contention.
+const TRIES_MAX: u32 = 20;
+const PAUSE_MIN: Duration = Duration::from_millis(5);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// A change of a table, planned anew on each state that it meets.
+#[async_trait]
+pub(crate) trait Change: Send + Sync {
+    /// Says what to change in this state, or that it needs no change. Files that the plan writes
+    /// are named by the attempt, which deletes them if the plan does not come to pass.
+    async fn plan(&self, head: &Table, attempt: &mut Attempt) -> Result<Plan>;
+}
+
+/// What to do to a state of a table.
+pub(crate) enum Plan {
+    /// Nothing: it is as it should be.
+    Nothing,
+    /// Nothing: this snapshot, of the same job, did it before.
+    DoneBefore(i64),
+    /// Apply these updates if these requirements are met.
+    Apply { requirements: Vec<TableRequirement>, updates: Vec<TableUpdate> },
+}
+
+/// What a commit came to.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// The table was as it should be.
+    Unchanged(Table),
+    /// The same job had made this snapshot before.
+    DoneBefore(Table, i64),
+    /// The change is part of this state.
+    Committed(Table),
+}
+
+impl Outcome {
+    /// The state of the table after the commit.
+    pub(crate) fn into_table(self) -> Table {
+        match self {
+            Self::Unchanged(table) | Self::DoneBefore(table, _) | Self::Committed(table) => table,
+        }
+    }
+}
+
+/// One try of one commit.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    /// The same for every try of a commit.
+    pub(crate) id: String,
+    /// Makes the names of this try's files unique.
+    uuid: Uuid,
+    /// Files that this try wrote or was about to write.
+    files: Vec<String>,
+    now_ms: i64,
+}
+
+impl Attempt {
+    /// The location of a new manifest.
+    fn manifest(&mut self, table_location: &str) -> String {
+        let number = self.files.len();
+        self.name(format!("{table_location}/metadata/{}-m{number}.avro", self.uuid))
+    }
+
+    /// The location of a new manifest list.
+    fn manifest_list(&mut self, table_location: &str, snapshot: i64) -> String {
+        self.name(format!("{table_location}/metadata/snap-{snapshot}-0-{}.avro", self.uuid))
+    }
+
+    fn name(&mut self, location: String) -> String {
+        self.files.push(location.clone());
+        location
+    }
+}
+
+/// Commits a change, trying again on newer states while others commit first.
+///
+/// # Errors
+///
+/// `Conflict` if the change cannot be made on what others committed, or others never stop;
+/// `OutcomeUnknown` with the attempt id if nobody knows whether it is stored.
+pub(crate) async fn commit(
+    tables: &Tables,
+    name: &TableName,
+    change: &dyn Change,
+) -> Result<Outcome> {
+    let id = Uuid::new_v4().to_string();
+    Committer { tables, name, change, id, open: Vec::new() }.run().await
+}
+
+/// The snapshot that an attempt made, if it is in this state of the table.
+pub(crate) fn made_by<'m>(metadata: &'m TableMetadata, attempt: &str) -> Option<&'m SnapshotRef> {
+    metadata.snapshots().find(|snapshot| {
+        let summary = &snapshot.summary().additional_properties;
+        summary.get(ATTEMPT_ID).is_some_and(|id| id == attempt)
+    })
+}
+
+struct Committer<'a> {
+    tables: &'a Tables,
+    name: &'a TableName,
+    change: &'a dyn Change,
+    id: String,
+    /// Swaps that may yet turn out to have happened.
+    open: Vec<OpenSwap>,
+}
+
+/// A swap whose answer was lost.
+struct OpenSwap {
+    from: String,
+    to: String,
+    files: Vec<String>,
+}
+
+enum Try {
+    Ended(Outcome),
+    Again(Error),
+}
+
+impl Committer<'_> {
+    async fn run(mut self) -> Result<Outcome> {
+        let mut last = None;
+        for number in 0..TRIES_MAX {
+            if number > 0 {
+                tokio::time::sleep(pause(number)).await;
+            }
+            match self.try_once().await {
+                Ok(Try::Ended(outcome)) => {
+                    tracing::debug!(table = %self.name, attempt = %self.id, number, "committed");
+                    return Ok(outcome);
+                }
+                Ok(Try::Again(error)) => last = Some(error),
+                Err(error) => return Err(self.failed(error)),
+            }
+        }
+        let tired = Error::new(
+            ErrorKind::Conflict,
+            format!("table `{}` changed {TRIES_MAX} times while it was committed to", self.name),
+        )
+        .with_help("try again when fewer writers commit to it");
+        Err(self.failed(match last {
+            Some(error) => tired.with_source(error),
+            None => tired,
+        }))
+    }
+
+    async fn try_once(&mut self) -> Result<Try> {
+        let head = match self.tables.load(self.name).await {
+            Ok(head) => head,
+            // The answer may be just behind the failure that lost it.
+            Err(error) if !self.open.is_empty() => return Ok(Try::Again(error)),
+            Err(error) => return Err(error),
+        };
+        if self.settle(&head).await? {
+            return Ok(Try::Ended(Outcome::Committed(head)));
+        }
+        let mut attempt = Attempt {
+            id: self.id.clone(),
+            uuid: Uuid::new_v4(),
+            files: Vec::new(),
+            now_ms: self.tables.clock().now().millis(),
+        };
+        match self.plan_and_swap(head, &mut attempt).await {
+            Ok(Try::Ended(outcome)) => Ok(Try::Ended(outcome)),
+            // Its files belong to the open swap now, if that is why.
+            Ok(Try::Again(error)) => {
+                discard(self.tables.io(), &attempt.files).await;
+                Ok(Try::Again(error))
+            }
+            Err(error) => {
+                discard(self.tables.io(), &attempt.files).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn plan_and_swap(&mut self, head: Table, attempt: &mut Attempt) -> Result<Try> {
+        let (requirements, updates) = match self.change.plan(&head, attempt).await? {
+            Plan::Nothing => return Ok(Try::Ended(Outcome::Unchanged(head))),
+            Plan::DoneBefore(snapshot) => {
+                return Ok(Try::Ended(Outcome::DoneBefore(head, snapshot)));
+            }
+            Plan::Apply { requirements, updates } => (requirements, updates),
+        };
+        let next = self.tables.write_next(&head, &requirements, updates).await?;
+        attempt.files.push(next.location.clone());
+        match self.tables.swap(self.name, &head, &next).await {
+            Swap::Done => {
+                // From here on the files are the table's.
+                attempt.files.clear();
+                Ok(Try::Ended(Outcome::Committed(self.tables.adopt(self.name, next)?)))
+            }
+            Swap::Moved => Ok(Try::Again(Error::new(
+                ErrorKind::Conflict,
+                format!("another writer committed to `{}` first", self.name),
+            ))),
+            Swap::Failed(error) => Err(error),
+            Swap::Unknown(error) => {
+                let from = location_of(&head)?.to_owned();
+                let files = std::mem::take(&mut attempt.files);
+                tracing::warn!(table = %self.name, attempt = %self.id, "the answer to a commit was lost");
+                self.open.push(OpenSwap { from, to: next.location, files });
+                Ok(Try::Again(error))
+            }
+        }
+    }
+
+    /// Finds out what became of open swaps, and whether one of them happened. A swap that did not
+    /// can only happen later if the table is still in the state that it swaps from.
+    async fn settle(&mut self, head: &Table) -> Result<bool> {
+        if self.open.is_empty() {
+            return Ok(false);
+        }
+        let metadata = head.metadata();
+        let current = location_of(head)?;
+        let was = |location: &str| {
+            location == current
+                || metadata.metadata_log().iter().any(|entry| entry.metadata_file == location)
+        };
+        if self.open.iter().any(|swap| was(&swap.to)) || made_by(metadata, &self.id).is_some() {
+            return Ok(true);
+        }
+        let (open, never): (Vec<_>, Vec<_>) =
+            self.open.drain(..).partition(|swap| swap.from == current);
+        self.open = open;
+        for swap in never {
+            discard(self.tables.io(), &swap.files).await;
+        }
+        Ok(false)
+    }
+
+    /// What a commit that did not succeed failed with.
+    fn failed(&self, error: Error) -> Error {
+        if self.open.is_empty() {
+            return error;
+        }
+        Error::new(
+            ErrorKind::OutcomeUnknown,
+            format!("nobody knows whether the commit to `{}` is stored", self.name),
+        )
+        .with_attempt(self.id.clone())
+        .with_help(format!("`icecore attempt {}` asks again", self.id))
+        .with_source(error)
+    }
+}
+
+/// Deletes files that nothing refers to. What stays behind does no harm.
+pub(crate) async fn discard(io: &FileIO, files: &[String]) {
+    for file in files {
+        if let Err(error) = io.delete(file).await {
+            tracing::warn!(file, %error, "could not delete a file of a commit that failed");
+        }
+    }
+}
+
+/// How long to wait before a try: doubling, at random between nothing and the whole, so that
+/// writers that collided do not collide again.
+fn pause(number: u32) -> Duration {
+    let longest = PAUSE_MIN.saturating_mul(1 << number.min(16)).min(PAUSE_MAX);
+    let (random, _) = Uuid::new_v4().as_u64_pair();
+    longest.mul_f64((random % 1024) as f64 / 1024.0)
+}
+
+#[cfg(test)]
+mod tests;

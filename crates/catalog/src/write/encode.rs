@@ -1,0 +1,232 @@
+//! Encoding rows as Parquet.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
+use iceberg::io::{FileIO, FileWrite};
+use iceberg::spec::{DataFile, Struct};
+use icecore_core::{Error, ErrorKind, Result};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::ParquetMetaData;
+use parquet::file::properties::WriterProperties;
+use parquet::schema::types::ColumnPath;
+use uuid::Uuid;
+
+use super::metrics::{FileFacts, NanCounts, data_file};
+use super::naming::data_file_path;
+use super::sort::RowOrder;
+use super::{CHUNK_ROWS, WriteTarget};
+use crate::error::Context as _;
+
+const TARGET_FILE_BYTES: &str = "write.target-file-size-bytes";
+const ROW_GROUP_BYTES: &str = "write.parquet.row-group-size-bytes";
+const CODEC: &str = "write.parquet.compression-codec";
+const LEVEL: &str = "write.parquet.compression-level";
+const BLOOM_FILTER: &str = "write.parquet.bloom-filter-enabled.column.";
+
+/// What all files of one commit have in common.
+#[derive(Debug)]
+pub(super) struct Encoding {
+    arrow: SchemaRef,
+    schema: iceberg::spec::SchemaRef,
+    spec_id: i32,
+    order: Option<RowOrder>,
+    properties: WriterProperties,
+    location: String,
+    commit: Uuid,
+    io: FileIO,
+    target_bytes: usize,
+    group_bytes: usize,
+    group_rows: usize,
+}
+
+impl Encoding {
+    pub(super) fn try_new(
+        target: &WriteTarget,
+        arrow: SchemaRef,
+        group_rows: usize,
+    ) -> Result<Self> {
+        let metadata = &target.metadata;
+        let schema = metadata.current_schema().clone();
+        let properties = metadata.properties();
+        Ok(Self {
+            arrow,
+            spec_id: metadata.default_partition_spec_id(),
+            order: RowOrder::try_new(&schema, metadata.default_sort_order())?,
+            schema,
+            properties: writer_properties(properties, group_rows)?,
+            location: metadata.location().to_owned(),
+            commit: target.commit,
+            io: target.io.clone(),
+            target_bytes: number(properties, TARGET_FILE_BYTES)?.unwrap_or(512 << 20),
+            group_bytes: number(properties, ROW_GROUP_BYTES)?.unwrap_or(128 << 20),
+            group_rows,
+        })
+    }
+
+    /// Whether this much should wait no longer: it fills a row group, or a file where a file must
+    /// be sorted as a whole.
+    pub(super) const fn is_enough(&self, rows: usize, bytes: usize) -> bool {
+        match self.order {
+            Some(_) => bytes >= self.target_bytes,
+            None => rows >= self.group_rows || bytes >= self.group_bytes,
+        }
+    }
+
+    /// Whether a file is written in one go.
+    pub(super) const fn is_sorted(&self) -> bool {
+        self.order.is_some()
+    }
+
+    pub(super) const fn io(&self) -> &FileIO {
+        &self.io
+    }
+
+    /// Opens the commit's `number`-th file.
+    pub(super) async fn open(
+        &self,
+        number: usize,
+        partition: Struct,
+        directories: &str,
+    ) -> Result<OpenFile> {
+        let path = data_file_path(&self.location, directories, self.commit, number);
+        let properties = Some(self.properties.clone());
+        let writer = ArrowWriter::try_new(Vec::new(), self.arrow.clone(), properties)
+            .map_err(cannot_encode)?;
+        let output = self.io.new_output(&path).context(|| format!("cannot create `{path}`"))?;
+        let output = output.writer().await.context(|| format!("cannot create `{path}`"))?;
+        Ok(OpenFile { path, number, partition, writer, output, nans: NanCounts::default() })
+    }
+
+    /// Adds rows to a file as row groups of their own.
+    pub(super) async fn append(
+        self: &Arc<Self>,
+        mut file: OpenFile,
+        pieces: Vec<RecordBatch>,
+    ) -> Result<OpenFile> {
+        let encoding = self.clone();
+        let encode = move || -> Result<(OpenFile, Bytes)> {
+            let bytes = encoding.encode(&mut file, &pieces)?;
+            Ok((file, bytes))
+        };
+        let encoded = tokio::task::spawn_blocking(encode).await;
+        let (mut file, bytes) = encoded.context(|| "cannot encode rows")??;
+        file.write(bytes).await?;
+        Ok(file)
+    }
+
+    fn encode(&self, file: &mut OpenFile, pieces: &[RecordBatch]) -> Result<Bytes> {
+        let (writer, nans) = (&mut file.writer, &mut file.nans);
+        let mut write = |rows: &RecordBatch| {
+            nans.add(rows);
+            writer.write(rows).map_err(cannot_encode)
+        };
+        match &self.order {
+            Some(order) => order.for_each(pieces, write)?,
+            None => pieces.iter().try_for_each(&mut write)?,
+        }
+        file.writer.flush().map_err(cannot_encode)?;
+        file.take_bytes()
+    }
+
+    /// Whether a file has reached the size that files should have.
+    pub(super) fn is_large(&self, file: &OpenFile) -> bool {
+        file.writer.bytes_written() >= self.target_bytes
+    }
+
+    /// Makes a file visible under its name, and describes it.
+    pub(super) async fn close(&self, mut file: OpenFile) -> Result<(usize, DataFile)> {
+        let metadata: ParquetMetaData = file.writer.finish().map_err(cannot_encode)?;
+        let footer = file.take_bytes()?;
+        file.write(footer).await?;
+        file.output.close().await.context(|| format!("cannot write `{}`", file.path))?;
+        let facts = FileFacts {
+            path: file.path,
+            partition: file.partition,
+            spec_id: self.spec_id,
+            order_id: self.order.as_ref().and_then(RowOrder::id),
+            bytes: file.writer.bytes_written() as u64,
+            nans: file.nans,
+        };
+        data_file(&self.schema, &metadata, facts).map(|described| (file.number, described))
+    }
+}
+
+/// A file that is not visible yet. Dropped, it leaves nothing behind.
+pub(super) struct OpenFile {
+    path: String,
+    number: usize,
+    partition: Struct,
+    writer: ArrowWriter<Vec<u8>>,
+    output: Box<dyn FileWrite>,
+    nans: NanCounts,
+}
+
+impl OpenFile {
+    /// What the encoder has produced since the last time.
+    fn take_bytes(&mut self) -> Result<Bytes> {
+        self.writer.sync().context(|| "cannot encode rows")?;
+        Ok(Bytes::from(std::mem::take(self.writer.inner_mut())))
+    }
+
+    async fn write(&mut self, bytes: Bytes) -> Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.output.write(bytes).await.context(|| format!("cannot write `{}`", self.path))
+    }
+}
+
+fn writer_properties(
+    properties: &HashMap<String, String>,
+    group_rows: usize,
+) -> Result<WriterProperties> {
+    // A buffer grows by at most one chunk beyond a row group, and stays one row group.
+    let mut builder = WriterProperties::builder()
+        .set_compression(compression(properties)?)
+        .set_max_row_group_row_count(Some(group_rows + CHUNK_ROWS));
+    for (name, value) in properties {
+        if let Some(column) = name.strip_prefix(BLOOM_FILTER) {
+            let path = ColumnPath::new(column.split('.').map(str::to_owned).collect());
+            builder = builder.set_column_bloom_filter_enabled(path, value == "true");
+        }
+    }
+    Ok(builder.build())
+}
+
+fn compression(properties: &HashMap<String, String>) -> Result<Compression> {
+    match properties.get(CODEC).map_or("zstd", String::as_str) {
+        "zstd" => {
+            let level = number(properties, LEVEL)?.unwrap_or(1_i32);
+            ZstdLevel::try_new(level).map(Compression::ZSTD).map_err(|error| {
+                Error::invalid(format!("table property `{LEVEL}` is `{level}`")).with_source(error)
+            })
+        }
+        "snappy" => Ok(Compression::SNAPPY),
+        "uncompressed" | "none" => Ok(Compression::UNCOMPRESSED),
+        other => Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("table property `{CODEC}` is `{other}`, which icecore does not write"),
+        )
+        .with_help("set it to `zstd`, `snappy` or `uncompressed`")),
+    }
+}
+
+fn number<N: std::str::FromStr>(
+    properties: &HashMap<String, String>,
+    name: &str,
+) -> Result<Option<N>> {
+    let Some(text) = properties.get(name) else { return Ok(None) };
+    text.parse().map(Some).map_err(|_| {
+        Error::invalid(format!("table property `{name}` is `{text}`, which is no whole number"))
+    })
+}
+
+fn cannot_encode(error: ParquetError) -> Error {
+    Error::internal("cannot encode rows as Parquet").with_source(error)
+}

@@ -1,0 +1,160 @@
+//! The entities and feature views of a project.
+
+use std::path::Path;
+
+use icecore_core::{Entity, Error, FeatureView, Location, Result};
+
+use crate::document::{Findings, Places, all_or_none};
+use crate::{check, hash, parse};
+
+/// The entities and feature views of a project, checked against each other.
+///
+/// They come from files ([`load`](Self::load), [`parse`](Self::parse)) or from code
+/// ([`new`](Self::new)); both ways check the same rules.
+#[derive(Debug, Clone, Default)]
+pub struct Definitions {
+    /// What features describe.
+    pub entities: Vec<Entity>,
+    /// Groups of features.
+    pub views: Vec<FeatureView>,
+    places: Places,
+}
+
+impl Definitions {
+    /// Reads every `*.toml` of a directory, in order of name. No directory, no definitions.
+    ///
+    /// # Errors
+    ///
+    /// All mistakes of all files: the first one, with the others as
+    /// [`related`](Error::related). Each has the file, line and column.
+    pub fn load(dir: &Path) -> Result<Self> {
+        if !dir.try_exists().map_err(|error| unreadable(dir, error))? {
+            return Ok(Self::default());
+        }
+        let entries = std::fs::read_dir(dir).map_err(|error| unreadable(dir, error))?;
+        let mut files = Vec::new();
+        for entry in entries {
+            let path = entry.map_err(|error| unreadable(dir, error))?.path();
+            if path.extension().is_some_and(|extension| extension == "toml") {
+                let text =
+                    std::fs::read_to_string(&path).map_err(|error| unreadable(&path, error))?;
+                files.push((path.display().to_string(), text));
+            }
+        }
+        files.sort();
+        Self::parse_all(files.iter().map(|(file, text)| (file.as_str(), text.as_str())))
+    }
+
+    /// Reads one file; its name appears in errors.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load).
+    pub fn parse(file: &str, text: &str) -> Result<Self> {
+        Self::parse_all([(file, text)])
+    }
+
+    /// Reads several files, each a name and its text, as one set of definitions.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load).
+    pub fn parse_all<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self> {
+        let (mut entities, mut views, mut found) = (Vec::new(), Vec::new(), Findings::default());
+        for file in files {
+            parse::read_file(file, &mut entities, &mut views, &mut found);
+        }
+        check::check(&entities, &views, &mut found);
+        found.errors.sort_by_cached_key(|error| {
+            error.location().map(|at| (at.file.clone(), at.line, at.column))
+        });
+        all_or_none(found.errors)?;
+        Ok(Self { entities, views, places: found.places })
+    }
+
+    /// Definitions made in code.
+    ///
+    /// # Errors
+    ///
+    /// All mistakes, as [`load`](Self::load), without places.
+    pub fn new(entities: Vec<Entity>, views: Vec<FeatureView>) -> Result<Self> {
+        let mut found = Findings::default();
+        check::check(&entities, &views, &mut found);
+        all_or_none(found.errors)?;
+        Ok(Self { entities, views, places: found.places })
+    }
+
+    /// The view of this name.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, with the nearest name.
+    pub fn view(&self, name: &str) -> Result<&FeatureView> {
+        self.views.iter().find(|view| view.name == name).ok_or_else(|| {
+            let names: Vec<&str> = self.views.iter().map(|view| view.name.as_str()).collect();
+            let error = Error::not_found(format!("there is no feature view `{name}`"));
+            if names.is_empty() {
+                return error.with_help("define one in `features/*.toml`");
+            }
+            error
+                .with_note(format!("feature views: {}", names.join(", ")))
+                .with_candidates(name, names)
+        })
+    }
+
+    /// The entity of this name.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, with the nearest name.
+    pub fn entity(&self, name: &str) -> Result<&Entity> {
+        self.entities
+            .iter()
+            .find(|entity| entity.name == name)
+            .ok_or_else(|| check::unknown_entity(name, &self.entities))
+    }
+
+    /// The columns that identify what a view describes: the join keys of its entities, in order.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if the view names an entity that these definitions do not have.
+    pub fn join_keys(&self, view: &FeatureView) -> Result<Vec<String>> {
+        let mut keys = Vec::new();
+        for name in &view.entities {
+            keys.extend(self.entity(name)?.join_keys.iter().cloned());
+        }
+        Ok(keys)
+    }
+
+    /// SHA-256, in hex, of what a view means. Formatting, comments, descriptions, owners and tags
+    /// do not change it; anything that can change a value or a row does.
+    #[must_use]
+    pub fn definition_hash(&self, view: &FeatureView) -> String {
+        hash::definition_hash(self, view)
+    }
+
+    /// Where a part of a view stands in its file: `""` for the view itself, `ttl`,
+    /// `aggregate.0.column`. Absent for definitions made in code.
+    #[must_use]
+    pub fn location(&self, view: &FeatureView, part: &str) -> Option<&Location> {
+        let index = self.views.iter().position(|known| known.name == view.name)?;
+        let path = format!("feature_view.{index}.{part}");
+        self.places.nearest(path.trim_end_matches('.'))
+    }
+
+    /// Adds to an error where the part of a view stands.
+    pub(crate) fn locate(&self, view: &FeatureView, part: &str, error: Error) -> Error {
+        match self.location(view, part) {
+            Some(location) if error.location().is_none() => error.at(location.clone()),
+            _ => error,
+        }
+    }
+}
+
+fn unreadable(path: &Path, error: std::io::Error) -> Error {
+    Error::unavailable(format!("cannot read `{}`", path.display())).with_source(error)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,184 @@
+use icecore_core::{AggregateFunction, Closed, Emit, Error, Span, Window, WriteMode};
+
+use super::*;
+
+/// The view of the house's own example.
+const SHORT: &str = r#"
+[[entity]]
+name = "user"
+join_keys = ["user_token"]
+
+[[feature_view]]
+name = "txn"
+entities = ["user"]
+source = "events.raw_transactions"
+table = "ml_features.txn"
+
+[[feature_view.aggregate]]
+name = "txn_count"
+function = "count"
+column = "txn_id"
+windows = ["7d", "30d"]
+
+[[feature_view.aggregate]]
+name = "decline_count"
+function = "count"
+column = "txn_id"
+where = "status = 'declined'"
+windows = ["30d"]
+
+[[feature_view.derived]]
+name = "decline_rate_30d"
+expression = "decline_count_30d / greatest(txn_count_30d, 1)"
+"#;
+
+fn lines(error: &Error) -> Vec<String> {
+    let line = |error: &Error| {
+        let place = error.location().map(ToString::to_string).unwrap_or_default();
+        let help = error.help().map(|help| format!(" | {help}")).unwrap_or_default();
+        format!("{place} {error}{help}")
+    };
+    std::iter::once(line(error)).chain(error.related().iter().map(line)).collect()
+}
+
+/// Reads the short example with one text replaced, and compares everything that is reported.
+fn check(old: &str, new: &str, expected: &[&str]) {
+    assert!(SHORT.contains(old), "{old}");
+    let text = SHORT.replacen(old, new, 1);
+    let error = Definitions::parse("features/txn.toml", text.trim_start()).unwrap_err();
+    let found: Vec<String> =
+        lines(&error).iter().map(|l| l.replace("features/txn.toml:", "")).collect();
+    assert_eq!(found, expected, "{new}");
+}
+
+#[test]
+fn a_short_file_works_by_defaults() {
+    let definitions = Definitions::parse("features/txn.toml", SHORT).unwrap();
+    let view = definitions.view("txn").unwrap();
+    assert_eq!(definitions.join_keys(view).unwrap(), ["user_token"]);
+    assert_eq!(view.event_timestamp, "event_timestamp");
+    assert_eq!((view.closed, view.emit), (Closed::Both, Emit::LastPerDay));
+    assert_eq!((view.write, view.ttl), (WriteMode::OverwritePartitions, None));
+    assert_eq!(view.partition_by, ["feature_date"]);
+    assert_eq!(
+        view.feature_names(),
+        ["txn_count_7d", "txn_count_30d", "decline_count_30d", "decline_rate_30d"]
+    );
+    let entity = Definitions::parse("e.toml", "[[entity]]\nname = \"user\"").unwrap();
+    assert_eq!(entity.entities[0].join_keys, ["user"]);
+}
+
+#[test]
+fn every_key_is_read() {
+    let text = r#"
+        [[entity]]
+        name = "user"
+        join_keys = ["user_token", "region"]
+        description = "who pays"
+        [[feature_view]]
+        name = "v"
+        entities = ["user"]
+        source_sql = "SELECT * FROM events.raw"
+        event_timestamp = "at"
+        created_timestamp = "known_at"
+        where = "amount > 0"
+        ttl = "90d"
+        closed = "left"
+        emit = { every = "1h" }
+        table = "f.v"
+        partition_by = ["month(at)", "bucket(4, user_token)"]
+        write = "append"
+        description = "d"
+        owner = "o"
+        tags = { team = "risk" }
+        [[feature_view.aggregate]]
+        name = "a"
+        function = "days_since_last"
+        column = "txn_id"
+        windows = ["lifetime", "1w"]
+    "#;
+    let definitions = Definitions::parse("f.toml", text).unwrap();
+    let view = definitions.view("v").unwrap();
+    assert_eq!(view.emit, Emit::Every(Span::parse("1h").unwrap()));
+    assert_eq!((view.closed, view.write), (Closed::Left, WriteMode::Append));
+    assert_eq!(view.created_timestamp.as_deref(), Some("known_at"));
+    assert_eq!(view.filter.as_deref(), Some("amount > 0"));
+    assert_eq!(view.tags["team"], "risk");
+    assert_eq!(view.aggregates[0].function, AggregateFunction::DaysSinceLast);
+    assert_eq!(view.aggregates[0].windows[0], Window::Lifetime);
+    assert_eq!(view.feature_names(), ["a", "a_7d"]);
+    // The reader and serde agree on what a view is.
+    let json = serde_json::to_string(view).unwrap();
+    assert_eq!(&serde_json::from_str::<FeatureView>(&json).unwrap(), view);
+}
+
+#[test]
+fn mistakes_in_keys_and_values_have_places_and_help() {
+    let blocks = include_str!("mistakes.txt").split("\n\n").skip(1);
+    let mut count = 0;
+    for block in blocks {
+        let part = |mark: &str| {
+            let lines = block.lines().filter_map(|line| line.strip_prefix(mark));
+            lines.collect::<Vec<_>>()
+        };
+        check(&part("- ").join("\n"), &part("+ ").join("\n"), &part("! "));
+        count += 1;
+    }
+    assert_eq!(count, 39);
+}
+
+#[test]
+fn all_mistakes_of_all_files_come_at_once() {
+    let first = "[[entity]]\nname = \"user\"\nkeys = [\"a\"]\n";
+    let second = "[[feature_view]]\nname = \"v\"\nentities = [\"usr\"]\nsource = \"raw\"\n";
+    let third = "[[feature_view]\n";
+    let files = [("a.toml", first), ("b.toml", second), ("c.toml", third)];
+    let error = Definitions::parse_all(files).unwrap_err();
+    assert_eq!(
+        lines(&error),
+        [
+            "a.toml:3:1 unknown key `keys` in `entity`",
+            "b.toml:3:13 there is no entity `usr` | did you mean `user`?",
+            "b.toml:4:10 table name `raw` is not of the form `namespace.table`",
+            "c.toml:1:16 not valid TOML: unclosed array table, expected `]`",
+        ]
+    );
+}
+
+#[test]
+fn the_hash_is_of_the_meaning() {
+    let hash = |text: &str| {
+        let definitions = Definitions::parse("f.toml", text).unwrap();
+        definitions.definition_hash(definitions.view("txn").unwrap())
+    };
+    let base = hash(SHORT);
+    assert_eq!(base.len(), 64);
+    let same = [
+        ("name = \"txn\"", "name   =   'txn' # the payments"),
+        ("status = 'declined'", "STATUS='declined' -- refused"),
+        (
+            "decline_count_30d / greatest(txn_count_30d, 1)",
+            "decline_count_30d/GREATEST( Txn_count_30d,1 )",
+        ),
+        ("windows = [\"7d\",", "description = \"d\"\nwindows = [\"1w\","),
+        ("source = ", "owner = \"me\"\ntags = { a = \"b\" }\nemit = \"last_per_day\"\nsource = "),
+    ];
+    for (old, new) in same {
+        assert!(SHORT.contains(old), "{old}");
+        assert_eq!(hash(&SHORT.replacen(old, new, 1)), base, "{new}");
+    }
+    let different = [
+        ("join_keys = [\"user_token\"]", "join_keys = [\"user_id\"]"),
+        ("'declined'", "'DECLINED'"),
+        ("\"7d\"", "\"8d\""),
+        ("30d, 1)", "30d, 2)"),
+        ("function = \"count\"", "function = \"count_distinct\""),
+        ("source = ", "closed = \"left\"\nsource = "),
+        ("source = ", "emit = \"each_event\"\nsource = "),
+        ("source = ", "ttl = \"1d\"\nsource = "),
+    ];
+    for (old, new) in different {
+        assert!(SHORT.contains(old), "{old}");
+        assert_ne!(hash(&SHORT.replacen(old, new, 1)), base, "{new}");
+    }
+}

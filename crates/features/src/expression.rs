@@ -1,0 +1,246 @@
+//! SQL expressions of a definition: read, checked for names, normalized, planned.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, DataFusionError};
+use datafusion::functions::core::expr_fn::nullif;
+use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator, cast, lit};
+use datafusion::prelude::SessionContext;
+use datafusion::sql::parser::{DFParser, Statement};
+use datafusion::sql::sqlparser::ast::{
+    Expr as SqlExpr, Ident, ObjectNamePart, Statement as SqlStatement, visit_expressions,
+    visit_expressions_mut,
+};
+use icecore_core::{Error, Result};
+
+/// Functions whose value is not decided by their arguments.
+const UNSTABLE: [&str; 11] = [
+    "now",
+    "today",
+    "current_timestamp",
+    "current_date",
+    "current_time",
+    "localtime",
+    "localtimestamp",
+    "random",
+    "rand",
+    "uuid",
+    "gen_random_uuid",
+];
+
+/// An expression over the columns of one table.
+#[derive(Debug, Clone)]
+pub(crate) struct Expression {
+    text: String,
+    tree: SqlExpr,
+}
+
+impl Expression {
+    /// Reads an expression.
+    pub(crate) fn parse(text: &str) -> Result<Self> {
+        let parsed = DFParser::parse_sql_into_expr(text).map_err(|error| syntax(text, &error))?;
+        if let Some(alias) = &parsed.alias {
+            return Err(Error::invalid(format!("`{text}` names its result `{alias}`"))
+                .with_help("leave out the `AS`: the feature has its name already"));
+        }
+        let expression = Self { text: text.to_owned(), tree: parsed.expr };
+        expression.reject_queries()?;
+        reject_unstable(&expression.tree, text)?;
+        Ok(expression)
+    }
+
+    /// The columns that it reads, as the SQL of the engine understands them: without quotes in
+    /// lower case.
+    pub(crate) fn columns(&self) -> BTreeSet<String> {
+        let mut columns = BTreeSet::new();
+        let _: ControlFlow<()> = visit_expressions(&self.tree, |node| {
+            match node {
+                SqlExpr::Identifier(name) => {
+                    columns.insert(resolved(name));
+                }
+                SqlExpr::CompoundIdentifier(parts) => {
+                    columns.insert(parts.iter().map(resolved).collect::<Vec<_>>().join("."));
+                }
+                _ => {}
+            }
+            ControlFlow::Continue(())
+        });
+        columns
+    }
+
+    /// The same for every way to write it: spaces, comments, the case of names do not count.
+    pub(crate) fn normalized(&self) -> String {
+        let mut tree = self.tree.clone();
+        lower_names(&mut tree);
+        tree.to_string()
+    }
+
+    /// Fails for the first column that is not among `available`.
+    pub(crate) fn check_columns(&self, available: &[&str], whose: &str) -> Result<()> {
+        let unknown = self.columns().into_iter().find(|c| !available.contains(&c.as_str()));
+        match unknown {
+            None => Ok(()),
+            Some(column) => Err(unknown_column(&column, available, whose)),
+        }
+    }
+
+    /// Plans it over a table. `/` becomes true division, and dividing by zero gives null.
+    pub(crate) fn plan(&self, context: &SessionContext, schema: &DFSchema) -> Result<Expr> {
+        let expr =
+            context.parse_sql_expr(&self.text, schema).map_err(|error| self.unusable(&error))?;
+        let divided = expr.transform_up(|node| true_division(node, schema));
+        let expr = divided.map_err(|error| self.unusable(&error))?.data;
+        expr.get_type(schema).map_err(|error| self.unusable(&error))?;
+        Ok(expr)
+    }
+
+    fn unusable(&self, error: &DataFusionError) -> Error {
+        Error::invalid(format!("cannot compute `{}`", self.text)).with_note(reason(error))
+    }
+
+    fn reject_queries(&self) -> Result<()> {
+        let found = visit_expressions(&self.tree, |node| match node {
+            SqlExpr::Subquery(_) | SqlExpr::Exists { .. } | SqlExpr::InSubquery { .. } => {
+                ControlFlow::Break("a query")
+            }
+            SqlExpr::Function(function) if function.over.is_some() => {
+                ControlFlow::Break("a window function")
+            }
+            _ => ControlFlow::Continue(()),
+        });
+        match found {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(what) => {
+                Err(Error::invalid(format!("`{}` has {what} inside", self.text)).with_help(
+                    "an expression computes one row from itself; put the query into `source_sql`",
+                ))
+            }
+        }
+    }
+}
+
+/// Reads a query: one `SELECT` statement.
+pub(crate) fn parse_query(text: &str) -> Result<SqlStatement> {
+    let statements = DFParser::parse_sql(text).map_err(|error| syntax(text, &error))?;
+    let mut statements = statements.into_iter();
+    match (statements.next(), statements.next()) {
+        (Some(Statement::Statement(statement)), None)
+            if matches!(*statement, SqlStatement::Query(_)) =>
+        {
+            reject_unstable(statement.as_ref(), text)?;
+            Ok(*statement)
+        }
+        _ => Err(Error::invalid("the query is not one `SELECT` statement")),
+    }
+}
+
+/// The same for every way to write a query.
+pub(crate) fn normalized_query(text: &str) -> Result<String> {
+    let mut statement = parse_query(text)?;
+    lower_names(&mut statement);
+    Ok(statement.to_string())
+}
+
+/// The error for a column that does not exist.
+pub(crate) fn unknown_column(column: &str, available: &[&str], whose: &str) -> Error {
+    let error = Error::not_found(format!("{whose} has no column `{column}`"))
+        .with_note(format!("columns: {}", available.join(", ")));
+    let cased = available.iter().find(|name| name.to_lowercase() == column && **name != column);
+    match cased {
+        Some(cased) => error.with_help(format!("write `\"{cased}\"`: quotes keep capital letters")),
+        None => error.with_candidates(column, available.iter().copied()),
+    }
+}
+
+/// What the engine says, in one line and without its own names for the kind of error.
+pub(crate) fn reason(error: &DataFusionError) -> String {
+    let root = error.find_root().strip_backtrace();
+    let text = match root.split_once(": ") {
+        Some((kind, rest)) if kind.ends_with("rror") || kind.starts_with("SQL") => rest,
+        _ => &root,
+    };
+    text.lines().next().unwrap_or_default().trim_end_matches('.').to_owned()
+}
+
+fn syntax(text: &str, error: &DataFusionError) -> Error {
+    let reason = reason(error);
+    let reason = reason.trim_start_matches("ParserError(\"").trim_end_matches("\")").to_owned();
+    Error::invalid(format!("`{text}` is not SQL")).with_note(reason)
+}
+
+fn resolved(name: &Ident) -> String {
+    if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() }
+}
+
+fn lower(name: &mut Ident) {
+    if name.quote_style.is_none() {
+        name.value = name.value.to_lowercase();
+    }
+}
+
+fn lower_names<V: datafusion::sql::sqlparser::ast::VisitMut>(tree: &mut V) {
+    let _: ControlFlow<()> = visit_expressions_mut(tree, |node| {
+        match node {
+            SqlExpr::Identifier(name) => lower(name),
+            SqlExpr::CompoundIdentifier(parts) => parts.iter_mut().for_each(lower),
+            SqlExpr::Function(function) => {
+                for part in &mut function.name.0 {
+                    if let ObjectNamePart::Identifier(name) = part {
+                        lower(name);
+                    }
+                }
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    });
+}
+
+fn reject_unstable<V: datafusion::sql::sqlparser::ast::Visit>(tree: &V, text: &str) -> Result<()> {
+    let found = visit_expressions(tree, |node| match node {
+        SqlExpr::Function(function) => {
+            let name = function.name.to_string().to_lowercase();
+            if UNSTABLE.contains(&name.as_str()) {
+                ControlFlow::Break(name)
+            } else {
+                ControlFlow::Continue(())
+            }
+        }
+        _ => ControlFlow::Continue(()),
+    });
+    match found {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(name) => Err(Error::invalid(format!("`{text}` depends on `{name}`"))
+            .with_note("features computed again from the same pins must be the same")
+            .with_help("use the columns of the source; jobs take the date as `--from` and `--to`")),
+    }
+}
+
+/// Division of numbers as people mean it: 1 / 2 is a half, and nothing is infinite.
+fn true_division(
+    node: Expr,
+    schema: &DFSchema,
+) -> std::result::Result<Transformed<Expr>, DataFusionError> {
+    let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Divide, right }) = node else {
+        return Ok(Transformed::no(node));
+    };
+    let (left_type, right_type) = (left.get_type(schema)?, right.get_type(schema)?);
+    let number = |t: &DataType| t.is_numeric() || t.is_null();
+    if !number(&left_type) || !number(&right_type) {
+        return Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr::new(
+            left,
+            Operator::Divide,
+            right,
+        ))));
+    }
+    let float = |expr: Expr, t: &DataType| {
+        if *t == DataType::Float64 { expr } else { cast(expr, DataType::Float64) }
+    };
+    // Floats have two zeros, which the comparison of the engine tells apart.
+    let divisor = nullif(nullif(float(*right, &right_type), lit(0.0_f64)), lit(-0.0_f64));
+    let (left, right) = (Box::new(float(*left, &left_type)), Box::new(divisor));
+    Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr::new(left, Operator::Divide, right))))
+}

@@ -1,0 +1,204 @@
+//! From a TOML file to entities and feature views.
+
+use icecore_core::{
+    Aggregate, AggregateFunction, Closed, Derived, Emit, Entity, Error, FeatureView, Result, Span,
+    TableName, Window, WriteMode,
+};
+use serde::Deserialize;
+use serde::de::value::StrDeserializer;
+
+use crate::document::{Document, Findings, Table, TextOrTable};
+
+/// The aggregate functions, as users write them.
+pub(crate) const FUNCTIONS: [&str; 10] = [
+    "count",
+    "sum",
+    "mean",
+    "min",
+    "max",
+    "count_distinct",
+    "approx_count_distinct",
+    "first",
+    "last",
+    "days_since_last",
+];
+
+/// What other systems call our functions.
+const SYNONYMS: [(&str, &str); 8] = [
+    ("avg", "mean"),
+    ("average", "mean"),
+    ("total", "sum"),
+    ("nunique", "count_distinct"),
+    ("distinct_count", "count_distinct"),
+    ("approx_distinct", "approx_count_distinct"),
+    ("latest", "last"),
+    ("earliest", "first"),
+];
+
+/// Reads one file into the lists; mistakes go to `found`.
+pub(crate) fn read_file(
+    (file, text): (&str, &str),
+    entities: &mut Vec<Entity>,
+    views: &mut Vec<FeatureView>,
+    found: &mut Findings,
+) {
+    let mut document = Document::new(file, text, found);
+    let Some(entries) = document.read() else { return };
+    let mut root = Table::root(&entries);
+    for table in root.tables(&mut document, "entity", entities.len()) {
+        entities.push(entity(table, &mut document));
+    }
+    for table in root.tables(&mut document, "feature_view", views.len()) {
+        views.push(feature_view(table, &mut document));
+    }
+    root.finish(&mut document);
+}
+
+fn entity(mut table: Table<'_>, document: &mut Document<'_>) -> Entity {
+    table.missing(document, "name", "write `name = \"…\"`");
+    let name = table.text(document, "name").unwrap_or_default();
+    let join_keys = table.list(document, "join_keys", |key| Ok(key.to_owned()));
+    let description = table.text(document, "description");
+    table.finish(document);
+    Entity { join_keys: join_keys.unwrap_or_else(|| vec![name.clone()]), name, description }
+}
+
+fn feature_view(mut table: Table<'_>, document: &mut Document<'_>) -> FeatureView {
+    let own = |text: &str| Ok(text.to_owned());
+    table.missing(document, "name", "write `name = \"…\"`");
+    table.missing(document, "entities", "name the entities that the features describe");
+    let view = FeatureView {
+        name: table.text(document, "name").unwrap_or_default(),
+        entities: table.list(document, "entities", own).unwrap_or_default(),
+        source: table.parsed(document, "source", TableName::parse),
+        source_sql: table.text(document, "source_sql"),
+        event_timestamp: table
+            .text(document, "event_timestamp")
+            .unwrap_or_else(|| "event_timestamp".to_owned()),
+        created_timestamp: table.text(document, "created_timestamp"),
+        filter: table.text(document, "where"),
+        ttl: table.parsed(document, "ttl", Span::parse),
+        closed: table.parsed(document, "closed", closed).unwrap_or_default(),
+        emit: emit(&mut table, document),
+        table: table.parsed(document, "table", TableName::parse),
+        partition_by: table.list(document, "partition_by", own).unwrap_or_else(|| {
+            if table.has("aggregate") { vec!["feature_date".to_owned()] } else { Vec::new() }
+        }),
+        write: table
+            .parsed(document, "write", write_mode)
+            .unwrap_or(WriteMode::OverwritePartitions),
+        columns: table.list(document, "columns", own).unwrap_or_default(),
+        aggregates: Vec::new(),
+        derived: Vec::new(),
+        description: table.text(document, "description"),
+        owner: table.text(document, "owner"),
+        tags: table.text_map(document, "tags"),
+    };
+    let aggregates = table.tables(document, "aggregate", 0);
+    let derived = table.tables(document, "derived", 0);
+    let view = FeatureView {
+        aggregates: aggregates.into_iter().map(|table| aggregate(table, document)).collect(),
+        derived: derived.into_iter().map(|table| derive(table, document)).collect(),
+        ..view
+    };
+    table.finish(document);
+    view
+}
+
+fn aggregate(mut table: Table<'_>, document: &mut Document<'_>) -> Aggregate {
+    table.missing(document, "name", "write `name = \"…\"`: columns are named `{name}_{window}`");
+    table.missing(document, "function", "write one of count, sum, mean, min, max, …");
+    table.missing(document, "windows", "write `windows = [\"7d\", \"30d\"]`, or `[\"lifetime\"]`");
+    let aggregate = Aggregate {
+        name: table.text(document, "name").unwrap_or_default(),
+        function: table.parsed(document, "function", function).unwrap_or(AggregateFunction::Count),
+        column: table.text(document, "column"),
+        filter: table.text(document, "where"),
+        windows: table.list(document, "windows", window).unwrap_or_default(),
+        description: table.text(document, "description"),
+    };
+    table.finish(document);
+    aggregate
+}
+
+fn derive(mut table: Table<'_>, document: &mut Document<'_>) -> Derived {
+    table.missing(document, "name", "write `name = \"…\"`");
+    table.missing(document, "expression", "write `expression = \"a_7d / greatest(b_7d, 1)\"`");
+    let derived = Derived {
+        name: table.text(document, "name").unwrap_or_default(),
+        expression: table.text(document, "expression").unwrap_or_default(),
+        description: table.text(document, "description"),
+    };
+    table.finish(document);
+    derived
+}
+
+fn emit(table: &mut Table<'_>, document: &mut Document<'_>) -> Emit {
+    match table.text_or_table(document, "emit", "emit") {
+        None => Emit::default(),
+        Some(TextOrTable::Text(text)) => match text.as_str() {
+            "each_event" => Emit::EachEvent,
+            "last_per_day" => Emit::LastPerDay,
+            other => {
+                let error = Error::invalid(format!("unknown emission `{other}`"))
+                    .with_note("one of `each_event`, `last_per_day`, `{ every = \"1d\" }`")
+                    .with_candidates(other, ["each_event", "last_per_day"]);
+                table.reject(document, "emit", error);
+                Emit::default()
+            }
+        },
+        Some(TextOrTable::Table(mut inner)) => {
+            inner.missing(document, "every", "write `emit = { every = \"1d\" }`");
+            let span = inner.parsed(document, "every", Span::parse);
+            inner.finish(document);
+            span.map_or_else(Emit::default, Emit::Every)
+        }
+    }
+}
+
+fn function(text: &str) -> Result<AggregateFunction> {
+    let parsed: Result<_, serde::de::value::Error> =
+        AggregateFunction::deserialize(StrDeserializer::new(text));
+    parsed.map_err(|_| {
+        let error = Error::invalid(format!("unknown function `{text}`"))
+            .with_note(format!("functions: {}", FUNCTIONS.join(", ")));
+        let lower = text.to_lowercase();
+        match SYNONYMS.iter().find(|(theirs, _)| *theirs == lower) {
+            Some((_, ours)) => error.with_help(format!("did you mean `{ours}`?")),
+            None => error.with_candidates(&lower, FUNCTIONS),
+        }
+    })
+}
+
+fn window(text: &str) -> Result<Window> {
+    if text == "lifetime" {
+        return Ok(Window::Lifetime);
+    }
+    Span::parse(text).map(Window::Last).map_err(|_| {
+        let error = Error::invalid(format!("`{text}` is not a window"));
+        let help =
+            "write a positive whole number and a unit, such as `90s`, `24h` or `7d`, or `lifetime`";
+        match icecore_core::nearest(text, ["lifetime"]) {
+            Some(near) => error.with_help(format!("did you mean `{near}`?")),
+            None => error.with_help(help),
+        }
+    })
+}
+
+fn closed(text: &str) -> Result<Closed> {
+    one_of(text, "`closed`", &["both", "left", "right", "none"])
+}
+
+fn write_mode(text: &str) -> Result<WriteMode> {
+    one_of(text, "`write`", &["append", "overwrite", "overwrite_partitions"])
+}
+
+/// Reads a word into an enum that serde knows.
+fn one_of<'de, T: Deserialize<'de>>(text: &'de str, what: &str, words: &[&str]) -> Result<T> {
+    let parsed: Result<_, serde::de::value::Error> = T::deserialize(StrDeserializer::new(text));
+    parsed.map_err(|_| {
+        Error::invalid(format!("{what} cannot be `{text}`"))
+            .with_note(format!("one of: {}", words.join(", ")))
+            .with_candidates(text, words.iter().copied())
+    })
+}

@@ -7,5 +7,7 @@ mod expression;
 mod hash;
 mod parse;
 mod partition;
+mod select;
 
 pub use definitions::Definitions;
+pub use select::{feature_source, feature_table, resolve_features};

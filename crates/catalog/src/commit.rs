@@ -31,6 +31,7 @@ use crate::tables::{Tables, location_of};
 
 pub(crate) use edit::Edit;
 pub(crate) use rows::{Replace, WriteRows};
+pub(crate) use snapshot::{check_writable, counts};
 
 /// The summary field that tells the snapshot of one attempt from every other.
 pub(crate) const ATTEMPT_ID: &str = "icecore.attempt-id";
@@ -67,15 +68,17 @@ pub(crate) enum Outcome {
     Unchanged(Table),
     /// The same job had made this snapshot before.
     DoneBefore(Table, i64),
-    /// The change is part of this state.
-    Committed(Table),
+    /// The change is part of this state, made by this attempt.
+    Committed(Table, String),
 }
 
 impl Outcome {
     /// The state of the table after the commit.
     pub(crate) fn into_table(self) -> Table {
         match self {
-            Self::Unchanged(table) | Self::DoneBefore(table, _) | Self::Committed(table) => table,
+            Self::Unchanged(table) | Self::DoneBefore(table, _) | Self::Committed(table, _) => {
+                table
+            }
         }
     }
 }
@@ -189,7 +192,7 @@ impl Committer<'_> {
             Err(error) => return Err(error),
         };
         if self.settle(&head).await? {
-            return Ok(Try::Ended(Outcome::Committed(head)));
+            return Ok(Try::Ended(Outcome::Committed(head, self.id.clone())));
         }
         let mut attempt = Attempt {
             id: self.id.clone(),
@@ -225,7 +228,8 @@ impl Committer<'_> {
             Swap::Done => {
                 // From here on the files are the table's.
                 attempt.files.clear();
-                Ok(Try::Ended(Outcome::Committed(self.tables.adopt(self.name, next)?)))
+                let table = self.tables.adopt(self.name, next)?;
+                Ok(Try::Ended(Outcome::Committed(table, self.id.clone())))
             }
             Swap::Moved => Ok(Try::Again(Error::new(
                 ErrorKind::Conflict,

@@ -68,7 +68,9 @@ fn as_of(name: &TableName, metadata: &TableMetadata, moment: Timestamp) -> Resul
             let error = match first.parent_snapshot_id() {
                 None => error.with_note(format!("its first snapshot, {id}, was committed at {at}")),
                 Some(_) => error
-                    .with_note(format!("its first snapshot that is left, {id}, was committed at {at}"))
+                    .with_note(format!(
+                        "its first snapshot that is left, {id}, was committed at {at}"
+                    ))
                     .with_note("older snapshots were expired"),
             };
             error.with_help(format!("ask for {at} or later"))

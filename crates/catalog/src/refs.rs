@@ -2,9 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use iceberg::spec::{
-    MAIN_BRANCH, SnapshotReference, SnapshotRetention, TableMetadata,
-};
+use iceberg::spec::{MAIN_BRANCH, SnapshotReference, SnapshotRetention, TableMetadata};
 use iceberg::table::Table;
 use iceberg::{TableRequirement, TableUpdate};
 use icecore_core::{

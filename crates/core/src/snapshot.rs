@@ -174,6 +174,10 @@ pub struct CommitOptions {
     /// A name for this piece of work. A commit whose job id the branch's history already holds
     /// changes nothing and returns the snapshot that it made: retries are idempotent.
     pub job_id: Option<String>,
+    /// The state of this table that the rows were computed from; absent means its state when the
+    /// commit begins. An overwrite fails with `Conflict` rather than replace rows that others
+    /// committed since.
+    pub base: Option<SnapshotId>,
 }
 
 impl CommitOptions {
@@ -194,6 +198,13 @@ impl CommitOptions {
     #[must_use]
     pub fn with_job_id(mut self, job_id: impl Into<String>) -> Self {
         self.job_id = Some(job_id.into());
+        self
+    }
+
+    /// Names the state of this table that the rows were computed from.
+    #[must_use]
+    pub const fn with_base(mut self, base: SnapshotId) -> Self {
+        self.base = Some(base);
         self
     }
 }

@@ -68,7 +68,10 @@ async fn check_snapshot(head: &Table, snapshot: &SnapshotRef, removal: Removal<'
         if !moved.is_empty() {
             return Err(Error::new(
                 ErrorKind::Conflict,
-                format!("another writer changed rows of `{}` that this commit replaces", head.identifier()),
+                format!(
+                    "another writer changed rows of `{}` that this commit replaces",
+                    head.identifier()
+                ),
             )
             .with_note(format!(
                 "snapshot `{id}` ({}) added or removed {} file(s) there",

@@ -32,12 +32,13 @@ impl Touched {
         }
         let Some(summaries) = &manifest.partitions else { return true };
         self.tuples.iter().any(|tuple| {
-            tuple.iter().zip(types.fields()).zip(summaries).all(|((value, field), summary)| {
-                match (value, field.field_type.as_primitive_type()) {
-                    (None, _) => summary.contains_null,
-                    (Some(Literal::Primitive(value)), Some(of)) => in_range(value, of, summary),
-                    _ => true,
-                }
+            tuple.iter().zip(types.fields()).zip(summaries).all(|((value, field), summary)| match (
+                value,
+                field.field_type.as_primitive_type(),
+            ) {
+                (None, _) => summary.contains_null,
+                (Some(Literal::Primitive(value)), Some(of)) => in_range(value, of, summary),
+                _ => true,
             })
         })
     }

@@ -80,7 +80,7 @@ pub(crate) struct Delta<'a> {
 /// Writes a snapshot of `main` that follows `head`, and says how to make it current.
 pub(crate) async fn plan(head: &Table, delta: Delta<'_>, attempt: &mut Attempt) -> Result<Plan> {
     let metadata = head.metadata();
-    check_format(head)?;
+    check_writable(head)?;
     let parent = metadata.current_snapshot();
     let mut producer = Producer {
         head,
@@ -126,8 +126,9 @@ pub(crate) async fn plan(head: &Table, delta: Delta<'_>, attempt: &mut Attempt) 
     })
 }
 
-/// Version 3 counts rows across manifests, which rewriting a manifest here would break.
-fn check_format(head: &Table) -> Result<()> {
+/// Refuses tables of a format version that is not 2. Version 3 counts rows across manifests, which
+/// rewriting a manifest here would break.
+pub(crate) fn check_writable(head: &Table) -> Result<()> {
     match head.metadata().format_version() {
         FormatVersion::V2 => Ok(()),
         version => Err(Error::unsupported(format!(
@@ -148,7 +149,10 @@ fn new_snapshot_id(metadata: &TableMetadata) -> i64 {
     }
 }
 
-fn spec_of<'m>(metadata: &'m TableMetadata, manifest: &ManifestFile) -> Result<&'m PartitionSpecRef> {
+fn spec_of<'m>(
+    metadata: &'m TableMetadata,
+    manifest: &ManifestFile,
+) -> Result<&'m PartitionSpecRef> {
     metadata.partition_spec_by_id(manifest.partition_spec_id).ok_or_else(|| {
         Error::corrupt(format!(
             "manifest `{}` names partition spec {}, which the table does not have",

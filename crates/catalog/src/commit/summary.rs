@@ -24,7 +24,8 @@ pub(super) fn add_totals(
             None => Some(0),
         };
         let Some(before) = before else { continue };
-        let after = before + count(summary, added).unwrap_or(0) - count(summary, removed).unwrap_or(0);
+        let after =
+            before + count(summary, added).unwrap_or(0) - count(summary, removed).unwrap_or(0);
         summary.insert(total.to_owned(), after.max(0).to_string());
     }
 }
@@ -46,7 +47,10 @@ mod tests {
     fn totals_follow_from_the_parent_and_unknown_ones_stay_unknown() {
         let mut first = fields(&[("added-records", "7"), ("added-data-files", "2")]);
         add_totals(&mut first, None);
-        assert_eq!((first["total-records"].as_str(), first["total-delete-files"].as_str()), ("7", "0"));
+        assert_eq!(
+            (first["total-records"].as_str(), first["total-delete-files"].as_str()),
+            ("7", "0")
+        );
         let mut next = fields(&[("added-records", "1"), ("deleted-records", "3")]);
         add_totals(&mut next, Some(&first));
         assert_eq!((next["total-records"].as_str(), next["total-data-files"].as_str()), ("5", "2"));

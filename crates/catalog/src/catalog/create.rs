@@ -1,0 +1,166 @@
+//! Creating tables.
+
+use std::collections::HashMap;
+
+use arrow::datatypes::{Field, SchemaRef};
+use iceberg::TableCreation;
+use iceberg::spec::{TableMetadata, TableMetadataBuilder, TableProperties};
+use iceberg::table::Table;
+use icecore_core::{Error, ErrorKind, NewTable, Result, TableName};
+use uuid::Uuid;
+
+use super::IcebergCatalog;
+use crate::commit::discard;
+use crate::error::Context;
+use crate::pointer::Swap;
+use crate::schema;
+
+/// Properties that a table gets unless it asks for others.
+const DEFAULT_PROPERTIES: [(&str, &str); 1] = [("write.parquet.compression-codec", "zstd")];
+
+impl IcebergCatalog {
+    /// Creates a table if there is none; checks that it is what is wanted if there is.
+    pub(super) async fn ensure(&self, name: &TableName, new: &NewTable) -> Result<bool> {
+        check_properties(new.properties.keys())?;
+        let tables = self.tables_now();
+        if let Some(table) = tables.find(name).await? {
+            check_same(name, &table, new)?;
+            return Ok(false);
+        }
+        let metadata = first_metadata(new, self.new_location(name).await?)?;
+        let next = tables.write_first(metadata).await?;
+        let swap = tables.pointers().create(name, &next.location).await;
+        match swap {
+            Swap::Done => {
+                tables.adopt(name, next)?;
+                tracing::info!(table = %name, "created");
+                Ok(true)
+            }
+            Swap::Moved => {
+                discard(tables.io(), std::slice::from_ref(&next.location)).await;
+                check_same(name, &tables.load(name).await?, new)?;
+                Ok(false)
+            }
+            Swap::Failed(error) => {
+                discard(tables.io(), std::slice::from_ref(&next.location)).await;
+                Err(error)
+            }
+            // A created table has its own metadata file, so whose it is can be read.
+            Swap::Unknown(error) => match tables.pointers().find(name).await {
+                Ok(Some(location)) if location == next.location => Ok(true),
+                Ok(Some(_)) => {
+                    check_same(name, &tables.load(name).await?, new)?;
+                    Ok(false)
+                }
+                _ => Err(Error::new(
+                    ErrorKind::OutcomeUnknown,
+                    format!("nobody knows whether table `{name}` was created"),
+                )
+                .with_help("create it again: that does no harm")
+                .with_source(error)),
+            },
+        }
+    }
+
+    /// Where a new table's files go. The files of a dropped table stay, so a second table of that
+    /// name gets a directory of its own.
+    async fn new_location(&self, name: &TableName) -> Result<String> {
+        let plain = format!("{}/{}/{}", self.warehouse(), name.namespace(), name.table());
+        let taken = self
+            .tables_now()
+            .io()
+            .exists(&plain)
+            .await
+            .context(|| format!("cannot look for `{plain}`"))?;
+        Ok(if taken { format!("{plain}-{}", Uuid::new_v4().simple()) } else { plain })
+    }
+}
+
+fn first_metadata(new: &NewTable, location: String) -> Result<TableMetadata> {
+    let columns = schema::to_iceberg(&new.schema)?;
+    let partition_spec = schema::partition_spec(&columns, &new.partition_by)?;
+    let sort_order = schema::sort_order(&columns, &new.sort_by)?;
+    let mut properties: HashMap<String, String> =
+        DEFAULT_PROPERTIES.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    properties.extend(new.properties.clone());
+    let creation = TableCreation::builder()
+        .name(String::new())
+        .location(location)
+        .schema(columns)
+        .partition_spec(partition_spec)
+        .sort_order(sort_order)
+        .properties(properties)
+        .build();
+    let cannot = || "cannot create the table's metadata";
+    let built = TableMetadataBuilder::from_table_creation(creation).context(cannot)?.build();
+    Ok(built.context(cannot)?.metadata)
+}
+
+/// Refuses properties that Iceberg keeps to itself.
+pub(super) fn check_properties<'a>(names: impl IntoIterator<Item = &'a String>) -> Result<()> {
+    let reserved = TableProperties::RESERVED_PROPERTIES;
+    match names.into_iter().find(|name| reserved.contains(&name.as_str())) {
+        Some(name) => Err(Error::invalid(format!("property `{name}` is part of the table format"))
+            .with_note("it follows from the table and cannot be set")),
+        None => Ok(()),
+    }
+}
+
+/// Whether a table has the columns and the partitioning that are wanted.
+fn check_same(name: &TableName, table: &Table, new: &NewTable) -> Result<()> {
+    let metadata = table.metadata();
+    let wanted = schema::to_iceberg(&new.schema)?;
+    let columns =
+        differences(&schema::to_arrow(metadata.current_schema())?, &schema::to_arrow(&wanted)?);
+    let exists = || {
+        Error::new(ErrorKind::AlreadyExists, format!("table `{name}` exists and is another one"))
+    };
+    if !columns.is_empty() {
+        let error = columns.into_iter().fold(exists(), Error::with_note);
+        return Err(error.with_help("evolve the table, or choose another name"));
+    }
+    let spec = schema::partition_spec(&wanted, &new.partition_by)?
+        .bind(wanted.clone())
+        .context(|| "cannot bind the partitioning to the columns")?;
+    let wanted_by = schema::describe_partition(&wanted, &spec);
+    let stored_by =
+        schema::describe_partition(metadata.current_schema(), metadata.default_partition_spec());
+    if wanted_by != stored_by {
+        return Err(exists().with_note(format!(
+            "it is partitioned by ({}), not by ({})",
+            stored_by.join(", "),
+            wanted_by.join(", ")
+        )));
+    }
+    Ok(())
+}
+
+/// How the stored columns differ from the wanted ones in name or type, in words. The order of
+/// columns and whether they may be null do not matter to a writer.
+fn differences(stored: &SchemaRef, wanted: &SchemaRef) -> Vec<String> {
+    let find = |schema: &SchemaRef, field: &Field| {
+        schema.field_with_name(field.name()).ok().map(|found| found.data_type().clone())
+    };
+    let mut found = Vec::new();
+    for field in stored.fields() {
+        let (name, is) = (field.name(), field.data_type());
+        match find(wanted, field) {
+            None => found.push(format!("it has a column `{name}` that is not wanted")),
+            Some(wanted) if !same_type(is, &wanted) => {
+                found.push(format!("its column `{name}` is {is}, not {wanted}"));
+            }
+            Some(_) => {}
+        }
+    }
+    for field in wanted.fields() {
+        if find(stored, field).is_none() {
+            found.push(format!("it has no column `{}`", field.name()));
+        }
+    }
+    found
+}
+
+/// Field ids, which Arrow carries in the metadata of nested fields, do not matter.
+fn same_type(left: &arrow::datatypes::DataType, right: &arrow::datatypes::DataType) -> bool {
+    left.equals_datatype(right)
+}

@@ -1,0 +1,84 @@
+//! Snapshots, history and refs as tables.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::array::{BooleanArray, Int64Array, RecordBatch, StringArray};
+use iceberg::table::Table;
+use icecore_core::Result;
+
+use super::{batch, moments};
+use crate::error::Context;
+use crate::refs::RefKind;
+use crate::{history as past, refs as named};
+
+pub(super) fn snapshots(table: &Table) -> Result<RecordBatch> {
+    let log = past::log(table.metadata())?;
+    let mut summaries = Vec::with_capacity(log.len());
+    for snapshot in &log {
+        let json = serde_json::to_string(&snapshot.summary).context(|| "cannot write a summary")?;
+        summaries.push(json);
+    }
+    let numbers = |field: &str| -> Int64Array {
+        log.iter().map(|snapshot| Some(snapshot.count(field))).collect()
+    };
+    let ids: Int64Array = log.iter().map(|snapshot| Some(snapshot.id.get())).collect();
+    let parents: Int64Array =
+        log.iter().map(|snapshot| snapshot.parent.map(|id| id.get())).collect();
+    let sequence: Int64Array = log.iter().map(|snapshot| Some(snapshot.sequence_number)).collect();
+    let operations: StringArray =
+        log.iter().map(|snapshot| Some(snapshot.operation.as_str())).collect();
+    batch(vec![
+        ("snapshot_id", false, Arc::new(ids)),
+        ("parent_id", true, Arc::new(parents)),
+        ("sequence_number", false, Arc::new(sequence)),
+        (
+            "committed_at",
+            false,
+            moments(log.iter().map(|snapshot| Some(snapshot.committed_at.millis()))),
+        ),
+        ("operation", false, Arc::new(operations)),
+        ("added_rows", false, Arc::new(numbers("added-records"))),
+        ("removed_rows", false, Arc::new(numbers("deleted-records"))),
+        ("summary", false, Arc::new(StringArray::from(summaries))),
+    ])
+}
+
+pub(super) fn history(table: &Table) -> Result<RecordBatch> {
+    let metadata = table.metadata();
+    let log = metadata.history();
+    let ancestors: BTreeSet<i64> = past::ancestors(metadata, metadata.current_snapshot_id())
+        .map(|snapshot| snapshot.snapshot_id())
+        .collect();
+    let ids: Int64Array = log.iter().map(|entry| Some(entry.snapshot_id)).collect();
+    let parents: Int64Array = log
+        .iter()
+        .map(|entry| metadata.snapshot_by_id(entry.snapshot_id)?.parent_snapshot_id())
+        .collect();
+    let current: BooleanArray =
+        log.iter().map(|entry| Some(ancestors.contains(&entry.snapshot_id))).collect();
+    batch(vec![
+        ("made_current_at", false, moments(log.iter().map(|entry| Some(entry.timestamp_ms())))),
+        ("snapshot_id", false, Arc::new(ids)),
+        ("parent_id", true, Arc::new(parents)),
+        ("is_current_ancestor", false, Arc::new(current)),
+    ])
+}
+
+pub(super) fn refs(table: &Table) -> Result<RecordBatch> {
+    let refs = named::all(table.metadata())?;
+    let names: StringArray = refs.iter().map(|found| Some(found.name.as_str())).collect();
+    let kinds: StringArray = refs
+        .iter()
+        .map(|found| match found.kind {
+            RefKind::Branch => Some("BRANCH"),
+            RefKind::Tag => Some("TAG"),
+        })
+        .collect();
+    let ids: Int64Array = refs.iter().map(|found| Some(found.snapshot.get())).collect();
+    batch(vec![
+        ("name", false, Arc::new(names)),
+        ("type", false, Arc::new(kinds)),
+        ("snapshot_id", false, Arc::new(ids)),
+    ])
+}

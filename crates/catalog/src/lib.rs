@@ -61,3 +61,4 @@ mod write;
 pub use catalog::{CatalogOptions, IcebergCatalog, TableDescription};
 pub use metadata_table::MetadataTable;
 pub use refs::{RefInfo, RefKind, RollbackPolicy, TagMove};
+pub use scan::{ColumnRange, FilePlan, PlannedFile};

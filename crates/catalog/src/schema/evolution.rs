@@ -90,14 +90,11 @@ pub(crate) fn holds(stored: &Type, offered: &Type) -> bool {
         (Type::List(stored), Type::List(offered)) => {
             holds(&stored.element_field.field_type, &offered.element_field.field_type)
         }
-        (Type::Struct(stored), Type::Struct(offered)) => {
-            offered.fields().iter().all(|field| {
-                stored
-                    .fields()
-                    .iter()
-                    .any(|known| known.name == field.name && holds(&known.field_type, &field.field_type))
+        (Type::Struct(stored), Type::Struct(offered)) => offered.fields().iter().all(|field| {
+            stored.fields().iter().any(|known| {
+                known.name == field.name && holds(&known.field_type, &field.field_type)
             })
-        }
+        }),
         _ => false,
     }
 }

@@ -1,14 +1,15 @@
 //! How users write down what a table is partitioned by.
 
-use iceberg::spec::{PartitionSpec, Schema, Transform, UnboundPartitionField, UnboundPartitionSpec};
+use iceberg::spec::{
+    PartitionSpec, Schema, Transform, UnboundPartitionField, UnboundPartitionSpec,
+};
 use icecore_core::{Error, Result};
 
 use super::no_such_column;
 #[cfg(test)]
 use crate::error::Context as _;
 
-const FORMS: &str =
-    "`col`, `year(col)`, `month(col)`, `day(col)`, `hour(col)`, `bucket(16, col)`, `truncate(8, col)`";
+const FORMS: &str = "`col`, `year(col)`, `month(col)`, `day(col)`, `hour(col)`, `bucket(16, col)`, `truncate(8, col)`";
 
 /// Parses partition fields such as `day(event_timestamp)` or `bucket(16, user_token)`.
 ///
@@ -64,7 +65,8 @@ fn partition_field(schema: &Schema, text: &str) -> Result<UnboundPartitionField>
         .with_help(match transform {
             Transform::Identity => "partition by a column that holds one value per row".to_owned(),
             Transform::Bucket(_) => {
-                "`bucket` takes whole numbers, decimals, dates, timestamps, text and bytes".to_owned()
+                "`bucket` takes whole numbers, decimals, dates, timestamps, text and bytes"
+                    .to_owned()
             }
             Transform::Truncate(_) => {
                 "`truncate` takes whole numbers, decimals, text and bytes".to_owned()
@@ -96,9 +98,11 @@ fn parse(text: &str) -> Result<(Transform, &str)> {
         "truncate" => {
             sized(text, arguments).map(|(size, column)| (Transform::Truncate(size), column))
         }
-        _ => Err(Error::invalid(format!("`{text}` is no partition field: no transform `{function}`"))
-            .with_note(format!("partition fields: {FORMS}"))
-            .with_candidates(function, ["year", "month", "day", "hour", "bucket", "truncate"])),
+        _ => Err(Error::invalid(format!(
+            "`{text}` is no partition field: no transform `{function}`"
+        ))
+        .with_note(format!("partition fields: {FORMS}"))
+        .with_candidates(function, ["year", "month", "day", "hour", "bucket", "truncate"])),
     }
 }
 

@@ -11,7 +11,11 @@ fn arrow(fields: Vec<Field>) -> SchemaRef {
 fn events() -> Schema {
     to_iceberg(&arrow(vec![
         Field::new("user_token", DataType::Utf8, false),
-        Field::new("event_timestamp", DataType::Timestamp(TimeUnit::Nanosecond, Some("Europe/Berlin".into())), false),
+        Field::new(
+            "event_timestamp",
+            DataType::Timestamp(TimeUnit::Nanosecond, Some("Europe/Berlin".into())),
+            false,
+        ),
         Field::new("amount", DataType::Float64, true),
         Field::new("feature_date", DataType::Date32, true),
         Field::new("tags", DataType::new_list(DataType::Utf8, true), true),
@@ -31,20 +35,27 @@ fn every_type_that_users_have_gets_its_stored_type() {
         assert_eq!(read.field(0).metadata()["PARQUET:field_id"], "1", "{from}");
         assert!(read.field(0).is_nullable());
     };
-    for small in [DataType::Int8, DataType::Int16, DataType::Int32, DataType::UInt8, DataType::UInt16] {
+    for small in
+        [DataType::Int8, DataType::Int16, DataType::Int32, DataType::UInt8, DataType::UInt16]
+    {
         check(small, DataType::Int32);
     }
     for large in [DataType::Int64, DataType::UInt32, DataType::UInt64] {
         check(large, DataType::Int64);
     }
     for text in [DataType::Utf8, DataType::LargeUtf8, DataType::Utf8View] {
-        check(DataType::Dictionary(Box::new(DataType::Int32), Box::new(text.clone())), DataType::Utf8);
+        check(
+            DataType::Dictionary(Box::new(DataType::Int32), Box::new(text.clone())),
+            DataType::Utf8,
+        );
         check(text, DataType::Utf8);
     }
     for bytes in [DataType::Binary, DataType::LargeBinary, DataType::BinaryView] {
         check(bytes, DataType::LargeBinary);
     }
-    for unit in [TimeUnit::Second, TimeUnit::Millisecond, TimeUnit::Microsecond, TimeUnit::Nanosecond] {
+    for unit in
+        [TimeUnit::Second, TimeUnit::Millisecond, TimeUnit::Microsecond, TimeUnit::Nanosecond]
+    {
         check(DataType::Timestamp(unit, None), naive.clone());
         for zone in ["UTC", "+00:00", "America/New_York", "+05:30"] {
             check(DataType::Timestamp(unit, Some(zone.into())), utc.clone());
@@ -63,9 +74,11 @@ fn nested_columns_get_ids_level_by_level() {
         Field::new("x", DataType::Float64, false),
         Field::new("names", DataType::new_list(DataType::Utf8View, true), true),
     ]));
-    let schema =
-        to_iceberg(&arrow(vec![Field::new("p", point, true), Field::new("q", DataType::Int64, false)]))
-            .unwrap();
+    let schema = to_iceberg(&arrow(vec![
+        Field::new("p", point, true),
+        Field::new("q", DataType::Int64, false),
+    ]))
+    .unwrap();
     let id = |name| schema.field_id_by_name(name);
     assert_eq!((id("p"), id("q"), id("p.x"), id("p.names")), (Some(1), Some(2), Some(3), Some(4)));
     assert_eq!(id("p.names.element"), Some(5));
@@ -116,7 +129,11 @@ fn a_wrong_partition_field_says_what_is_right() {
         let help = error.help().unwrap_or_default().to_owned() + &error.notes().join("; ");
         assert!(help.contains(hint), "{error:?}");
     };
-    check(&["day(event_timestmp)"], "no column `event_timestmp`", "did you mean `event_timestamp`?");
+    check(
+        &["day(event_timestmp)"],
+        "no column `event_timestmp`",
+        "did you mean `event_timestamp`?",
+    );
     check(&["nope"], "no column `nope`", "columns: user_token, event_timestamp, amount");
     check(&["dya(event_timestamp)"], "no transform `dya`", "did you mean `day`?");
     check(&["bucket(user_token)"], "no partition field", "bucket(16, user_token)");

@@ -88,7 +88,9 @@ impl FieldIds {
                 }
                 Type::Struct(StructType::new(self.fields(fields)?))
             }
-            _ => Type::Primitive(primitive(data_type).ok_or_else(|| cannot_store(column, data_type))?),
+            _ => Type::Primitive(
+                primitive(data_type).ok_or_else(|| cannot_store(column, data_type))?,
+            ),
         })
     }
 }
@@ -96,11 +98,9 @@ impl FieldIds {
 fn primitive(data_type: &DataType) -> Option<PrimitiveType> {
     Some(match data_type {
         DataType::Boolean => PrimitiveType::Boolean,
-        DataType::Int8
-        | DataType::Int16
-        | DataType::Int32
-        | DataType::UInt8
-        | DataType::UInt16 => PrimitiveType::Int,
+        DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::UInt8 | DataType::UInt16 => {
+            PrimitiveType::Int
+        }
         DataType::Int64 | DataType::UInt32 | DataType::UInt64 => PrimitiveType::Long,
         DataType::Float16 | DataType::Float32 => PrimitiveType::Float,
         DataType::Float64 => PrimitiveType::Double,
@@ -122,8 +122,9 @@ fn primitive(data_type: &DataType) -> Option<PrimitiveType> {
 }
 
 fn cannot_store(column: &str, data_type: &DataType) -> Error {
-    let error =
-        Error::unsupported(format!("column `{column}` has type `{data_type}`, which no table stores"));
+    let error = Error::unsupported(format!(
+        "column `{column}` has type `{data_type}`, which no table stores"
+    ));
     match data_type {
         DataType::Null => error.with_help(
             "a column of nothing but nulls has no type; cast it, for instance to `bigint`",

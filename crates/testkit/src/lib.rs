@@ -6,6 +6,7 @@ mod online_store;
 mod payments;
 mod random;
 mod redis_server;
+mod tracking;
 
 pub use cdnow::Cdnow;
 pub use clock::ManualClock;
@@ -13,3 +14,4 @@ pub use online_store::check_online_store;
 pub use payments::{PaymentOptions, Payments};
 pub use random::Random;
 pub use redis_server::RedisServer;
+pub use tracking::{check_artifact_store, check_model_registry, check_run_tracker};

@@ -106,12 +106,17 @@ fn tau(mut x: f64) -> f64 {
 /// Sketches of few values are small: they keep only the registers in use.
 ///
 /// ```
-/// use icecore_kernel::HyperLogLog;
+/// # use std::sync::Arc;
+/// # use arrow::array::{ArrayRef, Int64Array};
+/// use icecore_kernel::{HyperLogLog, hash_values};
 ///
+/// # fn main() -> icecore_core::Result<()> {
+/// let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(0..1000));
 /// let mut sketch = HyperLogLog::default();
-/// // Hashes come from `hash_values`; these are spread by the golden ratio.
-/// (1..=1000_u64).for_each(|n| sketch.add_hash(n.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+/// hash_values(&ids)?.iter().flatten().for_each(|hash| sketch.add_hash(hash));
 /// assert!((950..1050).contains(&sketch.estimate()));
+/// # Ok(())
+/// # }
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HyperLogLog {

@@ -1,0 +1,180 @@
+//! Trailing windows: every window and aggregate of a feature view in one pass over sorted events.
+
+mod bounds;
+mod counts;
+mod distinct;
+mod emit;
+mod events;
+mod measure;
+mod order;
+mod pick;
+mod plan;
+mod sums;
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+
+use arrow::array::{ArrayRef, BooleanArray, UInt64Array};
+use arrow::datatypes::{DataType, FieldRef};
+use icecore_core::{AggregateFunction, Closed, Emit, Error, Result, Span, TimeRange, Window};
+
+use events::Events;
+use measure::Measure;
+use plan::Plan;
+
+/// One column of the output: an aggregate over a window.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WindowColumn {
+    /// The column's name.
+    pub name: String,
+    /// What is computed.
+    pub function: AggregateFunction,
+    /// Over which input. Only `count` and `days_since_last` do without, and then look at rows.
+    pub input: Option<usize>,
+    /// Only over rows for which this mask is true.
+    pub mask: Option<usize>,
+    /// Over which window.
+    pub window: Window,
+}
+
+/// The window features of a view.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WindowSpec {
+    /// The columns, in order.
+    pub columns: Vec<WindowColumn>,
+    /// Which ends of the windows belong to them.
+    pub closed: Closed,
+    /// When there is a row.
+    pub emit: Emit,
+    /// [`Emit::Every`]: how long after an entity's last event rows go on; absent means to the end
+    /// of the range.
+    pub idle: Option<Span>,
+}
+
+/// Events of whole entities.
+#[derive(Debug, Clone, Copy)]
+pub struct EntityEvents<'a> {
+    /// When each event happened, in microseconds; ascending inside each entity.
+    pub times: &'a [i64],
+    /// The rows of each entity, in order and without overlap.
+    pub entities: &'a [Range<usize>],
+    /// The inputs that columns name by position.
+    pub inputs: &'a [ArrayRef],
+    /// The masks that columns name by position; null means false.
+    pub masks: &'a [BooleanArray],
+}
+
+/// The rows that come out, by entity and then by time.
+#[derive(Debug, Clone)]
+pub struct WindowRows {
+    /// An event of the same entity, to take the keys from: for rows at events, that event.
+    pub source_rows: UInt64Array,
+    /// Each row's moment, in microseconds.
+    pub times: Vec<i64>,
+    /// The columns of the spec.
+    pub columns: Vec<ArrayRef>,
+}
+
+/// Computes window features.
+///
+/// Each aggregate costs a constant number of steps per event and window, amortized, however wide
+/// the window is; what only depends on the input (prefix sums, codes of values) is shared by all
+/// windows over it. Memory is proportional to the events and rows of one call.
+///
+/// - Bounds are of a RANGE frame: events of one time are in or out together.
+/// - Sums of floats are exact before one rounding, so equal windows have equal sums whatever lay
+///   before them. NaN and infinities count as in [`ExactSum`](crate::ExactSum).
+/// - Minimum and maximum order floats totally: `-0.0` before `0.0`, NaN after everything.
+/// - Distinct counts take NaN for one value and `-0.0` for `0.0`. The approximate one equals a
+///   [`HyperLogLog`](crate::HyperLogLog) over the window's values alone.
+/// - Strings come out as `Utf8` and dictionaries as their values.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use arrow::{array::{ArrayRef, Float64Array}, datatypes::DataType};
+/// # use icecore_core::{AggregateFunction, Closed, Emit, Span, TimeRange, Window};
+/// # use icecore_kernel::{EntityEvents, WindowColumn, WindowKernel, WindowSpec};
+/// # fn main() -> icecore_core::Result<()> {
+/// let spend = WindowColumn {
+///     name: "spend_10us".into(),
+///     function: AggregateFunction::Sum,
+///     input: Some(0),
+///     mask: None,
+///     window: Window::Last(Span::from_micros(10)),
+/// };
+/// let (closed, emit) = (Closed::Both, Emit::EachEvent);
+/// let spec = WindowSpec { columns: vec![spend], closed, emit, idle: None };
+/// let kernel = WindowKernel::try_new(spec, &[DataType::Float64])?;
+///
+/// let amounts: ArrayRef = Arc::new(Float64Array::from(vec![0.1, 0.2, 0.3]));
+/// let events = EntityEvents { times: &[0, 10, 11], entities: &[0..3], inputs: &[amounts], masks: &[] };
+/// let rows = kernel.evaluate(&events, TimeRange::default())?;
+/// assert_eq!(rows.columns[0].as_ref(), &Float64Array::from(vec![0.1, 0.1 + 0.2, 0.5]));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct WindowKernel {
+    spec: WindowSpec,
+    plan: Plan,
+    fields: Vec<FieldRef>,
+    input_types: Vec<DataType>,
+}
+
+impl WindowKernel {
+    /// Checks the columns against the types of the inputs.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidInput`](icecore_core::ErrorKind::InvalidInput) for a function that its
+    /// input does not have, naming the column.
+    pub fn try_new(spec: WindowSpec, input_types: &[DataType]) -> Result<Self> {
+        let field = |column| plan::output_field(column, input_types);
+        let fields = spec.columns.iter().map(field).collect::<Result<_>>()?;
+        if let Emit::Every(span) = spec.emit
+            && span.micros() <= 0
+        {
+            return Err(Error::invalid("rows cannot come every `0us`"));
+        }
+        let plan = Plan::new(&spec);
+        Ok(Self { spec, plan, fields, input_types: input_types.to_vec() })
+    }
+
+    /// The fields of the output, one for each column of the spec.
+    #[must_use]
+    pub fn output_fields(&self) -> &[FieldRef] {
+        &self.fields
+    }
+
+    /// Computes the rows whose moments lie in `range`, from all the events.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidInput`](icecore_core::ErrorKind::InvalidInput) for a sum that does not
+    /// fit, naming the column, and for [`Emit::Every`] without an end of the range;
+    /// [`ErrorKind::LimitExceeded`](icecore_core::ErrorKind::LimitExceeded) for 2^32 events or rows
+    /// in one call; [`ErrorKind::Internal`](icecore_core::ErrorKind::Internal) for events that are
+    /// not as [`EntityEvents`] says.
+    pub fn evaluate(&self, events: &EntityEvents<'_>, range: TimeRange) -> Result<WindowRows> {
+        let events = Events::try_new(*events, &self.input_types)?;
+        let rows = emit::rows(&self.spec, &events, range)?;
+        let bounds = bounds::all(self.plan.windows(), self.spec.closed, &events, &rows);
+        let mut columns = vec![None; self.fields.len()];
+        for planned in self.plan.measures() {
+            let measure = Measure::try_new(planned, &events, &rows)?;
+            for job in planned.jobs() {
+                let (Some(field), Some(column)) =
+                    (self.fields.get(job.column), columns.get_mut(job.column))
+                else {
+                    continue;
+                };
+                *column = Some(measure.evaluate(job, field, bounds.of(job.window))?);
+            }
+        }
+        let columns = columns.into_iter().collect::<Option<Vec<_>>>();
+        let columns = columns.ok_or_else(|| Error::internal("a window column was not planned"))?;
+        let source_rows = rows.sources.iter().map(|row| u64::from(*row)).collect::<Vec<_>>();
+        Ok(WindowRows { source_rows: source_rows.into(), times: rows.moments, columns })
+    }
+}

@@ -12,14 +12,15 @@ use arrow::datatypes::SchemaRef;
 use iceberg::table::Table;
 use iceberg::{TableRequirement, TableUpdate};
 use icecore_core::{
-    Clock, Committed, Error, PinnedTable, RefName, Result, SnapshotCatalog as _, SnapshotId,
-    SnapshotSelector, SystemClock, TableName,
+    Clock, Committed, Error, PinnedTable, Predicate, RefName, Result, SnapshotCatalog as _,
+    SnapshotId, SnapshotSelector, SystemClock, TableName,
 };
 use object_store::ObjectStore;
 
 use crate::commit::{self, Edit, Plan};
 use crate::metadata_table::{self, MetadataTable};
 use crate::refs::{self, NewTag, RefInfo, RollbackPolicy, TagMove};
+use crate::scan::{self, FilePlan};
 use crate::sql::SqlitePointers;
 use crate::storage::{self, Warehouse};
 use crate::tables::{Tables, location_of};
@@ -321,6 +322,21 @@ impl IcebergCatalog {
         Ok(added.map(|field| field.name.clone()).collect())
     }
 
+    /// The files that a pinned table is made of, without those that cannot hold a row that passes.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if the pin's snapshot is gone or the filter names an unknown column.
+    pub async fn plan_files(
+        &self,
+        pinned: &PinnedTable,
+        filter: Option<&Predicate>,
+    ) -> Result<FilePlan> {
+        let table = self.tables_now().load(&pinned.table).await?;
+        let snapshot = history::pinned(pinned, &table).await?.map(|found| found.snapshot_id());
+        scan::plan_files(&table, snapshot, filter).await
+    }
+
     /// What a table knows about itself, as rows.
     ///
     /// # Errors
@@ -350,7 +366,7 @@ impl IcebergCatalog {
         Ok(None)
     }
 
-    /// The files of tables: the keys are the paths of planned files.
+    /// The files of tables: the keys are the [`PlannedFile::path`](crate::PlannedFile::path)s.
     #[must_use]
     pub fn object_store(&self) -> Arc<dyn ObjectStore> {
         self.shared.store.clone()

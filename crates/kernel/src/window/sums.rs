@@ -73,7 +73,7 @@ impl WindowSums {
     }
 
     /// The sums, each rounded once.
-    pub(crate) fn to_f64(self, field: &Field) -> Result<Vec<f64>> {
+    pub(crate) fn into_floats(self, field: &Field) -> Result<Vec<f64>> {
         match self {
             Self::Float(sums) => Ok(sums),
             Self::Whole { sums, scale } => {

@@ -1,5 +1,6 @@
 mod oracle;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, Decimal128Array, Float64Array, Int64Array};
@@ -11,7 +12,7 @@ use icecore_core::{
 };
 use proptest::prelude::*;
 
-use super::{EntityEvents, WindowColumn, WindowKernel, WindowRows, WindowSpec};
+use super::{EntityEvents, WindowColumn, WindowKernel, WindowPiece, WindowRows, WindowSpec};
 use crate::{HyperLogLog, hash_values};
 use oracle::{Case, Value};
 
@@ -213,6 +214,15 @@ fn check(
         prop_assert!(ranges[expected.entity].contains(&(*source as usize)));
         prop_assert!(spec_is_grid(&spec) || times[*source as usize] == expected.moment);
     }
+    let mut pieces = Vec::new();
+    for WindowPiece { entities, range } in kernel.split(&events, range, 7).unwrap() {
+        let events = EntityEvents { entities: &ranges[entities], ..events };
+        let piece = kernel.evaluate(&events, range).unwrap();
+        prop_assert!(piece.times.len() <= 7 || !spec_is_grid(&spec));
+        pieces.extend(piece.times.into_iter().zip(piece.source_rows.values().to_vec()));
+    }
+    let whole = rows.times.iter().copied().zip(rows.source_rows.values().iter().copied());
+    prop_assert_eq!(pieces, whole.collect::<Vec<_>>());
     for (index, column) in spec.columns.iter().enumerate() {
         let values = column.input.map(|input| inputs.values(input));
         let mask = column.mask.map(|mask| inputs.masks[mask].as_slice());
@@ -264,12 +274,16 @@ proptest! {
     }
 }
 
+fn one_entity(rows: usize) -> [Range<usize>; 1] {
+    [Range { start: 0, end: rows }]
+}
+
 /// One entity with one input: what a feature is at each event.
 fn features(columns: Vec<WindowColumn>, input: ArrayRef, times: &[i64]) -> Result<WindowRows> {
     let (closed, emit) = (Closed::Both, Emit::EachEvent);
     let spec = WindowSpec { columns, closed, emit, idle: None };
     let kernel = WindowKernel::try_new(spec, &[input.data_type().clone()])?;
-    let entities = [0..times.len()];
+    let entities = one_entity(times.len());
     let inputs = [input];
     let events = EntityEvents { times, entities: &entities, inputs: &inputs, masks: &[] };
     kernel.evaluate(&events, TimeRange::default())
@@ -398,7 +412,7 @@ fn rows_on_a_grid_need_an_end_and_stay_below_a_limit() {
         let emit = Emit::Every(Span::from_micros(every));
         let spec = WindowSpec { columns, closed: Closed::Both, emit, idle: None };
         let kernel = WindowKernel::try_new(spec, &[]).unwrap();
-        let (times, entities) = ([i64::MIN, 5], [0..2]);
+        let (times, entities) = ([i64::MIN, 5], one_entity(2));
         let events = EntityEvents { times: &times, entities: &entities, inputs: &[], masks: &[] };
         let to = to.map(Timestamp::from_micros);
         kernel.evaluate(&events, TimeRange { from: None, to }).map_err(|e| e.kind())

@@ -1,0 +1,187 @@
+//! The service on a socket.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::serve::ListenerExt;
+use icecore_core::{Error, Result};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, interval, sleep, timeout};
+use tracing::{info, warn};
+
+use crate::ScoreService;
+use crate::route::decode_key;
+
+mod reply;
+
+use reply::{Problem, json};
+
+/// How often measurements are folded into their buckets.
+const FOLD_EVERY: Duration = Duration::from_secs(5);
+
+type Shared = State<Arc<ScoreService>>;
+
+/// Answers requests on a socket until `shutdown` is over, and then those that are in flight.
+///
+/// # Errors
+///
+/// `InvalidInput` if the socket is reachable from other machines and the service has no token;
+/// `Unavailable` if the socket fails.
+pub async fn serve(
+    service: ScoreService,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<()> {
+    let address = listener
+        .local_addr()
+        .map_err(|error| Error::unavailable("the socket is closed").with_source(error))?;
+    if !address.ip().to_canonical().is_loopback() && service.options.token.is_none() {
+        return Err(Error::invalid(format!(
+            "`{address}` can be reached by other machines, and the service has no token"
+        ))
+        .with_help("set a token (`[serve] token`), or listen on `127.0.0.1`"));
+    }
+    let service = Arc::new(service);
+    let (began, draining) = oneshot::channel();
+    let drain_timeout = service.options.drain_timeout;
+    let give_up = async move {
+        // The sender is dropped, not used, where the server ends by itself.
+        if draining.await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        sleep(drain_timeout).await;
+    };
+    let shutdown = async move {
+        shutdown.await;
+        info!("shutting down");
+        let _ = began.send(());
+    };
+    // Answers are small, and waiting to fill a packet would cost more than all the rest.
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            warn!(%error, "cannot set TCP_NODELAY");
+        }
+    });
+    info!(%address, "serving");
+    let server = axum::serve(listener, router(Arc::clone(&service)))
+        .with_graceful_shutdown(shutdown)
+        .into_future();
+    tokio::select! {
+        ended = server => {
+            ended.map_err(|error| Error::unavailable("the socket failed").with_source(error))
+        }
+        () = give_up => {
+            warn!("gave up requests that did not end in time");
+            Ok(())
+        }
+        () = fold(&service) => Ok(()),
+    }
+}
+
+/// Folds measurements for ever.
+async fn fold(service: &ScoreService) {
+    let mut ticks = interval(FOLD_EVERY);
+    loop {
+        ticks.tick().await;
+        service.telemetry.fold();
+    }
+}
+
+fn router(service: Arc<ScoreService>) -> Router {
+    let open = Router::new().route("/healthz", get(health)).route("/readyz", get(ready));
+    let guarded = Router::new()
+        .route("/metrics", get(metrics))
+        .fallback(score)
+        .layer(middleware::from_fn_with_state(Arc::clone(&service), authorize));
+    open.fallback_service(guarded.with_state(Arc::clone(&service)))
+        .layer(middleware::from_fn_with_state(Arc::clone(&service), observe))
+        .with_state(service)
+}
+
+async fn health() -> Response {
+    json(StatusCode::OK, &serde_json::json!({ "status": "ok" }))
+}
+
+async fn ready(State(service): Shared) -> Response {
+    let readiness = service.readiness().await;
+    let code = match readiness.status {
+        "unavailable" => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::OK,
+    };
+    json(code, &readiness)
+}
+
+async fn metrics(State(service): Shared) -> Response {
+    let kind = "text/plain; version=0.0.4; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], service.telemetry.render()).into_response()
+}
+
+async fn score(State(service): Shared, request: Request) -> Response {
+    let path = request.uri().path();
+    let Some((route, sent)) = service.routes.find(path) else {
+        return Problem::no_route(path, &service.routes.paths()).into_response();
+    };
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return Problem::wrong_method(request.method()).into_response();
+    }
+    let key = match decode_key(sent) {
+        Ok(key) => key,
+        Err(error) => return Problem::of(StatusCode::BAD_REQUEST, &error).into_response(),
+    };
+    let Some(_place) = service.admit() else {
+        return Problem::too_busy(service.options.max_in_flight).into_response();
+    };
+    let answer = service.score(route, &key).await;
+    json(StatusCode::OK, &answer)
+}
+
+/// Lets only those through who know the token.
+async fn authorize(State(service): Shared, request: Request, next: Next) -> Response {
+    let Some(token) = &service.options.token else { return next.run(request).await };
+    let sent = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
+    let sent = sent.and_then(|value| {
+        let (scheme, rest) = value.split_at_checked(b"Bearer ".len())?;
+        scheme.eq_ignore_ascii_case(b"Bearer ").then(|| rest.trim_ascii())
+    });
+    match sent {
+        Some(sent) if is_equal(sent, token.trim().as_bytes()) => next.run(request).await,
+        _ => Problem::unauthorized().into_response(),
+    }
+}
+
+/// Compares in a time that does not depend on where the two differ.
+fn is_equal(left: &[u8], right: &[u8]) -> bool {
+    let difference = left.iter().zip(right).fold(0, |all, (l, r)| all | (l ^ r));
+    left.len() == right.len() && std::hint::black_box(difference) == 0
+}
+
+/// Bounds and measures every request.
+async fn observe(State(service): Shared, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let path = request.uri().path();
+    let label = match path {
+        "/healthz" | "/readyz" | "/metrics" => path.to_owned(),
+        // Paths that nobody declared share a label: anyone could make up any number of them.
+        _ => service
+            .routes
+            .find(path)
+            .map_or_else(|| "none".to_owned(), |(route, _)| route.declared.path.clone()),
+    };
+    let response = match timeout(service.options.request_timeout, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Problem::timed_out(service.options.request_timeout).into_response(),
+    };
+    service.telemetry.request(&label, response.status().as_u16(), started.elapsed());
+    response
+}
+
+#[cfg(test)]
+mod tests;

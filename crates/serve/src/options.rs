@@ -1,0 +1,54 @@
+//! How scores are served.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::ScoreRoute;
+
+/// How scores are served.
+#[derive(Clone)]
+pub struct ServeOptions {
+    /// The routes.
+    pub routes: Vec<ScoreRoute>,
+    /// How long the cache may take before the lakehouse is asked.
+    pub cache_deadline: Duration,
+    /// How long the lakehouse may take before the default is the answer.
+    pub lake_deadline: Duration,
+    /// How long a request may take in all, whatever it asks for.
+    pub request_timeout: Duration,
+    /// How long requests that are in flight may go on after the shutdown has begun.
+    pub drain_timeout: Duration,
+    /// The bearer token that requests must carry, except those for `/healthz` and `/readyz`.
+    /// Addresses other than loopback need one.
+    pub token: Option<String>,
+    /// Score requests at once; those beyond are answered with 503.
+    pub max_in_flight: usize,
+}
+
+impl Default for ServeOptions {
+    fn default() -> Self {
+        Self {
+            routes: Vec::new(),
+            cache_deadline: Duration::from_millis(5),
+            lake_deadline: Duration::from_millis(500),
+            request_timeout: Duration::from_secs(5),
+            drain_timeout: Duration::from_secs(30),
+            token: None,
+            max_in_flight: 1024,
+        }
+    }
+}
+
+impl fmt::Debug for ServeOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServeOptions")
+            .field("routes", &self.routes)
+            .field("cache_deadline", &self.cache_deadline)
+            .field("lake_deadline", &self.lake_deadline)
+            .field("request_timeout", &self.request_timeout)
+            .field("drain_timeout", &self.drain_timeout)
+            .field("token", &self.token.as_ref().map(|_| "hidden"))
+            .field("max_in_flight", &self.max_in_flight)
+            .finish()
+    }
+}

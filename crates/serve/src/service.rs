@@ -1,0 +1,181 @@
+//! From a key to a score: the cache, the lakehouse, the default.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use icecore_core::{Clock, Error, OnlineStore, Result};
+use serde::Serialize;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, timeout};
+use tracing::{debug, warn};
+
+use crate::answer::{Answer, Outcome, Reason};
+use crate::route::{Route, Routes};
+use crate::telemetry::Telemetry;
+use crate::{LakeScore, ScoreLookup, ServeOptions};
+
+/// How long a check of readiness waits for each part.
+const CHECK_DEADLINE: Duration = Duration::from_secs(1);
+
+/// Answers requests for scores. [`serve`](crate::serve) puts it on a socket.
+#[derive(Debug)]
+pub struct ScoreService {
+    store: Option<Arc<dyn OnlineStore>>,
+    lake: Arc<dyn ScoreLookup>,
+    clock: Arc<dyn Clock>,
+    in_flight: Semaphore,
+    pub(crate) routes: Routes,
+    pub(crate) options: ServeOptions,
+    pub(crate) telemetry: Telemetry,
+}
+
+impl ScoreService {
+    /// A service over a cache (if there is one) and a lakehouse.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for a route that cannot be meant, for two that cannot be told apart, and for
+    /// an empty token.
+    pub fn new(
+        store: Option<Arc<dyn OnlineStore>>,
+        lake: Arc<dyn ScoreLookup>,
+        clock: Arc<dyn Clock>,
+        mut options: ServeOptions,
+    ) -> Result<Self> {
+        if options.token.as_ref().is_some_and(|token| token.trim().is_empty()) {
+            return Err(Error::invalid("the token of the service is empty")
+                .with_help("leave it out for a service on loopback, or choose a long random one"));
+        }
+        let routes = Routes::try_new(std::mem::take(&mut options.routes))?;
+        let in_flight = Semaphore::new(options.max_in_flight.min(Semaphore::MAX_PERMITS));
+        let telemetry = Telemetry::new();
+        Ok(Self { store, lake, clock, in_flight, routes, options, telemetry })
+    }
+
+    /// A place among the requests that are worked on, if there is one left.
+    pub(crate) fn admit(&self) -> Option<SemaphorePermit<'_>> {
+        self.in_flight.try_acquire().ok()
+    }
+
+    /// The score of an entity. There always is an answer (C164, C165), and it says its source
+    /// (C166).
+    pub(crate) async fn score<'a>(&'a self, route: &'a Route, key: &'a str) -> Answer<'a> {
+        let started = Instant::now();
+        let (outcome, latency_path) = match self.cached(route, key).await {
+            Some((probability, path)) => (Outcome::Cache(probability), path),
+            None => match self.stored(route, key).await {
+                Ok(Some(score)) => (Outcome::Lakehouse(score), self.lake.latency_path()),
+                Ok(None) => (Outcome::Default(None), "no_score_found"),
+                Err(reason) => (Outcome::Default(Some(reason)), "no_score_found"),
+            },
+        };
+        let answer = Answer { route, key, outcome, latency_path };
+        self.telemetry.answer(&answer, started.elapsed());
+        answer
+    }
+
+    /// The fast path: nothing if the cache has no score, is down or takes too long.
+    async fn cached(&self, route: &Route, key: &str) -> Option<(f64, &str)> {
+        let (store, cache_key) = (self.store.as_ref()?, route.cache_key(key)?);
+        let path = &route.declared.path;
+        let keys = [cache_key];
+        let value = match timeout(self.options.cache_deadline, store.get(&keys)).await {
+            Ok(Ok(values)) => values.into_iter().next().flatten()?,
+            Ok(Err(error)) => {
+                warn!(route = path, %error, "the cache is unavailable");
+                self.telemetry.fallback(path, "cache_unavailable");
+                return None;
+            }
+            Err(_) => {
+                debug!(route = path, "the cache takes too long");
+                self.telemetry.fallback(path, "cache_timeout");
+                return None;
+            }
+        };
+        let number = std::str::from_utf8(&value).ok().and_then(|text| text.trim().parse().ok());
+        let Some(probability) = number.filter(|number: &f64| number.is_finite()) else {
+            warn!(route = path, "the cache has something else than a score");
+            self.telemetry.fallback(path, "cache_corrupt");
+            return None;
+        };
+        Some((probability, cache_kind(store.location())))
+    }
+
+    /// The slow path: the newest score that the lakehouse has.
+    async fn stored(&self, route: &Route, key: &str) -> Result<Option<LakeScore>, Reason> {
+        let declared = &route.declared;
+        let lookup = self.lake.lookup(declared, key);
+        match timeout(self.options.lake_deadline, lookup).await {
+            Ok(Ok(None)) => Ok(None),
+            Ok(Ok(Some(mut score))) => {
+                let age = self.clock.now().date().days().saturating_sub(score.score_date.days());
+                if declared.max_age_days.is_some_and(|max| i64::from(age) > i64::from(max)) {
+                    return Err(Reason::ScoreTooOld(score.score_date));
+                }
+                if !score.probability.is_finite() {
+                    return Ok(None);
+                }
+                score.probability = rounded(score.probability, declared.round);
+                Ok(Some(score))
+            }
+            Ok(Err(error)) => {
+                warn!(route = declared.path, %error, "the lakehouse is unavailable");
+                Err(Reason::LakehouseUnavailable)
+            }
+            Err(_) => {
+                warn!(route = declared.path, "the lakehouse takes too long");
+                Err(Reason::LakehouseTimeout)
+            }
+        }
+    }
+
+    /// What the service could answer with now.
+    pub(crate) async fn readiness(&self) -> Readiness {
+        let cache = match &self.store {
+            None => "none",
+            Some(store) => word(timeout(CHECK_DEADLINE, store.ping()).await),
+        };
+        let mut lakehouse = "ok";
+        for route in self.routes.iter() {
+            let check = self.lake.check(&route.declared);
+            if word(timeout(CHECK_DEADLINE, check).await) != "ok" {
+                lakehouse = "unavailable";
+                break;
+            }
+        }
+        let status = match (cache, lakehouse) {
+            ("ok" | "none", "ok") => "ready",
+            ("ok", _) | (_, "ok") => "degraded",
+            _ => "unavailable",
+        };
+        Readiness { status, cache, lakehouse }
+    }
+}
+
+/// What a service could answer with.
+#[derive(Debug, Serialize)]
+pub(crate) struct Readiness {
+    pub(crate) status: &'static str,
+    cache: &'static str,
+    lakehouse: &'static str,
+}
+
+fn word<E>(checked: Result<Result<()>, E>) -> &'static str {
+    if matches!(checked, Ok(Ok(()))) { "ok" } else { "unavailable" }
+}
+
+/// The kind of a cache, from its location: `redis`, `embedded`.
+fn cache_kind(location: &str) -> &str {
+    location.split_once(':').map_or(location, |(kind, _)| kind)
+}
+
+/// Rounds half away from zero, as materialization does.
+fn rounded(value: f64, decimals: Option<u32>) -> f64 {
+    match decimals.and_then(|decimals| i32::try_from(decimals).ok()) {
+        None => value,
+        Some(decimals) => {
+            let scale = 10_f64.powi(decimals.min(15));
+            (value * scale).round() / scale
+        }
+    }
+}

@@ -11,6 +11,7 @@
 
 mod conflict;
 mod edit;
+mod merge;
 mod partitions;
 mod rows;
 mod snapshot;
@@ -51,6 +52,9 @@ pub(crate) trait Change: Send + Sync {
     /// Says what to change in this state, or that it needs no change. Files that the plan writes
     /// are named by the attempt, which deletes them if the plan does not come to pass.
     async fn plan(&self, head: &Table, attempt: &mut Attempt) -> Result<Plan>;
+
+    /// Whether doing it twice comes to the same as doing it once.
+    fn is_repeatable(&self) -> bool;
 }
 
 /// What to do to a state of a table.
@@ -194,6 +198,9 @@ impl Committer<'_> {
     }
 
     async fn try_once(&mut self) -> Result<Try> {
+        // Writers of one process take turns, which costs less than to collide.
+        let turn = self.tables.turn(self.name);
+        let _turn = turn.lock().await;
         let head = match self.tables.load(self.name).await {
             Ok(head) => head,
             // The answer may be just behind the failure that lost it.
@@ -280,13 +287,18 @@ impl Committer<'_> {
         if self.open.is_empty() {
             return error;
         }
-        Error::new(
+        let unknown = Error::new(
             ErrorKind::OutcomeUnknown,
             format!("nobody knows whether the commit to `{}` is stored", self.name),
         )
         .with_attempt(self.id.clone())
-        .with_help(format!("`icecore attempt {}` asks again", self.id))
-        .with_source(error)
+        .with_source(error);
+        // Only snapshots bear the id of their attempt.
+        if self.change.is_repeatable() {
+            unknown.with_help("do it again: that does no harm")
+        } else {
+            unknown.with_help(format!("`icecore attempt {}` asks again", self.id))
+        }
     }
 }
 

@@ -2,8 +2,9 @@
 
 mod cache;
 
+use std::collections::HashMap;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use iceberg::io::FileIO;
@@ -27,7 +28,11 @@ pub(crate) struct Tables {
     io: FileIO,
     clock: Arc<dyn Clock>,
     cache: TableCache,
+    turns: Mutex<HashMap<TableName, Turn>>,
 }
+
+/// Held by the one of this process's writers that commits to a table.
+pub(crate) type Turn = Arc<tokio::sync::Mutex<()>>;
 
 /// A table's next metadata, written but not pointed at.
 #[derive(Debug)]
@@ -38,7 +43,7 @@ pub(crate) struct NextMetadata {
 
 impl Tables {
     pub(crate) fn new(pointers: Arc<dyn PointerStore>, io: FileIO, clock: Arc<dyn Clock>) -> Self {
-        Self { pointers, io, clock, cache: TableCache::default() }
+        Self { pointers, io, clock, cache: TableCache::default(), turns: Mutex::default() }
     }
 
     pub(crate) fn pointers(&self) -> &dyn PointerStore {
@@ -51,6 +56,12 @@ impl Tables {
 
     pub(crate) fn clock(&self) -> &dyn Clock {
         &*self.clock
+    }
+
+    /// What writers to a table take turns by.
+    pub(crate) fn turn(&self, name: &TableName) -> Turn {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.entry(name.clone()).or_default().clone()
     }
 
     /// The table as it is now. Costs one look at the pointer where the metadata is known already.

@@ -17,4 +17,8 @@ where
     async fn plan(&self, head: &Table, _attempt: &mut Attempt) -> Result<Plan> {
         (self.0)(head)
     }
+
+    fn is_repeatable(&self) -> bool {
+        true
+    }
 }

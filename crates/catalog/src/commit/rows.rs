@@ -116,4 +116,8 @@ impl Change for WriteRows {
         };
         snapshot::plan(head, delta, attempt).await
     }
+
+    fn is_repeatable(&self) -> bool {
+        false
+    }
 }

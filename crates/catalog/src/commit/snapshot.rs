@@ -91,6 +91,7 @@ pub(crate) async fn plan(head: &Table, delta: Delta<'_>, attempt: &mut Attempt) 
     };
     producer.keep(&delta).await?;
     producer.add(&delta).await?;
+    producer.merge().await?;
     let list = producer.write_list().await?;
     let Producer { snapshot: id, summary, attempt, .. } = producer;
 
@@ -149,7 +150,8 @@ fn new_snapshot_id(metadata: &TableMetadata) -> i64 {
     }
 }
 
-fn spec_of<'m>(
+/// The partitioning that the files of a manifest were written under.
+pub(super) fn spec_of<'m>(
     metadata: &'m TableMetadata,
     manifest: &ManifestFile,
 ) -> Result<&'m PartitionSpecRef> {
@@ -161,13 +163,14 @@ fn spec_of<'m>(
     })
 }
 
-struct Producer<'a> {
-    head: &'a Table,
-    snapshot: i64,
+/// Puts a snapshot's manifests together.
+pub(super) struct Producer<'a> {
+    pub(super) head: &'a Table,
+    pub(super) snapshot: i64,
     attempt: &'a mut Attempt,
     summary: SnapshotSummaryCollector,
     /// What the new manifest list will name.
-    manifests: Vec<ManifestFile>,
+    pub(super) manifests: Vec<ManifestFile>,
 }
 
 impl Producer<'_> {
@@ -263,7 +266,7 @@ impl Producer<'_> {
         Ok(())
     }
 
-    fn writer(
+    pub(super) fn writer(
         &mut self,
         schema: SchemaRef,
         spec: &PartitionSpecRef,

@@ -253,3 +253,29 @@ async fn rows_that_fail_while_they_are_read_leave_nothing() {
     assert_eq!(result.unwrap_err().to_string(), "line 7 is not a row");
     assert_eq!(lake.files_on_disk(), before);
 }
+
+#[tokio::test]
+async fn many_small_commits_share_a_manifest() {
+    let lake = Lake::new().await;
+    let few = [("commit.manifest.min-count-to-merge".to_owned(), "4".to_owned())].into();
+    lake.catalog.set_properties(&lake.table, few, vec![]).await.unwrap();
+    let mut pins = Vec::new();
+    for number in 0..10 {
+        pins.push(lake.append(&[(number, 1), (number, 2)]).await);
+    }
+    let manifests =
+        lake.catalog.metadata_table(&lake.table, MetadataTable::Manifests).await.unwrap();
+    assert!(manifests.num_rows() <= 4, "{}", manifests.num_rows());
+    for (index, pinned) in pins.iter().enumerate() {
+        assert_eq!(lake.rows(pinned).await.len(), 2 * (index + 1));
+    }
+    // A merged manifest is rewritten like any other, and says who added what.
+    let base = pins[8].snapshot;
+    let options = CommitOptions::new(PARTITIONS).with_base(base);
+    let error = lake.try_commit(options, &[(99, 2)]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    lake.commit(PARTITIONS, &[(99, 2)]).await;
+    let mut expected: Vec<Row> = (0..10).map(|number| (number, 1)).collect();
+    expected.push((99, 2));
+    assert_eq!(lake.rows_now().await, expected);
+}

@@ -167,3 +167,15 @@ async fn tables_of_other_writers_keep_their_gzip() {
     assert!(described.metadata_location.ends_with(".gz.metadata.json"));
     assert_eq!(rows_of(&lake.reopened().await, &lake.pin("latest").await.unwrap()).await, [(1, 1)]);
 }
+
+#[tokio::test]
+async fn a_loaded_table_is_not_read_again() {
+    let lake = Lake::new().await;
+    let pinned = lake.append(&[(1, 1)]).await;
+    let metadata = lake.catalog.describe(&lake.table).await.unwrap().metadata_location;
+    std::fs::remove_file(metadata.strip_prefix("file://").unwrap()).unwrap();
+    assert_eq!(lake.rows(&pinned).await, [(1, 1)]);
+    let error = lake.reopened().await.describe(&lake.table).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::DataCorrupt);
+    assert!(error.to_string().contains(&metadata), "{error}");
+}

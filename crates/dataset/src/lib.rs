@@ -1,1 +1,49 @@
-//! Training sets: build from spine and views, pin, lock, verify.
+//! Training sets: built from a spine and feature views, every input pinned, locked, verified.
+//!
+//! A definition ([`DatasetSpec`]) names a query for the rows and the features that they get. A
+//! [`build`] pins every table that either reads, joins point in time, proves that no row saw its
+//! future, writes the rows to a table, tags what they came from, and writes a [`Lock`] beside the
+//! definition. [`load`] reads those rows and nothing else; [`verify`] makes them again from the
+//! lock's pins and compares; [`diff`] says what differs between two locks.
+//!
+//! # Example
+//!
+//! ```
+//! use icecore_core::{Result, TrainingSet};
+//! use icecore_dataset::{BuildOptions, DatasetSpec, LoadOptions, build, load, verify};
+//! use icecore_engine::Engine;
+//! use icecore_features::Definitions;
+//!
+//! async fn churn(engine: &Engine, definitions: &Definitions) -> Result<TrainingSet> {
+//!     let spec = DatasetSpec::load("training/churn.toml".as_ref())?;
+//!     let built = build(engine, definitions, &spec, BuildOptions::default()).await?;
+//!     assert!(verify(engine, &built.lock, Some(definitions)).await?.equal());
+//!     Ok(load(engine, &built.lock, LoadOptions::default()).await?.set)
+//! }
+//! ```
+
+mod build;
+mod diff;
+mod document;
+mod leak;
+mod load;
+mod lock;
+mod plan;
+mod rows;
+mod spec;
+mod statistics;
+#[cfg(test)]
+mod tests;
+mod verify;
+
+pub use build::{BuildOptions, BuiltDataset, build};
+pub use diff::{Change, ColumnChange, DefinitionChange, InputChange, LockDiff, diff};
+pub use leak::{LeakCheck, ViewLeakCheck};
+pub use load::{LoadOptions, LoadedSet, load};
+pub use lock::{DatasetPlan, InputRole, Lock, LockedInput, LockedSpine, LockedView, lockfile_path};
+pub use plan::plan;
+pub use spec::{
+    CrossValidationSpec, DatasetSpec, ModelSpec, ParamValue, SplitSpec, definition_files,
+};
+pub use statistics::{ColumnStatistics, Value};
+pub use verify::{RowsDigest, Verification, verify};

@@ -1,1 +1,46 @@
-//! Point-in-time joins of a spine with any number of feature views.
+//! Point-in-time joins of a spine with any number of feature views: each row gets what was known
+//! at its moment, and nothing later.
+//!
+//! [`MergeJoin`] implements [`PointInTimeJoin`](icecore_core::PointInTimeJoin), whose contract says
+//! which feature row a spine row sees. It stands on the engine, which reads pinned tables and sorts
+//! with spilling, and on the kernel, which matches two sorted streams.
+//!
+//! # Example
+//!
+//! ```
+//! use icecore_core::{BatchStream, FeatureTable, PitOptions, PointInTimeJoin, Result, Spine};
+//! use icecore_engine::Engine;
+//! use icecore_pit::MergeJoin;
+//!
+//! /// The observations, each with the account as it was known then.
+//! async fn enrich(engine: Engine, seen: Spine, account: FeatureTable) -> Result<BatchStream> {
+//!     MergeJoin::new(engine).join(seen, vec![account], PitOptions::default()).await
+//! }
+//! ```
+//!
+//! # What to know
+//!
+//! - Moments count in microseconds: a finer one is rounded down, a date is its midnight in UTC, and
+//!   a time without a zone is UTC.
+//! - Keys compare by value: integers of any width with each other, text in any encoding; keys of
+//!   other types need the same type on both sides. Floating-point numbers are no keys.
+//! - Where the created timestamp decides, a feature row that has none was never known.
+//! - Text comes out as `Utf8`, however it came in.
+
+mod check;
+mod failure;
+mod join;
+mod merge;
+mod merge_join;
+mod moment;
+mod sorted;
+mod source;
+mod spine;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use merge_join::MergeJoin;
+pub use moment::micros as moment_micros;
+
+use failure::failed;

@@ -1,0 +1,215 @@
+//! From a definition to a plan: every name found, every input pinned.
+
+use std::collections::BTreeMap;
+
+use icecore_core::{
+    Error, ErrorKind, FeatureView, Knowledge, PinnedTable, Result, SnapshotCatalog,
+    SnapshotSelector, TableName,
+};
+use icecore_engine::Engine;
+use icecore_features::{Definitions, feature_source, feature_table, resolve_features};
+
+use crate::DatasetSpec;
+use crate::lock::{DatasetPlan, InputRole, LockedInput, LockedSpine, LockedView};
+
+/// How often the inputs are pinned anew when one of them changes meanwhile.
+const PIN_ATTEMPTS_MAX: usize = 8;
+
+/// Plans a training set: finds every name, and pins every input at one moment. Writes nothing.
+///
+/// `at` names the state of tables that are not to be read at their latest.
+///
+/// # Errors
+///
+/// `NotFound` and `InvalidInput` for what the definition names and nobody has, with its place;
+/// `Conflict` if the inputs change faster than they can be pinned.
+pub async fn plan(
+    engine: &Engine,
+    definitions: &Definitions,
+    spec: &DatasetSpec,
+    at: &[(TableName, SnapshotSelector)],
+) -> Result<DatasetPlan> {
+    let views = chosen_views(definitions, spec)?;
+    let spine = LockedSpine::new(spec.spine_sql()?);
+    let mut sources = Vec::with_capacity(views.len());
+    for chosen in &views {
+        sources.push(feature_source(chosen.view)?.clone());
+    }
+    let inputs = Inputs { engine, spine: &spine.sql, sources: &sources, at };
+    let inputs = inputs.pin_at_one_moment().await?;
+
+    let mut locked = Vec::with_capacity(views.len());
+    for (chosen, source) in views.iter().zip(&sources) {
+        locked.push(chosen.lock(engine, definitions, spec, (source, &inputs)).await?);
+    }
+    let mut keys: Vec<String> = Vec::new();
+    for (_, key) in locked.iter().flat_map(|view| &view.keys) {
+        if !keys.contains(key) {
+            keys.push(key.clone());
+        }
+    }
+    Ok(DatasetPlan {
+        dataset: spec.name.clone(),
+        table: spec.table()?,
+        label: spec.label.clone(),
+        event_timestamp: spec.event_timestamp.clone(),
+        keys,
+        knowledge: spec.knowledge,
+        spine,
+        inputs,
+        views: locked,
+    })
+}
+
+/// A view and the features that are taken from it, with their names in the set.
+struct Chosen<'a> {
+    view: &'a FeatureView,
+    columns: Vec<(String, String)>,
+}
+
+fn chosen_views<'a>(definitions: &'a Definitions, spec: &DatasetSpec) -> Result<Vec<Chosen<'a>>> {
+    for feature in &spec.features {
+        // One by one, so that a mistake is shown where it stands.
+        resolve_features(definitions, std::slice::from_ref(feature))
+            .map_err(|error| spec.locate(feature, error))?;
+    }
+    let mut chosen = Vec::new();
+    let mut owners: BTreeMap<String, String> = BTreeMap::new();
+    for (name, features) in resolve_features(definitions, &spec.features)? {
+        let mut columns = Vec::with_capacity(features.len());
+        for feature in features {
+            let column = match spec.full_feature_names {
+                true => format!("{name}__{feature}"),
+                false => feature.clone(),
+            };
+            if let Some(other) = owners.insert(column.clone(), name.clone()) {
+                let mention = format!("{name}:{feature}");
+                return Err(spec.locate(
+                    &mention,
+                    Error::invalid(format!(
+                        "feature views `{other}` and `{name}` both have a feature `{feature}`"
+                    ))
+                    .with_help(
+                        "set `full_feature_names = true`: columns are then named view__feature",
+                    ),
+                ));
+            }
+            columns.push((feature, column));
+        }
+        chosen.push(Chosen { view: definitions.view(&name)?, columns });
+    }
+    check_renamed_keys(definitions, spec, &chosen)?;
+    Ok(chosen)
+}
+
+fn check_renamed_keys(
+    definitions: &Definitions,
+    spec: &DatasetSpec,
+    chosen: &[Chosen<'_>],
+) -> Result<()> {
+    let mut known = Vec::new();
+    for chosen in chosen {
+        known.extend(definitions.join_keys(chosen.view)?);
+    }
+    known.sort();
+    known.dedup();
+    match spec.keys.keys().find(|key| !known.contains(key)) {
+        None => Ok(()),
+        Some(key) => Err(Error::not_found(format!(
+            "`keys` renames `{key}`, by which no view of dataset `{}` is joined",
+            spec.name
+        ))
+        .with_note(format!("join keys: {}", known.join(", ")))
+        .with_candidates(key, known.iter().map(String::as_str))),
+    }
+}
+
+impl Chosen<'_> {
+    async fn lock(
+        &self,
+        engine: &Engine,
+        definitions: &Definitions,
+        spec: &DatasetSpec,
+        (source, inputs): (&TableName, &[LockedInput]),
+    ) -> Result<LockedView> {
+        let input = inputs.iter().find(|input| input.pin.table == *source);
+        let pin = input
+            .map(|input| input.pin.clone())
+            .ok_or_else(|| Error::internal(format!("`{source}` was not pinned")))?;
+        let own = definitions.join_keys(self.view)?;
+        let renamed = spec.keys.iter().filter(|(key, _)| own.contains(key));
+        let renamed = renamed.map(|(key, column)| (key.clone(), column.clone())).collect();
+        let schema = engine.catalog().schema(&pin).await?;
+        let mut table = feature_table(definitions, self.view, pin, &self.columns, &renamed)?;
+        if !self.view.is_stored() {
+            // Computed rows have the created timestamp of their source only where they keep it.
+            table.created_timestamp =
+                table.created_timestamp.filter(|name| schema.column_with_name(name).is_some());
+        }
+        let knowledge = match (spec.knowledge, &table.created_timestamp) {
+            (Some(asked), _) => asked,
+            (None, Some(_)) => Knowledge::Created,
+            (None, None) => Knowledge::Event,
+        };
+        Ok(LockedView {
+            name: self.view.name.clone(),
+            definition_hash: definitions.definition_hash(self.view),
+            table: source.clone(),
+            knowledge,
+            event_timestamp: table.event_timestamp,
+            created_timestamp: table.created_timestamp,
+            ttl: table.ttl,
+            keys: table.keys,
+            columns: table.columns,
+        })
+    }
+}
+
+/// What has to be pinned.
+struct Inputs<'a> {
+    engine: &'a Engine,
+    spine: &'a str,
+    sources: &'a [TableName],
+    at: &'a [(TableName, SnapshotSelector)],
+}
+
+impl Inputs<'_> {
+    /// Pins until two rounds agree: then all pins were the tables' states at the moment between.
+    async fn pin_at_one_moment(&self) -> Result<Vec<LockedInput>> {
+        let mut before = self.pin().await?;
+        for _ in 0..PIN_ATTEMPTS_MAX {
+            let again = self.pin().await?;
+            if again == before {
+                return Ok(again);
+            }
+            before = again;
+        }
+        Err(Error::new(ErrorKind::Conflict, "the inputs change faster than they can be pinned")
+            .with_help("try again, or name the states to read"))
+    }
+
+    async fn pin(&self) -> Result<Vec<LockedInput>> {
+        let spine = self.engine.pin_query(self.spine, self.at).await?;
+        let mut pinned: BTreeMap<TableName, PinnedTable> =
+            spine.iter().map(|pin| (pin.table.clone(), pin.clone())).collect();
+        let mut inputs: Vec<LockedInput> =
+            spine.into_iter().map(|pin| LockedInput { role: InputRole::Spine, pin }).collect();
+        for source in self.sources {
+            let pin = match pinned.get(source) {
+                Some(pin) => pin.clone(),
+                None => {
+                    let selector = self.at.iter().find(|(table, _)| table == source);
+                    let latest = SnapshotSelector::Latest;
+                    let selector = selector.map_or(&latest, |(_, selector)| selector);
+                    let pin = self.engine.catalog().pin(source, selector).await?;
+                    pinned.insert(source.clone(), pin.clone());
+                    pin
+                }
+            };
+            inputs.push(LockedInput { role: InputRole::Features, pin });
+        }
+        inputs.sort_by(|a, b| (a.role, &a.pin).cmp(&(b.role, &b.pin)));
+        inputs.dedup();
+        Ok(inputs)
+    }
+}

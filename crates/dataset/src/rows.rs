@@ -1,0 +1,186 @@
+//! The rows of a training set, joined from the plan's pins, and what passed by.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
+use futures::{StreamExt, TryStreamExt};
+use icecore_core::{
+    BatchStream, Error, FeatureTable, Knowledge, PitOptions, PointInTimeJoin, Result, Spine,
+};
+use icecore_engine::Engine;
+use icecore_kernel::ContentHash;
+use icecore_pit::MergeJoin;
+
+use crate::leak::{LeakCheck, LeakChecker, created_column, event_column};
+use crate::lock::{DatasetPlan, LockedView};
+use crate::statistics::{ColumnObserver, ColumnStatistics, observe};
+
+/// What the rows of a training set are, counted as they passed by.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Content {
+    pub(crate) rows: u64,
+    pub(crate) content_hash: String,
+    pub(crate) columns: Vec<ColumnStatistics>,
+    pub(crate) leak_check: LeakCheck,
+}
+
+/// Rows on their way, and what has passed by.
+pub(crate) struct Joined {
+    pub(crate) rows: BatchStream,
+    observer: Arc<Mutex<Observer>>,
+}
+
+#[derive(Debug)]
+struct Observer {
+    hash: ContentHash,
+    columns: Vec<ColumnObserver>,
+    leaks: LeakChecker,
+}
+
+impl Joined {
+    /// Reads every row and keeps none.
+    pub(crate) async fn drain(self) -> Result<Content> {
+        let Self { mut rows, observer } = self;
+        while rows.try_next().await?.is_some() {}
+        Ok(content(&observer))
+    }
+
+    /// The rows, and a look at what has passed by when they are read.
+    pub(crate) fn observed(self) -> (BatchStream, impl FnOnce() -> Content) {
+        let Self { rows, observer } = self;
+        (rows, move || content(&observer))
+    }
+}
+
+fn content(observer: &Mutex<Observer>) -> Content {
+    let observer = observer.lock().unwrap_or_else(PoisonError::into_inner);
+    Content {
+        rows: observer.hash.rows(),
+        content_hash: observer.hash.to_hex(),
+        columns: observer.columns.iter().map(ColumnObserver::finish).collect(),
+        leak_check: observer.leaks.found().clone(),
+    }
+}
+
+/// Joins the rows of a plan, reading only its pins.
+///
+/// # Errors
+///
+/// `InvalidInput` if the spine lacks a column that the plan names. The stream fails when a row saw
+/// its future.
+pub(crate) async fn joined(engine: &Engine, plan: &DatasetPlan) -> Result<Joined> {
+    let spine = engine.sql(&plan.spine.sql, &plan.pins()).await?;
+    check_spine(plan, spine.schema())?;
+    let tables = plan.views.iter().map(|view| feature_table(plan, view));
+    let tables = tables.collect::<Result<Vec<_>>>()?;
+    let spine = Spine { rows: spine, event_timestamp: plan.event_timestamp.clone() };
+    let options = PitOptions::default().with_event_timestamps().with_knowledge(plan.knowledge);
+    let joined = MergeJoin::new(engine.clone()).join(spine, tables, options).await?;
+
+    let (visible, schema) = visible(plan, joined.schema())?;
+    let observer = Observer {
+        hash: ContentHash::default(),
+        columns: schema.fields().iter().map(|field| ColumnObserver::new(field)).collect(),
+        leaks: LeakChecker::new(&plan.event_timestamp, &plan.views),
+    };
+    let observer = Arc::new(Mutex::new(observer));
+    let (watching, output) = (Arc::clone(&observer), Arc::clone(&schema));
+    let rows = joined.map(move |batch| {
+        let batch = batch?;
+        let mut observer = watching.lock().unwrap_or_else(PoisonError::into_inner);
+        observer.leaks.check(&batch)?;
+        let batch = stored(&batch, &visible, &output)?;
+        observer.hash.add_batch(&batch)?;
+        observe(&mut observer.columns, &batch)?;
+        Ok(batch)
+    });
+    Ok(Joined { rows: BatchStream::new(schema, rows), observer })
+}
+
+fn check_spine(plan: &DatasetPlan, schema: &SchemaRef) -> Result<()> {
+    for (name, what) in [(&plan.label, "label"), (&plan.event_timestamp, "event timestamp")] {
+        if schema.column_with_name(name).is_none() {
+            let names: Vec<&str> =
+                schema.fields().iter().map(|field| field.name().as_str()).collect();
+            return Err(Error::invalid(format!("the spine has no column `{name}`, the {what}"))
+                .with_note(format!("columns of the spine: {}", names.join(", ")))
+                .with_candidates(name, names));
+        }
+    }
+    Ok(())
+}
+
+fn feature_table(plan: &DatasetPlan, view: &LockedView) -> Result<FeatureTable> {
+    let input = plan.inputs.iter().find(|input| input.pin.table == view.table);
+    let Some(input) = input else {
+        return Err(Error::corrupt(format!(
+            "the lock has no pin for `{}`, which feature view `{}` reads",
+            view.table, view.name
+        )));
+    };
+    let mut columns = view.columns.clone();
+    if let (Knowledge::Created, Some(created)) = (view.knowledge, &view.created_timestamp) {
+        // The leak check looks at it; it does not come out.
+        columns.push((created.clone(), created_column(&view.name)));
+    }
+    Ok(FeatureTable {
+        view: view.name.clone(),
+        table: input.pin.clone(),
+        keys: view.keys.clone(),
+        event_timestamp: view.event_timestamp.clone(),
+        created_timestamp: view.created_timestamp.clone(),
+        ttl: view.ttl,
+        columns,
+    })
+}
+
+/// Which joined columns the set has, and as which types they are stored.
+fn visible(plan: &DatasetPlan, joined: &SchemaRef) -> Result<(Vec<usize>, SchemaRef)> {
+    let hidden: Vec<String> = plan
+        .views
+        .iter()
+        .flat_map(|view| [event_column(&view.name), created_column(&view.name)])
+        .collect();
+    let (mut columns, mut fields) = (Vec::new(), Vec::<FieldRef>::new());
+    for (at, field) in joined.fields().iter().enumerate() {
+        if hidden.contains(field.name()) {
+            continue;
+        }
+        let data_type = match field.data_type() {
+            DataType::UInt32 | DataType::UInt64 => DataType::Int64,
+            DataType::Int8 | DataType::Int16 | DataType::UInt8 | DataType::UInt16 => {
+                DataType::Int32
+            }
+            DataType::Timestamp(_, zone) => {
+                let zone = zone.as_ref().map(|_| "+00:00".into());
+                DataType::Timestamp(TimeUnit::Microsecond, zone)
+            }
+            other => other.clone(),
+        };
+        columns.push(at);
+        fields.push(Arc::new(Field::new(field.name(), data_type, true)));
+    }
+    if fields.iter().any(|field| *field.data_type() == DataType::Null) {
+        return Err(Error::invalid("a column of the spine is always null and has no type")
+            .with_help("cast it in the spine: `CAST(NULL AS DOUBLE) AS name`"));
+    }
+    Ok((columns, Arc::new(Schema::new(fields))))
+}
+
+/// A batch as the table stores it.
+fn stored(batch: &RecordBatch, columns: &[usize], schema: &SchemaRef) -> Result<RecordBatch> {
+    let options = CastOptions { safe: false, ..CastOptions::default() };
+    let columns = columns.iter().zip(schema.fields()).map(|(&at, field)| {
+        let column: &ArrayRef = batch.column(at);
+        if column.data_type() == field.data_type() {
+            return Ok(Arc::clone(column));
+        }
+        cast_with_options(column, field.data_type(), &options).map_err(|error| {
+            Error::invalid(format!("a value of column `{}` is too large to store", field.name()))
+                .with_source(error)
+        })
+    });
+    Ok(RecordBatch::try_new(Arc::clone(schema), columns.collect::<Result<_>>()?)?)
+}

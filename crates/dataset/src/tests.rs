@@ -1,0 +1,6 @@
+//! Definitions, locks, statistics and the leak check, without a catalog.
+
+mod leaks;
+mod locks;
+mod specs;
+mod statistic;

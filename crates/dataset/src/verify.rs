@@ -1,0 +1,134 @@
+//! Proofs that a lock still says what is so.
+
+use futures::TryStreamExt;
+use icecore_core::{Result, ScanOptions, SnapshotCatalog};
+use icecore_engine::Engine;
+use icecore_features::Definitions;
+use icecore_kernel::ContentHash;
+
+use crate::lock::{Lock, sha256};
+use crate::rows::joined;
+use crate::statistics::ColumnStatistics;
+
+/// What verifying a lock found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Verification {
+    /// The dataset.
+    pub dataset: String,
+    /// What the lock says.
+    pub locked: RowsDigest,
+    /// What the lock's inputs give.
+    pub rebuilt: RowsDigest,
+    /// What the table holds at the lock's pin.
+    pub stored: RowsDigest,
+    /// What differs, the first thing to look at first; empty where all is equal.
+    pub differences: Vec<String>,
+    /// Views whose definition is another one now. Locked rows do not depend on it.
+    pub changed_definitions: Vec<String>,
+}
+
+impl Verification {
+    /// Whether the lock's inputs and its table both give the locked rows.
+    #[must_use]
+    pub fn equal(&self) -> bool {
+        self.differences.is_empty()
+    }
+}
+
+/// Rows, in short.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowsDigest {
+    /// How many.
+    pub rows: u64,
+    /// Their hash, whatever their order and layout.
+    pub content_hash: String,
+}
+
+/// Joins the rows of a lock again from its pins and compares them, and the table that they were
+/// written to, with what the lock says. Writes nothing, and keeps no rows in memory.
+///
+/// # Errors
+///
+/// `NotFound` if a pin has expired. A difference is no error: see [`Verification::differences`].
+pub async fn verify(
+    engine: &Engine,
+    lock: &Lock,
+    definitions: Option<&Definitions>,
+) -> Result<Verification> {
+    let mut differences = Vec::new();
+    if sha256(&lock.plan.spine.sql) != lock.plan.spine.sha256 {
+        differences.push("the spine's query in the lock is not the one that was hashed".to_owned());
+    }
+    let content = joined(engine, &lock.plan).await?.drain().await?;
+    let locked = RowsDigest { rows: lock.rows, content_hash: lock.content_hash.clone() };
+    let rebuilt = RowsDigest { rows: content.rows, content_hash: content.content_hash };
+    if rebuilt != locked {
+        differences.extend(difference(lock, rebuilt.rows, &content.columns));
+    }
+    let stored = stored(engine, lock).await?;
+    if stored != locked {
+        differences.push(match stored.rows == locked.rows {
+            true => format!("the rows of `{}` are others than those locked", lock.materialized),
+            false => format!(
+                "`{}` has {} rows, and the lock {}",
+                lock.materialized, stored.rows, locked.rows
+            ),
+        });
+    }
+    let changed = lock.plan.views.iter().filter(|view| {
+        definitions.is_some_and(|definitions| match definitions.view(&view.name) {
+            Ok(now) => definitions.definition_hash(now) != view.definition_hash,
+            Err(_) => true,
+        })
+    });
+    Ok(Verification {
+        dataset: lock.plan.dataset.clone(),
+        changed_definitions: changed.map(|view| view.name.clone()).collect(),
+        locked,
+        rebuilt,
+        stored,
+        differences,
+    })
+}
+
+/// What differs between the lock's rows and those built again.
+fn difference(lock: &Lock, rows: u64, columns: &[ColumnStatistics]) -> Vec<String> {
+    let mut differences = Vec::new();
+    if rows != lock.rows {
+        differences.push(format!("the inputs give {rows} rows, and the lock has {}", lock.rows));
+    }
+    let names = |columns: &[ColumnStatistics]| -> Vec<String> {
+        columns.iter().map(|column| column.name.clone()).collect()
+    };
+    if names(columns) != names(&lock.columns) {
+        let (now, then) = (names(columns).join(", "), names(&lock.columns).join(", "));
+        differences.push(format!("the inputs give the columns {now}, and the lock has {then}"));
+        return differences;
+    }
+    for (now, then) in columns.iter().zip(&lock.columns) {
+        if now.data_type != then.data_type {
+            differences.push(format!(
+                "column `{}` is {}, and in the lock {}",
+                now.name, now.data_type, then.data_type
+            ));
+        } else if now.fingerprint != then.fingerprint {
+            differences.push(format!("column `{}` has other values", now.name));
+        }
+    }
+    if differences.is_empty() {
+        differences.push("the values are the same, but not in the same rows".to_owned());
+    }
+    differences
+}
+
+async fn stored(engine: &Engine, lock: &Lock) -> Result<RowsDigest> {
+    let columns = lock.columns.iter().map(|column| column.name.clone());
+    let options = ScanOptions::default().with_columns(columns);
+    let mut rows = engine.catalog().scan(&lock.materialized, options).await?;
+    let mut hash = ContentHash::default();
+    while let Some(batch) = rows.try_next().await? {
+        hash.add_batch(&batch)?;
+    }
+    Ok(RowsDigest { rows: hash.rows(), content_hash: hash.to_hex() })
+}

@@ -1,0 +1,49 @@
+//! The join over the catalog's tables.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use icecore_core::{BatchStream, FeatureTable, PitOptions, PointInTimeJoin, Result, Spine};
+use icecore_engine::Engine;
+use tracing::debug;
+
+use crate::join::join;
+use crate::source::{FeatureRows, Frame};
+
+/// Joins by sorting and merging: any number of rows in bounded memory, on all threads.
+///
+/// The spine is sorted once for each set of keys, and every feature table that is joined by them
+/// is merged into it as both stream by. Sorts spill to disk when the engine's memory is used up.
+/// Feature rows that no row of the spine can see, by its moments, ttl and keys, are left out when
+/// they are read, and with them the files that hold no others.
+#[derive(Debug, Clone)]
+pub struct MergeJoin {
+    engine: Engine,
+}
+
+impl MergeJoin {
+    /// A join that reads, sorts and spills through `engine`.
+    #[must_use]
+    pub const fn new(engine: Engine) -> Self {
+        Self { engine }
+    }
+}
+
+#[async_trait]
+impl PointInTimeJoin for MergeJoin {
+    async fn join(
+        &self,
+        spine: Spine,
+        tables: Vec<FeatureTable>,
+        options: PitOptions,
+    ) -> Result<BatchStream> {
+        let context = self.engine.session(&[]).await?.task_ctx();
+        let mut sources = Vec::with_capacity(tables.len());
+        for table in tables {
+            debug!(view = %table.view, table = %table.table, "joins a feature view");
+            let frame = self.engine.table(&table.table).await?;
+            sources.push((table, Arc::new(Frame(frame)) as Arc<dyn FeatureRows>));
+        }
+        join(spine, sources, options, context).await
+    }
+}

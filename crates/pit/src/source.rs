@@ -1,0 +1,107 @@
+//! Where a join reads feature rows.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
+use async_trait::async_trait;
+use datafusion::dataframe::DataFrame;
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::{Expr, ident, lit};
+use datafusion::physical_plan::ExecutionPlanProperties;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::scalar::ScalarValue;
+use futures::StreamExt;
+use icecore_core::{FeatureTable, Knowledge, Result};
+
+use crate::failed;
+use crate::sorted::Rows;
+use crate::spine::Bounds;
+use crate::table::JoinTable;
+
+/// The rows of one feature table.
+#[async_trait]
+pub(crate) trait FeatureRows: fmt::Debug + Send + Sync {
+    /// The table's columns.
+    fn schema(&self) -> SchemaRef;
+
+    /// The rows that a spine of these bounds may see, and maybe others, prepared for the merge.
+    async fn read(&self, table: Arc<JoinTable>, bounds: &Bounds) -> Result<Rows>;
+}
+
+/// Rows of a frame.
+#[derive(Debug, Clone)]
+pub(crate) struct Frame(pub(crate) DataFrame);
+
+#[async_trait]
+impl FeatureRows for Frame {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(self.0.schema().inner())
+    }
+
+    async fn read(&self, table: Arc<JoinTable>, bounds: &Bounds) -> Result<Rows> {
+        let prepared = table.prepared_schema();
+        let mut frame = self.0.clone();
+        for filter in filters(&table, &self.schema(), bounds) {
+            frame = frame.filter(filter).map_err(failed)?;
+        }
+        let frame = frame.select_columns(&table.reads()).map_err(failed)?;
+        let context = Arc::new(frame.task_ctx());
+        let plan = frame.create_physical_plan().await.map_err(failed)?;
+        let partitions = (0..plan.output_partitioning().partition_count()).map(|partition| {
+            let rows = plan.execute(partition, Arc::clone(&context)).map_err(failed)?;
+            let (table, schema) = (Arc::clone(&table), Arc::clone(&prepared));
+            let rows = rows.map(move |batch| {
+                let prepared = table.prepare(&batch?, &schema);
+                prepared.map_err(|error| DataFusionError::External(error.into()))
+            });
+            Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&prepared), rows)) as _)
+        });
+        let partitions = partitions.collect::<Result<_>>()?;
+        Ok(Rows { schema: prepared, partitions })
+    }
+}
+
+/// What every feature row that joins has in common; readers skip files and row groups by it.
+fn filters(table: &JoinTable, schema: &SchemaRef, bounds: &Bounds) -> Vec<Expr> {
+    let Some((first, last)) = bounds.moments else { return vec![lit(false)] };
+    let FeatureTable { event_timestamp, created_timestamp, .. } = &table.feature;
+    let mut filters = Vec::new();
+    if let Some(last) = moment_literal(schema, event_timestamp, last) {
+        filters.push(ident(event_timestamp).lt_eq(last));
+    }
+    let oldest = table.options.ttl_micros.map(|ttl| first.saturating_sub(ttl));
+    if let Some(oldest) = oldest.and_then(|at| moment_literal(schema, event_timestamp, at)) {
+        filters.push(ident(event_timestamp).gt_eq(oldest));
+    }
+    if let (Knowledge::Created, Some(created)) = (table.options.knowledge, created_timestamp)
+        && let Some(last) = moment_literal(schema, created, last)
+    {
+        filters.push(ident(created).lt_eq(last));
+    }
+    for ((at, own), data_type) in table.keys.iter().zip(&table.key_types) {
+        let bounded = bounds.keys.iter().find(|(key, ..)| key == at);
+        let same = schema.field_with_name(own).is_ok_and(|field| {
+            field.data_type() == data_type
+                || *data_type == DataType::Utf8 && *field.data_type() == DataType::Utf8View
+        });
+        if let Some((_, low, high)) = bounded.filter(|_| same) {
+            filters.push(ident(own).between(lit(low.clone()), lit(high.clone())));
+        }
+    }
+    filters
+}
+
+/// A moment as a value of a column, where the column counts microseconds or days.
+fn moment_literal(schema: &SchemaRef, column: &str, micros: i64) -> Option<Expr> {
+    match schema.field_with_name(column).ok()?.data_type() {
+        DataType::Timestamp(TimeUnit::Microsecond, zone) => {
+            Some(lit(ScalarValue::TimestampMicrosecond(Some(micros), zone.clone())))
+        }
+        DataType::Date32 => {
+            let days = icecore_core::Timestamp::from_micros(micros).date().days();
+            Some(lit(ScalarValue::Date32(Some(days))))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,154 @@
+//! The spine's rows: numbered, with their moments, and the range that they span.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt64Array};
+use arrow::compute::{cast, max, max_string, min, min_string};
+use arrow::datatypes::{DataType, Field, FieldRef, Int32Type, Int64Type, Schema, SchemaRef};
+use datafusion::error::DataFusionError;
+use datafusion::physical_plan::SendableRecordBatchStream;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::scalar::ScalarValue;
+use futures::StreamExt;
+use icecore_core::{Error, Result, Spine};
+
+use crate::moment;
+
+/// The smallest and the greatest values of the spine: what lies outside joins nothing.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Bounds {
+    /// Of the moments, in microseconds; absent where no row has one.
+    pub(crate) moments: Option<(i64, i64)>,
+    /// Of the columns that are keys, where their type has cheap bounds.
+    pub(crate) keys: Vec<(usize, ScalarValue, ScalarValue)>,
+}
+
+/// A spine that is ready to be sorted: its columns, the row's number, its moment in microseconds.
+pub(crate) struct Prepared {
+    pub(crate) schema: SchemaRef,
+    pub(crate) rows: SendableRecordBatchStream,
+    /// Complete when every row was read.
+    pub(crate) bounds: Arc<Mutex<Bounds>>,
+}
+
+impl Prepared {
+    /// Numbers the rows of a spine and reads their moments.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` if the spine has no such timestamp column.
+    pub(crate) fn new(spine: Spine, keys: Vec<usize>) -> Result<Self> {
+        let visible = plain_schema(spine.rows.schema());
+        let at = moment_column(&visible, &spine.event_timestamp)?;
+        let mut fields = visible.fields().to_vec();
+        fields.push(Arc::new(Field::new("__icecore_row", DataType::UInt64, false)));
+        fields.push(Arc::new(Field::new("__icecore_moment", DataType::Int64, true)));
+        let schema = Arc::new(Schema::new(fields));
+        let bounds = Arc::new(Mutex::new(Bounds::default()));
+
+        let (prepared, shared) = (Arc::clone(&schema), Arc::clone(&bounds));
+        let mut number = 0_u64;
+        let rows = spine.rows.map(move |batch| {
+            let prepare = |batch: RecordBatch| -> Result<RecordBatch> {
+                let mut columns = plain_columns(&batch, &visible)?;
+                let rows = UInt64Array::from_iter_values(number..number + batch.num_rows() as u64);
+                number += batch.num_rows() as u64;
+                let moments = moment::micros(&columns[at])?;
+                let mut bounds = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                bounds.widen(&columns, &keys, &moments);
+                drop(bounds);
+                columns.push(Arc::new(rows));
+                columns.push(Arc::new(moments));
+                Ok(RecordBatch::try_new(Arc::clone(&prepared), columns)?)
+            };
+            batch.and_then(prepare).map_err(|error| DataFusionError::External(error.into()))
+        });
+        let rows = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), rows));
+        Ok(Self { schema, rows, bounds })
+    }
+}
+
+impl Bounds {
+    fn widen(&mut self, columns: &[ArrayRef], keys: &[usize], moments: &Int64Array) {
+        if let (Some(low), Some(high)) = (min(moments), max(moments)) {
+            let (from, to) = self.moments.unwrap_or((low, high));
+            self.moments = Some((from.min(low), to.max(high)));
+        }
+        for &key in keys {
+            let Some((low, high)) = bounds_of(&columns[key]) else { continue };
+            match self.keys.iter_mut().find(|(column, ..)| *column == key) {
+                None => self.keys.push((key, low, high)),
+                Some((_, from, to)) => {
+                    if low < *from {
+                        *from = low;
+                    }
+                    if high > *to {
+                        *to = high;
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn bounds_of(column: &ArrayRef) -> Option<(ScalarValue, ScalarValue)> {
+    match column.data_type() {
+        DataType::Int64 => {
+            let values = column.as_primitive::<Int64Type>();
+            Some((min(values)?.into(), max(values)?.into()))
+        }
+        DataType::Int32 => {
+            let values = column.as_primitive::<Int32Type>();
+            Some((min(values)?.into(), max(values)?.into()))
+        }
+        DataType::Utf8 => {
+            let values = column.as_string::<i32>();
+            Some((min_string(values)?.into(), max_string(values)?.into()))
+        }
+        _ => None,
+    }
+}
+
+/// The schema with strings as `Utf8`, however they are encoded.
+pub(crate) fn plain_schema(schema: &SchemaRef) -> SchemaRef {
+    let plain = |field: &FieldRef| match field.data_type() {
+        DataType::Utf8View => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8)),
+        DataType::Dictionary(_, value) => {
+            let value = if **value == DataType::Utf8View { &DataType::Utf8 } else { value };
+            Arc::new(field.as_ref().clone().with_data_type(value.clone()))
+        }
+        _ => Arc::clone(field),
+    };
+    let fields: Vec<FieldRef> = schema.fields().iter().map(plain).collect();
+    Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
+}
+
+/// The columns of a batch as a schema has them.
+pub(crate) fn plain_columns(batch: &RecordBatch, schema: &SchemaRef) -> Result<Vec<ArrayRef>> {
+    let columns = batch.columns().iter().zip(schema.fields());
+    columns
+        .map(|(column, field)| {
+            if column.data_type() == field.data_type() {
+                return Ok(Arc::clone(column));
+            }
+            Ok(cast(column, field.data_type())?)
+        })
+        .collect()
+}
+
+fn moment_column(schema: &SchemaRef, name: &str) -> Result<usize> {
+    let names = || schema.fields().iter().map(|field| field.name().as_str());
+    let Some((at, field)) = schema.column_with_name(name) else {
+        return Err(Error::invalid(format!("the spine has no column `{name}` for its moments"))
+            .with_note(format!("columns: {}", names().collect::<Vec<_>>().join(", ")))
+            .with_candidates(name, names()));
+    };
+    if !moment::is_moment(field.data_type()) {
+        let data_type = field.data_type();
+        return Err(Error::invalid(format!(
+            "the spine's column `{name}` is {data_type}, which is neither a time nor a date"
+        ))
+        .with_help(format!("cast it in the spine: `CAST({name} AS TIMESTAMP) AS {name}`")));
+    }
+    Ok(at)
+}

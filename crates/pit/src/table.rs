@@ -1,0 +1,161 @@
+//! One feature table of a join: what it takes, checked against the spine and the table.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, TimestampMicrosecondArray,
+};
+use arrow::buffer::NullBuffer;
+use arrow::compute::{CastOptions, binary, cast_with_options, filter_record_batch};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use icecore_core::{FeatureTable, Knowledge, PitOptions, Result, Span};
+use icecore_kernel::AsOfOptions;
+
+use crate::check;
+use crate::moment;
+
+/// A feature table whose columns were found.
+#[derive(Debug)]
+pub(crate) struct JoinTable {
+    pub(crate) feature: FeatureTable,
+    /// The spine's key columns, ascending, each with the feature table's.
+    pub(crate) keys: Vec<(usize, String)>,
+    /// The keys' types: those of the spine.
+    pub(crate) key_types: Vec<DataType>,
+    pub(crate) options: AsOfOptions,
+    /// What it adds to the spine.
+    pub(crate) output: Vec<FieldRef>,
+    with_event_timestamp: bool,
+}
+
+impl JoinTable {
+    /// Finds everything that `feature` names in the spine and in the feature table.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput`, naming the view and the column, if one is missing or cannot be joined.
+    pub(crate) fn new(
+        feature: FeatureTable,
+        spine: &SchemaRef,
+        schema: &SchemaRef,
+        options: PitOptions,
+    ) -> Result<Self> {
+        let knowledge = check::knowledge(&feature, options.knowledge)?;
+        let keys = check::keys(&feature, spine, schema)?;
+        for name in std::iter::once(&feature.event_timestamp).chain(&feature.created_timestamp) {
+            check::moment(&feature.view, check::column(&feature.view, schema, name)?)?;
+        }
+        let mut output = Vec::new();
+        for (name, output_name) in &feature.columns {
+            let data_type = plain(check::column(&feature.view, schema, name)?.data_type());
+            output.push(Arc::new(Field::new(output_name, data_type, true)));
+        }
+        if options.with_event_timestamps {
+            let name = format!("{}__event_timestamp", feature.view);
+            output.push(Arc::new(Field::new(name, moment::moment_type(), true)));
+        }
+        Ok(Self {
+            key_types: keys.iter().map(|(at, _)| spine.field(*at).data_type().clone()).collect(),
+            keys,
+            options: AsOfOptions {
+                ttl_micros: feature.ttl.map(Span::micros),
+                strict: options.strict,
+                knowledge,
+            },
+            output,
+            with_event_timestamp: options.with_event_timestamps,
+            feature,
+        })
+    }
+
+    /// The columns to read, each once.
+    pub(crate) fn reads(&self) -> Vec<&str> {
+        let keys = self.keys.iter().map(|(_, own)| own);
+        let taken = self.feature.columns.iter().map(|(name, _)| name);
+        let times =
+            std::iter::once(&self.feature.event_timestamp).chain(&self.feature.created_timestamp);
+        let reads: BTreeSet<&str> = keys.chain(taken).chain(times).map(String::as_str).collect();
+        reads.into_iter().collect()
+    }
+
+    /// The layout of [`prepare`](Self::prepare)'s batches: keys, activation, event, created, then
+    /// what is taken.
+    pub(crate) fn prepared_schema(&self) -> SchemaRef {
+        let key = |(at, data_type): (usize, &DataType)| {
+            Arc::new(Field::new(format!("key_{at}"), data_type.clone(), true))
+        };
+        let times = ["activation", "event", "created"]
+            .map(|name| Arc::new(Field::new(name, DataType::Int64, true)));
+        let keys = self.key_types.iter().enumerate().map(key);
+        let fields: Vec<FieldRef> = keys.chain(times).chain(self.output.iter().cloned()).collect();
+        Arc::new(Schema::new(fields))
+    }
+
+    /// Brings a batch of the feature table into the layout that the merge reads, without the rows
+    /// that can join nothing: those with a null key, no event, or no moment of being known.
+    pub(crate) fn prepare(&self, batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+        let mut columns = Vec::with_capacity(schema.fields().len());
+        let mut valid: Option<NullBuffer> = None;
+        for ((_, own), data_type) in self.keys.iter().zip(&self.key_types) {
+            // A key that does not fit the spine's narrower integers equals none of them.
+            let key = as_type(self.named(batch, own)?, data_type)?;
+            valid = NullBuffer::union(valid.as_ref(), key.logical_nulls().as_ref());
+            columns.push(key);
+        }
+        let events = moment::micros(self.named(batch, &self.feature.event_timestamp)?)?;
+        valid = NullBuffer::union(valid.as_ref(), events.nulls());
+        let mut created = match &self.feature.created_timestamp {
+            Some(name) => moment::micros(self.named(batch, name)?)?,
+            None => events.clone(),
+        };
+        let activation = if self.options.knowledge == Knowledge::Created {
+            valid = NullBuffer::union(valid.as_ref(), created.nulls());
+            binary(&events, &created, i64::max)?
+        } else {
+            // Of rows of one event, one that does not say when it was created is the oldest.
+            created = Int64Array::from_iter_values(created.iter().map(|at| at.unwrap_or(i64::MIN)));
+            events.clone()
+        };
+        let moments =
+            TimestampMicrosecondArray::new(events.values().clone(), events.nulls().cloned());
+        columns.extend([Arc::new(activation) as ArrayRef, Arc::new(events), Arc::new(created)]);
+        for ((name, _), field) in self.feature.columns.iter().zip(&self.output) {
+            columns.push(as_type(self.named(batch, name)?, field.data_type())?);
+        }
+        if self.with_event_timestamp {
+            columns.push(Arc::new(moments.with_timezone("+00:00")));
+        }
+        let prepared = RecordBatch::try_new(Arc::clone(schema), columns)?;
+        match valid.filter(|valid| valid.null_count() > 0) {
+            Some(valid) => {
+                let joins = BooleanArray::new(valid.into_inner(), None);
+                Ok(filter_record_batch(&prepared, &joins)?)
+            }
+            None => Ok(prepared),
+        }
+    }
+
+    fn named<'a>(&self, batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef> {
+        batch
+            .column_by_name(name)
+            .ok_or_else(|| check::missing(&self.feature.view, &batch.schema(), name))
+    }
+}
+
+/// A type without its encoding.
+fn plain(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::Utf8View => DataType::Utf8,
+        DataType::Dictionary(_, value) => plain(value),
+        other => other.clone(),
+    }
+}
+
+/// A column in another encoding or width; what does not fit becomes null.
+fn as_type(column: &ArrayRef, data_type: &DataType) -> Result<ArrayRef> {
+    if column.data_type() == data_type {
+        return Ok(Arc::clone(column));
+    }
+    Ok(cast_with_options(column, data_type, &CastOptions { safe: true, ..CastOptions::default() })?)
+}

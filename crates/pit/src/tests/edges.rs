@@ -1,0 +1,244 @@
+//! What lies at the edges: other types, missing names, little memory, nothing at all.
+
+use arrow::array::{ArrayRef, Date32Array, StringViewArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use icecore_core::{Error, ErrorKind};
+
+use super::*;
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Runtime::new().unwrap().block_on(future)
+}
+
+fn frame(context: &SessionContext, batch: &RecordBatch) -> Arc<dyn FeatureRows> {
+    Arc::new(Frame(context.read_batch(batch.clone()).unwrap()))
+}
+
+fn fact(user: i32, event: i64, value: i64) -> Fact {
+    Fact {
+        user: Some(user),
+        event: Some(event),
+        created: Some(event),
+        value: Some(value),
+        ..Fact::default()
+    }
+}
+
+fn question(user: i64, at: i64) -> Question {
+    Question { user: Some(user), shop: None, at: Some(at) }
+}
+
+/// Joins a spine of one batch with the facts of `u0 event=1 value=10` and `u1 event=2 value=20`.
+async fn join_batch(
+    rows: RecordBatch,
+    change: impl FnOnce(&mut FeatureTable),
+) -> Result<RecordBatch> {
+    let context = session(WHOLE);
+    let mut table = table("v", PLAIN);
+    change(&mut table);
+    let facts = frame(&context, &fact_batch(&[fact(0, 1, 10), fact(1, 2, 20)]));
+    let rows = BatchStream::from_batches(rows.schema(), vec![rows]);
+    let spine = Spine { rows, event_timestamp: "seen_at".to_owned() };
+    join(spine, vec![(table, facts)], PitOptions::default(), context.task_ctx())
+        .await?
+        .concat()
+        .await
+}
+
+fn with_column(batch: &RecordBatch, name: &str, column: &ArrayRef) -> RecordBatch {
+    let columns = batch.schema_ref().fields().iter().zip(batch.columns()).map(|(field, old)| {
+        let new = if field.name() == name { column } else { old };
+        (field.name().clone(), Arc::clone(new), true)
+    });
+    RecordBatch::try_from_iter_with_nullable(columns.collect::<Vec<_>>()).unwrap()
+}
+
+fn values(batch: &RecordBatch) -> Vec<Option<i64>> {
+    batch.column_by_name("v_value").unwrap().as_primitive::<Int64Type>().iter().collect()
+}
+
+#[test]
+fn a_date_is_its_midnight_and_any_unit_of_time_will_do() {
+    let spine = spine_batch(&[question(0, 1), question(1, 1), question(1, 2)]);
+    let dates: ArrayRef = Arc::new(Date32Array::from(vec![1, 0, 1]));
+    let joined = block_on(join_batch(with_column(&spine, "seen_at", &dates), |_| ())).unwrap();
+    assert_eq!(values(&joined), [Some(10), None, Some(20)]);
+    assert_eq!(*joined.column_by_name("seen_at").unwrap().data_type(), DataType::Date32);
+
+    for unit in [TimeUnit::Nanosecond, TimeUnit::Microsecond] {
+        for zone in [None, Some("+02:00".into())] {
+            let seen = spine.column_by_name("seen_at").unwrap();
+            let seen = cast(seen, &DataType::Timestamp(unit, zone)).unwrap();
+            let spine = with_column(&spine, "seen_at", &seen);
+            let joined = block_on(join_batch(spine.clone(), |_| ())).unwrap();
+            assert_eq!(values(&joined), [Some(10), None, Some(20)]);
+            assert_eq!(joined.columns()[..4], *spine.columns());
+        }
+    }
+}
+
+#[test]
+fn text_keys_match_in_every_encoding() {
+    let facts = fact_batch(&[Fact { shop: Some("a"), ..fact(0, 1, 10) }]);
+    let question = Question { shop: Some("a"), ..question(0, 1) };
+    let spine = spine_batch(&[question.clone(), Question { shop: Some("b"), ..question }]);
+    let dictionary = DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Utf8));
+    let encodings = [DataType::Utf8, DataType::LargeUtf8, DataType::Utf8View, dictionary];
+    for (spine_type, fact_type) in
+        encodings.iter().flat_map(|s| encodings.iter().map(move |f| (s, f)))
+    {
+        for partitions in [1, 4] {
+            let context = session(Shape { partitions, batch_rows: 8192 });
+            let shops = cast(facts.column_by_name("shop").unwrap(), fact_type).unwrap();
+            let source = frame(&context, &with_column(&facts, "shop", &shops));
+            let stores = cast(spine.column_by_name("store").unwrap(), spine_type).unwrap();
+            let rows = with_column(&spine, "store", &stores);
+            let rows = BatchStream::from_batches(rows.schema(), vec![rows]);
+            let tables = vec![(table("v", Rules { by_shop: true, ..PLAIN }), source)];
+            let spine = Spine { rows, event_timestamp: "seen_at".to_owned() };
+            let joined = block_on(async {
+                join(spine, tables, PitOptions::default(), context.task_ctx()).await?.concat().await
+            });
+            assert_eq!(values(&joined.unwrap()), [Some(10), None], "{spine_type} {fact_type}");
+        }
+    }
+}
+
+#[test]
+fn an_empty_spine_and_an_empty_table_keep_the_columns() {
+    let nothing = block_on(run(&[fact(0, 1, 1)], &[], &[("v", PLAIN)], WHOLE)).unwrap();
+    assert_eq!((nothing.num_rows(), nothing.num_columns()), (0, 7));
+    let unknown = block_on(run(&[], &[question(0, 1)], &[("v", PLAIN)], WHOLE)).unwrap();
+    assert_eq!(answers(&unknown, "v"), [None]);
+    let context = session(WHOLE);
+    let alone = block_on(async {
+        let spine = spine(&[question(3, 1), question(1, 1)], 1);
+        join(spine, Vec::new(), PitOptions::default(), context.task_ctx()).await?.concat().await
+    });
+    assert_eq!(alone.unwrap(), spine_batch(&[question(3, 1), question(1, 1)]));
+}
+
+#[test]
+fn answers_from_more_batches_than_are_kept_come_out_in_order() {
+    let facts: Vec<Fact> =
+        (0..60 * 60).map(|n| fact(n % 60, i64::from(n / 60), i64::from(n))).collect();
+    let questions: Vec<Question> =
+        (0..240).map(|n| question((n * 7) % 60, (n * 11) % 70 - 2)).collect();
+    for shape in [Shape { partitions: 1, batch_rows: 50 }, Shape { partitions: 3, batch_rows: 60 }]
+    {
+        let joined = block_on(run(&facts, &questions, &[("v", PLAIN)], shape)).unwrap();
+        let expected: Vec<Answer> = questions.iter().map(|q| oracle(&facts, q, PLAIN)).collect();
+        assert_eq!(answers(&joined, "v"), expected);
+    }
+}
+
+#[test]
+fn little_memory_spills_and_changes_nothing() {
+    let facts: Vec<Fact> =
+        (0..30_000).map(|n| fact(n % 1000, i64::from((n * 7919) % 30_000), i64::from(n))).collect();
+    let questions: Vec<Question> =
+        (0..5000).map(|n| question((n * 31) % 1000, (n * 104_729) % 30_000)).collect();
+    let limited = |disk: DiskManagerMode| {
+        let config = SessionConfig::new()
+            .with_target_partitions(2)
+            .with_batch_size(128)
+            .with_sort_spill_reservation_bytes(256 << 10);
+        let runtime = RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::new(FairSpillPool::new(3 << 20)))
+            .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(disk))
+            .build_arc()
+            .unwrap();
+        let context = SessionContext::new_with_config_rt(config, runtime);
+        let tables = vec![(table("v", PLAIN), frame(&context, &fact_batch(&facts)))];
+        block_on(async {
+            join(spine(&questions, 512), tables, PitOptions::default(), context.task_ctx())
+                .await?
+                .concat()
+                .await
+        })
+    };
+    let joined = limited(DiskManagerMode::OsTmpDirectory).unwrap();
+    refused(
+        limited(DiskManagerMode::Disabled),
+        ErrorKind::LimitExceeded,
+        "a point-in-time join needs more memory",
+        "raise `memory_limit` in the `[engine]` section of icecore.toml",
+    );
+    let roomy = block_on(run(&facts, &questions, &[("v", PLAIN)], WHOLE)).unwrap();
+    assert_eq!(joined.columns(), &roomy.columns()[..joined.num_columns()]);
+    let sample: Vec<_> = (0..5000).step_by(500).map(|n| answers(&roomy, "v")[n]).collect();
+    let expected: Vec<Answer> =
+        questions.iter().step_by(500).map(|q| oracle(&facts, q, PLAIN)).collect();
+    assert_eq!(sample, expected);
+}
+
+#[track_caller]
+fn refused(error: Result<RecordBatch>, kind: ErrorKind, message: &str, help: &str) {
+    let error: Error = error.unwrap_err();
+    assert_eq!((error.kind(), error.to_string().as_str()), (kind, message));
+    assert_eq!(error.help().unwrap_or_default(), help);
+}
+
+#[test]
+fn what_does_not_fit_is_named() {
+    let spine = spine_batch(&[question(0, 1)]);
+    let change = |change: fn(&mut FeatureTable)| block_on(join_batch(spine.clone(), change));
+    refused(
+        change(|table| table.columns.push(("valu".into(), "x".into()))),
+        ErrorKind::NotFound,
+        "feature view `v` has no column `valu`",
+        "did you mean `value`?",
+    );
+    refused(
+        change(|table| table.keys = vec![("user".into(), "acount".into())]),
+        ErrorKind::InvalidInput,
+        "the spine has no column `acount`, by which feature view `v` is joined",
+        "did you mean `account`?",
+    );
+    refused(
+        change(|table| table.keys = vec![("shop".into(), "account".into())]),
+        ErrorKind::InvalidInput,
+        "the spine's column `account` is Int64, but key `shop` of feature view `v` is Utf8",
+        "cast it in the spine: `CAST(account AS VARCHAR) AS account`",
+    );
+    refused(
+        change(|table| table.columns.push(("value".into(), "number".into()))),
+        ErrorKind::InvalidInput,
+        "column `number` comes from the spine and from feature view `v`",
+        "set `full_feature_names = true`: columns are then named view__feature",
+    );
+    refused(
+        change(|table| table.event_timestamp = "note".into()),
+        ErrorKind::InvalidInput,
+        "column `note` of feature view `v` is Utf8, which is neither a time nor a date",
+        "",
+    );
+    let text: ArrayRef = Arc::new(StringViewArray::from(vec!["2024-01-15"]));
+    refused(
+        block_on(join_batch(with_column(&spine, "seen_at", &text), |_| ())),
+        ErrorKind::InvalidInput,
+        "the spine's column `seen_at` is Utf8, which is neither a time nor a date",
+        "cast it in the spine: `CAST(seen_at AS TIMESTAMP) AS seen_at`",
+    );
+}
+
+#[test]
+fn an_error_of_the_spine_comes_out_as_itself() {
+    let schema: SchemaRef = spine_batch(&[]).schema();
+    for partitions in [1, 3] {
+        let context = session(Shape { partitions, batch_rows: 8 });
+        let source = frame(&context, &fact_batch(&[]));
+        let rows = futures::stream::iter([Err(Error::unavailable("the storage sleeps"))]);
+        let rows = BatchStream::new(Arc::clone(&schema), rows);
+        let spine = Spine { rows, event_timestamp: "seen_at".to_owned() };
+        let joined = block_on(async {
+            let tables = vec![(table("v", PLAIN), source)];
+            join(spine, tables, PitOptions::default(), context.task_ctx()).await?.concat().await
+        });
+        refused(joined, ErrorKind::Unavailable, "the storage sleeps", "");
+    }
+}

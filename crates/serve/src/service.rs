@@ -133,12 +133,12 @@ impl ScoreService {
     pub(crate) async fn readiness(&self) -> Readiness {
         let cache = match &self.store {
             None => "none",
-            Some(store) => word(timeout(CHECK_DEADLINE, store.ping()).await),
+            Some(store) => word(&timeout(CHECK_DEADLINE, store.ping()).await),
         };
         let mut lakehouse = "ok";
         for route in self.routes.iter() {
             let check = self.lake.check(&route.declared);
-            if word(timeout(CHECK_DEADLINE, check).await) != "ok" {
+            if word(&timeout(CHECK_DEADLINE, check).await) != "ok" {
                 lakehouse = "unavailable";
                 break;
             }
@@ -160,7 +160,7 @@ pub(crate) struct Readiness {
     lakehouse: &'static str,
 }
 
-fn word<E>(checked: Result<Result<()>, E>) -> &'static str {
+fn word<E>(checked: &Result<Result<()>, E>) -> &'static str {
     if matches!(checked, Ok(Ok(()))) { "ok" } else { "unavailable" }
 }
 

@@ -83,6 +83,8 @@ impl OnlineStore for Broken {
     }
 }
 
+type Cache = Option<Arc<dyn OnlineStore>>;
+
 fn options() -> ServeOptions {
     // Busy machines take longer than the real deadline for the cache, which is not what is tested.
     let cache_deadline = Duration::from_secs(2);
@@ -96,11 +98,7 @@ struct Server {
 }
 
 impl Server {
-    async fn start(
-        store: Option<Arc<dyn OnlineStore>>,
-        lake: impl ScoreLookup,
-        options: ServeOptions,
-    ) -> Self {
+    async fn start(store: Cache, lake: impl ScoreLookup, options: ServeOptions) -> Self {
         let service = ScoreService::new(store, Arc::new(lake), clock(), options).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -149,7 +147,7 @@ impl fmt::Debug for Reply {
     }
 }
 
-async fn embedded(dir: &tempfile::TempDir, value: &str) -> Option<Arc<dyn OnlineStore>> {
+async fn embedded(dir: &tempfile::TempDir, value: &str) -> Cache {
     let store = EmbeddedStore::open(dir.path(), clock()).await.unwrap();
     let value = value.to_owned().into();
     store.put(vec![OnlineEntry { key: "churn:u42".into(), value, ttl: None }]).await.unwrap();
@@ -474,7 +472,7 @@ async fn a_shutdown_waits_no_longer_than_it_may() {
 #[tokio::test]
 async fn readiness_says_what_works() {
     let dir = tempfile::tempdir().unwrap();
-    let cases: [(Option<Arc<dyn OnlineStore>>, Lake, u16, Value); 4] = [
+    let cases: [(Cache, Lake, u16, Value); 4] = [
         (None, Lake::Empty, 200, json!({"status": "ready", "cache": "none", "lakehouse": "ok"})),
         (
             embedded(&dir, "1").await,

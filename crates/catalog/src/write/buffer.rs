@@ -8,6 +8,9 @@ use icecore_core::{Error, Result};
 use super::CHUNK_ROWS;
 use super::encode::Encoding;
 
+/// Small pieces of one partition that are kept before they are put together.
+const LOOSE_MAX: usize = 32;
+
 /// All partitions that rows were seen of.
 #[derive(Debug, Default)]
 pub(super) struct Buffers {
@@ -117,10 +120,10 @@ impl Buffer {
         self.loose_rows += piece.num_rows();
         self.pieces.push(piece);
         // Small pieces cost more than their values, so they are put together from time to time.
+        if self.loose >= LOOSE_MAX || (self.loose > 1 && self.loose_rows >= CHUNK_ROWS) {
+            self.compact()?;
+        }
         if self.loose_rows >= CHUNK_ROWS {
-            if self.loose > 1 {
-                self.compact()?;
-            }
             (self.loose, self.loose_rows) = (0, 0);
         }
         Ok(())
@@ -134,6 +137,7 @@ impl Buffer {
         let before: usize = loose.iter().map(RecordBatch::get_array_memory_size).sum();
         self.bytes = self.bytes - before + whole.get_array_memory_size();
         self.pieces.push(whole);
+        self.loose = 1;
         Ok(())
     }
 }

@@ -50,7 +50,8 @@ impl Jobs {
             encoding,
             limits,
             running: JoinSet::new(),
-            running_max: std::thread::available_parallelism().map_or(1, Into::into),
+            // Half of the time goes into waiting for a disk to say that it has a file.
+            running_max: std::thread::available_parallelism().map_or(2, |cores| 2 * cores.get()),
             encoding_bytes: 0,
             waiting_bytes: 0,
             peak_bytes: 0,

@@ -12,9 +12,9 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt;
 use futures::future::try_join_all;
 use icecore_core::{BatchStream, FeatureTable, PitOptions, Result, Spine};
+use icecore_engine::from_datafusion;
 
 use crate::check;
-use crate::failed;
 use crate::merge::{MergeSpec, merge};
 use crate::sorted::Rows;
 use crate::source::FeatureRows;
@@ -127,7 +127,7 @@ async fn started(
     let starting = partitions.into_iter().map(|partition| async {
         let schema = partition.schema();
         let mut rest = spawn_buffered(partition, 1);
-        let first = rest.next().await.transpose().map_err(failed)?;
+        let first = rest.next().await.transpose().map_err(from_datafusion)?;
         let rows = futures::stream::iter(first.map(Ok)).chain(rest);
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)) as SendableRecordBatchStream)
     });
@@ -160,7 +160,7 @@ fn project(
 ) -> BatchStream {
     let schema = Arc::clone(&output);
     let batches = rows.map(move |batch| {
-        let batch = batch.map_err(failed)?;
+        let batch = batch.map_err(from_datafusion)?;
         let columns = projection.iter().map(|&at| Arc::clone(batch.column(at))).collect();
         Ok(RecordBatch::try_new(Arc::clone(&schema), columns)?)
     });

@@ -28,7 +28,6 @@
 //! - Text comes out as `Utf8`, however it came in.
 
 mod check;
-mod failure;
 mod join;
 mod merge;
 mod merge_join;
@@ -42,5 +41,3 @@ mod tests;
 
 pub use merge_join::MergeJoin;
 pub use moment::micros as moment_micros;
-
-use failure::failed;

@@ -12,9 +12,8 @@ use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt;
 use icecore_core::Result;
+use icecore_engine::from_datafusion;
 use icecore_kernel::{AsOfMatcher, AsOfOptions, Candidates, Moments, Progress};
-
-use crate::failed;
 
 /// How many batches of feature rows may wait for the output that takes rows from them.
 const KEPT_MAX: usize = 32;
@@ -131,7 +130,7 @@ impl Merge {
         let left = match self.left.take() {
             Some(left) => left,
             None => match self.spine.next().await {
-                Some(batch) => self.load_spine(batch.map_err(failed)?)?,
+                Some(batch) => self.load_spine(batch.map_err(from_datafusion)?)?,
                 None => return Ok(None),
             },
         };
@@ -184,7 +183,7 @@ impl Merge {
                 self.ended = true;
             }
             Some(batch) => {
-                let batch = batch.map_err(failed)?;
+                let batch = batch.map_err(from_datafusion)?;
                 let (keys, others) = batch.columns().split_at(self.spec.keys.len());
                 let (times, taken) = others.split_at(FEATURE_TIMES);
                 let time = |time: usize| times[time].as_primitive::<Int64Type>().clone();

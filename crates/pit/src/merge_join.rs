@@ -37,7 +37,7 @@ impl PointInTimeJoin for MergeJoin {
         tables: Vec<FeatureTable>,
         options: PitOptions,
     ) -> Result<BatchStream> {
-        let context = self.engine.session(&[]).await?.task_ctx();
+        let context = self.engine.task_context();
         let mut sources = Vec::with_capacity(tables.len());
         for table in tables {
             debug!(view = %table.view, table = %table.table, "joins a feature view");

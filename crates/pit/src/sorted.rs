@@ -15,8 +15,7 @@ use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMerge
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use datafusion::physical_plan::{ExecutionPlan, Partitioning, SendableRecordBatchStream};
 use icecore_core::{Error, Result};
-
-use crate::failed;
+use icecore_engine::from_datafusion;
 
 /// Partitions of rows that can be read once.
 pub(crate) struct Rows {
@@ -45,16 +44,18 @@ impl Rows {
         if partitions > 1 {
             let by = keys.iter().map(|&key| column(&schema, key)).collect();
             let hashed = RepartitionExec::try_new(plan, Partitioning::Hash(by, partitions));
-            plan = Arc::new(hashed.map_err(failed)?);
+            plan = Arc::new(hashed.map_err(from_datafusion)?);
         } else if plan.properties().partitioning.partition_count() > 1 {
             let one = RepartitionExec::try_new(plan, Partitioning::RoundRobinBatch(1));
-            plan = Arc::new(one.map_err(failed)?);
+            plan = Arc::new(one.map_err(from_datafusion)?);
         }
         let order = ordering(&schema, keys.iter().chain(then).copied())?;
         let sorted: Arc<dyn ExecutionPlan> =
             Arc::new(SortExec::new(order, plan).with_preserve_partitioning(true));
         let partitions = (0..sorted.properties().partitioning.partition_count())
-            .map(|partition| sorted.execute(partition, Arc::clone(context)).map_err(failed))
+            .map(|partition| {
+                sorted.execute(partition, Arc::clone(context)).map_err(from_datafusion)
+            })
             .collect::<Result<_>>()?;
         Ok(Self { schema, partitions })
     }
@@ -69,7 +70,7 @@ impl Rows {
         let plan = self.into_plan()?;
         let sorted = SortExec::new(order.clone(), plan).with_preserve_partitioning(true);
         let merged = SortPreservingMergeExec::new(order, Arc::new(sorted));
-        merged.execute(0, Arc::clone(context)).map_err(failed)
+        merged.execute(0, Arc::clone(context)).map_err(from_datafusion)
     }
 
     fn into_plan(self) -> Result<Arc<dyn ExecutionPlan>> {
@@ -79,7 +80,7 @@ impl Rows {
             .map(|stream| Arc::new(Once::new(stream)) as Arc<dyn PartitionStream>)
             .collect();
         let leaf = StreamingTableExec::try_new(self.schema, partitions, None, [], false, None);
-        Ok(Arc::new(leaf.map_err(failed)?))
+        Ok(Arc::new(leaf.map_err(from_datafusion)?))
     }
 }
 

@@ -13,8 +13,8 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::scalar::ScalarValue;
 use futures::StreamExt;
 use icecore_core::{FeatureTable, Knowledge, Result};
+use icecore_engine::from_datafusion;
 
-use crate::failed;
 use crate::sorted::Rows;
 use crate::spine::Bounds;
 use crate::table::JoinTable;
@@ -43,13 +43,13 @@ impl FeatureRows for Frame {
         let prepared = table.prepared_schema();
         let mut frame = self.0.clone();
         for filter in filters(&table, &self.schema(), bounds) {
-            frame = frame.filter(filter).map_err(failed)?;
+            frame = frame.filter(filter).map_err(from_datafusion)?;
         }
-        let frame = frame.select_columns(&table.reads()).map_err(failed)?;
+        let frame = frame.select_columns(&table.reads()).map_err(from_datafusion)?;
         let context = Arc::new(frame.task_ctx());
-        let plan = frame.create_physical_plan().await.map_err(failed)?;
+        let plan = frame.create_physical_plan().await.map_err(from_datafusion)?;
         let partitions = (0..plan.output_partitioning().partition_count()).map(|partition| {
-            let rows = plan.execute(partition, Arc::clone(&context)).map_err(failed)?;
+            let rows = plan.execute(partition, Arc::clone(&context)).map_err(from_datafusion)?;
             let (table, schema) = (Arc::clone(&table), Arc::clone(&prepared));
             let rows = rows.map(move |batch| {
                 let prepared = table.prepare(&batch?, &schema);

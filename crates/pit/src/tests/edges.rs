@@ -165,8 +165,8 @@ fn little_memory_spills_and_changes_nothing() {
     refused(
         limited(DiskManagerMode::Disabled),
         ErrorKind::LimitExceeded,
-        "a point-in-time join needs more memory",
-        "raise `memory_limit` in the `[engine]` section of icecore.toml",
+        "the query needs more memory than it may use",
+        "raise `engine.memory_limit`",
     );
     let roomy = block_on(run(&facts, &questions, &[("v", PLAIN)], WHOLE)).unwrap();
     assert_eq!(joined.columns(), &roomy.columns()[..joined.num_columns()]);

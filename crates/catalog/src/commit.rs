@@ -234,13 +234,13 @@ impl Committer<'_> {
             }
             Plan::Apply { requirements, updates } => (requirements, updates),
         };
-        let next = self.tables.write_next(&head, &requirements, updates).await?;
+        let next = self.tables.write_next(self.name, &head, &requirements, updates).await?;
         attempt.files.push(next.location.clone());
         match self.tables.swap(self.name, &head, &next).await {
             Swap::Done => {
                 // From here on the files are the table's.
                 attempt.files.clear();
-                let table = self.tables.adopt(self.name, next)?;
+                let table = self.tables.adopt(next);
                 Ok(Try::Ended(Outcome::Committed(table, self.id.clone())))
             }
             Swap::Moved => Ok(Try::Again(Error::new(

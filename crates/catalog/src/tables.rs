@@ -38,7 +38,8 @@ pub(crate) type Turn = Arc<tokio::sync::Mutex<()>>;
 #[derive(Debug)]
 pub(crate) struct NextMetadata {
     pub(crate) location: String,
-    metadata: TableMetadata,
+    /// The table as it will be. It is made before the swap, after which nothing may fail.
+    table: Table,
 }
 
 impl Tables {
@@ -111,10 +112,14 @@ impl Tables {
     }
 
     /// Writes the metadata that a new table begins with.
-    pub(crate) async fn write_first(&self, metadata: TableMetadata) -> Result<NextMetadata> {
+    pub(crate) async fn write_first(
+        &self,
+        name: &TableName,
+        metadata: TableMetadata,
+    ) -> Result<NextMetadata> {
         let location = MetadataLocation::new_with_metadata(metadata.location(), &metadata);
         let now = self.clock.now().millis();
-        self.write(&location, stamped(&metadata, now, false)?).await
+        self.write(name, &location, stamped(&metadata, now, false)?).await
     }
 
     /// Checks the requirements against a state of a table, applies the updates to it and writes
@@ -125,11 +130,11 @@ impl Tables {
     /// `Conflict` if the state does not meet a requirement.
     pub(crate) async fn write_next(
         &self,
+        name: &TableName,
         head: &Table,
         requirements: &[TableRequirement],
         updates: Vec<TableUpdate>,
     ) -> Result<NextMetadata> {
-        let name = head.identifier();
         for requirement in requirements {
             requirement
                 .check(Some(head.metadata()))
@@ -157,7 +162,7 @@ impl Tables {
             .context(cannot)?
             .with_next_version()
             .with_new_metadata(&metadata);
-        self.write(&location, value).await
+        self.write(name, &location, value).await
     }
 
     /// Points a table at its next metadata if it is still in the state that this was made from.
@@ -169,25 +174,30 @@ impl Tables {
     }
 
     /// The table that a swap made current.
-    pub(crate) fn adopt(&self, name: &TableName, next: NextMetadata) -> Result<Table> {
-        let table = self.build(name, next.metadata, &next.location)?;
-        self.cache.insert(&next.location, &table);
-        Ok(table)
+    pub(crate) fn adopt(&self, next: NextMetadata) -> Table {
+        self.cache.insert(&next.location, &next.table);
+        next.table
     }
 
-    async fn write(&self, location: &MetadataLocation, value: Value) -> Result<NextMetadata> {
+    async fn write(
+        &self,
+        name: &TableName,
+        location: &MetadataLocation,
+        value: Value,
+    ) -> Result<NextMetadata> {
         let path = location.to_string();
         let cannot = || format!("cannot write metadata `{path}`");
         let bytes = serde_json::to_vec(&value).context(cannot)?;
         let metadata: TableMetadata = serde_json::from_value(value)
             .context(|| "cannot understand metadata that icecore made")?;
+        let table = self.build(name, metadata, &path)?;
         if path.ends_with(".gz.metadata.json") {
-            metadata.write_to(&self.io, location).await.context(cannot)?;
+            table.metadata().write_to(&self.io, location).await.context(cannot)?;
         } else {
             let output = self.io.new_output(&path).context(cannot)?;
             output.write(Bytes::from(bytes)).await.context(cannot)?;
         }
-        Ok(NextMetadata { location: path, metadata })
+        Ok(NextMetadata { location: path, table })
     }
 
     fn build(&self, name: &TableName, metadata: TableMetadata, location: &str) -> Result<Table> {

@@ -28,11 +28,11 @@ impl IcebergCatalog {
             return Ok(false);
         }
         let metadata = first_metadata(new, self.new_location(name).await?)?;
-        let next = tables.write_first(metadata).await?;
+        let next = tables.write_first(name, metadata).await?;
         let swap = tables.pointers().create(name, &next.location).await;
         match swap {
             Swap::Done => {
-                tables.adopt(name, next)?;
+                tables.adopt(next);
                 tracing::info!(table = %name, "created");
                 Ok(true)
             }

@@ -95,7 +95,7 @@ impl IcebergCatalog {
         written: WrittenFiles,
         options: CommitOptions,
     ) -> Result<Committed> {
-        let written_for = head.metadata_ref();
+        let (written_for, added_rows) = (head.metadata_ref(), written.rows);
         let replace = match options.mode {
             WriteMode::Append => Replace::Nothing,
             WriteMode::Overwrite => Replace::Everything,
@@ -124,20 +124,19 @@ impl IcebergCatalog {
             Outcome::Unchanged(table) => Ok(unchanged(name, &table)),
             Outcome::DoneBefore(table, id) => Ok(done_before(name, &table, id)),
             Outcome::Committed(table, attempt) => {
-                match commit::made_by(table.metadata(), &attempt) {
-                    Some(snapshot) => {
-                        let done = committed(name, &table, snapshot, true);
-                        tracing::info!(
-                            table = %name,
-                            snapshot = %done.pinned.snapshot,
-                            added = done.added_rows,
-                            removed = done.removed_rows,
-                            "committed snapshot"
-                        );
-                        Ok(done)
-                    }
-                    None => Err(Error::internal(format!("a commit to `{name}` made no snapshot"))),
-                }
+                let done = match commit::made_by(table.metadata(), &attempt) {
+                    Some(snapshot) => committed(name, &table, snapshot, true),
+                    // Stored, found out late, and expired by then.
+                    None => Committed { added_rows, changed: true, ..unchanged(name, &table) },
+                };
+                tracing::info!(
+                    table = %name,
+                    snapshot = %done.pinned.snapshot,
+                    added = done.added_rows,
+                    removed = done.removed_rows,
+                    "committed snapshot"
+                );
+                Ok(done)
             }
         }
     }

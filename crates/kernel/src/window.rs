@@ -47,8 +47,8 @@ pub struct WindowSpec {
     pub closed: Closed,
     /// When there is a row.
     pub emit: Emit,
-    /// [`Emit::Every`]: how long after an entity's last event rows go on; absent means to the end
-    /// of the range.
+    /// [`Emit::Every`]: how long after an event rows go on when no other follows; absent means to
+    /// the end of the range. An entity that comes back later has no rows for the time between.
     pub idle: Option<Span>,
 }
 

@@ -66,17 +66,20 @@ pub(crate) fn split(
     let Emit::Every(span) = spec.emit else { return Ok(vec![WindowPiece { entities, range }]) };
     let grid = Grid::try_new(span, spec.idle, range)?;
     let rows_max = (rows_max as u64).max(1);
-    let (mut pieces, mut start, mut rows) = (Vec::new(), 0, 0_u64);
+    let (mut pieces, mut start, mut rows) = (Vec::new(), 0, 0);
     for (index, entity) in events.entities.iter().enumerate() {
         let times = &events.times[entity.clone()];
         let count = grid.count(times);
-        if rows.saturating_add(count) > rows_max && start < index {
+        if count >= u64::from(NO_ROW) {
+            return Err(too_many("rows"));
+        }
+        if rows + count > rows_max && start < index {
             pieces.push(WindowPiece { entities: start..index, range });
             (start, rows) = (index, 0);
         }
         rows += count;
         if count > rows_max {
-            let of_entity = grid.cut(times, rows_max);
+            let of_entity = grid.cut(times, rows_max).into_iter();
             pieces.extend(of_entity.map(|range| WindowPiece { entities: index..index + 1, range }));
             (start, rows) = (index + 1, 0);
         }
@@ -125,7 +128,7 @@ fn last_per_day(rows: &mut Rows, events: &Events<'_>, entity: Range<usize>, rang
 #[derive(Debug, Clone, Copy)]
 struct Grid {
     step: i64,
-    idle: i64,
+    idle: Option<i64>,
     from: i64,
     /// The last moment inside.
     last: i64,
@@ -137,56 +140,73 @@ impl Grid {
             return Err(Error::invalid(format!("rows every `{span}` need an end of the range"))
                 .with_help("say until when: `--to 2026-11-22`"));
         };
-        Ok(Self {
-            step: span.micros(),
-            idle: idle.map_or(i64::MAX, Span::micros),
-            from: range.from.map_or(i64::MIN, Timestamp::micros),
-            // A range that ends at the first moment of all is empty, as is `last < first` below.
-            last: to.micros().saturating_sub(1),
+        let (from, last) = match to.micros().checked_sub(1) {
+            Some(last) => (range.from.map_or(i64::MIN, Timestamp::micros), last),
+            // Nothing lies before the first moment of all.
+            None => (i64::MAX, i64::MIN),
+        };
+        Ok(Self { step: span.micros(), idle: idle.map(Span::micros), from, last })
+    }
+
+    /// The points from each event on, until the next one or until the entity is idle.
+    ///
+    /// Whether there is a row depends on no later event: a user who comes back does not make rows
+    /// for the time away, which would tell a model about the future.
+    fn runs(&self, times: &[i64]) -> impl Iterator<Item = Run> {
+        times.iter().enumerate().filter_map(|(event, &time)| {
+            // Of events of one time the last one has the points.
+            let next = times.get(event + 1).map_or(Some(i64::MAX), |next| next.checked_sub(1))?;
+            let idle = self.idle.map_or(i64::MAX, |idle| time.saturating_add(idle));
+            let first = self.point_from(time.max(self.from))?;
+            let end = idle.min(next).min(self.last);
+            let count = || end.abs_diff(first) / self.step.unsigned_abs() + 1;
+            (first <= end).then(|| Run { event, first, count: count() })
         })
     }
 
-    /// The first and the last grid point of an entity, if it has any.
-    fn points(&self, times: &[i64]) -> Option<(i64, i64)> {
-        let (&first, &last) = (times.first()?, times.last()?);
-        let start = first.max(self.from);
-        let end = last.saturating_add(self.idle).min(self.last);
-        let down = start.div_euclid(self.step).checked_mul(self.step);
-        let first = match down {
-            Some(down) if down == start => down,
-            Some(down) => down.checked_add(self.step)?,
-            // Only the point below is out of reach.
-            None => start.checked_add(self.step - start.rem_euclid(self.step))?,
-        };
-        (first <= end).then_some((first, end))
+    /// The first grid point that is not before a moment.
+    fn point_from(&self, moment: i64) -> Option<i64> {
+        match moment.rem_euclid(self.step) {
+            0 => Some(moment),
+            past => moment.checked_add(self.step - past),
+        }
     }
 
     fn count(&self, times: &[i64]) -> u64 {
-        self.points(times)
-            .map_or(0, |(first, end)| end.abs_diff(first) / self.step.unsigned_abs() + 1)
+        self.runs(times).fold(0, |count, run| count.saturating_add(run.count))
     }
 
     /// Ranges with so many of an entity's points each.
-    fn cut(&self, times: &[i64], rows_max: u64) -> impl Iterator<Item = TimeRange> {
-        let (first, end) = self.points(times).unwrap_or((0, -1));
-        let length = i64::try_from(rows_max).unwrap_or(i64::MAX).saturating_mul(self.step);
-        let starts = std::iter::successors(Some(first), move |start| start.checked_add(length));
-        starts.take_while(move |start| *start <= end).map(move |start| TimeRange {
-            from: Some(Timestamp::from_micros(start)),
-            to: Some(Timestamp::from_micros(start.saturating_add(length).min(end + 1))),
-        })
+    fn cut(&self, times: &[i64], rows_max: u64) -> Vec<TimeRange> {
+        let moment = |point: i64| Some(Timestamp::from_micros(point));
+        let (mut ranges, mut from, mut rows) = (Vec::new(), moment(self.from), 0);
+        for run in self.runs(times) {
+            let mut done = 0;
+            while rows + (run.count - done) > rows_max {
+                done += rows_max - rows;
+                // A point of the run, so it exists; rows are counted below 2^32.
+                let to = moment(run.first + done as i64 * self.step);
+                ranges.push(TimeRange { from, to });
+                (from, rows) = (to, 0);
+            }
+            rows += run.count - done;
+        }
+        ranges.push(TimeRange { from, to: moment(self.last + 1) });
+        ranges
     }
 
     fn emit(&self, rows: &mut Rows, events: &Events<'_>, entity: Range<usize>) {
-        let Some((first, end)) = self.points(&events.times[entity.clone()]) else { return };
-        let mut source = entity.start;
-        let mut point = Some(first);
-        while let Some(moment) = point.filter(|moment| *moment <= end) {
-            while source + 1 < entity.end && events.times[source + 1] <= moment {
-                source += 1;
-            }
-            rows.push(moment, source);
-            point = moment.checked_add(self.step);
+        for run in self.runs(&events.times[entity.clone()]) {
+            let points = (0..run.count).map(|point| run.first + point as i64 * self.step);
+            points.for_each(|point| rows.push(point, entity.start + run.event));
         }
     }
+}
+
+/// Grid points that follow an event.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    event: usize,
+    first: i64,
+    count: u64,
 }

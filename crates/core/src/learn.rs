@@ -97,12 +97,17 @@ impl TrainingSet {
     ///
     /// Fails if a position is outside.
     pub fn take(&self, rows: &UInt64Array) -> Result<Self> {
-        use arrow::array::AsArray;
-        use arrow::compute::{take, take_record_batch};
+        use arrow::array::{AsArray, RecordBatchOptions};
+        use arrow::compute::{TakeOptions, take, take_arrays};
+        let checked = || Some(TakeOptions { check_bounds: true });
+        // Without columns, nothing but the options tells how many rows there are.
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+        let columns = take_arrays(self.features.columns(), rows, checked())?;
+        let schema = self.features.schema();
         Ok(Self {
-            features: take_record_batch(&self.features, rows)?,
-            labels: take(&self.labels, rows, None)?.as_primitive().clone(),
-            row_ids: take(&self.row_ids, rows, None)?.as_primitive().clone(),
+            features: RecordBatch::try_new_with_options(schema, columns, &options)?,
+            labels: take(&self.labels, rows, checked())?.as_primitive().clone(),
+            row_ids: take(&self.row_ids, rows, checked())?.as_primitive().clone(),
             provenance: self.provenance.clone(),
         })
     }

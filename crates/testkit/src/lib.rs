@@ -7,6 +7,7 @@ mod payments;
 mod random;
 mod redis_server;
 mod tracking;
+mod trainer;
 
 pub use cdnow::Cdnow;
 pub use clock::ManualClock;
@@ -15,3 +16,4 @@ pub use payments::{PaymentOptions, Payments};
 pub use random::Random;
 pub use redis_server::RedisServer;
 pub use tracking::{check_artifact_store, check_model_registry, check_run_tracker};
+pub use trainer::check_trainer;

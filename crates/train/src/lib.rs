@@ -1,1 +1,97 @@
-//! Training that can be rebuilt bit for bit: gradient boosting, baselines, splits, metrics, model files.
+//! Training that can be rebuilt bit for bit: gradient boosting, baselines, splits, metrics, model
+//! files.
+//!
+//! A model's bytes depend on the rows, the parameters and the seed, and on nothing else: not on
+//! the order of rows, not on batches or files, not on the number of threads. Sums over rows are
+//! sums of integers, or are taken in an order that the rows themselves define. The one exception is
+//! [smartcore](https://docs.rs/smartcore), which fits the two baselines: its logarithms are those
+//! of the platform, so a logistic regression is the same on one platform, not across all.
+//!
+//! | algorithm | what it is | parameters |
+//! |---|---|---|
+//! | `gbdt` | gradient-boosted trees, ours | `n_estimators`, `max_depth`, `learning_rate`, `subsample`, `colsample`, `min_samples_leaf`, `max_bins`, `l2`, `min_gain`, `seed` |
+//! | `logistic_regression` | with an L2 penalty | `l2` |
+//! | `random_forest` | regression trees on 0 and 1 | `n_estimators`, `max_depth`, `min_samples_leaf`, `max_features`, `seed` |
+//!
+//! Each of them also takes `threads`, which changes no model. Missing values need no preparation:
+//! what to do with them is fitted with the model.
+//!
+//! # Example
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//! use std::sync::Arc;
+//!
+//! use arrow::array::{Array, AsArray, Float64Array, Int64Array, RecordBatch, UInt64Array};
+//! use arrow::datatypes::{DataType, Field, Float64Type, Schema};
+//! use icecore_core::TrainingSet;
+//! use icecore_train::{ParamValue, decode_model, metrics, trainer};
+//!
+//! # fn main() -> icecore_core::Result<()> {
+//! let schema = Schema::new(vec![Field::new("txn_count_30d", DataType::Int64, true)]);
+//! let counts = Int64Array::from_iter((0..1_000).map(|row| (row % 7 > 0).then_some(row % 40)));
+//! let labels = Float64Array::from_iter_values((0..1_000).map(|row| f64::from(row % 40 < 9)));
+//! let rows = RecordBatch::try_new(Arc::new(schema), vec![Arc::new(counts)])?;
+//! let set = TrainingSet::new(rows, labels, UInt64Array::from_iter_values(0..1_000))?;
+//!
+//! let params = BTreeMap::from([("n_estimators".to_owned(), ParamValue::Int(20))]);
+//! let model = trainer("gbdt", &params)?.fit(&set)?;
+//! let model = decode_model(&model.encode()?)?;
+//!
+//! let churn = model.predict(set.features())?;
+//! let churn = churn.as_primitive::<Float64Type>();
+//! let auc = metrics::roc_auc(set.labels().values(), churn.values());
+//! assert!(auc.is_some_and(|auc| auc > 0.85));
+//! # Ok(())
+//! # }
+//! ```
+
+mod arithmetic;
+mod canonical;
+mod columns;
+mod cross_validation;
+mod file;
+mod forest;
+mod gbdt;
+mod linear;
+mod logistic;
+pub mod metrics;
+mod model;
+mod params;
+mod pool;
+mod random_forest;
+mod smart;
+pub mod split;
+mod tree;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use icecore_core::{Error, Result, Trainer};
+
+pub use cross_validation::{CvResult, cross_validate};
+pub use file::{decode_model, model_hash};
+pub use params::ParamValue;
+
+/// The names of the algorithms.
+pub const ALGORITHMS: [&str; 3] = [gbdt::ALGORITHM, logistic::ALGORITHM, random_forest::ALGORITHM];
+
+/// A trainer of this algorithm.
+///
+/// # Errors
+///
+/// `InvalidInput` if there is no such algorithm, or if it has no such parameter, or if a
+/// parameter is out of its range; all mistakes at once.
+pub fn trainer(algorithm: &str, params: &BTreeMap<String, ParamValue>) -> Result<Arc<dyn Trainer>> {
+    match algorithm {
+        gbdt::ALGORITHM => Ok(Arc::new(gbdt::GbdtTrainer::new(params)?)),
+        logistic::ALGORITHM => Ok(Arc::new(logistic::LogisticTrainer::new(params)?)),
+        random_forest::ALGORITHM => Ok(Arc::new(random_forest::RandomForestTrainer::new(params)?)),
+        other => Err(Error::invalid(format!("there is no algorithm `{other}`"))
+            .with_candidates(other, ALGORITHMS)
+            .with_note(format!("algorithms: {}", ALGORITHMS.join(", ")))),
+    }
+}
+
+#[cfg(test)]
+mod tests;

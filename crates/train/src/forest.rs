@@ -1,0 +1,162 @@
+//! Sums of trees over columns, 64 rows at a time.
+//!
+//! A row's value becomes its rank among the model's thresholds, one byte. A node then answers for
+//! 64 rows with one comparison of bytes, and the answers select each row's leaf without a branch
+//! (the "mask forest"). Ensembles that do not fit, because a tree is too deep or a feature has too
+//! many thresholds, are walked node by node. Leaf values are summed as integers: the same bits in
+//! any batch, at any position, by either way.
+
+pub(crate) mod mask;
+pub(crate) mod rank;
+
+use mask::{LANES, MAX_DEPTH, MaskForest};
+use rank::{MAX_THRESHOLDS, RankTable};
+
+use crate::arithmetic::sigmoid;
+use crate::columns::Values;
+use crate::tree::{Ensemble, Link, Tree};
+
+/// Leaf values and sums in steps of 2^-32.
+const FIXED: f64 = 4_294_967_296.0;
+
+/// Perfect trees with more than this many times the leaves that there are would waste more than
+/// masks gain.
+const SPARSE: usize = 8;
+/// So few leaves are never too many.
+const PERFECT_LEAVES_ALWAYS: usize = 4_096;
+
+pub(crate) fn to_fixed(value: f64) -> i64 {
+    (value * FIXED).round() as i64
+}
+
+fn from_fixed(sum: i64) -> f64 {
+    sum as f64 / FIXED
+}
+
+/// An ensemble made ready for scoring.
+#[derive(Debug)]
+pub(crate) struct TreeScorer {
+    ensemble: Ensemble,
+    engine: Engine,
+}
+
+#[derive(Debug)]
+enum Engine {
+    Masks { tables: Vec<RankTable>, trees: MaskForest },
+    Nodes,
+}
+
+impl TreeScorer {
+    /// Makes an ensemble over this many features ready.
+    pub(crate) fn new(ensemble: Ensemble, features: usize) -> Self {
+        let engine = Engine::new(&ensemble, features);
+        Self { ensemble, engine }
+    }
+
+    pub(crate) const fn ensemble(&self) -> &Ensemble {
+        &self.ensemble
+    }
+
+    pub(crate) fn importance(&self) -> Vec<f64> {
+        shares(&self.ensemble.gains)
+    }
+
+    /// Writes the predictions of rows; the first is row `start` of the columns.
+    pub(crate) fn score(&self, columns: &[Values], start: usize, out: &mut [f64]) {
+        let mut sums = vec![0; out.len()];
+        match &self.engine {
+            Engine::Masks { tables, trees } => {
+                add_by_masks((tables, trees), columns, start, &mut sums);
+            }
+            Engine::Nodes => add_by_nodes(&self.ensemble.trees, columns, start, &mut sums),
+        }
+        let base = self.ensemble.base;
+        match self.ensemble.link {
+            Link::Logistic => {
+                for (out, sum) in out.iter_mut().zip(sums) {
+                    *out = sigmoid(base + from_fixed(sum));
+                }
+            }
+            Link::Mean => {
+                let trees = self.ensemble.trees.len().max(1) as f64;
+                for (out, sum) in out.iter_mut().zip(sums) {
+                    *out = (base + from_fixed(sum) / trees).clamp(0.0, 1.0);
+                }
+            }
+        }
+    }
+}
+
+impl Engine {
+    fn new(ensemble: &Ensemble, features: usize) -> Self {
+        let mut thresholds = vec![Vec::new(); features];
+        for split in ensemble.trees.iter().flat_map(Tree::splits) {
+            // Adding zero turns a negative zero into a positive one.
+            thresholds[split.feature as usize].push(split.threshold + 0.0);
+        }
+        for list in &mut thresholds {
+            list.sort_unstable_by(f64::total_cmp);
+            list.dedup();
+        }
+        let depth = ensemble.trees.iter().map(Tree::depth).max().unwrap_or(0);
+        let fits = thresholds.iter().all(|list| list.len() <= MAX_THRESHOLDS);
+        let leaves: usize = ensemble.trees.iter().map(Tree::leaves).sum();
+        let perfect_leaves = ensemble.trees.len() << depth.min(MAX_DEPTH);
+        let sparse = perfect_leaves > leaves * SPARSE + PERFECT_LEAVES_ALWAYS;
+        if depth > MAX_DEPTH || !fits || sparse {
+            return Self::Nodes;
+        }
+        let tables: Vec<_> = thresholds.iter().map(|list| RankTable::new(list)).collect();
+        let mut trees = MaskForest::new(depth);
+        for tree in &ensemble.trees {
+            trees.push(tree, |split| tables[split.feature as usize].code_up_to(split.threshold));
+        }
+        Self::Masks { tables, trees }
+    }
+}
+
+fn add_by_masks(
+    (tables, trees): (&[RankTable], &MaskForest),
+    columns: &[Values],
+    start: usize,
+    sums: &mut [i64],
+) {
+    let mut codes = vec![[0; LANES]; tables.len()];
+    for (block, sums) in sums.chunks_mut(LANES).enumerate() {
+        let first = start + block * LANES;
+        for ((table, column), codes) in tables.iter().zip(columns).zip(&mut codes) {
+            table.encode(&column[first..first + sums.len()], codes);
+        }
+        let mut block_sums = [0; LANES];
+        trees.add_sums(&codes, &mut block_sums);
+        for (sum, add) in sums.iter_mut().zip(block_sums) {
+            *sum += add;
+        }
+    }
+}
+
+fn add_by_nodes(trees: &[Tree], columns: &[Values], start: usize, sums: &mut [i64]) {
+    // Tree by tree over a block of rows, so that neither leaves the cache.
+    for (block, sums) in sums.chunks_mut(LANES).enumerate() {
+        let first = start + block * LANES;
+        for tree in trees {
+            for (row, sum) in sums.iter_mut().enumerate() {
+                *sum += to_fixed(tree.evaluate(|feature| columns[feature as usize][first + row]));
+            }
+        }
+    }
+}
+
+/// Numbers divided by their sum; equal shares where there is nothing to share.
+pub(crate) fn shares(amounts: &[f64]) -> Vec<f64> {
+    // Dividing by the greatest first keeps the sum finite.
+    let greatest = amounts.iter().copied().fold(0.0, f64::max);
+    if greatest <= 0.0 {
+        return vec![1.0 / amounts.len() as f64; amounts.len()];
+    }
+    let total: f64 = amounts.iter().map(|amount| amount / greatest).sum();
+    amounts.iter().map(|amount| amount / greatest / total).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,134 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::tree::{Side, Split};
+
+const FEATURES: usize = 3;
+
+/// A tree by a list of decisions, which are used up from the front.
+fn tree(decisions: &[(bool, u32, f64, bool)], depth: usize) -> Tree {
+    let mut tree = Tree::constant(0.25);
+    let mut open = vec![(0, 0)];
+    for (place_number, (split, feature, threshold, left)) in decisions.iter().enumerate() {
+        let Some((place, level)) = open.pop() else { break };
+        tree.set_leaf(place, place_number as f64 * 0.37 - 5.0);
+        if *split && level < depth {
+            let (a, b) = (tree.push_leaf(place_number as f64), tree.push_leaf(-1.5));
+            let missing = if *left { Side::Left } else { Side::Right };
+            let split =
+                Split { feature: *feature, threshold: *threshold, missing, left: a, right: b };
+            tree.set_split(place, split);
+            open.insert(0, (a, level + 1));
+            open.insert(0, (b, level + 1));
+        }
+    }
+    tree
+}
+
+fn value() -> impl Strategy<Value = f64> {
+    prop_oneof![
+        4 => (-20_i32..20).prop_map(|value| f64::from(value) / 4.0),
+        1 => prop_oneof![
+            Just(f64::NAN), Just(f64::INFINITY), Just(f64::NEG_INFINITY), Just(-0.0), Just(0.0)
+        ],
+    ]
+}
+
+fn threshold() -> impl Strategy<Value = f64> {
+    value().prop_filter("a threshold is a number", |value| !value.is_nan())
+}
+
+fn decisions() -> impl Strategy<Value = Vec<(bool, u32, f64, bool)>> {
+    let decision = (prop::bool::weighted(0.8), 0..FEATURES as u32, threshold(), any::<bool>());
+    prop::collection::vec(decision, 1..60)
+}
+
+fn ensemble(trees: Vec<Tree>) -> Ensemble {
+    Ensemble { link: Link::Logistic, base: 0.1, trees, gains: vec![1.0; FEATURES] }
+}
+
+fn sums(scorer: &TreeScorer, columns: &[Values], rows: usize) -> (Vec<i64>, Vec<i64>) {
+    let Engine::Masks { tables, trees } = &scorer.engine else { panic!("the trees fit masks") };
+    let (mut by_masks, mut by_nodes) = (vec![0; rows], vec![0; rows]);
+    add_by_masks((tables, trees), columns, 0, &mut by_masks);
+    add_by_nodes(&scorer.ensemble.trees, columns, 0, &mut by_nodes);
+    (by_masks, by_nodes)
+}
+
+proptest! {
+    // The oracle is the walk from node to node.
+    #[test]
+    fn masks_find_the_leaves_that_a_walk_finds(
+        trees in prop::collection::vec((decisions(), 1..=MAX_DEPTH), 1..4),
+        rows in prop::collection::vec(prop::array::uniform3(value()), 1..150),
+    ) {
+        let trees = trees.iter().map(|(decisions, depth)| tree(decisions, *depth)).collect();
+        let scorer = TreeScorer::new(ensemble(trees), FEATURES);
+        let columns: Vec<Values> =
+            (0..FEATURES).map(|f| rows.iter().map(|row| row[f]).collect()).collect();
+        let (by_masks, by_nodes) = sums(&scorer, &columns, rows.len());
+        prop_assert_eq!(by_masks, by_nodes);
+    }
+
+    #[test]
+    fn ranks_are_the_numbers_of_thresholds_below(
+        thresholds in prop::collection::vec(-1e3..1e3_f64, 0..MAX_THRESHOLDS),
+        values in prop::collection::vec(prop::num::f64::ANY, 1..LANES),
+    ) {
+        let mut thresholds = thresholds;
+        thresholds.sort_unstable_by(f64::total_cmp);
+        thresholds.dedup();
+        let mut codes = [0; LANES];
+        RankTable::new(&thresholds).encode(&values, &mut codes);
+        for (value, code) in values.iter().zip(codes) {
+            let below = thresholds.iter().filter(|threshold| *threshold < value).count();
+            let expected = if value.is_nan() { 0 } else { below + 1 };
+            prop_assert_eq!(usize::from(mask::unbiased(code)), expected);
+        }
+    }
+}
+
+#[test]
+fn a_full_table_has_room_for_an_infinite_threshold() {
+    let mut thresholds: Vec<f64> = (0..MAX_THRESHOLDS - 1).map(|value| value as f64).collect();
+    thresholds.push(f64::INFINITY);
+    let split = |threshold, missing| {
+        let mut tree = Tree::constant(0.0);
+        let (left, right) = (tree.push_leaf(-1.0), tree.push_leaf(1.0));
+        tree.set_split(0, Split { feature: 0, threshold, missing, left, right });
+        tree
+    };
+    let mut trees: Vec<Tree> = thresholds.iter().map(|t| split(*t, Side::Left)).collect();
+    trees.extend(thresholds.iter().map(|t| split(*t, Side::Right)));
+    let scorer = TreeScorer::new(ensemble(trees), FEATURES);
+    let values = vec![-1.0, 0.0, 252.0, 252.5, 1e300, f64::INFINITY, f64::NAN, f64::NEG_INFINITY];
+    let columns = vec![Values::from(values.clone()); FEATURES];
+    let (by_masks, by_nodes) = sums(&scorer, &columns, values.len());
+    assert_eq!(by_masks, by_nodes);
+}
+
+#[test]
+fn trees_that_masks_would_blow_up_are_walked() {
+    let chain: Vec<_> = (0..40).map(|step| (true, 0, f64::from(step), true)).collect();
+    let mut tree_of_depth_8 = Tree::constant(0.0);
+    let mut place = 0;
+    for (_, feature, threshold, _) in &chain[..8] {
+        let (left, right) = (tree_of_depth_8.push_leaf(0.5), tree_of_depth_8.push_leaf(1.0));
+        let split =
+            Split { feature: *feature, threshold: *threshold, missing: Side::Left, left, right };
+        tree_of_depth_8.set_split(place, split);
+        place = right;
+    }
+    let one = TreeScorer::new(ensemble(vec![tree_of_depth_8.clone()]), FEATURES);
+    assert!(matches!(one.engine, Engine::Masks { .. }));
+    let many = TreeScorer::new(ensemble(vec![tree_of_depth_8; 5_000]), FEATURES);
+    assert!(matches!(many.engine, Engine::Nodes));
+}
+
+#[test]
+fn shares_sum_to_one() {
+    assert_eq!(shares(&[1.0, 3.0]), [0.25, 0.75]);
+    assert_eq!(shares(&[0.0, 0.0]), [0.5, 0.5]);
+    assert_eq!(shares(&[f64::MAX, f64::MAX]), [0.5, 0.5]);
+    assert!(shares(&[]).is_empty());
+}

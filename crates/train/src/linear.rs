@@ -1,0 +1,68 @@
+//! Log odds as a weighted sum of standardized features.
+
+use crate::arithmetic::sigmoid;
+use crate::columns::Values;
+use crate::forest::shares;
+
+/// Standardized values lie within ± this: farther out, a number says no more.
+const STANDARD_MAX: f64 = 1e6;
+/// Weights lie within ± this, so that no sum overflows.
+pub(crate) const WEIGHT_MAX: f64 = 1e150;
+
+/// What a feature adds to the log odds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct LinearTerm {
+    /// The mean of the training rows.
+    pub(crate) center: f64,
+    /// Their standard deviation.
+    pub(crate) scale: f64,
+    /// What one standard deviation adds.
+    pub(crate) weight: f64,
+    /// What a missing value adds; its value counts as the mean.
+    pub(crate) missing_weight: f64,
+}
+
+impl LinearTerm {
+    /// A feature that says nothing.
+    pub(crate) const SILENT: Self =
+        Self { center: 0.0, scale: 1.0, weight: 0.0, missing_weight: 0.0 };
+
+    /// The value in standard deviations from the mean; none if it is missing or infinite.
+    pub(crate) fn standardize(&self, value: f64) -> Option<f64> {
+        let standard = || ((value - self.center) / self.scale).clamp(-STANDARD_MAX, STANDARD_MAX);
+        value.is_finite().then(standard)
+    }
+}
+
+/// A logistic model with its preprocessing.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct LinearScorer {
+    pub(crate) intercept: f64,
+    /// One of each input.
+    pub(crate) terms: Vec<LinearTerm>,
+}
+
+impl LinearScorer {
+    /// Writes the probabilities of rows; the first is row `start` of the columns.
+    pub(crate) fn score(&self, columns: &[Values], start: usize, out: &mut [f64]) {
+        out.fill(self.intercept);
+        for (term, column) in self.terms.iter().zip(columns) {
+            for (odds, value) in out.iter_mut().zip(&column[start..]) {
+                *odds += match term.standardize(*value) {
+                    Some(standard) => term.weight * standard,
+                    None => term.missing_weight,
+                };
+            }
+        }
+        for odds in out {
+            *odds = sigmoid(*odds);
+        }
+    }
+
+    /// The shares of the weights.
+    pub(crate) fn importance(&self) -> Vec<f64> {
+        let weights: Vec<f64> =
+            self.terms.iter().map(|term| term.weight.abs() + term.missing_weight.abs()).collect();
+        shares(&weights)
+    }
+}

@@ -1,0 +1,162 @@
+//! Window features of a table: the plan node around the kernel.
+
+mod blocks;
+mod exec;
+mod logical;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, TimeUnit};
+use datafusion::common::{Column, ScalarValue};
+use datafusion::error::DataFusionError;
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::logical_expr::{Expr, Extension, LogicalPlan, cast, lit};
+use datafusion::prelude::DataFrame;
+use icecore_core::{Emit, Error, Result, TimeRange, Timestamp, Window};
+use icecore_kernel::WindowSpec;
+
+use crate::error::from_datafusion;
+
+use logical::FeatureWindow;
+pub use logical::window_planner;
+
+/// Window features over a table of events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WindowNode {
+    /// The columns that identify an entity; none makes all events one entity's.
+    pub keys: Vec<String>,
+    /// The column with the moment of each event. Events without one are left out.
+    pub time: String,
+    /// What to compute.
+    pub spec: WindowSpec,
+    /// The columns that the spec's inputs number.
+    pub inputs: Vec<String>,
+    /// The boolean columns that the spec's masks number.
+    pub masks: Vec<String>,
+    /// Only rows whose moment lies in here come out, computed from all events that they see.
+    pub range: TimeRange,
+    /// The name of the moment's column in the output.
+    pub output_time: String,
+}
+
+/// Computes window features over a frame of events.
+///
+/// The output has the keys, the moment as `Timestamp(Microsecond, "+00:00")`, and the columns of
+/// the spec, sorted by keys and moment inside each partition. Events may come in any order and any
+/// partitions: the plan distributes them by the hash of their keys and sorts them, spilling to disk
+/// where memory is short, and hands whole entities to the kernel. Memory beyond the sort is bounded
+/// by a block of events or the widest entity, whichever is more, about twice over.
+///
+/// The frame that comes back plans itself; a session that plans it as part of another query needs
+/// [`window_planner`] as its query planner.
+///
+/// # Errors
+///
+/// [`ErrorKind::NotFound`](icecore_core::ErrorKind::NotFound) for a column that the frame does not
+/// have; [`ErrorKind::InvalidInput`](icecore_core::ErrorKind::InvalidInput) for one of the wrong
+/// type, and for what [`WindowKernel::try_new`](icecore_kernel::WindowKernel::try_new) refuses.
+pub fn window_frame(input: DataFrame, node: WindowNode) -> Result<DataFrame> {
+    check_columns(&input, &node)?;
+    let prepared = prepare(input, &node).map_err(from_datafusion)?;
+    let (state, plan) = prepared.into_parts();
+    let extension = Extension { node: Arc::new(FeatureWindow::try_new(plan, node)?) };
+    let state =
+        SessionStateBuilder::new_from_existing(state).with_query_planner(window_planner()).build();
+    Ok(DataFrame::new(state, LogicalPlan::Extension(extension)))
+}
+
+fn check_columns(input: &DataFrame, node: &WindowNode) -> Result<()> {
+    let schema = input.schema();
+    let names = schema.fields().iter().map(|field| field.name().as_str());
+    let used = node.keys.iter().chain([&node.time]).chain(&node.inputs).chain(&node.masks);
+    for name in used {
+        if !names.clone().any(|known| known == name) {
+            let known = names.clone().collect::<Vec<_>>().join(", ");
+            return Err(Error::not_found(format!("the events have no column `{name}`"))
+                .with_note(format!("columns: {known}"))
+                .with_candidates(name, names));
+        }
+    }
+    let type_of = |name: &String| schema.field_with_unqualified_name(name).map(|f| f.data_type());
+    let time = type_of(&node.time).map_err(from_datafusion)?;
+    if !matches!(time, DataType::Timestamp(..) | DataType::Date32 | DataType::Date64) {
+        let message = format!("`{}` has the type `{time}`, which is not a time", node.time);
+        return Err(Error::invalid(message));
+    }
+    for name in &node.masks {
+        let data_type = type_of(name).map_err(from_datafusion)?;
+        if data_type != &DataType::Boolean {
+            let message = format!("`{name}` has the type `{data_type}`, which is not a condition");
+            return Err(Error::invalid(message));
+        }
+    }
+    Ok(())
+}
+
+/// Brings the columns into the order that the node reads: keys, moment, inputs, masks.
+fn prepare(input: DataFrame, node: &WindowNode) -> Result<DataFrame, DataFusionError> {
+    let time = column(&node.time);
+    let has_type =
+        input.schema().field_with_unqualified_name(&node.time)?.data_type() == &moment_type();
+    let time = if has_type { time } else { cast(time, moment_type()) };
+    let seen = seen_events(node);
+    let mut events = time.clone().is_not_null();
+    if let Some(from) = seen.from {
+        events = events.and(time.clone().gt_eq(moment(from)));
+    }
+    if let Some(to) = seen.to {
+        events = events.and(time.clone().lt(moment(to)));
+    }
+    let keys = node.keys.iter().map(|key| column(key).alias(key));
+    let inputs = (0..).zip(&node.inputs);
+    let inputs =
+        inputs.map(|(index, name): (usize, _)| column(name).alias(format!("input_{index}")));
+    let masks = (0..).zip(&node.masks);
+    let masks = masks.map(|(index, name): (usize, _)| column(name).alias(format!("mask_{index}")));
+    let time = time.alias("moment");
+    input.filter(events)?.select(keys.chain([time]).chain(inputs).chain(masks).collect::<Vec<_>>())
+}
+
+fn column(name: &str) -> Expr {
+    Expr::Column(Column::new_unqualified(name))
+}
+
+fn moment(moment: Timestamp) -> Expr {
+    lit(ScalarValue::TimestampMicrosecond(Some(moment.micros()), Some("+00:00".into())))
+}
+
+/// The events that rows of the range can depend on, so that the scan need not read others.
+fn seen_events(node: &WindowNode) -> TimeRange {
+    const DAY_MICROS: i64 = 86_400_000_000;
+    let to = node.range.to.and_then(|to| match node.spec.emit {
+        // A later event of the same day takes the day's row with it, out of the range.
+        Emit::LastPerDay => {
+            let day = to.micros().checked_sub(1)?.div_euclid(DAY_MICROS);
+            day.checked_add(1)?.checked_mul(DAY_MICROS).map(Timestamp::from_micros)
+        }
+        _ => Some(to),
+    });
+    TimeRange { from: earliest_seen(node), to }
+}
+
+/// The first moment that a row of the range can depend on; absent for a lifetime.
+fn earliest_seen(node: &WindowNode) -> Option<Timestamp> {
+    let spans = node.spec.columns.iter().map(|column| match column.window {
+        Window::Last(span) => Some(span.micros()),
+        Window::Lifetime => None,
+    });
+    let widest = spans.collect::<Option<Vec<_>>>()?.into_iter().max()?;
+    // Rows on a grid go on for a while after an event, seen by windows or not.
+    let reach = match node.spec.emit {
+        Emit::Every(_) => widest.max(node.spec.idle?.micros()),
+        _ => widest,
+    };
+    node.range.from?.micros().checked_sub(reach).map(Timestamp::from_micros)
+}
+
+/// The type of moments in tables.
+fn moment_type() -> DataType {
+    DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into()))
+}

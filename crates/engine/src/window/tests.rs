@@ -1,0 +1,317 @@
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray,
+    TimestampMicrosecondArray, UInt64Array,
+};
+use arrow::compute::{cast, concat_batches, take_record_batch};
+use arrow::datatypes::DataType;
+use arrow::util::pretty::pretty_format_batches;
+use datafusion::datasource::MemTable;
+use datafusion::execution::memory_pool::GreedyMemoryPool;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::prelude::{SessionConfig, SessionContext, col, lit};
+use icecore_core::{
+    AggregateFunction, Closed, Emit, ErrorKind, Span, TimeRange, Timestamp, Window,
+};
+use icecore_kernel::{EntityEvents, WindowColumn, WindowKernel, WindowSpec};
+use proptest::prelude::*;
+use tokio::runtime::Runtime;
+
+use super::{WindowNode, window_frame};
+use crate::from_datafusion;
+
+/// (user, time in microseconds, amount, merchant, declined)
+type Event = (Option<u8>, Option<i64>, f64, Option<String>, Option<bool>);
+
+const QUARTER_DAY: i64 = 6 * 3_600_000_000;
+
+fn event() -> impl Strategy<Value = Event> {
+    let time = (0..60i64).prop_map(|quarter| quarter * QUARTER_DAY);
+    (
+        prop::option::weighted(0.95, 0..6u8),
+        prop::option::weighted(0.95, time),
+        (0..500i32).prop_map(|cents| f64::from(cents) / 100.0),
+        prop::option::weighted(0.9, "[a-c]"),
+        prop::option::of(any::<bool>()),
+    )
+}
+
+fn batch(events: &[Event]) -> RecordBatch {
+    let users = events.iter().map(|e| e.0.map(|user| format!("user {user}")));
+    let times = events.iter().map(|e| e.1).collect::<TimestampMicrosecondArray>();
+    let merchants = events.iter().map(|e| e.3.clone()).collect::<StringArray>();
+    let merchants = cast(&merchants, &DataType::Utf8View).unwrap();
+    RecordBatch::try_from_iter_with_nullable([
+        (
+            "Amount",
+            Arc::new(Float64Array::from_iter_values(events.iter().map(|e| e.2))) as ArrayRef,
+            true,
+        ),
+        ("merchant", merchants, true),
+        ("at", Arc::new(times.with_timezone("+00:00")), true),
+        ("user", Arc::new(users.collect::<StringArray>()), true),
+        ("declined", Arc::new(events.iter().map(|e| e.4).collect::<BooleanArray>()), true),
+    ])
+    .unwrap()
+}
+
+fn days(days: i64) -> Window {
+    Window::Last(Span::from_days(days))
+}
+
+fn node(emit: Emit, range: TimeRange) -> WindowNode {
+    let column = |name: &str, function, input, mask, window| WindowColumn {
+        name: name.into(),
+        function,
+        input,
+        mask,
+        window,
+    };
+    let columns = vec![
+        column("payments_3d", AggregateFunction::Count, None, None, days(3)),
+        column("declined_3d", AggregateFunction::Count, None, Some(0), days(3)),
+        column("spend_7d", AggregateFunction::Sum, Some(0), None, days(7)),
+        column("merchants_7d", AggregateFunction::CountDistinct, Some(1), None, days(7)),
+        column("favourite_7d", AggregateFunction::Last, Some(1), None, days(7)),
+    ];
+    WindowNode {
+        keys: vec!["user".into()],
+        time: "at".into(),
+        spec: WindowSpec { columns, closed: Closed::Both, emit, idle: Some(Span::from_days(2)) },
+        inputs: vec!["Amount".into(), "merchant".into()],
+        masks: vec!["declined".into()],
+        range,
+        output_time: "event_timestamp".into(),
+    }
+}
+
+/// How to run a plan: partitions of the table, partitions of the plan, rows of a batch.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    table_partitions: usize,
+    partitions: usize,
+    batch_rows: usize,
+}
+
+fn context(events: &RecordBatch, run: Run) -> SessionContext {
+    let config =
+        SessionConfig::new().with_target_partitions(run.partitions).with_batch_size(run.batch_rows);
+    let context = SessionContext::new_with_config(config);
+    let rows = events.num_rows();
+    let cut = |part: usize| rows * part / run.table_partitions;
+    let part = |part| vec![events.slice(cut(part), cut(part + 1) - cut(part))];
+    let parts = (0..run.table_partitions).map(part).collect();
+    let table = MemTable::try_new(events.schema(), parts).unwrap();
+    context.register_table("events", Arc::new(table)).unwrap();
+    context
+}
+
+/// The rows of the plan, as sorted text lines.
+async fn planned(events: &RecordBatch, node: WindowNode, run: Run) -> Vec<String> {
+    let frame = context(events, run).table("events").await.unwrap();
+    let frame = window_frame(frame, node).unwrap();
+    let batches = frame.collect().await.unwrap();
+    assert!(batches.iter().all(|batch| batch.num_rows() <= run.batch_rows));
+    lines(&batches)
+}
+
+fn lines(batches: &[RecordBatch]) -> Vec<String> {
+    if batches.is_empty() {
+        return Vec::new();
+    }
+    let text = pretty_format_batches(batches).unwrap().to_string();
+    let mut lines = text.lines().skip(3).filter(|line| line.starts_with('|'));
+    let mut lines = lines.by_ref().map(|line| line.replace(' ', "")).collect::<Vec<_>>();
+    lines.sort();
+    lines
+}
+
+/// The rows that the kernel gives for all events at once, sorted here and grouped by a look at
+/// every one.
+fn direct(events: &[Event], node: &WindowNode) -> Vec<String> {
+    let mut events = events.iter().filter(|event| event.1.is_some()).cloned().collect::<Vec<_>>();
+    events.sort_by_key(|event| (event.0, event.1));
+    let rows = batch(&events);
+    let times = events.iter().map(|event| event.1.unwrap()).collect::<Vec<_>>();
+    let starts = (0..events.len()).filter(|row| *row == 0 || events[row - 1].0 != events[*row].0);
+    let starts = starts.chain([events.len()]).collect::<Vec<_>>();
+    let entities = starts.windows(2).map(|pair| pair[0]..pair[1]).collect::<Vec<Range<_>>>();
+    let inputs = [rows.column(0).clone(), rows.column(1).clone()];
+    let masks = [events.iter().map(|event| event.4).collect::<BooleanArray>()];
+    let types = inputs.each_ref().map(|input| input.data_type().clone());
+    let kernel = WindowKernel::try_new(node.spec.clone(), &types).unwrap();
+    let all = EntityEvents { times: &times, entities: &entities, inputs: &inputs, masks: &masks };
+    let out = kernel.evaluate(&all, node.range).unwrap();
+    let indices: &UInt64Array = &out.source_rows;
+    let keys = take_record_batch(&rows, indices).unwrap().column(3).clone();
+    let moments = TimestampMicrosecondArray::from(out.times).with_timezone("+00:00");
+    let mut columns = vec![("user".to_owned(), keys, true)];
+    columns.push(("event_timestamp".to_owned(), Arc::new(moments) as ArrayRef, true));
+    let named = kernel.output_fields().iter().zip(out.columns);
+    columns.extend(named.map(|(field, column)| (field.name().clone(), column, true)));
+    lines(&[RecordBatch::try_from_iter_with_nullable(columns).unwrap()])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    // C41 C44 C148 D6: partitions, batches and the filter on time change nothing.
+    #[test]
+    fn the_plan_gives_the_kernels_rows(
+        events in prop::collection::vec(event(), 0..120),
+        emit in prop::sample::select(vec![
+            Emit::EachEvent, Emit::LastPerDay, Emit::Every(Span::from_days(1)),
+        ]),
+        from in prop::option::of(0..60i64),
+        to in prop::option::of(0..60i64),
+    ) {
+        // The last row of a day that the range cuts is where the filter on time could go wrong.
+        let quarter = |quarter: i64| Timestamp::from_micros(quarter * QUARTER_DAY + 1);
+        let to = to.or_else(|| matches!(emit, Emit::Every(_)).then_some(60));
+        let range = TimeRange { from: from.map(quarter), to: to.map(quarter) };
+        let node = node(emit, range);
+        let expected = direct(&events, &node);
+        let table = batch(&events);
+        let runtime = Runtime::new().unwrap();
+        for (partitions, batch_rows) in [(1, 8192), (4, 8192), (4, 1), (1, 3), (3, 17)] {
+            let run = Run { table_partitions: 3, partitions, batch_rows };
+            let actual = runtime.block_on(planned(&table, node.clone(), run));
+            prop_assert_eq!(&actual, &expected, "{:?}", run);
+        }
+    }
+}
+
+fn payments(count: i64) -> RecordBatch {
+    let event = |n: i64| {
+        let user = Some((n % 7) as u8);
+        (user, Some(n * 977 % 50 * QUARTER_DAY), 1.5, Some("shop".to_owned()), Some(n % 3 == 0))
+    };
+    batch(&(0..count).map(event).collect::<Vec<Event>>())
+}
+
+#[tokio::test]
+async fn plans_show_the_node_and_sort_and_distribute_for_it() {
+    let run = Run { table_partitions: 3, partitions: 4, batch_rows: 64 };
+    let frame = context(&payments(500), run).table("events").await.unwrap();
+    let frame = window_frame(frame, node(Emit::LastPerDay, TimeRange::default())).unwrap();
+    let explained = frame.explain(false, false).unwrap().collect().await.unwrap();
+    let plan = pretty_format_batches(&explained).unwrap().to_string();
+    for part in [
+        "FeatureWindow: keys=[user], time=at, columns=5, emit=LastPerDay, closed=Both",
+        "RepartitionExec: partitioning=Hash([user@0], 4)",
+        "SortExec: expr=[user@0 ASC, moment@1 ASC]",
+    ] {
+        assert!(plan.contains(part), "{part} is not in\n{plan}");
+    }
+}
+
+#[tokio::test]
+async fn a_condition_on_keys_comes_before_the_windows() {
+    let run = Run { table_partitions: 1, partitions: 2, batch_rows: 64 };
+    let frame = context(&payments(500), run).table("events").await.unwrap();
+    let frame = window_frame(frame, node(Emit::EachEvent, TimeRange::default())).unwrap();
+    let all = frame.clone().collect().await.unwrap();
+    let one =
+        frame.filter(col("user").eq(lit("user 3")).and(col("payments_3d").gt(lit(1)))).unwrap();
+    let plan = one.clone().into_optimized_plan().unwrap().display_indent().to_string();
+    let (above, below) = plan.split_once("FeatureWindow").unwrap();
+    assert!(above.contains("payments_3d > Int64(1)") && below.contains("user 3"), "{plan}");
+    let all = lines(&all);
+    let counts = |line: &&String| line.split('|').nth(3).unwrap().parse::<i64>().unwrap();
+    let expected = all.iter().filter(|line| line.contains("|user3|") && counts(line) > 1);
+    let expected = expected.cloned().collect::<Vec<_>>();
+    assert_eq!(lines(&one.collect().await.unwrap()), expected);
+    assert!(!expected.is_empty());
+}
+
+#[tokio::test]
+async fn rows_come_out_sorted_so_that_nobody_sorts_them_again() {
+    let run = Run { table_partitions: 1, partitions: 1, batch_rows: 16 };
+    let frame = context(&payments(500), run).table("events").await.unwrap();
+    let frame = window_frame(frame, node(Emit::EachEvent, TimeRange::default())).unwrap();
+    let order = || vec![col("user").sort(true, true), col("event_timestamp").sort(true, true)];
+    let sorted = frame.sort(order()).unwrap();
+    let plan = sorted.clone().create_physical_plan().await.unwrap();
+    let plan = datafusion::physical_plan::displayable(plan.as_ref()).indent(false).to_string();
+    assert_eq!(plan.matches("SortExec").count(), 1, "{plan}");
+    let batches = sorted.collect().await.unwrap();
+    let rows = concat_batches(&batches[0].schema(), &batches).unwrap();
+    let users = cast(rows.column(0), &DataType::Utf8).unwrap();
+    let users = users.as_any().downcast_ref::<StringArray>().unwrap().iter();
+    let times = rows.column(1).as_any().downcast_ref::<TimestampMicrosecondArray>().unwrap();
+    assert!(users.zip(times.values()).is_sorted());
+}
+
+#[tokio::test]
+async fn no_keys_make_one_entity() {
+    let run = Run { table_partitions: 2, partitions: 3, batch_rows: 10 };
+    let mut whole = node(Emit::EachEvent, TimeRange::default());
+    whole.keys.clear();
+    whole.spec.columns.truncate(1);
+    whole.spec.columns[0].window = Window::Lifetime;
+    let frame = context(&payments(95), run).table("events").await.unwrap();
+    let batches = window_frame(frame, whole).unwrap().collect().await.unwrap();
+    let rows = concat_batches(&batches[0].schema(), &batches).unwrap();
+    let counts = rows.column(1).as_any().downcast_ref::<Int64Array>().unwrap();
+    assert_eq!((counts.len(), counts.values().iter().max()), (95, Some(&95)));
+}
+
+async fn refuse(change: impl FnOnce(&mut WindowNode)) -> (ErrorKind, String, Option<String>) {
+    let run = Run { table_partitions: 1, partitions: 1, batch_rows: 10 };
+    let mut node = node(Emit::EachEvent, TimeRange::default());
+    change(&mut node);
+    let frame = context(&payments(9), run).table("events").await.unwrap();
+    let error = match window_frame(frame, node) {
+        Ok(frame) => from_datafusion(frame.collect().await.unwrap_err()),
+        Err(error) => error,
+    };
+    (error.kind(), error.to_string(), error.help().map(str::to_owned))
+}
+
+#[tokio::test]
+async fn mistakes_are_named() {
+    let (kind, message, help) = refuse(|node| node.inputs[1] = "merchnt".into()).await;
+    assert_eq!(
+        (kind, message.as_str()),
+        (ErrorKind::NotFound, "the events have no column `merchnt`")
+    );
+    assert_eq!(help.as_deref(), Some("did you mean `merchant`?"));
+    let (_, message, _) = refuse(|node| node.time = "Amount".into()).await;
+    assert_eq!(message, "`Amount` has the type `Float64`, which is not a time");
+    let (_, message, _) = refuse(|node| node.masks[0] = "Amount".into()).await;
+    assert_eq!(message, "`Amount` has the type `Float64`, which is not a condition");
+    let sum_of_text = |node: &mut WindowNode| node.spec.columns[2].input = Some(1);
+    let (kind, message, _) = refuse(sum_of_text).await;
+    assert_eq!(kind, ErrorKind::InvalidInput);
+    assert_eq!(message, "`spend_7d` adds up values of type `Utf8`");
+    let (_, message, _) = refuse(|node| node.output_time = "user".into()).await;
+    assert_eq!(message, "two columns of the window features share a name");
+}
+
+// What fails while rows are computed keeps its kind and message through the plan.
+#[tokio::test]
+async fn an_entity_wider_than_memory_is_an_error_that_says_so() {
+    let runtime = RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(GreedyMemoryPool::new(200_000)))
+        .build_arc()
+        .unwrap();
+    let config = SessionConfig::new().with_target_partitions(1).with_batch_size(100);
+    let context = SessionContext::new_with_config_rt(config, runtime);
+    let mut events = payments(20_000);
+    let users: ArrayRef = Arc::new(StringArray::from(vec!["one"; 20_000]));
+    let mut columns = events.columns().to_vec();
+    columns[3] = users;
+    events = RecordBatch::try_new(events.schema(), columns).unwrap();
+    // Sorted already, so that the operator is the only one that holds rows.
+    let order = vec![vec![col("user").sort(true, true), col("at").sort(true, true)]];
+    let table = MemTable::try_new(events.schema(), vec![vec![events]]).unwrap();
+    let table = table.with_sort_order(order);
+    context.register_table("events", Arc::new(table)).unwrap();
+    let frame = context.table("events").await.unwrap();
+    let frame = window_frame(frame, node(Emit::LastPerDay, TimeRange::default())).unwrap();
+    let error = from_datafusion(frame.collect().await.unwrap_err());
+    assert_eq!(error.kind(), ErrorKind::LimitExceeded, "{error:?}");
+    assert_eq!(error.to_string(), "the events of one entity do not fit the memory limit");
+}

@@ -82,9 +82,10 @@ impl Filter {
         matches!(self.node, Node::Always(false))
     }
 
-    /// A filter in Iceberg's terms that every row passes which passes this one, and perhaps more.
-    pub(crate) fn to_iceberg(&self, schema: &Schema) -> IcebergPredicate {
-        self.node.to_iceberg(schema)
+    /// A filter in Iceberg's terms that every row passes which passes this one, and perhaps more:
+    /// it asks nothing of columns outside of `usable`.
+    pub(crate) fn to_iceberg(&self, usable: &BTreeSet<&str>) -> IcebergPredicate {
+        self.node.to_iceberg(usable)
     }
 
     /// Which rows pass; null counts as no.
@@ -209,6 +210,8 @@ fn membership(column: &str, values: &[Literal], schema: &Schema, sense: Sense) -
     let column = column.to_owned();
     Ok(match (sense, inside.is_empty()) {
         (Sense::Holds, true) => Node::Always(false),
+        // Nothing is in an empty list, not even null.
+        (Sense::Fails, true) if values.is_empty() => Node::Always(true),
         (Sense::Fails, true) => Node::NotNull(column),
         (Sense::Holds, false) => Node::In { column, values: inside, wanted: Membership::Inside },
         (Sense::Fails, false) => Node::In { column, values: inside, wanted: Membership::Outside },
@@ -231,12 +234,16 @@ impl Node {
         }
     }
 
-    fn to_iceberg(&self, schema: &Schema) -> IcebergPredicate {
+    fn to_iceberg(&self, usable: &BTreeSet<&str>) -> IcebergPredicate {
         match self {
             Self::Always(true) => IcebergPredicate::AlwaysTrue,
             Self::Always(false) => IcebergPredicate::AlwaysFalse,
-            // Manifests say nothing of lists and structs.
-            Self::IsNull(column) | Self::NotNull(column) if !is_primitive(schema, column) => {
+            Self::IsNull(column)
+            | Self::NotNull(column)
+            | Self::Compare { column, .. }
+            | Self::In { column, .. }
+                if !usable.contains(column.as_str()) =>
+            {
                 IcebergPredicate::AlwaysTrue
             }
             Self::IsNull(column) => Reference::new(column).is_null(),
@@ -255,11 +262,11 @@ impl Node {
             }
             Self::And(parts) => parts
                 .iter()
-                .map(|part| part.to_iceberg(schema))
+                .map(|part| part.to_iceberg(usable))
                 .fold(IcebergPredicate::AlwaysTrue, IcebergPredicate::and),
             Self::Or(parts) => parts
                 .iter()
-                .map(|part| part.to_iceberg(schema))
+                .map(|part| part.to_iceberg(usable))
                 .fold(IcebergPredicate::AlwaysFalse, IcebergPredicate::or),
         }
     }
@@ -294,10 +301,6 @@ impl Node {
             }
         }
     }
-}
-
-fn is_primitive(schema: &Schema, column: &str) -> bool {
-    column_type(schema, column).is_ok_and(Type::is_primitive)
 }
 
 /// Bounds and Iceberg's own comparisons leave NaN out, so the questions about it are asked apart.

@@ -10,7 +10,7 @@ use iceberg::spec::{
 use iceberg::table::Table;
 use icecore_core::{Error, Literal, Predicate, Result};
 
-use super::{columns_of, snapshot};
+use super::{columns_of, snapshot, steady_columns};
 use crate::error::Context as _;
 use crate::predicate::{Filter, from_datum, from_literal};
 use crate::{schema, storage};
@@ -22,6 +22,8 @@ pub struct FilePlan {
     pub schema: SchemaRef,
     /// The files, in order of their paths.
     pub files: Vec<PlannedFile>,
+    /// How many files the table has with those that cannot hold a row that passes.
+    pub total_files: usize,
     /// Whether reading the files as they are, columns found by name and absent ones null, gives
     /// the table's rows. Where it does not, some file needs deletes applied or columns mapped by
     /// id: read through the catalog's `scan`.
@@ -81,6 +83,7 @@ pub(crate) async fn plan_files(
     let mut plan = FilePlan {
         schema: schema::to_arrow(&columns)?,
         files: Vec::new(),
+        total_files: 0,
         native: binds_by_name(table, &columns),
     };
     let Some(snapshot) = snapshot else { return Ok(plan) };
@@ -113,6 +116,7 @@ pub(crate) async fn plan_files(
         })?;
         for entry in live {
             let file = entry.data_file();
+            plan.total_files += 1;
             if wanted.as_ref().is_none_or(|wanted| wanted.contains(file.file_path())) {
                 plan.files.push(planned_file(file, spec, &columns, table)?);
             }
@@ -135,9 +139,10 @@ async fn matching_paths(
     columns: &Schema,
     filter: &Filter,
 ) -> Result<HashSet<String>> {
+    let filter = filter.to_iceberg(&steady_columns(table, columns));
     let plan = async {
         let scan = table.scan().snapshot_id(snapshot.snapshot_id());
-        let scan = scan.with_filter(filter.to_iceberg(columns)).build()?;
+        let scan = scan.with_filter(filter).build()?;
         scan.plan_files().await?.map_ok(|task| task.data_file_path).try_collect().await
     };
     plan.await.context(|| "cannot plan a read")

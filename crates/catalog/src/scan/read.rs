@@ -13,7 +13,7 @@ use iceberg::table::Table;
 use icecore_core::{BatchStream, Error, Result, ScanOptions};
 use tokio::sync::mpsc;
 
-use super::{columns_of, snapshot};
+use super::{columns_of, snapshot, steady_columns};
 use crate::error::Context as _;
 use crate::predicate::Filter;
 use crate::schema;
@@ -93,7 +93,7 @@ async fn tasks(
     }
     let mut scan = table.scan().snapshot_id(snapshot.snapshot_id()).select(needed);
     if let Some(filter) = filter {
-        scan = scan.with_filter(filter.to_iceberg(columns));
+        scan = scan.with_filter(filter.to_iceberg(&steady_columns(table, columns)));
     }
     let plan = async { scan.build()?.plan_files().await?.try_collect::<Vec<_>>().await };
     let mut tasks = plan.await.context(|| "cannot plan a read")?;
@@ -106,21 +106,20 @@ async fn tasks(
     Ok(tasks)
 }
 
-/// Whether Iceberg's reader may drop rows by this filter. It compares floats by their bits and
-/// casts literals to the type that a file has, so both have to be what the table's columns are.
+/// Whether Iceberg's reader may drop rows by this filter. It compares floats by their bits, casts
+/// literals to the type that a file has, and takes a column that a file lacks for one without
+/// nulls; so every file must have the column as the table has it.
 fn may_push(table: &Table, columns: &Schema, filter: &Filter) -> bool {
+    let steady = steady_columns(table, columns);
     filter.columns().into_iter().all(|name| {
         let Some(field) = columns.field_by_name(name) else { return false };
-        let is_exact = match field.field_type.as_ref() {
-            Type::Primitive(primitive) => {
-                !matches!(primitive, PrimitiveType::Float | PrimitiveType::Double)
-            }
-            _ => false,
-        };
-        is_exact
-            && table.metadata().schemas_iter().all(|schema| {
-                schema.field_by_id(field.id).is_none_or(|past| past.field_type == field.field_type)
-            })
+        let is_float = matches!(
+            field.field_type.as_ref(),
+            Type::Primitive(PrimitiveType::Float | PrimitiveType::Double)
+        );
+        let is_everywhere =
+            table.metadata().schemas_iter().all(|schema| schema.field_by_id(field.id).is_some());
+        steady.contains(name) && !is_float && is_everywhere
     })
 }
 

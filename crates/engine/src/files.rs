@@ -35,6 +35,7 @@ use tokio::sync::mpsc;
 
 mod assemble;
 mod csv;
+mod export;
 mod infer;
 mod json;
 mod parquet;
@@ -43,7 +44,10 @@ mod reject;
 mod source;
 mod value;
 
+pub use export::write_parquet;
 pub use reject::{Reject, Rejects};
+
+pub(crate) use value::moment;
 
 use infer::Shape;
 use reject::Faults;

@@ -1,0 +1,248 @@
+//! The engine: one memory pool, one place to spill, any number of sessions.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use datafusion::dataframe::DataFrame;
+use datafusion::execution::TaskContext;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::session_state::SessionState;
+use datafusion::prelude::SessionContext;
+use datafusion::sql::TableReference;
+use icecore_catalog::IcebergCatalog;
+use icecore_core::{BatchStream, Error, PinnedTable, Result, SnapshotSelector, TableName};
+
+use crate::error::OrOurs as _;
+use crate::resolve::Resolver;
+use crate::{query, session, stream};
+
+/// The least memory that an engine works in.
+const MEMORY_MIN: usize = 16 << 20;
+/// How many consumers an error about memory names.
+const CONSUMERS_NAMED: NonZeroUsize = NonZeroUsize::new(5).unwrap();
+
+/// What an engine may use.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct EngineOptions {
+    /// How many partitions a query runs in; zero means as many as there are cores.
+    pub threads: usize,
+    /// Bytes that all queries together may hold before they spill, at least 16 MiB.
+    pub memory_limit: usize,
+    /// Where to spill to; absent means the system's directory of temporary files.
+    pub spill_dir: Option<PathBuf>,
+    /// Rows per batch.
+    pub batch_rows: usize,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self { threads: 0, memory_limit: 4 << 30, spill_dir: None, batch_rows: 8192 }
+    }
+}
+
+impl EngineOptions {
+    /// Runs queries in this many partitions; zero means as many as there are cores.
+    #[must_use]
+    pub const fn with_threads(mut self, threads: usize) -> Self {
+        self.threads = threads;
+        self
+    }
+
+    /// Lets all queries together hold this many bytes before they spill.
+    #[must_use]
+    pub const fn with_memory_limit(mut self, bytes: usize) -> Self {
+        self.memory_limit = bytes;
+        self
+    }
+
+    /// Spills to this directory.
+    #[must_use]
+    pub fn with_spill_dir(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.spill_dir = Some(directory.into());
+        self
+    }
+
+    /// Makes batches of this many rows.
+    #[must_use]
+    pub const fn with_batch_rows(mut self, rows: usize) -> Self {
+        self.batch_rows = rows;
+        self
+    }
+
+    /// The number of partitions, with zero resolved.
+    pub(crate) fn partitions(&self) -> usize {
+        match self.threads {
+            0 => std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+            threads => threads,
+        }
+    }
+}
+
+/// Runs queries over pinned tables. Cheap to clone; clones share memory and caches.
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    catalog: IcebergCatalog,
+    /// What every session begins with: functions, configuration, memory.
+    base: SessionState,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("catalog", &self.shared.catalog).finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// An engine over the tables of a catalog.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` if the memory limit is below 16 MiB; `Unavailable` if the directory to spill
+    /// to cannot be made.
+    pub fn new(catalog: IcebergCatalog, options: EngineOptions) -> Result<Self> {
+        let runtime = runtime(&catalog, &options)?;
+        let base = session::base_state(&options, runtime)?;
+        Ok(Self { shared: Arc::new(Shared { catalog, base }) })
+    }
+
+    /// The catalog that the tables are in.
+    #[must_use]
+    pub fn catalog(&self) -> &IcebergCatalog {
+        &self.shared.catalog
+    }
+
+    /// The number of partitions that queries run in.
+    #[must_use]
+    pub fn partitions(&self) -> usize {
+        self.shared.base.config().target_partitions()
+    }
+
+    /// What plans are executed with outside a session: the engine's memory, spilling and tables.
+    #[must_use]
+    pub fn task_context(&self) -> Arc<TaskContext> {
+        self.shared.base.task_ctx()
+    }
+
+    /// Pins every table that a query reads: by `at` where a table is listed there, at its latest
+    /// state otherwise. Metadata tables have no pin.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for what is no query, or for a table in `at` that the query does not read;
+    /// `NotFound` for an unknown table or snapshot, naming what is near.
+    pub async fn pin_query(
+        &self,
+        sql: &str,
+        at: &[(TableName, SnapshotSelector)],
+    ) -> Result<Vec<PinnedTable>> {
+        let statement = query::parse(&self.shared.base, sql)?;
+        let resolver = Resolver::new(self.catalog().clone(), &[]);
+        query::pin(&self.shared.base, &statement, &resolver, at).await
+    }
+
+    /// Runs a query. Tables are `namespace.table`, also `production.namespace.table`; tables that
+    /// are not among the pins are read at their latest state, which is the same for the whole
+    /// query. `namespace.table$snapshots` and the like are the tables about a table.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for a query that cannot be parsed or planned, with its place; `NotFound` for
+    /// an unknown table; `Unsupported` for anything that is not a query; `LimitExceeded` where it
+    /// needs more memory than the limit and cannot spill.
+    pub async fn sql(&self, sql: &str, pins: &[PinnedTable]) -> Result<BatchStream> {
+        self.stream(self.query(sql, pins).await?).await
+    }
+
+    /// Plans a query without running it. See [`sql`](Self::sql).
+    ///
+    /// # Errors
+    ///
+    /// As [`sql`](Self::sql), without those of the execution.
+    pub async fn query(&self, sql: &str, pins: &[PinnedTable]) -> Result<DataFrame> {
+        let statement = query::parse(&self.shared.base, sql)?;
+        query::plan(&self.session(pins).await?, statement).await
+    }
+
+    /// A session in which tables resolve to the pins, and to their latest state where there is no
+    /// pin: asked once, when a query first names the table, and the same from then on. Tables of
+    /// the session's own can be registered under names without a namespace.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` if two pins name the same table.
+    pub async fn session(&self, pins: &[PinnedTable]) -> Result<SessionContext> {
+        for (at, pin) in pins.iter().enumerate() {
+            let same = pins.iter().take(at).find(|other| other.table == pin.table);
+            if same.is_some_and(|other| other != pin) {
+                return Err(Error::invalid(format!("table `{}` is pinned twice", pin.table)));
+            }
+        }
+        let resolver = Resolver::new(self.catalog().clone(), pins);
+        Ok(session::context(&self.shared.base, resolver))
+    }
+
+    /// A pinned table as a frame.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if the pin's table or snapshot is gone.
+    pub async fn table(&self, pin: &PinnedTable) -> Result<DataFrame> {
+        let session = self.session(std::slice::from_ref(pin)).await?;
+        let name = TableReference::partial(pin.table.namespace(), pin.table.table());
+        session.table(name).await.or_ours()
+    }
+
+    /// Runs a frame: strings become `Utf8`, moments `Timestamp(Microsecond, "+00:00")`, errors
+    /// ours. Rows of a sorted frame keep their order. Dropping the stream stops the query.
+    ///
+    /// # Errors
+    ///
+    /// As [`sql`](Self::sql); those of the execution come out of the stream.
+    pub async fn stream(&self, frame: DataFrame) -> Result<BatchStream> {
+        stream::normalized(frame.execute_stream().await.or_ours()?)
+    }
+}
+
+fn runtime(catalog: &IcebergCatalog, options: &EngineOptions) -> Result<Arc<RuntimeEnv>> {
+    if options.memory_limit < MEMORY_MIN {
+        return Err(Error::invalid(format!(
+            "a memory limit of {} bytes is too little to run a query in",
+            options.memory_limit
+        ))
+        .with_help("set `engine.memory_limit` to `16MiB` or more"));
+    }
+    let mode = match &options.spill_dir {
+        Some(directory) => {
+            std::fs::create_dir_all(directory).map_err(|error| {
+                let shown = directory.display();
+                Error::unavailable(format!("cannot make the spill directory `{shown}`"))
+                    .with_source(error)
+            })?;
+            DiskManagerMode::Directories(vec![directory.clone()])
+        }
+        None => DiskManagerMode::OsTmpDirectory,
+    };
+    // Every operator that can spill gets the same share, so that one sort cannot starve another.
+    let pool = TrackConsumersPool::new(FairSpillPool::new(options.memory_limit), CONSUMERS_NAMED);
+    let runtime = RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(pool))
+        .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(mode))
+        .build_arc()
+        .or_ours()?;
+    runtime.register_object_store(store_url()?.as_ref(), catalog.object_store());
+    Ok(runtime)
+}
+
+/// The name under which the engine knows the catalog's object store.
+pub(crate) fn store_url() -> Result<ObjectStoreUrl> {
+    ObjectStoreUrl::parse("icecore://tables").or_ours()
+}

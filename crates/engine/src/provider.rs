@@ -1,0 +1,110 @@
+//! A pinned table as DataFusion sees it.
+
+use std::any::Any;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::DataFusionError;
+use datafusion::datasource::TableType;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
+use datafusion::physical_plan::ExecutionPlan;
+use icecore_catalog::{FilePlan, IcebergCatalog};
+use icecore_core::{PinnedTable, Predicate, Result, SnapshotCatalog};
+use object_store::path::Path;
+
+use crate::error::to_datafusion;
+
+mod filter;
+mod native;
+mod scan;
+mod source;
+mod statistics;
+
+/// A table at one snapshot, or some of its files.
+#[derive(Debug)]
+pub(crate) struct PinnedProvider {
+    catalog: IcebergCatalog,
+    pin: PinnedTable,
+    schema: SchemaRef,
+    /// Only these files; absent means all.
+    only: Option<HashSet<Path>>,
+}
+
+impl PinnedProvider {
+    /// Opens a table at its pin.
+    pub(crate) async fn open(catalog: IcebergCatalog, pin: PinnedTable) -> Result<Self> {
+        let schema = plain(&catalog.schema(&pin).await?);
+        Ok(Self { catalog, pin, schema, only: None })
+    }
+
+    /// Reads only these files.
+    pub(crate) fn with_only(mut self, files: HashSet<Path>) -> Self {
+        self.only = Some(files);
+        self
+    }
+
+    async fn plan(&self, filter: Option<&Predicate>) -> Result<FilePlan> {
+        let mut plan = self.catalog.plan_files(&self.pin, filter).await?;
+        if let Some(only) = &self.only {
+            plan.files.retain(|file| only.contains(&file.path));
+        }
+        Ok(plan)
+    }
+}
+
+/// The columns without what Iceberg notes at them: a query's fields come from several tables.
+pub(crate) fn plain(schema: &SchemaRef) -> SchemaRef {
+    let fields = schema
+        .fields()
+        .iter()
+        .map(|field| Field::new(field.name(), field.data_type().clone(), field.is_nullable()));
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+#[async_trait]
+impl TableProvider for PinnedProvider {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> Result<Vec<TableProviderFilterPushDown>, DataFusionError> {
+        // Files are skipped by what is known of them; rows are filtered by the operators.
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
+        let filter = filter::predicate(filters, &self.schema);
+        let plan = self.plan(filter.as_ref()).await.map_err(to_datafusion)?;
+        let label =
+            format!("table={}, files={} of {}", self.pin, plan.files.len(), plan.total_files);
+        tracing::debug!(table = %self.pin, kept = plan.files.len(), of = plan.total_files, "planned a read");
+        let request =
+            native::Request { schema: &self.schema, projection, filters, limit, label: &label };
+        // A subset of files is only asked for where files can be read as they are.
+        if plan.native || self.only.is_some() {
+            return native::plan(state, &plan, request);
+        }
+        let scan = scan::CatalogScan::new(&self.catalog, &self.pin, request, filter)?;
+        Ok(Arc::new(scan))
+    }
+}

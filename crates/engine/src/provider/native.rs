@@ -1,0 +1,121 @@
+//! Reading a table's files with DataFusion's own Parquet operator.
+
+use std::cmp::Reverse;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::catalog::Session;
+use datafusion::common::DataFusionError;
+use datafusion::config::TableParquetOptions;
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::{
+    FileGroup, FileScanConfigBuilder, FileSource, ParquetSource,
+};
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::utils::expr_to_columns;
+use datafusion::physical_plan::ExecutionPlan;
+use icecore_catalog::{FilePlan, PlannedFile};
+use object_store::ObjectMeta;
+
+use super::source::PinnedSource;
+use super::statistics;
+use crate::engine::store_url;
+use crate::error::to_datafusion;
+
+/// What is wanted of a table.
+#[derive(Clone, Copy)]
+pub(super) struct Request<'a> {
+    pub(super) schema: &'a SchemaRef,
+    pub(super) projection: Option<&'a Vec<usize>>,
+    pub(super) filters: &'a [Expr],
+    pub(super) limit: Option<usize>,
+    /// What `EXPLAIN` says of the table.
+    pub(super) label: &'a str,
+}
+
+/// The operator that reads the files.
+pub(super) fn plan(
+    state: &dyn Session,
+    plan: &FilePlan,
+    request: Request<'_>,
+) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
+    let partitions = state.config().target_partitions().max(1);
+    let (mut files, mut known, mut bytes) = (Vec::new(), Vec::new(), 0);
+    for file in &plan.files {
+        let statistics = statistics::of_file(file, request.schema);
+        bytes += file.size_bytes;
+        files.push(partitioned(file).with_statistics(Arc::clone(&statistics)));
+        known.push(statistics);
+    }
+    let source = ParquetSource::new(Arc::clone(request.schema))
+        .with_table_parquet_options(parquet_options(state, request)?);
+    let source: Arc<dyn FileSource> =
+        Arc::new(PinnedSource::new(Arc::new(source), request.label.into()));
+    let config = FileScanConfigBuilder::new(store_url().map_err(to_datafusion)?, source)
+        .with_file_groups(groups(files, partitions))
+        .with_statistics(statistics::total(&known, bytes, request.schema))
+        .with_projection_indices(request.projection.cloned())?
+        .with_limit(request.limit)
+        .build();
+    Ok(DataSourceExec::from_data_source(config))
+}
+
+/// How to read: decided for each scan.
+///
+/// The page index skips pages that cannot pass. Evaluating filters while decoding pays where there
+/// are columns that only the rows that pass need; where a query reads nothing but what it filters
+/// by, it would decode the same pages with more bookkeeping. Filters are then evaluated the
+/// cheapest first.
+fn parquet_options(
+    state: &dyn Session,
+    request: Request<'_>,
+) -> Result<TableParquetOptions, DataFusionError> {
+    let mut filtered = HashSet::new();
+    for filter in request.filters {
+        expr_to_columns(filter, &mut filtered)?;
+    }
+    let read = request.projection.map_or(request.schema.fields().len(), Vec::len);
+    let is_late = !filtered.is_empty() && read > filtered.len();
+    let mut options = TableParquetOptions {
+        global: state.config_options().execution.parquet.clone(),
+        ..TableParquetOptions::default()
+    };
+    options.global.enable_page_index = true;
+    options.global.pushdown_filters = is_late;
+    options.global.reorder_filters = is_late;
+    Ok(options)
+}
+
+fn partitioned(file: &PlannedFile) -> PartitionedFile {
+    PartitionedFile::new_from_meta(ObjectMeta {
+        location: file.path.clone(),
+        // Data files never change, so the cache of footers need not look at a time.
+        last_modified: chrono::DateTime::UNIX_EPOCH,
+        size: file.size_bytes,
+        e_tag: None,
+        version: None,
+    })
+}
+
+/// Shares files out so that no partition has much more to read than another. Where that is not
+/// enough, DataFusion cuts large files into ranges.
+fn groups(mut files: Vec<PartitionedFile>, partitions: usize) -> Vec<FileGroup> {
+    files.sort_by_key(|file| Reverse(file.object_meta.size));
+    let mut groups: Vec<(u64, Vec<PartitionedFile>)> =
+        vec![(0, Vec::new()); partitions.min(files.len())];
+    for file in files {
+        if let Some((bytes, group)) = groups.iter_mut().min_by_key(|(bytes, _)| *bytes) {
+            *bytes += file.object_meta.size;
+            group.push(file);
+        }
+    }
+    groups
+        .into_iter()
+        .map(|(_, mut files)| {
+            files.sort_by(|left, right| left.path().cmp(right.path()));
+            FileGroup::new(files)
+        })
+        .collect()
+}

@@ -1,0 +1,110 @@
+//! Queries: what may be asked, and which tables it reads.
+
+use datafusion::dataframe::DataFrame;
+use datafusion::execution::context::SQLOptions;
+use datafusion::execution::session_state::SessionState;
+use datafusion::prelude::SessionContext;
+use datafusion::sql::parser::{DFParserBuilder, Statement};
+use datafusion::sql::sqlparser::ast::Statement as Sql;
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use icecore_core::{Error, PinnedTable, Result, SnapshotSelector, TableName};
+
+use crate::error::OrOurs as _;
+use crate::resolve::{Named, Resolver};
+use crate::session::{CATALOG, NO_NAMESPACE};
+
+/// Parses one query. Whatever would change something, or read what is not a table, is refused.
+pub(crate) fn parse(state: &SessionState, sql: &str) -> Result<Statement> {
+    let recursion_limit = state.config_options().sql_parser.recursion_limit;
+    let mut statements = DFParserBuilder::new(sql)
+        // The generic dialect takes `events.payments$snapshots` without quotes.
+        .with_dialect(&GenericDialect {})
+        .with_recursion_limit(recursion_limit)
+        .build()
+        .and_then(|mut parser| parser.parse_statements())
+        .or_ours()?;
+    let Some(statement) = statements.pop_front() else {
+        return Err(Error::invalid("there is no query").with_help("write one, such as `SELECT 1`"));
+    };
+    if !statements.is_empty() {
+        return Err(
+            Error::invalid("there is more than one statement").with_help("run one query at a time")
+        );
+    }
+    check(&statement)?;
+    Ok(statement)
+}
+
+fn check(statement: &Statement) -> Result<()> {
+    let help = match statement {
+        Statement::Explain(explain) => return check(&explain.statement),
+        Statement::CopyTo(_) => "write results to a file with `icecore sql --output`",
+        Statement::CreateExternalTable(_) => "bring files into a table with `icecore ingest`",
+        Statement::Reset(_) => "settings are in `icecore.toml`",
+        Statement::Statement(sql) => match sql.as_ref() {
+            Sql::Query(_) | Sql::ExplainTable { .. } => return Ok(()),
+            Sql::Explain { statement, .. } if matches!(**statement, Sql::Query(_)) => {
+                return Ok(());
+            }
+            Sql::Insert(_) | Sql::Merge { .. } | Sql::Copy { .. } | Sql::LoadData { .. } => {
+                "rows are added by `icecore ingest`, by models and by jobs"
+            }
+            Sql::Update { .. } | Sql::Delete(_) | Sql::Truncate { .. } => {
+                "replace rows with `icecore ingest --mode overwrite-partitions` or a model"
+            }
+            Sql::CreateTable(_) | Sql::CreateView { .. } => {
+                "tables are made by `icecore ingest`, by models and by jobs"
+            }
+            Sql::ShowTables { .. } | Sql::ShowDatabases { .. } | Sql::ShowSchemas { .. } => {
+                "list tables with `icecore table list`"
+            }
+            Sql::Set(_) | Sql::ShowVariable { .. } => "settings are in `icecore.toml`",
+            _ => "a query begins with `SELECT` or `WITH`",
+        },
+    };
+    Err(Error::unsupported("this is not a query").with_help(help))
+}
+
+/// Plans a parsed query in a session.
+pub(crate) async fn plan(session: &SessionContext, statement: Statement) -> Result<DataFrame> {
+    let plan = session.state().statement_to_plan(statement).await.or_ours()?;
+    // `SELECT … INTO` and data-changing subqueries are queries to the parser.
+    let queries =
+        SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    if queries.verify_plan(&plan).is_err() {
+        return Err(Error::unsupported("this query would change something")
+            .with_help("a query only reads; rows are added by `icecore ingest` and by jobs"));
+    }
+    Ok(DataFrame::new(session.state(), plan))
+}
+
+/// Pins every table that a query reads.
+pub(crate) async fn pin(
+    state: &SessionState,
+    statement: &Statement,
+    resolver: &Resolver,
+    at: &[(TableName, SnapshotSelector)],
+) -> Result<Vec<PinnedTable>> {
+    let mut names = Vec::new();
+    for reference in state.resolve_table_references(statement).or_ours()? {
+        let reference = reference.resolve(CATALOG, NO_NAMESPACE);
+        let named = resolver.named(&reference.catalog, &reference.schema, &reference.table).await?;
+        match named {
+            Named::Table(name) if !names.contains(&name) => names.push(name),
+            Named::Table(_) | Named::Metadata(..) | Named::Function => {}
+        }
+    }
+    if let Some((unread, _)) = at.iter().find(|(name, _)| !names.contains(name)) {
+        let read: Vec<&str> = names.iter().map(TableName::as_str).collect();
+        return Err(Error::invalid(format!("the query does not read `{unread}`"))
+            .with_note(format!("it reads: {}", read.join(", ")))
+            .with_candidates(unread.as_str(), read.iter().copied()));
+    }
+    let mut pins = Vec::with_capacity(names.len());
+    for name in &names {
+        let chosen = at.iter().find(|(table, _)| table == name).map(|(_, selector)| selector);
+        pins.push(resolver.pin(name, chosen.unwrap_or(&SnapshotSelector::Latest)).await?);
+    }
+    pins.sort();
+    Ok(pins)
+}

@@ -1,1 +1,14 @@
-//! Tests that cross crates.
+//! Tests that cross crates: the house rules, the binary as a black box, other engines as readers.
+#![expect(clippy::unwrap_used, reason = "clippy's exemption does not reach the helpers of a test")]
+
+mod binary;
+mod cdnow;
+mod commands;
+mod crash;
+mod errors;
+mod interoperability;
+mod redis;
+mod serving;
+mod story;
+mod tidy;
+mod versions;

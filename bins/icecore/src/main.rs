@@ -1,2 +1,79 @@
-//! The icecore command line.
-fn main() {}
+//! The icecore command line: parses what was typed, calls the project, prints the answer.
+//!
+//! Results go to stdout (a table, or one JSON document with `--json`), progress and errors to
+//! stderr. The exit status says what a caller can do about an error: see [`report::exit_status`].
+
+mod args;
+mod commands;
+mod demo;
+mod progress;
+mod report;
+mod rows;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+use icecore_core::{Error, Result};
+
+use crate::args::Cli;
+use crate::report::Answer;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log_to_stderr(cli.verbose);
+    let json = cli.json;
+    match run(cli) {
+        Ok(answer) => print(&answer, json),
+        Err(error) => {
+            let text = if json {
+                format!("{:#}", report::error_json(&error))
+            } else {
+                report::error_text(&error)
+            };
+            let _ = writeln!(std::io::stderr(), "{text}");
+            ExitCode::from(report::exit_status(error.kind()))
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<Answer> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        // Planning a deep query recurses deeply.
+        .thread_stack_size(8 << 20)
+        .build()
+        .map_err(|error| Error::internal("cannot start threads").with_source(error))?;
+    let outcome = runtime.block_on(async { tokio::spawn(commands::run(cli)).await });
+    // A reader of files that was given up on must not hold up the end.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    outcome.map_err(|error| Error::internal("a command stopped").with_source(error))?
+}
+
+/// Prints an answer. A reader that has closed the pipe has read enough.
+fn print(answer: &Answer, json: bool) -> ExitCode {
+    let mut stdout = std::io::stdout().lock();
+    let written = if json {
+        writeln!(stdout, "{:#}", answer.json)
+    } else if answer.text.is_empty() {
+        Ok(())
+    } else {
+        writeln!(stdout, "{}", answer.text.trim_end())
+    };
+    match written.and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+fn log_to_stderr(verbose: u8) {
+    let level = match verbose {
+        0 => "error",
+        1 => "icecore=info,warn",
+        2 => "icecore=debug,info",
+        _ => "trace",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("ICECORE_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}

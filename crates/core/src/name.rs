@@ -142,6 +142,14 @@ impl fmt::Display for RefName {
     }
 }
 
+impl FromStr for RefName {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        Self::parse(name)
+    }
+}
+
 impl TryFrom<String> for RefName {
     type Error = Error;
 

@@ -45,6 +45,10 @@ pub enum Knowledge {
     Event,
     /// A row counts from its created timestamp.
     Created,
+    /// A row counts from the commit that brought it, until the one that took it away: each moment
+    /// sees the table as it was then. Right for tables that are written as things happen, wrong for
+    /// those that were filled later.
+    Snapshot,
 }
 
 /// How to join.

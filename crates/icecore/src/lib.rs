@@ -1,1 +1,55 @@
-//! The lakehouse for machine learning: a project and every job on it, each one call.
+//! The lakehouse for machine learning: a project, and every job on it as one call.
+//!
+//! A [`Project`] reads `icecore.toml`, builds the parts that it names (tables, queries, serving
+//! cache, runs and models) and offers what they do together: ingest files, compute features, build
+//! and lock training sets, train and reproduce models, score, materialize, serve. Services embed
+//! this crate; the `icecore` binary is a thin layer over it.
+//!
+//! # Example
+//!
+//! ```no_run
+//! use icecore::{ComputeOptions, IngestJob, OpenOptions, Project};
+//!
+//! # async fn nightly() -> icecore_core::Result<()> {
+//! let project = Project::open("churn", OpenOptions::default()).await?;
+//! let payments = IngestJob::new("events.raw_transactions".parse()?, vec!["today.parquet".into()]);
+//! project.ingest(payments).await?;
+//! project.compute_features("churn_features", ComputeOptions::default()).await?;
+//! let scored = project.score("churn", None).await?;
+//! println!("{} users scored with version {}", scored.report.rows, scored.model_version);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Stability
+//!
+//! The parts' own crates are re-exported as modules under the names of their jobs; depend on one of
+//! them alone to use it alone.
+
+mod config;
+mod features;
+mod ingest;
+mod init;
+mod project;
+pub mod rows;
+mod score;
+mod service;
+mod train;
+
+pub use config::{
+    CatalogConfig, Config, EngineConfig, OnlineConfig, ServeConfig, TrackingConfig,
+};
+pub use icecore_engine::files;
+pub use icecore_features::ComputeOptions;
+pub use icecore_score::MaterializeOptions;
+pub use ingest::{IngestJob, IngestReport};
+pub use init::{Template, init};
+pub use project::{OpenOptions, Project};
+pub use score::{MaterializedScores, ScoredRun};
+pub use train::{ReproduceReport, TrainReport};
+
+pub use icecore_catalog as catalog;
+pub use icecore_dataset as dataset;
+pub use icecore_engine as engine;
+pub use icecore_features as views;
+pub use icecore_serve as serve;

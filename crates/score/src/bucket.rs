@@ -1,6 +1,6 @@
 //! Bands of a prediction: exclusive and exhaustive.
 
-use arrow::array::{Array, Float64Array, StringArray};
+use arrow::array::{Float64Array, StringArray};
 use icecore_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -74,7 +74,7 @@ impl Buckets {
     /// The band of each prediction.
     #[must_use]
     pub fn column(&self, predictions: &Float64Array) -> StringArray {
-        StringArray::from_iter_values((0..predictions.len()).map(|row| self.of(predictions.value(row))))
+        StringArray::from_iter_values(predictions.values().iter().map(|prediction| self.of(*prediction)))
     }
 }
 

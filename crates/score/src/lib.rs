@@ -2,8 +2,8 @@
 //! there to the serving cache.
 //!
 //! Scoring is a [`Model`](icecore_core::Model) applied to a stream, so this crate has functions:
-//! [`score`] commits one date's predictions in one step, [`materialize`] copies what must be
-//! served fast. Both are safe to repeat.
+//! [`plan`] pins what is read, [`score`] commits one date's predictions in one step,
+//! [`materialize`] copies what must be served fast. Both are safe to repeat.
 //!
 //! # Example
 //!
@@ -33,5 +33,5 @@ mod template;
 pub use bucket::{Bucket, Buckets};
 pub use materialize::{MaterializeOptions, MaterializeReport, materialize};
 pub use model_uri::ModelUri;
-pub use run::{ScoreJob, ScoreReport, score};
+pub use run::{ScoreJob, ScorePlan, ScoreReport, plan, score};
 pub use spec::{MaterializeSpec, ScoringSpec, ServeSpec};

@@ -16,21 +16,32 @@ use icecore_features::Definitions;
 use crate::ScoringSpec;
 use crate::sql::{ident, table_sql};
 
+/// Which rows a scoring job reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ScorePlan {
+    /// The feature rows, pinned.
+    pub features: PinnedTable,
+    /// The date to score.
+    pub date: Date,
+    /// The columns that identify an entity.
+    pub keys: Vec<String>,
+    event_timestamp: String,
+}
+
 /// What a scoring job works with.
 #[derive(Debug)]
 pub struct ScoreJob<'a> {
     /// The job's definition.
     pub spec: &'a ScoringSpec,
-    /// The project's feature definitions.
-    pub definitions: &'a Definitions,
+    /// Which rows it reads.
+    pub plan: ScorePlan,
     /// The model that scores.
     pub model: Arc<dyn Model>,
     /// Which version it is.
     pub version: ModelVersion,
     /// The run that the predictions belong to.
     pub run: RunId,
-    /// The date to score; absent means the newest that the view has.
-    pub date: Option<Date>,
 }
 
 /// What a scoring job did.
@@ -57,24 +68,43 @@ struct Tally {
     sum: f64,
 }
 
-/// Scores the rows of a date and commits them in place of those of the same date (C77-C84).
+/// Pins the features of a scoring job and finds the date to score: the wanted one, or the newest
+/// that the view has. With a maximum age, an older row may stand in for a missing one (D13).
 ///
 /// # Errors
 ///
-/// `NotFound` if the view has no row of the date; `InvalidInput` if the model reads a column that
-/// the view does not have.
-pub async fn score(engine: &Engine, job: ScoreJob<'_>) -> Result<ScoreReport> {
-    let view = job.definitions.view(&job.spec.view)?;
-    let keys = job.definitions.join_keys(view)?;
+/// `NotFound` if the view has no row of the date; `InvalidInput` if it has no table.
+pub async fn plan(
+    engine: &Engine,
+    definitions: &Definitions,
+    spec: &ScoringSpec,
+    date: Option<Date>,
+) -> Result<ScorePlan> {
+    let view = definitions.view(&spec.view)?;
     let source = view.table.as_ref().or(view.source.as_ref()).ok_or_else(|| {
         Error::invalid(format!("feature view `{}` is not stored in a table", view.name))
             .with_help("give it a `table`")
     })?;
-    let catalog = engine.catalog();
-    let features = catalog.pin(source, &SnapshotSelector::Latest).await?;
-    let date = scoring_date(engine, &features, job.date, job.spec.max_age).await?;
+    let features = engine.catalog().pin(source, &SnapshotSelector::Latest).await?;
+    let date = scoring_date(engine, &features, date, spec.max_age).await?;
+    Ok(ScorePlan {
+        features,
+        date,
+        keys: definitions.join_keys(view)?,
+        event_timestamp: view.event_timestamp.clone(),
+    })
+}
 
-    let query = feature_query(&features, &view.event_timestamp, &keys, date, job.spec.max_age);
+/// Scores the rows of a date and commits them in place of those of the same date (C77-C84).
+///
+/// # Errors
+///
+/// `NotFound` if there is no row to score; `InvalidInput` if the model reads a column that the
+/// view does not have.
+pub async fn score(engine: &Engine, job: ScoreJob<'_>) -> Result<ScoreReport> {
+    let ScorePlan { features, date, keys, event_timestamp } = job.plan;
+    let catalog = engine.catalog();
+    let query = feature_query(&features, &event_timestamp, &keys, date, job.spec.max_age);
     let rows = engine.sql(&query, std::slice::from_ref(&features)).await?;
     let schema = prediction_schema(job.spec, rows.schema(), &keys)?;
     ensure_table(catalog, job.spec, &schema, &keys).await?;

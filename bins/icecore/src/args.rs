@@ -1,0 +1,442 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use icecore_core::{Date, RefName, SnapshotId, SnapshotSelector, TableName, Timestamp};
+
+/// The lakehouse for machine learning: one Iceberg copy of the data for BI, features, training,
+/// scoring and serving.
+#[derive(Debug, Parser)]
+#[command(name = "icecore", version, propagate_version = true, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// The project's directory
+    #[arg(long, global = true, value_name = "DIR", default_value = ".", env = "ICECORE_PROJECT")]
+    pub(crate) project: PathBuf,
+    /// Print one JSON document instead of a table
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Threads; 0 means one for each core [default: the project's setting]
+    #[arg(long, global = true, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+    /// Log more to stderr (-v info, -vv debug)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Show no progress
+    #[arg(long, global = true)]
+    pub(crate) quiet: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the whole churn story on generated events, or on real ones, from an empty folder
+    Demo(DemoArgs),
+    /// Make a new project with commented files
+    Init(InitArgs),
+    /// Read Parquet, CSV or JSON-lines files into a table, in one commit
+    Ingest(IngestArgs),
+    /// Query tables, their versions and their metadata
+    Sql(SqlArgs),
+    /// The version control of tables
+    #[command(subcommand)]
+    Table(TableCommand),
+    /// Feature views: list, check, compute, explain
+    #[command(subcommand)]
+    Features(FeaturesCommand),
+    /// Pinned training sets
+    #[command(subcommand)]
+    Dataset(DatasetCommand),
+    /// Train a model from a pinned training set
+    Train(TrainArgs),
+    /// Train a run's model again from its pin and compare the bytes
+    Reproduce(ReproduceArgs),
+    /// Recorded runs
+    #[command(subcommand)]
+    Runs(RunsCommand),
+    /// Registered models
+    #[command(subcommand)]
+    Models(ModelsCommand),
+    /// Score the entities of a date with the registered model
+    Score(ScoreArgs),
+    /// Copy scores to the serving cache
+    Materialize(MaterializeArgs),
+    /// Look into the serving cache
+    #[command(subcommand)]
+    Online(OnlineCommand),
+    /// Answer over HTTP: the cache first, then the lakehouse, then the default
+    Serve(ServeArgs),
+    /// Tell what became of a commit whose outcome was unknown
+    Attempt(AttemptArgs),
+    /// Check a project and everything that it connects to
+    Doctor,
+    /// Print the completion script of a shell
+    Completions(CompletionsArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Where to make the project
+    #[arg(long, value_name = "DIR", default_value = "churn-demo")]
+    pub(crate) dir: PathBuf,
+    /// About how many events to generate
+    #[arg(long, value_name = "N", default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(1000..))]
+    pub(crate) rows: u64,
+    /// Which world to generate; the same seed gives the same data and the same model
+    #[arg(long, value_name = "S", default_value_t = 42)]
+    pub(crate) seed: u64,
+    /// Put the scores into this Redis instead of the embedded store
+    #[arg(long, value_name = "URL")]
+    pub(crate) redis: Option<String>,
+    /// Use real purchases instead: the CDNOW file `CDNOW_master.txt`
+    #[arg(long, value_name = "FILE", conflicts_with = "rows")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InitArgs {
+    /// The new project's directory
+    pub(crate) dir: PathBuf,
+    /// What to put into it
+    #[arg(long, value_enum, default_value_t = Template::Churn)]
+    pub(crate) template: Template,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Template {
+    /// The churn story's definitions
+    Churn,
+    /// Only the settings
+    Empty,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct IngestArgs {
+    /// The table, made if it is not there
+    pub(crate) table: TableName,
+    /// The files; their format goes by the extension
+    #[arg(required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// What happens to the rows that are there
+    #[arg(long, value_enum, default_value_t = Mode::Append)]
+    pub(crate) mode: Mode,
+    /// Partition fields of a new table, such as `day(event_timestamp)`
+    #[arg(long, value_name = "FIELDS", value_delimiter = ';')]
+    pub(crate) partition_by: Vec<String>,
+    /// Columns that a new table's files are sorted by
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
+    pub(crate) sort_by: Vec<String>,
+    /// What a bad row does
+    #[arg(long, value_enum, default_value_t = OnError::Fail)]
+    pub(crate) on_error: OnError,
+    /// The files' format, where the extension does not tell
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<InputFormat>,
+    /// A name for this piece of work: repeating it changes nothing
+    #[arg(long, value_name = "NAME")]
+    pub(crate) job_id: Option<String>,
+    /// Read and check everything, write nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Mode {
+    /// Keep them
+    Append,
+    /// Replace all of them
+    Overwrite,
+    /// Replace those of the partitions that the new rows lie in
+    OverwritePartitions,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum OnError {
+    /// Nothing is written, and every place is named
+    Fail,
+    /// It is left out, counted and listed
+    Skip,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum InputFormat {
+    /// Apache Parquet
+    Parquet,
+    /// Comma-, semicolon-, tab- or bar-separated text with a header
+    Csv,
+    /// One JSON object a line
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SqlArgs {
+    /// The query; `-` reads it from standard input
+    pub(crate) query: String,
+    /// Read a table as it was: TABLE=SELECTOR, where the selector is a snapshot id, a tag or
+    /// branch, an RFC 3339 time, or `latest`
+    #[arg(long, value_name = "TABLE=SELECTOR", value_parser = at)]
+    pub(crate) at: Vec<(TableName, SnapshotSelector)>,
+    /// How to print the rows
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<OutputFormat>,
+    /// Write to a file instead
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutputFormat {
+    /// For people
+    Table,
+    /// With a header
+    Csv,
+    /// A list of objects
+    Json,
+    /// Needs --output
+    Parquet,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TableCommand {
+    /// List the tables
+    List,
+    /// Show a table's columns, partitioning, properties and refs
+    Show { table: TableName },
+    /// List a table's snapshots, newest first
+    Log {
+        table: TableName,
+        /// At most so many
+        #[arg(long, short = 'n', value_name = "N")]
+        limit: Option<usize>,
+    },
+    /// Compare two versions of a table, both ways
+    Diff {
+        table: TableName,
+        /// The older one
+        a: SnapshotSelector,
+        /// The newer one
+        b: SnapshotSelector,
+        /// Columns that identify a row, to tell changed rows from added and removed ones
+        #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
+        key: Vec<String>,
+        /// Show so many rows
+        #[arg(long, default_value_t = 20)]
+        rows: usize,
+    },
+    /// Name a snapshot, for ever
+    Tag {
+        table: TableName,
+        name: RefName,
+        /// Which one
+        #[arg(long, default_value = "latest")]
+        at: SnapshotSelector,
+        /// Move the tag if it is there
+        #[arg(long)]
+        force: bool,
+    },
+    /// Remove a tag
+    Untag { table: TableName, name: RefName },
+    /// Name a line of work that begins at a snapshot
+    Branch {
+        table: TableName,
+        name: RefName,
+        #[arg(long, default_value = "latest")]
+        at: SnapshotSelector,
+    },
+    /// Make an older snapshot the current one; nothing is lost
+    Rollback {
+        table: TableName,
+        /// The snapshot to return to
+        #[arg(long)]
+        to: SnapshotSelector,
+        /// Even to a snapshot that the current one does not descend from
+        #[arg(long)]
+        force: bool,
+        /// Say what would happen, change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Write a version of a table to one Parquet, CSV or JSON file
+    Export {
+        table: TableName,
+        #[arg(long, default_value = "latest")]
+        at: SnapshotSelector,
+        #[arg(long, short, value_name = "FILE")]
+        output: PathBuf,
+    },
+    /// Forget a table; its files stay
+    Drop {
+        table: TableName,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum FeaturesCommand {
+    /// List the feature views
+    List,
+    /// Show a feature view: its columns, sources, windows and hash
+    Show { view: String },
+    /// Compute a feature view and write its table
+    Compute {
+        view: String,
+        /// The first moment or date to compute
+        #[arg(long)]
+        from: Option<Timestamp>,
+        /// The first moment or date after
+        #[arg(long)]
+        to: Option<Timestamp>,
+        /// Even if the same definition was already computed from the same snapshots
+        #[arg(long)]
+        force: bool,
+        /// Say what would be read and written, write nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Show which events are in and out of each window of an entity at a moment
+    Explain {
+        view: String,
+        /// The entity's key: VALUE, or COLUMN=VALUE for each of several
+        #[arg(long, required = true)]
+        entity: Vec<String>,
+        /// The moment
+        #[arg(long)]
+        at: Timestamp,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DatasetCommand {
+    /// Join, pin and lock a training set
+    Build {
+        name: String,
+        /// Say what would be pinned and written, write nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// List the training sets
+    List,
+    /// Show a training set's lock
+    Show { name: String },
+    /// Build a training set again from its lock and compare the hash
+    Verify { name: String },
+    /// Compare two locks
+    Diff { a: String, b: String },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TrainArgs {
+    /// The training definition: training/NAME.toml
+    pub(crate) name: String,
+    /// Train on this version of the training set instead of the locked one
+    #[arg(long, value_name = "SELECTOR")]
+    pub(crate) at: Option<SnapshotSelector>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReproduceArgs {
+    /// The run's id
+    pub(crate) run: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RunsCommand {
+    /// List runs, newest first
+    List {
+        #[arg(long)]
+        experiment: Option<String>,
+    },
+    /// Show a run
+    Show { run: String },
+    /// Show runs side by side
+    Compare {
+        #[arg(required = true, num_args = 2..)]
+        runs: Vec<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ModelsCommand {
+    /// List models and their versions
+    List,
+    /// Show a model's versions
+    Show { name: String },
+    /// Point an alias at a version
+    Promote {
+        name: String,
+        version: u32,
+        /// The alias
+        #[arg(long, value_name = "ALIAS")]
+        to: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ScoreArgs {
+    /// The scoring definition: scoring/NAME.toml
+    pub(crate) name: String,
+    /// The date to score [default: the newest that the features have]
+    #[arg(long)]
+    pub(crate) date: Option<Date>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MaterializeArgs {
+    /// The scoring definition: scoring/NAME.toml
+    pub(crate) name: String,
+    /// The newest scores at or before this date
+    #[arg(long)]
+    pub(crate) date: Option<Date>,
+    /// Compare with nothing, write everything
+    #[arg(long)]
+    pub(crate) full: bool,
+    /// Count what would be written and removed, change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum OnlineCommand {
+    /// Read a value by its key, such as `churn:u42`
+    Get {
+        #[arg(required = true)]
+        keys: Vec<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// The address; port 0 picks one [default: the project's setting]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AttemptArgs {
+    /// The attempt's id, from the error message
+    pub(crate) id: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// Parses `TABLE=SELECTOR`.
+fn at(text: &str) -> Result<(TableName, SnapshotSelector), String> {
+    let (table, selector) = text.split_once('=').ok_or("write TABLE=SELECTOR")?;
+    let table = table.parse().map_err(|error: icecore_core::Error| error.to_string())?;
+    let selector = selector.parse().map_err(|error: icecore_core::Error| {
+        error.help().map_or_else(|| error.to_string(), |help| format!("{error}: {help}"))
+    })?;
+    Ok((table, selector))
+}
+
+/// The id of a snapshot as text, for JSON and tables alike.
+pub(crate) fn id(snapshot: SnapshotId) -> String {
+    snapshot.to_string()
+}

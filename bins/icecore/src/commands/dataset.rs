@@ -1,0 +1,169 @@
+//! `icecore dataset`.
+
+use icecore::Project;
+use icecore::dataset::{BuiltDataset, DatasetPlan, Lock, LockDiff, Verification};
+use icecore_core::{Error, ErrorKind, Result};
+use serde_json::{Value, json};
+
+use super::Context;
+use crate::args::DatasetCommand;
+use crate::report::{Answer, facts, table};
+
+pub(super) async fn run(context: &Context, command: DatasetCommand) -> Result<Answer> {
+    let project = context.open().await?;
+    match command {
+        DatasetCommand::Build { name, dry_run: true } => {
+            Ok(planned(&project.plan_dataset(&name).await?))
+        }
+        DatasetCommand::Build { name, dry_run: false } => {
+            context.progress.say(format!("joining {name}"));
+            let built = project.build_dataset(&name).await?;
+            let mut text = lines(&built);
+            text.push(format!("next: icecore train {name}"));
+            Ok(Answer::new(document(&built), text.join("\n")))
+        }
+        DatasetCommand::List => list(&project),
+        DatasetCommand::Show { name } => {
+            let lock = project.dataset_lock(&name)?;
+            Ok(Answer::new(json!(lock), lock.to_toml()?))
+        }
+        DatasetCommand::Verify { name } => {
+            context.progress.say(format!("building {name} again"));
+            verified(&name, &project.verify_dataset(&name).await?)
+        }
+        DatasetCommand::Diff { a, b } => {
+            let found =
+                icecore::dataset::diff(&project.dataset_lock(&a)?, &project.dataset_lock(&b)?);
+            Ok(differences(&found))
+        }
+    }
+}
+
+/// The answer's document.
+pub(crate) fn document(built: &BuiltDataset) -> Value {
+    json!({
+        "dataset": built.dataset,
+        "table": built.table,
+        "snapshot_id": built.snapshot.snapshot,
+        "rows": built.rows,
+        "content_hash": built.content_hash,
+        "lockfile": built.lockfile,
+        "changed": built.changed,
+        "tag": built.lock.tag,
+        "leak_check": built.lock.leak_check,
+    })
+}
+
+/// The answer in lines.
+pub(crate) fn lines(built: &BuiltDataset) -> Vec<String> {
+    let state = if built.changed { "" } else { " (as it was)" };
+    vec![
+        format!("{} rows -> {}{state}", built.rows, built.snapshot),
+        format!("content {}", built.content_hash),
+        format!(
+            "leak check: {} of {} rows saw their future; pinned as tag `{}`",
+            built.lock.leak_check.violations, built.lock.leak_check.rows, built.lock.tag
+        ),
+    ]
+}
+
+fn planned(plan: &DatasetPlan) -> Answer {
+    let pins: Vec<String> = plan.inputs.iter().map(|input| input.pin.to_string()).collect();
+    let text = facts(&[
+        ("dry run", format!("`{}` would be written to {}", plan.dataset, plan.table)),
+        ("pins", pins.join(", ")),
+        ("label", plan.label.clone()),
+    ]);
+    Answer::new(json!({ "dry_run": true, "plan": plan }), text)
+}
+
+fn list(project: &Project) -> Result<Answer> {
+    let mut rows = Vec::new();
+    let mut documents = Vec::new();
+    for name in project.definition_names("training")? {
+        let lock: Option<Lock> = match project.dataset_lock(&name) {
+            Ok(lock) => Some(lock),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        documents.push(json!({
+            "dataset": name, "built": lock.is_some(),
+            "rows": lock.as_ref().map(|lock| lock.rows),
+            "table": lock.as_ref().map(|lock| &lock.plan.table),
+            "snapshot_id": lock.as_ref().map(|lock| lock.materialized.snapshot),
+            "content_hash": lock.as_ref().map(|lock| &lock.content_hash),
+        }));
+        rows.push(match lock {
+            Some(lock) => [
+                name,
+                lock.rows.to_string(),
+                lock.materialized.to_string(),
+                lock.created_at.to_string(),
+                lock.content_hash.chars().take(12).collect(),
+            ],
+            None => [name, String::new(), "not built".to_owned(), String::new(), String::new()],
+        });
+    }
+    let text = table(&["dataset", "rows", "table", "built", "content"], rows);
+    Ok(Answer::new(json!(documents), text))
+}
+
+fn verified(name: &str, found: &Verification) -> Result<Answer> {
+    if !found.equal() {
+        let error = Error::new(
+            ErrorKind::DataCorrupt,
+            format!("training set `{name}` does not come out as it was locked"),
+        );
+        return Err(found.differences.iter().cloned().fold(error, Error::with_note));
+    }
+    let json = json!({
+        "dataset": name, "equal": true, "rows": found.locked.rows,
+        "content_hash": found.locked.content_hash,
+        "changed_definitions": found.changed_definitions,
+    });
+    let mut lines = vec![
+        ("equal", "yes: built again and stored, both as locked".to_owned()),
+        ("rows", found.locked.rows.to_string()),
+        ("content", found.locked.content_hash.clone()),
+    ];
+    let changed = found.changed_definitions.iter();
+    lines.extend(changed.map(|view| ("note", format!("view `{view}` is defined otherwise now"))));
+    Ok(Answer::new(json, facts(&lines)))
+}
+
+fn differences(found: &LockDiff) -> Answer {
+    let mut rows: Vec<[String; 4]> = Vec::new();
+    let mut add = |what: &str, name: &str, before: String, after: String| {
+        rows.push([what.to_owned(), name.to_owned(), before, after]);
+    };
+    if found.rows.before != found.rows.after {
+        add("rows", "", found.rows.before.to_string(), found.rows.after.to_string());
+    }
+    if let Some(spine) = &found.spine {
+        add("spine", "", spine.before.clone(), spine.after.clone());
+    }
+    let text = |value: Option<String>| value.unwrap_or_else(|| "(absent)".to_owned());
+    for input in &found.inputs {
+        let [before, after] = [input.snapshot.before, input.snapshot.after]
+            .map(|snapshot| text(snapshot.map(|snapshot| snapshot.to_string())));
+        add("input", input.table.as_str(), before, after);
+    }
+    for view in &found.definitions {
+        let before = text(view.definition_hash.before.clone());
+        add("definition", &view.view, before, text(view.definition_hash.after.clone()));
+    }
+    for column in &found.columns {
+        let [before, after] = [&column.statistics.before, &column.statistics.after]
+            .map(|statistics| text(statistics.as_ref().map(|s| json!(s).to_string())));
+        add("column", &column.name, before, after);
+    }
+    let json = json!({
+        "content_equal": found.content_equal,
+        "differences": rows.iter().map(|[what, name, before, after]| json!({
+            "what": what, "name": name, "before": before, "after": after,
+        })).collect::<Vec<_>>(),
+    });
+    let verdict = if found.content_equal { "the rows are equal" } else { "the rows differ" };
+    let text = format!("{verdict}\n{}", table(&["what", "name", "before", "after"], rows));
+    Answer::new(json, text)
+}

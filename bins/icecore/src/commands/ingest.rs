@@ -1,0 +1,89 @@
+//! `icecore ingest`.
+
+use icecore::files::{FileFormat, OnError};
+use icecore::{IngestJob, IngestReport};
+use icecore_core::{Result, WriteMode};
+use serde_json::{Value, json};
+
+use super::Context;
+use crate::args::{self, IngestArgs, InputFormat, Mode};
+use crate::report::{Answer, facts};
+
+/// How many rejected rows an answer lists.
+const REJECTS_SHOWN: usize = 20;
+
+pub(super) async fn run(context: &Context, args: IngestArgs) -> Result<Answer> {
+    let project = context.open().await?;
+    context.progress.say(format!("reading {} files into {}", args.files.len(), args.table));
+    let mut job = IngestJob::new(args.table, args.files).with_partition_by(args.partition_by);
+    job.mode = match args.mode {
+        Mode::Append => WriteMode::Append,
+        Mode::Overwrite => WriteMode::Overwrite,
+        Mode::OverwritePartitions => WriteMode::OverwritePartitions,
+    };
+    job.sort_by = args.sort_by;
+    job.on_error = match args.on_error {
+        args::OnError::Fail => OnError::Fail,
+        args::OnError::Skip => OnError::Skip,
+    };
+    job.format = args.format.map(|format| match format {
+        InputFormat::Parquet => FileFormat::Parquet,
+        InputFormat::Csv => FileFormat::Csv,
+        InputFormat::Json => FileFormat::JsonLines,
+    });
+    job.job_id = args.job_id;
+    job.dry_run = args.dry_run;
+    let report = project.ingest(job).await?;
+    Ok(Answer::new(document(&report), text(&report)))
+}
+
+/// The answer's document.
+pub(crate) fn document(report: &IngestReport) -> Value {
+    let rejects: Vec<Value> = report
+        .rejects
+        .iter()
+        .take(REJECTS_SHOWN)
+        .map(|reject| {
+            json!({
+                "file": reject.file, "line": reject.line, "column": reject.column,
+                "message": reject.message,
+            })
+        })
+        .collect();
+    json!({
+        "table": report.table,
+        "snapshot_id": report.pinned.as_ref().map(|pin| pin.snapshot),
+        "rows": report.rows,
+        "rejected": report.rejected,
+        "rejects": rejects,
+        "created": report.created,
+        "added_columns": report.added_columns,
+        "changed": report.changed,
+        "notes": report.notes,
+    })
+}
+
+fn text(report: &IngestReport) -> String {
+    let mut lines = match &report.pinned {
+        Some(pin) => vec![
+            ("rows", report.rows.to_string()),
+            ("table", format!("{pin}{}", if report.created { " (new)" } else { "" })),
+        ],
+        None => vec![("dry run", format!("{} rows would go to {}", report.rows, report.table))],
+    };
+    if !report.changed && report.pinned.is_some() {
+        lines.push(("unchanged", "this job was done before, or it had no rows".to_owned()));
+    }
+    if !report.added_columns.is_empty() {
+        lines.push(("new columns", report.added_columns.join(", ")));
+    }
+    if report.rejected > 0 {
+        lines.push(("rejected", format!("{} rows", report.rejected)));
+    }
+    for reject in report.rejects.iter().take(REJECTS_SHOWN) {
+        let place = format!("{}:{}:{}", reject.file, reject.line, reject.column);
+        lines.push(("", format!("{place}: {}", reject.message)));
+    }
+    lines.extend(report.notes.iter().map(|note| ("note", note.clone())));
+    facts(&lines)
+}

@@ -1,0 +1,244 @@
+//! `icecore table`: the version control of data.
+
+use icecore::Project;
+use icecore::catalog::{RefKind, RollbackPolicy, TagMove};
+use icecore_core::{
+    Error, RefName, Result, SnapshotCatalog, SnapshotInfo, SnapshotSelector, TableName,
+};
+use serde_json::{Value, json};
+
+use super::Context;
+use super::sql;
+use crate::args::{self, TableCommand};
+use crate::report::{Answer, facts, table};
+
+pub(super) async fn run(context: &Context, command: TableCommand) -> Result<Answer> {
+    let project = context.open().await?;
+    match command {
+        TableCommand::List => list(&project).await,
+        TableCommand::Show { table } => show(&project, &table).await,
+        TableCommand::Log { table, limit } => log(&project, &table, limit).await,
+        TableCommand::Diff { table, a, b, key, rows } => {
+            diff(&project, &table, [&a, &b], &key, rows).await
+        }
+        TableCommand::Tag { table, name, at, force } => {
+            let moving = if force { TagMove::Force } else { TagMove::Refuse };
+            tag(&project, &table, &name, &at, moving).await
+        }
+        TableCommand::Untag { table, name } => {
+            project.catalog().drop_ref(&table, &name).await?;
+            let text = format!("`{name}` is no longer a tag of `{table}`");
+            Ok(Answer::new(json!({ "table": table, "removed": name }), text))
+        }
+        TableCommand::Branch { table, name, at } => {
+            let pin = project.catalog().pin(&table, &at).await?;
+            project.catalog().branch(&pin, &name).await?;
+            let json = json!({ "table": table, "branch": name, "snapshot_id": pin.snapshot });
+            Ok(Answer::new(json, format!("branch `{name}` begins at {pin}")))
+        }
+        TableCommand::Rollback { table, to, force, dry_run } => {
+            let policy = if force { RollbackPolicy::Force } else { RollbackPolicy::AncestorsOnly };
+            rollback(&project, &table, &to, (policy, dry_run)).await
+        }
+        TableCommand::Export { table, at, output } => {
+            let pin = project.catalog().pin(&table, &at).await?;
+            let rows = project.catalog().scan(&pin, icecore_core::ScanOptions::default()).await?;
+            let rows = sql::write_file(rows, &output, None).await?;
+            let json = json!({ "table": table, "snapshot_id": pin.snapshot, "rows": rows, "output": output });
+            Ok(Answer::new(json, format!("{rows} rows of {pin} are in {}", output.display())))
+        }
+        TableCommand::Drop { table, yes } => drop_table(&project, &table, yes).await,
+    }
+}
+
+async fn list(project: &Project) -> Result<Answer> {
+    let mut lines = Vec::new();
+    let mut documents = Vec::new();
+    for name in project.catalog().tables().await? {
+        let history = project.catalog().history(&name).await?;
+        let head = history.iter().rfind(|snapshot| snapshot.on_main);
+        let rows = head.map_or(0, |head| head.count("total-records"));
+        let files = head.map_or(0, |head| head.count("total-data-files"));
+        documents.push(json!({
+            "table": name,
+            "snapshot_id": head.map(|head| head.id),
+            "rows": rows,
+            "files": files,
+            "snapshots": history.len(),
+            "committed_at": head.map(|head| head.committed_at),
+        }));
+        lines.push([
+            name.to_string(),
+            rows.to_string(),
+            files.to_string(),
+            history.len().to_string(),
+            head.map(|head| args::id(head.id)).unwrap_or_default(),
+            head.map(|head| head.committed_at.to_string()).unwrap_or_default(),
+        ]);
+    }
+    let header = ["table", "rows", "files", "snapshots", "current snapshot", "committed"];
+    Ok(Answer::new(json!(documents), table(&header, lines)))
+}
+
+async fn show(project: &Project, name: &TableName) -> Result<Answer> {
+    let found = project.catalog().describe(name).await?;
+    let refs = project.catalog().refs(name).await?;
+    let columns: Vec<Value> = found
+        .schema
+        .fields()
+        .iter()
+        .map(|field| {
+            json!({
+                "name": field.name(),
+                "type": field.data_type().to_string(),
+                "nullable": field.is_nullable(),
+            })
+        })
+        .collect();
+    let json = json!({
+        "table": name, "uuid": found.uuid, "location": found.location,
+        "metadata_location": found.metadata_location, "format_version": found.format_version,
+        "snapshot_id": found.head, "columns": columns, "partition_by": found.partition_by,
+        "sort_by": found.sort_by, "properties": found.properties,
+        "refs": refs.iter().map(|r| json!({
+            "name": r.name, "snapshot_id": r.snapshot, "kind": kind(r.kind),
+        })).collect::<Vec<_>>(),
+    });
+    let mut lines = vec![
+        ("table", name.to_string()),
+        ("uuid", found.uuid.clone()),
+        ("location", found.location.clone()),
+        ("metadata", found.metadata_location.clone()),
+        ("snapshot", found.head.map(args::id).unwrap_or_default()),
+        ("partition by", found.partition_by.join(", ")),
+        ("sort by", found.sort_by.join(", ")),
+    ];
+    for field in found.schema.fields() {
+        let null = if field.is_nullable() { "" } else { " not null" };
+        lines.push(("column", format!("{} {}{null}", field.name(), field.data_type())));
+    }
+    lines.extend(refs.iter().map(|r| (kind(r.kind), format!("{} -> {}", r.name, r.snapshot))));
+    lines.extend(found.properties.iter().map(|(key, value)| ("property", format!("{key} = {value}"))));
+    Ok(Answer::new(json, facts(&lines)))
+}
+
+const fn kind(kind: RefKind) -> &'static str {
+    match kind {
+        RefKind::Branch => "branch",
+        RefKind::Tag => "tag",
+    }
+}
+
+async fn log(project: &Project, name: &TableName, limit: Option<usize>) -> Result<Answer> {
+    let mut history = project.catalog().history(name).await?;
+    history.reverse();
+    history.truncate(limit.unwrap_or(usize::MAX));
+    let names = |snapshot: &SnapshotInfo| -> Vec<String> {
+        snapshot.refs.iter().map(ToString::to_string).collect()
+    };
+    let json = history.iter().map(|snapshot| {
+        json!({
+            "snapshot_id": snapshot.id,
+            "parent_id": snapshot.parent,
+            "committed_at": snapshot.committed_at,
+            "operation": snapshot.operation,
+            "added_rows": snapshot.count("added-records"),
+            "removed_rows": snapshot.count("deleted-records"),
+            "total_rows": snapshot.count("total-records"),
+            "refs": names(snapshot),
+            "on_main": snapshot.on_main,
+            "summary": snapshot.summary,
+        })
+    });
+    let rows = history.iter().map(|snapshot| {
+        [
+            args::id(snapshot.id),
+            snapshot.committed_at.to_string(),
+            snapshot.operation.clone(),
+            format!("+{}", snapshot.count("added-records")),
+            format!("-{}", snapshot.count("deleted-records")),
+            names(snapshot).join(", "),
+            (if snapshot.on_main { "" } else { "left behind" }).to_owned(),
+        ]
+    });
+    let header = ["snapshot", "committed", "operation", "rows", "", "refs", ""];
+    Ok(Answer::new(json.collect(), table(&header, rows)))
+}
+
+async fn tag(
+    project: &Project,
+    name: &TableName,
+    tag: &RefName,
+    at: &SnapshotSelector,
+    moving: TagMove,
+) -> Result<Answer> {
+    let pin = project.catalog().pin(name, at).await?;
+    project.catalog().tag(&pin, tag, moving).await?;
+    let json = json!({ "table": name, "tag": tag, "snapshot_id": pin.snapshot });
+    Ok(Answer::new(json, format!("tag `{tag}` is {pin}")))
+}
+
+async fn rollback(
+    project: &Project,
+    name: &TableName,
+    to: &SnapshotSelector,
+    (policy, dry_run): (RollbackPolicy, bool),
+) -> Result<Answer> {
+    let before = project.catalog().pin(name, &SnapshotSelector::Latest).await?;
+    let target = project.catalog().pin(name, to).await?;
+    let after = if dry_run {
+        target
+    } else {
+        project.catalog().rollback(name, target.snapshot, policy).await?
+    };
+    let json = json!({
+        "table": name, "snapshot_id": after.snapshot, "previous_snapshot_id": before.snapshot,
+        "dry_run": dry_run,
+    });
+    let verb = if dry_run { "would be" } else { "is" };
+    let text = format!(
+        "the current snapshot of `{name}` {verb} {}\nundo: icecore table rollback {name} --to {} --force",
+        after.snapshot, before.snapshot
+    );
+    Ok(Answer::new(json, text))
+}
+
+async fn diff(
+    project: &Project,
+    name: &TableName,
+    [a, b]: [&SnapshotSelector; 2],
+    key: &[String],
+    limit: usize,
+) -> Result<Answer> {
+    let a = project.catalog().pin(name, a).await?;
+    let b = project.catalog().pin(name, b).await?;
+    let found = project.engine().diff(&a, &b, key).await?;
+    let preview = found.rows(Some(limit)).await?.concat().await?;
+    let json = json!({
+        "table": name, "a": a.snapshot, "b": b.snapshot,
+        "added": found.added, "removed": found.removed, "changed": found.changed,
+        "columns_added": found.columns_added, "columns_removed": found.columns_removed,
+        "rows": icecore::rows::to_json(&preview)?,
+    });
+    let mut text = format!(
+        "{} added, {} removed, {} changed between {} and {}",
+        found.added, found.removed, found.changed, a.snapshot, b.snapshot
+    );
+    if preview.num_rows() > 0 {
+        text.push('\n');
+        text.push_str(&crate::rows::text(&[preview])?);
+    }
+    Ok(Answer::new(json, text))
+}
+
+async fn drop_table(project: &Project, name: &TableName, yes: bool) -> Result<Answer> {
+    let found = project.catalog().describe(name).await?;
+    if !yes {
+        return Err(Error::invalid(format!("dropping `{name}` forgets all of its versions"))
+            .with_note(format!("its files stay in `{}`", found.location))
+            .with_help("repeat the command with `--yes`"));
+    }
+    project.catalog().drop_table(name).await?;
+    let json = json!({ "table": name, "dropped": true, "location": found.location });
+    Ok(Answer::new(json, format!("`{name}` is dropped; its files stay in {}", found.location)))
+}

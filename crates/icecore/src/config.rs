@@ -1,0 +1,279 @@
+//! Settings: environment over `icecore.toml` over defaults.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use icecore_core::{Error, Location, Result};
+use serde::{Deserialize, Serialize};
+
+/// The name of a project's settings file.
+pub(crate) const FILE_NAME: &str = "icecore.toml";
+
+/// A project's settings. Every one has a default, so that an empty file is a working project.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Config {
+    /// Where tables are.
+    pub catalog: CatalogConfig,
+    /// Where values are that must be served fast.
+    pub online: OnlineConfig,
+    /// Where runs and models are recorded.
+    pub tracking: TrackingConfig,
+    /// How scores are served.
+    pub serve: ServeConfig,
+    /// How queries run.
+    pub engine: EngineConfig,
+}
+
+/// Where tables are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CatalogConfig {
+    /// The catalog: `sqlite:PATH`, the path relative to the project.
+    pub uri: String,
+    /// The name that the catalog's rows carry; other readers must use the same.
+    pub name: String,
+    /// Where the files of tables are: a directory relative to the project.
+    pub warehouse: String,
+}
+
+impl Default for CatalogConfig {
+    fn default() -> Self {
+        Self {
+            uri: "sqlite:.icecore/catalog.db".to_owned(),
+            name: "icecore".to_owned(),
+            warehouse: ".icecore/warehouse".to_owned(),
+        }
+    }
+}
+
+/// Where values are that must be served fast.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OnlineConfig {
+    /// The store: `embedded:DIRECTORY?access=shared` or `redis://HOST:PORT/DB`.
+    pub url: String,
+}
+
+impl Default for OnlineConfig {
+    fn default() -> Self {
+        // A service holds the store while a nightly job fills it.
+        Self { url: "embedded:.icecore/online?access=shared".to_owned() }
+    }
+}
+
+/// Where runs and models are recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrackingConfig {
+    /// `catalog`: in the database of the SQL catalog.
+    pub uri: String,
+    /// Where the files of runs are: a directory relative to the project.
+    pub artifacts: String,
+}
+
+impl Default for TrackingConfig {
+    fn default() -> Self {
+        Self { uri: "catalog".to_owned(), artifacts: ".icecore/artifacts".to_owned() }
+    }
+}
+
+/// How scores are served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServeConfig {
+    /// The address to listen on. Port 0 picks one.
+    pub listen: String,
+    /// The bearer token that requests must carry. Addresses other than loopback need one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+}
+
+impl Default for ServeConfig {
+    fn default() -> Self {
+        Self { listen: "127.0.0.1:8080".to_owned(), token: None }
+    }
+}
+
+/// How queries run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EngineConfig {
+    /// Threads; 0 means one for each core.
+    pub threads: usize,
+    /// Memory for sorts, joins and aggregates; beyond it they spill to disk. Such as `4GiB`.
+    pub memory_limit: String,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self { threads: 0, memory_limit: "4GiB".to_owned() }
+    }
+}
+
+impl Config {
+    /// Reads the settings of the project in `dir`, with `environment` laid over them:
+    /// `ICECORE_SECTION__KEY` sets a key, `ICECORE_SECTION__KEY_FILE` reads it from a file, and
+    /// `${NAME}` in a value of the file stands for a variable.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if `dir` has no settings file, `InvalidInput` with line and column for a mistake.
+    pub fn load(dir: &Path, environment: &BTreeMap<String, String>) -> Result<Self> {
+        let path = dir.join(FILE_NAME);
+        let text = std::fs::read_to_string(&path).map_err(|error| {
+            Error::not_found(format!("there is no project in `{}`: it has no `{FILE_NAME}`", dir.display()))
+                .with_source(error)
+                .with_help("make one with `icecore init DIR` or `icecore demo --dir DIR`, or name another with `--project DIR`")
+        })?;
+        Self::parse(&path.display().to_string(), &text, environment)
+    }
+
+    /// Parses settings.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` with line and column for a mistake.
+    pub fn parse(file: &str, text: &str, environment: &BTreeMap<String, String>) -> Result<Self> {
+        let located = |error: &toml::de::Error| {
+            let offset = error.span().map_or(0, |span| span.start);
+            Error::invalid(error.message().to_owned()).at(Location::of_offset(file, text, offset))
+        };
+        // The file alone first: its mistakes have places.
+        let _: Self = toml::from_str(text).map_err(|error| located(&error))?;
+        let mut table: toml::Table = toml::from_str(text).map_err(|error| located(&error))?;
+        for value in table.iter_mut().map(|(_, value)| value) {
+            expand(value, environment)?;
+        }
+        overlay(&mut table, environment)?;
+        let config: Self = table.try_into().map_err(|error: toml::de::Error| {
+            Error::invalid(format!("cannot apply the environment: {}", error.message()))
+                .with_note("variables are named ICECORE_SECTION__KEY")
+        })?;
+        config.engine.memory_bytes()?;
+        Ok(config)
+    }
+}
+
+impl EngineConfig {
+    /// The memory limit in bytes.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for what is not a size of at least 64 MiB.
+    pub fn memory_bytes(&self) -> Result<usize> {
+        let text = self.memory_limit.trim();
+        let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let unit = match text[split..].trim() {
+            "" | "B" => 1_usize,
+            "KiB" => 1 << 10,
+            "MiB" => 1 << 20,
+            "GiB" => 1 << 30,
+            _ => 0,
+        };
+        let bytes = text[..split].parse::<usize>().ok().and_then(|count| count.checked_mul(unit));
+        bytes.filter(|bytes| *bytes >= 64 << 20).ok_or_else(|| {
+            Error::invalid(format!("`{text}` is not a memory limit"))
+                .with_help("write at least `64MiB`, for example `4GiB`")
+        })
+    }
+}
+
+/// Replaces `${NAME}` by the variable.
+fn expand(value: &mut toml::Value, environment: &BTreeMap<String, String>) -> Result<()> {
+    match value {
+        toml::Value::Table(table) => {
+            table.iter_mut().try_for_each(|(_, value)| expand(value, environment))
+        }
+        toml::Value::String(text) => {
+            while let Some(open) = text.find("${") {
+                let Some(close) = text[open..].find('}').map(|close| open + close) else {
+                    return Err(Error::invalid("a `${` in the settings is not closed"));
+                };
+                let name = &text[open + 2..close];
+                let replacement = environment.get(name).ok_or_else(|| {
+                    Error::invalid(format!("the settings use `${{{name}}}`, which is not set"))
+                        .with_help(format!("set the environment variable `{name}`"))
+                })?;
+                // What was put in is not looked at again, so that a value cannot refer to itself.
+                let rest = text[close + 1..].to_owned();
+                let mut tail = toml::Value::String(rest);
+                expand(&mut tail, environment)?;
+                let tail = tail.as_str().unwrap_or_default().to_owned();
+                *text = format!("{}{replacement}{tail}", &text[..open]);
+                break;
+            }
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Lays `ICECORE_SECTION__KEY` over the file.
+fn overlay(table: &mut toml::Table, environment: &BTreeMap<String, String>) -> Result<()> {
+    for (name, value) in environment {
+        let Some((section, key)) =
+            name.strip_prefix("ICECORE_").and_then(|rest| rest.split_once("__"))
+        else {
+            continue;
+        };
+        let (section, mut key) = (section.to_lowercase(), key.to_lowercase());
+        let mut value = value.clone();
+        if let Some(short) = key.strip_suffix("_file") {
+            value = std::fs::read_to_string(&value)
+                .map_err(|error| {
+                    Error::not_found(format!("cannot read the file that `{name}` names"))
+                        .with_source(error)
+                })?
+                .trim_end()
+                .to_owned();
+            key = short.to_owned();
+        }
+        let parsed = value.parse().map_or(toml::Value::String(value), toml::Value::Integer);
+        let entry = table
+            .entry(section)
+            .or_insert_with(|| toml::Value::Table(toml::Table::new()));
+        if let toml::Value::Table(section) = entry {
+            section.insert(key, parsed);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str, environment: &[(&str, &str)]) -> Result<Config> {
+        let environment =
+            environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        Config::parse("icecore.toml", text, &environment)
+    }
+
+    #[test]
+    fn an_empty_file_is_a_working_project() {
+        let config = parse("", &[]).unwrap();
+        assert_eq!(config, Config::default());
+        assert_eq!(config.engine.memory_bytes().unwrap(), 4 << 30);
+    }
+
+    #[test]
+    fn the_environment_wins_over_the_file() {
+        let text = "[online]\nurl = 'redis://${HOST}:6379/${DB}'\n[engine]\nthreads = 4\n";
+        let set = [("HOST", "cache"), ("DB", "${HOST}"), ("ICECORE_ENGINE__THREADS", "2")];
+        let config = parse(text, &set).unwrap();
+        assert_eq!(config.online.url, "redis://cache:6379/${HOST}");
+        assert_eq!(config.engine.threads, 2);
+    }
+
+    #[test]
+    fn a_mistake_is_named_with_its_place() {
+        let error = parse("[engine]\nthreds = 4\n", &[]).unwrap_err();
+        let place = error.location().unwrap();
+        assert_eq!((place.line, place.column), (2, 1), "{error}");
+        assert!(parse("[online]\nurl = '${NOBODY_SET_THIS}'", &[]).is_err());
+        assert!(parse("[engine]\nmemory_limit = '4 bananas'", &[]).is_err());
+        assert!(parse("", &[("ICECORE_ENGINE__THREDS", "1")]).is_err());
+    }
+}

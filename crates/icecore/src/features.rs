@@ -1,0 +1,78 @@
+//! Feature views and training sets of a project.
+
+use icecore_core::Result;
+use icecore_dataset::{
+    BuildOptions, BuiltDataset, DatasetPlan, Lock, Verification, lockfile_path,
+};
+use icecore_features::{ComputeOptions, ComputeReport, ExplainOptions, Explanation};
+
+use crate::Project;
+
+impl Project {
+    /// Computes a feature view into its table (C40-C49).
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` for an unknown view or source, `InvalidInput` for a definition that does not fit.
+    pub async fn compute_features(
+        &self,
+        view: &str,
+        options: ComputeOptions,
+    ) -> Result<ComputeReport> {
+        let definitions = self.definitions()?;
+        icecore_features::compute_view(self.engine(), &definitions, view, options).await
+    }
+
+    /// Lists the events of an entity beside the windows of a view that end at a moment.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` for an unknown view, `InvalidInput` for an entity that is not one.
+    pub async fn explain_features(&self, view: &str, options: ExplainOptions) -> Result<Explanation> {
+        let definitions = self.definitions()?;
+        icecore_features::explain(self.engine(), &definitions, view, options).await
+    }
+
+    /// Joins, pins and locks a training set (C15-C20, C116-C118).
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` and `InvalidInput` for what the definition names and nobody has.
+    pub async fn build_dataset(&self, name: &str) -> Result<BuiltDataset> {
+        let (spec, _) = self.training(name)?;
+        let options = BuildOptions::default().with_clock(std::sync::Arc::clone(self.clock()));
+        icecore_dataset::build(self.engine(), &self.definitions()?, &spec, options).await
+    }
+
+    /// Says what a training set would pin and join, and writes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`build_dataset`](Self::build_dataset).
+    pub async fn plan_dataset(&self, name: &str) -> Result<DatasetPlan> {
+        let (spec, _) = self.training(name)?;
+        icecore_dataset::plan(self.engine(), &self.definitions()?, &spec, &[]).await
+    }
+
+    /// Reads the lock of a training set.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if it was not built.
+    pub fn dataset_lock(&self, name: &str) -> Result<Lock> {
+        let path = lockfile_path(&self.definition_path("training", name)?);
+        Lock::read(&path).map_err(|error| {
+            error.with_help(format!("build it first: `icecore dataset build {name}`"))
+        })
+    }
+
+    /// Builds a training set again from its lock and compares.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if it was not built or a pin has expired.
+    pub async fn verify_dataset(&self, name: &str) -> Result<Verification> {
+        let lock = self.dataset_lock(name)?;
+        icecore_dataset::verify(self.engine(), &lock, Some(&self.definitions()?)).await
+    }
+}

@@ -50,8 +50,8 @@ enum Node {
         values: Vec<Datum>,
         wanted: Membership,
     },
-    And(Vec<Node>),
-    Or(Vec<Node>),
+    And(Vec<Self>),
+    Or(Vec<Self>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,10 +1,14 @@
+use std::borrow::Borrow;
+
 use iceberg::spec::PrimitiveType;
 
 use super::*;
 
-fn check(primitive: PrimitiveType, literal: Literal, expected: Place) {
-    let found = place("x", &Type::Primitive(primitive), &literal).unwrap();
-    assert_eq!(found, expected, "{literal:?}");
+#[track_caller]
+fn check(primitive: PrimitiveType, literal: impl Borrow<Literal>, expected: impl Borrow<Place>) {
+    let literal = literal.borrow();
+    let found = place("x", &Type::Primitive(primitive), literal).unwrap();
+    assert_eq!(&found, expected.borrow(), "{literal:?}");
 }
 
 #[test]
@@ -28,7 +32,7 @@ fn a_number_lies_between_those_that_a_column_can_hold() {
     check(
         PrimitiveType::Double,
         Literal::Int(i64::MAX),
-        Place::After(Datum::double((1_u64 << 63) as f64).clone()).below(),
+        Place::After(Datum::double((1_u64 << 63) as f64)).below(),
     );
     check(
         PrimitiveType::Float,

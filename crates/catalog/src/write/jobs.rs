@@ -184,11 +184,9 @@ impl Jobs {
         let done = joined.context(|| "cannot encode rows")??;
         self.encoding_bytes -= done.bytes;
         self.finished.extend(done.finished);
-        match (self.slots.remove(&done.index), done.file) {
-            (Some(Slot::Running { decision }), Some(file)) => {
-                self.slots.insert(done.index, Slot::Open { file: Box::new(file), decision });
-            }
-            (_, _) => {}
+        let slot = self.slots.remove(&done.index);
+        if let (Some(Slot::Running { decision }), Some(file)) = (slot, done.file) {
+            self.slots.insert(done.index, Slot::Open { file: Box::new(file), decision });
         }
         Ok(())
     }

@@ -157,11 +157,11 @@ fn passes(row: &Row, predicate: &Predicate) -> Option<bool> {
 }
 
 fn all(answers: impl Iterator<Item = Option<bool>>) -> Option<bool> {
-    answers.fold(Some(true), |all, answer| match (all, answer) {
-        (Some(false), _) | (_, Some(false)) => Some(false),
-        (None, _) | (_, None) => None,
-        (Some(true), Some(true)) => Some(true),
-    })
+    let answers: Vec<_> = answers.collect();
+    if answers.contains(&Some(false)) {
+        return Some(false);
+    }
+    answers.iter().all(Option::is_some).then_some(true)
 }
 
 fn batch(rows: &[Row]) -> RecordBatch {

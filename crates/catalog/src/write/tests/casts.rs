@@ -25,16 +25,16 @@ fn conform(column: ArrayRef, to: Field) -> Result<ArrayRef> {
     conform.batch(&rows).map(|rows| rows.column(0).clone())
 }
 
-fn becomes(column: ArrayRef, to: DataType) -> ArrayRef {
+fn becomes(column: ArrayRef, to: &DataType) -> ArrayRef {
     let column = conform(column, Field::new("x", to.clone(), true)).unwrap();
-    assert_eq!(column.data_type(), &to);
+    assert_eq!(column.data_type(), to);
     column
 }
 
 #[test]
 fn moments_keep_their_instant_and_lose_what_is_finer_towards_the_past() {
     let micros = |column: ArrayRef| {
-        let column = becomes(column, utc());
+        let column = becomes(column, &utc());
         column.as_primitive::<TimestampMicrosecondType>().values().to_vec()
     };
     let berlin = "Europe/Berlin";
@@ -60,13 +60,13 @@ fn moments_keep_their_instant_and_lose_what_is_finer_towards_the_past() {
 #[test]
 fn whole_numbers_fit_or_fail() {
     let fits: ArrayRef = Arc::new(UInt64Array::from(vec![Some(i64::MAX as u64), None]));
-    let column = becomes(fits, DataType::Int64);
+    let column = becomes(fits, &DataType::Int64);
     assert_eq!(column.as_primitive::<Int64Type>(), &Int64Array::from(vec![Some(i64::MAX), None]));
     let too_large: ArrayRef = Arc::new(UInt64Array::from(vec![1 << 63]));
     let error = conform(too_large, Field::new("x", DataType::Int64, true)).unwrap_err();
     assert_eq!(error.to_string(), "column `x` holds a value that `Int64` cannot");
     let narrow: ArrayRef = Arc::new(Int64Array::from(vec![-7]));
-    assert_eq!(becomes(narrow, DataType::Int32).as_primitive::<Int32Type>().value(0), -7);
+    assert_eq!(becomes(narrow, &DataType::Int32).as_primitive::<Int32Type>().value(0), -7);
     let wide: ArrayRef = Arc::new(Int64Array::from(vec![1 << 40]));
     assert!(conform(wide, Field::new("x", DataType::Int32, true)).is_err());
 }
@@ -80,13 +80,13 @@ fn text_and_bytes_of_every_layout_are_the_same() {
     ];
     for column in text {
         assert_eq!(
-            becomes(column, DataType::Utf8).as_string::<i32>(),
+            becomes(column, &DataType::Utf8).as_string::<i32>(),
             &StringArray::from(vec![Some("grün"), None])
         );
     }
     let long: &[u8] = b"more than twelve bytes";
     let bytes: ArrayRef = Arc::new(BinaryViewArray::from(vec![Some(long), None]));
-    assert_eq!(becomes(bytes, DataType::LargeBinary).as_binary::<i64>().value(0), long);
+    assert_eq!(becomes(bytes, &DataType::LargeBinary).as_binary::<i64>().value(0), long);
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn lists_and_structs_are_turned_inside_out() {
     ]);
     let item = Arc::new(Field::new("item", from.data_type().clone(), true));
     let list = FixedSizeListArray::new(item, 2, Arc::new(from), None);
-    let column = becomes(Arc::new(list), to);
+    let column = becomes(Arc::new(list), &to);
     let values = column.as_list::<i32>().value(0);
     assert_eq!(
         values.as_struct().column(0).as_primitive::<Int64Type>(),

@@ -22,6 +22,7 @@ use icecore_kernel::WindowKernel;
 
 use super::exec::FeatureWindowExec;
 use super::{WindowNode, moment_type};
+use crate::error::from_datafusion;
 
 /// Window features over an input with the columns keys, moment, inputs, masks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,9 +36,13 @@ impl FeatureWindow {
     pub(super) fn try_new(input: LogicalPlan, node: WindowNode) -> Result<Self> {
         let kernel = kernel(&node, input.schema().as_arrow().fields())?;
         let schema = output_schema(&node, &kernel, input.schema().as_arrow())?;
-        let schema = DFSchema::try_from(schema).map_err(|error| {
-            Error::invalid("two columns of the window features share a name").with_source(error)
-        })?;
+        let mut names = HashSet::new();
+        if let Some(field) = schema.fields().iter().find(|field| !names.insert(field.name())) {
+            let message =
+                format!("two columns of the window features are named `{}`", field.name());
+            return Err(Error::invalid(message));
+        }
+        let schema = DFSchema::try_from(Arc::clone(&schema)).map_err(from_datafusion)?;
         Ok(Self { input, node, schema: Arc::new(schema) })
     }
 }

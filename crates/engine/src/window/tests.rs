@@ -287,7 +287,7 @@ async fn mistakes_are_named() {
     assert_eq!(kind, ErrorKind::InvalidInput);
     assert_eq!(message, "`spend_7d` adds up values of type `Utf8`");
     let (_, message, _) = refuse(|node| node.output_time = "user".into()).await;
-    assert_eq!(message, "two columns of the window features share a name");
+    assert_eq!(message, "two columns of the window features are named `user`");
 }
 
 // What fails while rows are computed keeps its kind and message through the plan.

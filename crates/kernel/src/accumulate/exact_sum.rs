@@ -149,6 +149,8 @@ impl ExactSum {
         let (top, lower) = sum.digits.split_last()?;
         let canonical = lower.iter().all(|digit| (0..=DIGIT_MASK).contains(digit))
             && top.unsigned_abs() < 1 << 40;
+        let counts = [sum.nan, sum.positive_infinite, sum.negative_infinite];
+        let canonical = canonical && counts.iter().all(|count| count.unsigned_abs() < 1 << 48);
         canonical.then_some(sum)
     }
 

@@ -252,8 +252,8 @@ impl<'a> Columns<'a> {
     fn key_diff(&self) -> String {
         let (leftover, list, keys) = (self.leftover(), self.list(), self.keys());
         let ranked = format!(
-            "SELECT {list}, SIGN({NET}) AS {SIDE}, ROW_NUMBER() OVER \
-             (PARTITION BY {keys}, SIGN({NET}) ORDER BY {list}) AS {RANK} FROM \
+            "SELECT {list}, {NET} > 0 AS {SIDE}, ROW_NUMBER() OVER \
+             (PARTITION BY {keys}, {NET} > 0 ORDER BY {list}) AS {RANK} FROM \
              (SELECT {list}, {NET}, UNNEST(RANGE(0, ABS({NET}))) FROM ({leftover}))"
         );
         let (mut pairs, mut shown, mut changed) = (String::new(), String::new(), String::new());
@@ -262,8 +262,8 @@ impl<'a> Columns<'a> {
                 (quoted(name), quoted(&format!("before.{name}")), quoted(&format!("after.{name}")));
             let _ = write!(
                 pairs,
-                ", FIRST_VALUE({column}) FILTER (WHERE {SIDE} > 0) AS {before}, \
-                 FIRST_VALUE({column}) FILTER (WHERE {SIDE} < 0) AS {after}"
+                ", FIRST_VALUE({column}) FILTER (WHERE {SIDE}) AS {before}, \
+                 FIRST_VALUE({column}) FILTER (WHERE NOT {SIDE}) AS {after}"
             );
             let _ = write!(shown, ", {before}, {after}");
             let _ = write!(
@@ -276,8 +276,8 @@ impl<'a> Columns<'a> {
             "SELECT CASE WHEN o = 0 THEN 'added' WHEN n = 0 THEN 'removed' ELSE 'changed' END \
              AS \"_change\", CASE WHEN o > 0 AND n > 0 THEN CONCAT_WS(', '{changed}) END \
              AS \"_columns\", {keys}{shown} FROM \
-             (SELECT {keys}, {RANK}, COUNT(*) FILTER (WHERE {SIDE} > 0) AS o, \
-             COUNT(*) FILTER (WHERE {SIDE} < 0) AS n{pairs} \
+             (SELECT {keys}, {RANK}, COUNT(*) FILTER (WHERE {SIDE}) AS o, \
+             COUNT(*) FILTER (WHERE NOT {SIDE}) AS n{pairs} \
              FROM ({ranked}) GROUP BY {keys}, {RANK}) ORDER BY {keys}, {RANK}"
         )
     }

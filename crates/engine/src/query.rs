@@ -5,7 +5,7 @@ use datafusion::execution::context::SQLOptions;
 use datafusion::execution::session_state::SessionState;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::{DFParserBuilder, Statement};
-use datafusion::sql::sqlparser::ast::Statement as Sql;
+use datafusion::sql::sqlparser::ast::{SetExpr, Statement as Sql};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use icecore_core::{Error, PinnedTable, Result, SnapshotSelector, TableName};
 
@@ -42,10 +42,8 @@ fn check(statement: &Statement) -> Result<()> {
         Statement::CreateExternalTable(_) => "bring files into a table with `icecore ingest`",
         Statement::Reset(_) => "settings are in `icecore.toml`",
         Statement::Statement(sql) => match sql.as_ref() {
-            Sql::Query(_) | Sql::ExplainTable { .. } => return Ok(()),
-            Sql::Explain { statement, .. } if matches!(**statement, Sql::Query(_)) => {
-                return Ok(());
-            }
+            Sql::Query(query) => return check_body(&query.body),
+            Sql::ExplainTable { .. } => return Ok(()),
             Sql::Insert(_) | Sql::Merge { .. } | Sql::Copy { .. } | Sql::LoadData { .. } => {
                 "rows are added by `icecore ingest`, by models and by jobs"
             }
@@ -63,6 +61,17 @@ fn check(statement: &Statement) -> Result<()> {
         },
     };
     Err(Error::unsupported("this is not a query").with_help(help))
+}
+
+/// `WITH x AS (…) INSERT …` is a query to the parser.
+fn check_body(body: &SetExpr) -> Result<()> {
+    match body {
+        SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => {
+            Err(Error::unsupported("this is not a query")
+                .with_help("rows are added by `icecore ingest`, by models and by jobs"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Plans a parsed query in a session.

@@ -1,4 +1,4 @@
-//! What a session knows: functions, names of tables, and how our plan nodes become operators.
+//! What a session knows: functions, settings, and the names of tables.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -9,29 +9,21 @@ use datafusion::catalog::{
 };
 use datafusion::common::{DataFusionError, plan_err};
 use datafusion::execution::SessionStateDefaults;
-use datafusion::execution::context::QueryPlanner;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::functions_aggregate::approx_distinct::approx_distinct_udaf;
-use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use icecore_core::Result;
 
 use crate::engine::EngineOptions;
 use crate::error::to_datafusion;
 use crate::resolve::Resolver;
+use crate::window::window_planner;
 
 /// The catalog of names without one: `namespace.table`.
 pub(crate) const CATALOG: &str = "icecore";
 /// The namespace of names without one, in which no table can be.
 pub(crate) const NO_NAMESPACE: &str = "public";
-
-/// How our plan nodes become operators. A node that is not listed here cannot be executed.
-fn extension_planners() -> Vec<Arc<dyn ExtensionPlanner + Send + Sync>> {
-    Vec::new()
-}
 
 /// What every session begins with.
 pub(crate) fn base_state(
@@ -53,7 +45,8 @@ pub(crate) fn base_state(
         .with_table_functions(
             functions.into_iter().map(|function| (function.name().to_owned(), function)).collect(),
         )
-        .with_query_planner(Arc::new(Planner))
+        // How our plan nodes become operators.
+        .with_query_planner(window_planner())
         .build())
 }
 
@@ -84,23 +77,6 @@ pub(crate) fn context(base: &SessionState, resolver: Resolver) -> SessionContext
         .with_catalog_list(Arc::new(names))
         .build();
     SessionContext::new_with_state(state)
-}
-
-/// Plans our nodes beside DataFusion's.
-#[derive(Debug)]
-struct Planner;
-
-#[async_trait]
-impl QueryPlanner for Planner {
-    async fn create_physical_plan(
-        &self,
-        plan: &LogicalPlan,
-        state: &SessionState,
-    ) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
-        DefaultPhysicalPlanner::with_extension_planners(extension_planners())
-            .create_physical_plan(plan, state)
-            .await
-    }
 }
 
 /// Every first part of a name: `catalog.namespace.table`.

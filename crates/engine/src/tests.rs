@@ -19,13 +19,13 @@ use icecore_core::{
 use crate::{Engine, EngineOptions};
 
 /// A catalog, an engine over it, and the directory that both live in.
-struct Lake {
-    engine: Engine,
+pub(crate) struct Lake {
+    pub(crate) engine: Engine,
     directory: tempfile::TempDir,
 }
 
 impl Lake {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with(EngineOptions::default().with_threads(2)).await
     }
 
@@ -38,15 +38,15 @@ impl Lake {
         Self { engine: Engine::new(catalog, options).unwrap(), directory }
     }
 
-    fn catalog(&self) -> &IcebergCatalog {
+    pub(crate) fn catalog(&self) -> &IcebergCatalog {
         self.engine.catalog()
     }
 
-    async fn create(&self, table: &str, new: NewTable) {
+    pub(crate) async fn create(&self, table: &str, new: NewTable) {
         assert!(self.catalog().ensure_table(&name(table), &new).await.unwrap());
     }
 
-    async fn append(&self, table: &str, batch: RecordBatch) -> Committed {
+    pub(crate) async fn append(&self, table: &str, batch: RecordBatch) -> Committed {
         self.commit(table, batch, WriteMode::Append).await
     }
 
@@ -80,7 +80,7 @@ fn name(table: &str) -> TableName {
     TableName::parse(table).unwrap()
 }
 
-fn lines(batch: &RecordBatch) -> Vec<String> {
+pub(crate) fn lines(batch: &RecordBatch) -> Vec<String> {
     let options = FormatOptions::default().with_null("null");
     let columns: Vec<ArrayFormatter<'_>> = batch
         .columns()
@@ -97,7 +97,7 @@ fn lines(batch: &RecordBatch) -> Vec<String> {
 }
 
 /// Rows written as `id|user|amount|at`, with `-` for null.
-fn payments(rows: &str) -> RecordBatch {
+pub(crate) fn payments(rows: &str) -> RecordBatch {
     use arrow::array::{Float64Array, Int64Array, StringArray, TimestampMicrosecondArray};
     let cells: Vec<Vec<&str>> =
         rows.split_whitespace().map(|row| row.split('|').collect()).collect();
@@ -117,7 +117,7 @@ fn payments(rows: &str) -> RecordBatch {
     .unwrap()
 }
 
-fn payments_schema() -> SchemaRef {
+pub(crate) fn payments_schema() -> SchemaRef {
     use arrow::datatypes::{DataType, Field, Schema};
     Arc::new(Schema::new(vec![
         Field::new("id", DataType::Int64, false),

@@ -9,6 +9,7 @@ use datafusion::catalog::Session;
 use datafusion::common::DataFusionError;
 use datafusion::config::TableParquetOptions;
 use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
 use datafusion::datasource::physical_plan::{
     FileGroup, FileScanConfigBuilder, FileSource, ParquetSource,
 };
@@ -35,7 +36,8 @@ pub(super) struct Request<'a> {
     pub(super) label: &'a str,
 }
 
-/// The operator that reads the files.
+/// The operator that reads the files. It declares no order: nothing says of a single file that its
+/// rows are sorted as the table now is.
 pub(super) fn plan(
     state: &dyn Session,
     plan: &FilePlan,
@@ -49,11 +51,17 @@ pub(super) fn plan(
         files.push(partitioned(file).with_statistics(Arc::clone(&statistics)));
         known.push(statistics);
     }
+    let url = store_url().map_err(to_datafusion)?;
+    // Data files never change, so a footer that was read once is read for good.
+    let runtime = state.runtime_env();
+    let footers = runtime.cache_manager.get_file_metadata_cache();
+    let readers = CachedParquetFileReaderFactory::new(runtime.object_store(&url)?, footers);
     let source = ParquetSource::new(Arc::clone(request.schema))
-        .with_table_parquet_options(parquet_options(state, request)?);
+        .with_table_parquet_options(parquet_options(state, request)?)
+        .with_parquet_file_reader_factory(Arc::new(readers));
     let source: Arc<dyn FileSource> =
         Arc::new(PinnedSource::new(Arc::new(source), request.label.into()));
-    let config = FileScanConfigBuilder::new(store_url().map_err(to_datafusion)?, source)
+    let config = FileScanConfigBuilder::new(url, source)
         .with_file_groups(groups(files, partitions))
         .with_statistics(statistics::total(&known, bytes, request.schema))
         .with_projection_indices(request.projection.cloned())?
@@ -91,7 +99,6 @@ fn parquet_options(
 fn partitioned(file: &PlannedFile) -> PartitionedFile {
     PartitionedFile::new_from_meta(ObjectMeta {
         location: file.path.clone(),
-        // Data files never change, so the cache of footers need not look at a time.
         last_modified: chrono::DateTime::UNIX_EPOCH,
         size: file.size_bytes,
         e_tag: None,
@@ -104,7 +111,8 @@ fn partitioned(file: &PlannedFile) -> PartitionedFile {
 fn groups(mut files: Vec<PartitionedFile>, partitions: usize) -> Vec<FileGroup> {
     files.sort_by_key(|file| Reverse(file.object_meta.size));
     let mut groups: Vec<(u64, Vec<PartitionedFile>)> =
-        vec![(0, Vec::new()); partitions.min(files.len())];
+        // No file is still a partition, one without rows: operators cannot have none.
+        vec![(0, Vec::new()); partitions.min(files.len()).max(1)];
     for file in files {
         if let Some((bytes, group)) = groups.iter_mut().min_by_key(|(bytes, _)| *bytes) {
             *bytes += file.object_meta.size;

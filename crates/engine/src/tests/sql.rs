@@ -28,6 +28,7 @@ async fn queries_read_tables_by_every_form_of_their_name() {
     let own = lake.rows("SELECT count(*) FROM production.events.payments").await;
     assert_eq!(own, ["0"], "a table of the whole name comes first");
     assert_eq!(lake.rows("SELECT * FROM range(2)").await, ["0", "1"]);
+    assert_eq!(lake.rows("DESCRIBE events.payments").await[0], "id|Int64|NO");
     let with = "WITH p AS (SELECT * FROM events.payments) SELECT max(user_token) FROM p";
     assert_eq!(lake.rows(with).await, ["b"]);
 }
@@ -140,7 +141,13 @@ async fn errors_say_what_exists_and_what_was_meant() {
             "",
             "did you mean `count`?",
         ),
-        ("SELECT FROM WHERE", ErrorKind::InvalidInput, "the query cannot be parsed", "", ""),
+        (
+            "SELECT id FRM events.payments x y",
+            ErrorKind::InvalidInput,
+            "the query cannot be parsed",
+            "",
+            "",
+        ),
         ("SELECT 1; SELECT 2", ErrorKind::InvalidInput, "more than one statement", "", "one query"),
         ("", ErrorKind::InvalidInput, "there is no query", "", "SELECT 1"),
         (
@@ -313,4 +320,49 @@ async fn two_pins_of_one_table_are_refused() {
     let (lake, first, second) = lake().await;
     let error = lake.engine.sql("SELECT 1", &[first, second]).await.unwrap_err();
     assert!(error.to_string().contains("pinned twice"));
+}
+
+#[tokio::test]
+async fn a_column_that_was_widened_reads_its_old_files() {
+    use arrow::array::{Float32Array, Float64Array, Int32Array, Int64Array};
+    let lake = Lake::new().await;
+    let narrow = RecordBatch::try_from_iter_with_nullable([
+        ("n", Arc::new(Int32Array::from(vec![1, 2])) as arrow::array::ArrayRef, true),
+        ("x", Arc::new(Float32Array::from(vec![0.5, 1.5])), true),
+    ])
+    .unwrap();
+    let wide = RecordBatch::try_from_iter_with_nullable([
+        ("n", Arc::new(Int64Array::from(vec![1 << 40])) as arrow::array::ArrayRef, true),
+        ("x", Arc::new(Float64Array::from(vec![0.1])), true),
+    ])
+    .unwrap();
+    lake.create("t.t", NewTable::new(narrow.schema())).await;
+    lake.append("t.t", narrow).await;
+    lake.catalog().evolve(&name("t.t"), &wide.schema()).await.unwrap();
+    lake.append("t.t", wide).await;
+    let rows = lake.rows("SELECT n, x FROM t.t ORDER BY n").await;
+    assert_eq!(rows, ["1|0.5", "2|1.5", "1099511627776|0.1"]);
+    assert_eq!(lake.rows("SELECT x FROM t.t WHERE n < 2 AND x = 0.5").await, ["0.5"]);
+    assert_eq!(lake.rows("SELECT n FROM t.t WHERE x > 1.4").await, ["2"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dropping_a_stream_stops_its_query() {
+    use futures::StreamExt as _;
+    let lake = Lake::new().await;
+    let alive = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = alive();
+    let endless = "SELECT max(a.value + b.value) FROM range(10000000) a, range(10000000) b \
+                   GROUP BY a.value % 10";
+    let mut rows = lake.engine.sql(endless, &[]).await.unwrap();
+    let first = tokio::time::timeout(std::time::Duration::from_millis(100), rows.next()).await;
+    assert!(first.is_err() && alive() > before, "the query runs");
+    drop(rows);
+    // Each task ends where it yields next.
+    let stopped = async {
+        while alive() > before {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(10), stopped).await.unwrap();
 }

@@ -6,6 +6,8 @@
 //! for a hash or an allocation per row. The sketch of distinct values adds ~100 ns a row and window
 //! for its estimate. Run with `cargo bench -p icecore-benches --bench windows`.
 
+#![expect(clippy::unwrap_used, reason = "a bench that cannot run should stop")]
+
 use std::hint::black_box;
 use std::ops::Range;
 use std::sync::Arc;

@@ -6,6 +6,7 @@ use arrow::array::{
     Array, ArrayRef, ArrowPrimitiveType, AsArray, ListArray, PrimitiveArray, StructArray,
     new_null_array,
 };
+use arrow::buffer::OffsetBuffer;
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{
     DataType, Field, FieldRef, Fields, TimeUnit, TimestampMicrosecondType,
@@ -114,6 +115,11 @@ pub(super) fn cast_column(column: &ArrayRef, to: &Field, name: &str) -> Result<A
             };
             let list = cast(column, &DataType::List(from_item.clone()))?;
             let (_, offsets, values, nulls) = list.as_list::<i32>().clone().into_parts();
+            // What lies outside of a slice is not this column's.
+            let (start, end) = (offsets.inner().first(), offsets.inner().last());
+            let (start, end) = (start.copied().unwrap_or(0), end.copied().unwrap_or(0));
+            let values = values.slice(start as usize, (end - start) as usize);
+            let offsets = OffsetBuffer::new(offsets.iter().map(|offset| offset - start).collect());
             let values = cast_column(&values, to_item, name)?;
             ListArray::try_new(to_item.clone(), offsets, values, nulls)
                 .map(|list| Arc::new(list) as ArrayRef)

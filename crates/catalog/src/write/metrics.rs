@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray, RecordBatch};
 use arrow::datatypes::{DataType, Field, Float32Type, Float64Type};
 use iceberg::spec::{
     DataContentType, DataFile, DataFileBuilder, DataFileFormat, Datum, PrimitiveType, Schema,
@@ -29,12 +29,12 @@ impl NanCounts {
     fn add_column(&mut self, field: &Field, column: &ArrayRef) {
         match field.data_type() {
             DataType::Float32 => {
-                let values = column.as_primitive::<Float32Type>().iter().flatten();
-                self.count(field, values.filter(|value| value.is_nan()).count());
+                let values = column.as_primitive::<Float32Type>();
+                self.count(field, nans(values, |value| value.is_nan()));
             }
             DataType::Float64 => {
-                let values = column.as_primitive::<Float64Type>().iter().flatten();
-                self.count(field, values.filter(|value| value.is_nan()).count());
+                let values = column.as_primitive::<Float64Type>();
+                self.count(field, nans(values, |value| value.is_nan()));
             }
             DataType::Struct(fields) => {
                 for (field, column) in fields.iter().zip(column.as_struct().columns()) {
@@ -58,6 +58,16 @@ impl NanCounts {
         if let Some(id) = id {
             *self.0.entry(id).or_default() += nans as u64;
         }
+    }
+}
+
+fn nans<T: ArrowPrimitiveType>(
+    column: &PrimitiveArray<T>,
+    is_nan: impl Fn(T::Native) -> bool,
+) -> usize {
+    match column.nulls() {
+        None => column.values().iter().filter(|value| is_nan(**value)).count(),
+        Some(_) => column.iter().flatten().filter(|value| is_nan(*value)).count(),
     }
 }
 

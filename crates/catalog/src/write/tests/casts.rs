@@ -123,6 +123,22 @@ fn lists_and_structs_are_turned_inside_out() {
 }
 
 #[test]
+fn a_slice_of_a_list_is_nothing_but_its_slice() {
+    let list = ListArray::from_iter_primitive::<Int64Type, _, _>([
+        Some(vec![Some(1 << 40)]),
+        Some(vec![Some(2), None]),
+        None,
+        Some(vec![Some(1 << 41)]),
+    ]);
+    let to = DataType::new_list(DataType::Int32, true);
+    let column = becomes(Arc::new(list.slice(1, 2)), &to);
+    let expected = [Some(vec![Some(2), None]), None];
+    let expected = ListArray::from_iter_primitive::<Int32Type, _, _>(expected);
+    assert_eq!(column.as_list::<i32>(), &expected);
+    assert!(conform(Arc::new(list), Field::new("x", to, true)).is_err());
+}
+
+#[test]
 fn a_required_value_inside_of_a_list_cannot_be_missing() {
     let item = Field::new("element", DataType::Int32, false);
     let list = ListArray::from_iter_primitive::<Int32Type, _, _>([Some([Some(1), None])]);

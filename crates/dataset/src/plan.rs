@@ -189,7 +189,16 @@ impl Inputs<'_> {
     }
 
     async fn pin(&self) -> Result<Vec<LockedInput>> {
-        let spine = self.engine.pin_query(self.spine, self.at).await?;
+        let mut spine = self.engine.pin_query(self.spine, &[]).await?;
+        let chosen: Vec<_> = self
+            .at
+            .iter()
+            .filter(|(table, _)| spine.iter().any(|pin| pin.table == *table))
+            .cloned()
+            .collect();
+        if !chosen.is_empty() {
+            spine = self.engine.pin_query(self.spine, &chosen).await?;
+        }
         let mut pinned: BTreeMap<TableName, PinnedTable> =
             spine.iter().map(|pin| (pin.table.clone(), pin.clone())).collect();
         let mut inputs: Vec<LockedInput> =
@@ -208,8 +217,21 @@ impl Inputs<'_> {
             };
             inputs.push(LockedInput { role: InputRole::Features, pin });
         }
+        self.check_chosen(&pinned)?;
         inputs.sort_by(|a, b| (a.role, &a.pin).cmp(&(b.role, &b.pin)));
         inputs.dedup();
         Ok(inputs)
+    }
+
+    /// That every table whose state was named is an input.
+    fn check_chosen(&self, pinned: &BTreeMap<TableName, PinnedTable>) -> Result<()> {
+        let Some((unread, _)) = self.at.iter().find(|(table, _)| !pinned.contains_key(table))
+        else {
+            return Ok(());
+        };
+        let names = || pinned.keys().map(TableName::as_str);
+        Err(Error::invalid(format!("the dataset does not read `{unread}`"))
+            .with_note(format!("it reads {}", names().collect::<Vec<_>>().join(", ")))
+            .with_candidates(unread.as_str(), names()))
     }
 }

@@ -1,5 +1,7 @@
-//! Definitions, locks, statistics and the leak check, without a catalog.
+//! Definitions, locks, statistics and the leak check by themselves, and builds on a catalog.
 
+mod builds;
+mod lake;
 mod leaks;
 mod locks;
 mod specs;

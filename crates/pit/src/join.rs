@@ -32,7 +32,7 @@ pub(crate) async fn join(
     let mut tables = Vec::with_capacity(sources.len());
     let mut rows = Vec::with_capacity(sources.len());
     for (feature, source) in sources {
-        tables.push(JoinTable::new(feature, &visible, &source.schema(), options)?);
+        tables.push(JoinTable::new(feature, &visible, source.as_ref(), options)?);
         rows.push(source);
     }
     check::output_names(&visible, &tables)?;
@@ -96,6 +96,7 @@ impl Joining<'_> {
     /// Joins partitions that are sorted by the table's keys and the moment.
     async fn join(&self, spine: Rows, context: &Arc<TaskContext>) -> Result<Rows> {
         let features = self.rows.read(Arc::clone(self.table), self.bounds).await?;
+        // Partitions go by the keys alone: those of the spine know nothing of states.
         let key_count = self.table.keys.len();
         let keys: Vec<usize> = (0..key_count).collect();
         // Everything that is taken belongs to the order: of equal rows the greatest wins.
@@ -108,12 +109,13 @@ impl Joining<'_> {
         let spec = Arc::new(MergeSpec {
             keys: key_columns(self.table),
             moment: self.columns.moment,
+            epochs: self.table.epochs.clone(),
             options: self.table.options,
             output: Arc::clone(&output),
         });
         let pairs = spine.partitions.into_iter().zip(features.partitions);
         let partitions = pairs.map(|(spine, features)| {
-            let fields = self.table.key_types.iter().cloned().map(SortField::new).collect();
+            let fields = self.table.compared_types().map(SortField::new).collect();
             Ok(merge(Arc::clone(&spec), RowConverter::new(fields)?, spine, features))
         });
         Ok(Rows { schema: output, partitions: partitions.collect::<Result<_>>()? })

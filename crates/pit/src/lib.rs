@@ -25,6 +25,8 @@
 //! - Keys compare by value: integers of any width with each other, text in any encoding; keys of
 //!   other types need the same type on both sides. Floating-point numbers are no keys.
 //! - Where the created timestamp decides, a feature row that has none was never known.
+//! - Where states decide ([`Knowledge::Snapshot`](icecore_core::Knowledge)), every state from the
+//!   pin back to the first moment of the spine is read, as long as retention has kept them.
 //! - Text comes out as `Utf8`, however it came in.
 
 mod check;
@@ -35,6 +37,7 @@ mod moment;
 mod sorted;
 mod source;
 mod spine;
+mod states;
 mod table;
 #[cfg(test)]
 mod tests;

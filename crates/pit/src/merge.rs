@@ -29,6 +29,9 @@ pub(crate) struct MergeSpec {
     pub(crate) keys: Vec<usize>,
     /// The spine's column of microseconds.
     pub(crate) moment: usize,
+    /// When each state of the feature table was committed, where states decide: the number of the
+    /// state that a moment falls in is compared like a key.
+    pub(crate) epochs: Option<Arc<[i64]>>,
     /// What a spine row may see.
     pub(crate) options: AsOfOptions,
     /// The spine's columns, then the taken ones.
@@ -164,9 +167,12 @@ impl Merge {
     }
 
     fn load_spine(&self, batch: RecordBatch) -> Result<Left> {
-        let keys: Vec<ArrayRef> =
+        let mut keys: Vec<ArrayRef> =
             self.spec.keys.iter().map(|&key| Arc::clone(batch.column(key))).collect();
         let moments = batch.column(self.spec.moment).as_primitive::<Int64Type>().clone();
+        if let Some(epochs) = &self.spec.epochs {
+            keys.push(Arc::new(epochs_of(epochs, &moments)));
+        }
         let valid = keys.iter().fold(moments.nulls().cloned(), |nulls, key| {
             NullBuffer::union(nulls.as_ref(), key.logical_nulls().as_ref())
         });
@@ -184,7 +190,9 @@ impl Merge {
             }
             Some(batch) => {
                 let batch = batch.map_err(from_datafusion)?;
-                let (keys, others) = batch.columns().split_at(self.spec.keys.len());
+                let (keys, others) = batch
+                    .columns()
+                    .split_at(self.spec.keys.len() + usize::from(self.spec.epochs.is_some()));
                 let (times, taken) = others.split_at(FEATURE_TIMES);
                 let time = |time: usize| times[time].as_primitive::<Int64Type>().clone();
                 let keys = self.converter.convert_columns(keys)?;
@@ -242,4 +250,13 @@ impl Merge {
         });
         columns.collect()
     }
+}
+
+/// The number of the state that each moment falls in, null before the first one.
+fn epochs_of(epochs: &[i64], moments: &Int64Array) -> Int64Array {
+    let epoch = |moment: i64| {
+        let after = epochs.partition_point(|committed| *committed <= moment);
+        after.checked_sub(1).and_then(|epoch| i64::try_from(epoch).ok())
+    };
+    moments.iter().map(|moment| moment.and_then(epoch)).collect()
 }

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use icecore_core::{BatchStream, FeatureTable, PitOptions, PointInTimeJoin, Result, Spine};
+use icecore_core::{
+    BatchStream, FeatureTable, Knowledge, PitOptions, PointInTimeJoin, Result, Spine,
+};
 use icecore_engine::Engine;
 use tracing::debug;
 
 use crate::join::join;
 use crate::source::{FeatureRows, Frame};
+use crate::states::States;
 
 /// Joins by sorting and merging: any number of rows in bounded memory, on all threads.
 ///
@@ -41,8 +44,13 @@ impl PointInTimeJoin for MergeJoin {
         let mut sources = Vec::with_capacity(tables.len());
         for table in tables {
             debug!(view = %table.view, table = %table.table, "joins a feature view");
-            let frame = self.engine.table(&table.table).await?;
-            sources.push((table, Arc::new(Frame(frame)) as Arc<dyn FeatureRows>));
+            let source: Arc<dyn FeatureRows> = match options.knowledge {
+                Some(Knowledge::Snapshot) => {
+                    Arc::new(States::find(&self.engine, &table.table).await?)
+                }
+                _ => Arc::new(Frame(self.engine.table(&table.table).await?)),
+            };
+            sources.push((table, source));
         }
         join(spine, sources, options, context).await
     }

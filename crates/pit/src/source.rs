@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use datafusion::dataframe::DataFrame;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Expr, ident, lit};
-use datafusion::physical_plan::ExecutionPlanProperties;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{ExecutionPlanProperties, SendableRecordBatchStream};
 use datafusion::scalar::ScalarValue;
 use futures::StreamExt;
 use icecore_core::{FeatureTable, Knowledge, Result};
@@ -24,6 +24,11 @@ use crate::table::JoinTable;
 pub(crate) trait FeatureRows: fmt::Debug + Send + Sync {
     /// The table's columns.
     fn schema(&self) -> SchemaRef;
+
+    /// When each state of the table was committed, ascending, where states decide what was known.
+    fn epochs(&self) -> Option<Arc<[i64]>> {
+        None
+    }
 
     /// The rows that a spine of these bounds may see, and maybe others, prepared for the merge.
     async fn read(&self, table: Arc<JoinTable>, bounds: &Bounds) -> Result<Rows>;
@@ -41,25 +46,46 @@ impl FeatureRows for Frame {
 
     async fn read(&self, table: Arc<JoinTable>, bounds: &Bounds) -> Result<Rows> {
         let prepared = table.prepared_schema();
-        let mut frame = self.0.clone();
-        for filter in filters(&table, &self.schema(), bounds) {
-            frame = frame.filter(filter).map_err(from_datafusion)?;
-        }
-        let frame = frame.select_columns(&table.reads()).map_err(from_datafusion)?;
+        let frame = narrowed(self.0.clone(), &table, bounds)?;
         let context = Arc::new(frame.task_ctx());
         let plan = frame.create_physical_plan().await.map_err(from_datafusion)?;
         let partitions = (0..plan.output_partitioning().partition_count()).map(|partition| {
             let rows = plan.execute(partition, Arc::clone(&context)).map_err(from_datafusion)?;
-            let (table, schema) = (Arc::clone(&table), Arc::clone(&prepared));
-            let rows = rows.map(move |batch| {
-                let prepared = table.prepare(&batch?, &schema);
-                prepared.map_err(|error| DataFusionError::External(error.into()))
-            });
-            Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&prepared), rows)) as _)
+            Ok(preparing(rows, &table, None))
         });
         let partitions = partitions.collect::<Result<_>>()?;
         Ok(Rows { schema: prepared, partitions })
     }
+}
+
+/// The rows that a spine of these bounds may see, in the columns that the join reads.
+pub(crate) fn narrowed(frame: DataFrame, table: &JoinTable, bounds: &Bounds) -> Result<DataFrame> {
+    let schema = Arc::clone(frame.schema().inner());
+    let mut frame = frame;
+    for filter in filters(table, &schema, bounds) {
+        frame = frame.filter(filter).map_err(from_datafusion)?;
+    }
+    let mut reads = table.reads();
+    if table.epochs.is_some() {
+        // An earlier state has no column that was added later.
+        reads.retain(|name| schema.column_with_name(name).is_some());
+    }
+    frame.select_columns(&reads).map_err(from_datafusion)
+}
+
+/// Rows as the merge reads them.
+pub(crate) fn preparing(
+    rows: SendableRecordBatchStream,
+    table: &Arc<JoinTable>,
+    epoch: Option<i64>,
+) -> SendableRecordBatchStream {
+    let schema = table.prepared_schema();
+    let (table, output) = (Arc::clone(table), Arc::clone(&schema));
+    let rows = rows.map(move |batch| {
+        let prepared = table.prepare(&batch?, &output, epoch);
+        prepared.map_err(|error| DataFusionError::External(error.into()))
+    });
+    Box::pin(RecordBatchStreamAdapter::new(schema, rows))
 }
 
 /// What every feature row that joins has in common; readers skip files and row groups by it.
@@ -79,14 +105,17 @@ fn filters(table: &JoinTable, schema: &SchemaRef, bounds: &Bounds) -> Vec<Expr> 
     {
         filters.push(ident(created).lt_eq(last));
     }
-    for ((at, own), data_type) in table.keys.iter().zip(&table.key_types) {
+    for (at, own) in &table.keys {
         let bounded = bounds.keys.iter().find(|(key, ..)| key == at);
-        let same = schema.field_with_name(own).is_ok_and(|field| {
-            field.data_type() == data_type
-                || *data_type == DataType::Utf8 && *field.data_type() == DataType::Utf8View
-        });
-        if let Some((_, low, high)) = bounded.filter(|_| same) {
-            filters.push(ident(own).between(lit(low.clone()), lit(high.clone())));
+        let (Some((_, low, high)), Ok(field)) = (bounded, schema.field_with_name(own)) else {
+            continue;
+        };
+        // A bound that the table's narrower integers cannot hold bounds nothing.
+        if let Ok(low) = low.cast_to(field.data_type()) {
+            filters.push(ident(own).gt_eq(lit(low)));
+        }
+        if let Ok(high) = high.cast_to(field.data_type()) {
+            filters.push(ident(own).lt_eq(lit(high)));
         }
     }
     filters

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, TimestampMicrosecondArray,
+    new_null_array,
 };
 use arrow::buffer::NullBuffer;
 use arrow::compute::{CastOptions, binary, cast_with_options, filter_record_batch};
@@ -14,6 +15,7 @@ use icecore_kernel::AsOfOptions;
 
 use crate::check;
 use crate::moment;
+use crate::source::FeatureRows;
 
 /// A feature table whose columns were found.
 #[derive(Debug)]
@@ -27,6 +29,8 @@ pub(crate) struct JoinTable {
     /// What it adds to the spine.
     pub(crate) output: Vec<FieldRef>,
     with_event_timestamp: bool,
+    /// When each state of the table was committed, ascending, where states decide.
+    pub(crate) epochs: Option<Arc<[i64]>>,
 }
 
 impl JoinTable {
@@ -38,9 +42,10 @@ impl JoinTable {
     pub(crate) fn new(
         feature: FeatureTable,
         spine: &SchemaRef,
-        schema: &SchemaRef,
+        source: &dyn FeatureRows,
         options: PitOptions,
     ) -> Result<Self> {
+        let schema = &source.schema();
         let knowledge = check::knowledge(&feature, options.knowledge)?;
         let keys = check::keys(&feature, spine, schema)?;
         for name in std::iter::once(&feature.event_timestamp).chain(&feature.created_timestamp) {
@@ -61,8 +66,13 @@ impl JoinTable {
             options: AsOfOptions {
                 ttl_micros: feature.ttl.map(Span::micros),
                 strict: options.strict,
-                knowledge,
+                // Where states decide, all rows of a state are known in its time.
+                knowledge: match knowledge {
+                    Knowledge::Snapshot => Knowledge::Event,
+                    other => other,
+                },
             },
+            epochs: source.epochs(),
             output,
             with_event_timestamp: options.with_event_timestamps,
             feature,
@@ -79,22 +89,38 @@ impl JoinTable {
         reads.into_iter().collect()
     }
 
-    /// The layout of [`prepare`](Self::prepare)'s batches: keys, activation, event, created, then
-    /// what is taken.
+    /// How many columns the merge compares: the keys, and the state's number where states decide.
+    pub(crate) fn compared(&self) -> usize {
+        self.keys.len() + usize::from(self.epochs.is_some())
+    }
+
+    /// The types of the columns that the merge compares.
+    pub(crate) fn compared_types(&self) -> impl Iterator<Item = DataType> {
+        self.key_types.iter().cloned().chain(self.epochs.as_ref().map(|_| DataType::Int64))
+    }
+
+    /// The layout of [`prepare`](Self::prepare)'s batches: the compared columns, activation, event,
+    /// created, then what is taken.
     pub(crate) fn prepared_schema(&self) -> SchemaRef {
-        let key = |(at, data_type): (usize, &DataType)| {
-            Arc::new(Field::new(format!("key_{at}"), data_type.clone(), true))
+        let key = |(at, data_type): (usize, DataType)| {
+            Arc::new(Field::new(format!("key_{at}"), data_type, true))
         };
         let times = ["activation", "event", "created"]
             .map(|name| Arc::new(Field::new(name, DataType::Int64, true)));
-        let keys = self.key_types.iter().enumerate().map(key);
+        let keys = self.compared_types().enumerate().map(key);
         let fields: Vec<FieldRef> = keys.chain(times).chain(self.output.iter().cloned()).collect();
         Arc::new(Schema::new(fields))
     }
 
     /// Brings a batch of the feature table into the layout that the merge reads, without the rows
-    /// that can join nothing: those with a null key, no event, or no moment of being known.
-    pub(crate) fn prepare(&self, batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    /// that can join nothing: those with a null key, no event, or no moment of being known. `epoch`
+    /// is the number of the state that the batch is from.
+    pub(crate) fn prepare(
+        &self,
+        batch: &RecordBatch,
+        schema: &SchemaRef,
+        epoch: Option<i64>,
+    ) -> Result<RecordBatch> {
         let mut columns = Vec::with_capacity(schema.fields().len());
         let mut valid: Option<NullBuffer> = None;
         for ((_, own), data_type) in self.keys.iter().zip(&self.key_types) {
@@ -102,6 +128,9 @@ impl JoinTable {
             let key = as_type(self.named(batch, own)?, data_type)?;
             valid = NullBuffer::union(valid.as_ref(), key.logical_nulls().as_ref());
             columns.push(key);
+        }
+        if let Some(epoch) = epoch {
+            columns.push(Arc::new(Int64Array::from_value(epoch, batch.num_rows())));
         }
         let events = moment::micros(self.named(batch, &self.feature.event_timestamp)?)?;
         valid = NullBuffer::union(valid.as_ref(), events.nulls());
@@ -121,7 +150,11 @@ impl JoinTable {
             TimestampMicrosecondArray::new(events.values().clone(), events.nulls().cloned());
         columns.extend([Arc::new(activation) as ArrayRef, Arc::new(events), Arc::new(created)]);
         for ((name, _), field) in self.feature.columns.iter().zip(&self.output) {
-            columns.push(as_type(self.named(batch, name)?, field.data_type())?);
+            columns.push(match batch.column_by_name(name) {
+                // An earlier state has no column that was added later.
+                None if epoch.is_some() => new_null_array(field.data_type(), batch.num_rows()),
+                _ => as_type(self.named(batch, name)?, field.data_type())?,
+            });
         }
         if self.with_event_timestamp {
             columns.push(Arc::new(moments.with_timezone("+00:00")));

@@ -15,6 +15,7 @@ use icecore_core::{
 use proptest::prelude::*;
 
 mod edges;
+mod tables;
 
 use crate::join::join;
 use crate::source::{FeatureRows, Frame};
@@ -308,7 +309,7 @@ fn rules() -> impl Strategy<Value = (Rules, Rules)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 192, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
     /// C116, C118 and the point-in-time semantics: keys, ties, nulls, ttl, knowledge, strict, any
     /// order, any batch size, any number of partitions, two tables at once.

@@ -9,7 +9,7 @@
 pub(crate) mod mask;
 pub(crate) mod rank;
 
-use mask::{LANES, MAX_DEPTH, MaskForest};
+use mask::{CodeSplit, LANES, MAX_DEPTH, MaskForest};
 use rank::{MAX_THRESHOLDS, RankTable};
 
 use crate::arithmetic::sigmoid;
@@ -22,6 +22,8 @@ const FIXED: f64 = 4_294_967_296.0;
 /// Perfect trees with more than this many times the leaves that there are would waste more than
 /// masks gain.
 const SPARSE: usize = 8;
+/// The tables of so many features stay in the cache.
+const RANKED_MAX: usize = 4_096;
 /// So few leaves are never too many.
 const PERFECT_LEAVES_ALWAYS: usize = 4_096;
 
@@ -42,8 +44,15 @@ pub(crate) struct TreeScorer {
 
 #[derive(Debug)]
 enum Engine {
-    Masks { tables: Vec<RankTable>, trees: MaskForest },
+    Masks { inputs: Vec<Ranked>, trees: MaskForest },
     Nodes,
+}
+
+/// A feature that the trees ask about.
+#[derive(Debug)]
+struct Ranked {
+    feature: usize,
+    table: RankTable,
 }
 
 impl TreeScorer {
@@ -65,8 +74,8 @@ impl TreeScorer {
     pub(crate) fn score(&self, columns: &[Values], start: usize, out: &mut [f64]) {
         let mut sums = vec![0; out.len()];
         match &self.engine {
-            Engine::Masks { tables, trees } => {
-                add_by_masks((tables, trees), columns, start, &mut sums);
+            Engine::Masks { inputs, trees } => {
+                add_by_masks((inputs, trees), columns, start, &mut sums);
             }
             Engine::Nodes => add_by_nodes(&self.ensemble.trees, columns, start, &mut sums),
         }
@@ -89,43 +98,64 @@ impl TreeScorer {
 
 impl Engine {
     fn new(ensemble: &Ensemble, features: usize) -> Self {
-        let mut thresholds = vec![Vec::new(); features];
-        for split in ensemble.trees.iter().flat_map(Tree::splits) {
-            // Adding zero turns a negative zero into a positive one.
-            thresholds[split.feature as usize].push(split.threshold + 0.0);
-        }
-        for list in &mut thresholds {
-            list.sort_unstable_by(f64::total_cmp);
-            list.dedup();
-        }
+        let Some(inputs) = Self::ranked(ensemble, features) else { return Self::Nodes };
         let depth = ensemble.trees.iter().map(Tree::depth).max().unwrap_or(0);
-        let fits = thresholds.iter().all(|list| list.len() <= MAX_THRESHOLDS);
         let leaves: usize = ensemble.trees.iter().map(Tree::leaves).sum();
         let perfect_leaves = ensemble.trees.len() << depth.min(MAX_DEPTH);
-        let sparse = perfect_leaves > leaves * SPARSE + PERFECT_LEAVES_ALWAYS;
-        if depth > MAX_DEPTH || !fits || sparse {
+        if depth > MAX_DEPTH || perfect_leaves > leaves * SPARSE + PERFECT_LEAVES_ALWAYS {
             return Self::Nodes;
         }
-        let tables: Vec<_> = thresholds.iter().map(|list| RankTable::new(list)).collect();
+        let mut slots = vec![0; features];
+        for (slot, input) in inputs.iter().enumerate() {
+            slots[input.feature] = slot;
+        }
         let mut trees = MaskForest::new(depth);
         for tree in &ensemble.trees {
-            trees.push(tree, |split| tables[split.feature as usize].code_up_to(split.threshold));
+            trees.push(tree, |split| {
+                let slot = slots[split.feature as usize];
+                let code = inputs[slot].table.code_up_to(split.threshold);
+                CodeSplit::new(slot as u32, code, split.missing)
+            });
         }
-        Self::Masks { tables, trees }
+        Self::Masks { inputs, trees }
+    }
+
+    /// The features that the trees ask about with tables of their thresholds, if these fit.
+    fn ranked(ensemble: &Ensemble, features: usize) -> Option<Vec<Ranked>> {
+        let mut thresholds: Vec<Option<Vec<f64>>> = vec![None; features];
+        for split in ensemble.trees.iter().flat_map(Tree::splits) {
+            let list = thresholds[split.feature as usize].get_or_insert_default();
+            // An infinite threshold, with all values below it, needs no place in the table.
+            if split.threshold < f64::INFINITY {
+                // Adding zero turns a negative zero into a positive one.
+                list.push(split.threshold + 0.0);
+            }
+        }
+        let mut inputs = Vec::new();
+        for (feature, list) in thresholds.into_iter().enumerate() {
+            let Some(mut list) = list else { continue };
+            list.sort_unstable_by(f64::total_cmp);
+            list.dedup();
+            if list.len() > MAX_THRESHOLDS || inputs.len() == RANKED_MAX {
+                return None;
+            }
+            inputs.push(Ranked { feature, table: RankTable::new(&list) });
+        }
+        Some(inputs)
     }
 }
 
 fn add_by_masks(
-    (tables, trees): (&[RankTable], &MaskForest),
+    (inputs, trees): (&[Ranked], &MaskForest),
     columns: &[Values],
     start: usize,
     sums: &mut [i64],
 ) {
-    let mut codes = vec![[0; LANES]; tables.len()];
+    let mut codes = vec![[0; LANES]; inputs.len()];
     for (block, sums) in sums.chunks_mut(LANES).enumerate() {
         let first = start + block * LANES;
-        for ((table, column), codes) in tables.iter().zip(columns).zip(&mut codes) {
-            table.encode(&column[first..first + sums.len()], codes);
+        for (input, codes) in inputs.iter().zip(&mut codes) {
+            input.table.encode(&columns[input.feature][first..first + sums.len()], codes);
         }
         let mut block_sums = [0; LANES];
         trees.add_sums(&codes, &mut block_sums);

@@ -7,14 +7,33 @@
 //! [smartcore](https://docs.rs/smartcore), which fits the two baselines: its logarithms are those
 //! of the platform, so a logistic regression is the same on one platform, not across all.
 //!
-//! | algorithm | what it is | parameters |
-//! |---|---|---|
-//! | `gbdt` | gradient-boosted trees, ours | `n_estimators`, `max_depth`, `learning_rate`, `subsample`, `colsample`, `min_samples_leaf`, `max_bins`, `l2`, `min_gain`, `seed` |
-//! | `logistic_regression` | with an L2 penalty | `l2` |
-//! | `random_forest` | regression trees on 0 and 1 | `n_estimators`, `max_depth`, `min_samples_leaf`, `max_features`, `seed` |
+//! # Algorithms and their parameters
 //!
-//! Each of them also takes `threads`, which changes no model. Missing values need no preparation:
-//! what to do with them is fitted with the model.
+//! `gbdt`, gradient-boosted trees for two classes, grown level by level from histograms:
+//!
+//! | parameter | default | range | what it does |
+//! |---|---|---|---|
+//! | `n_estimators` | 100 | 1 to 65536 | trees |
+//! | `max_depth` | 5 | 1 to 12 | splits on the way to a leaf |
+//! | `learning_rate` | 0.1 | above 0 to 1 | the share of each tree's step that is taken |
+//! | `subsample` | 1 | above 0 to 1 | the share of rows that a tree sees, chosen by the hash of their ids |
+//! | `colsample` | 1 | above 0 to 1 | the share of features that a tree sees |
+//! | `min_samples_leaf` | 20 | from 1 | rows that a leaf has at least, counted exactly |
+//! | `max_bins` | 255 | 2 to 255 | bins of a feature; fewer distinct values get one each |
+//! | `l2` | 0 | 0 to 1e9 | penalty on the values of leaves |
+//! | `min_gain` | 0 | 0 to 1e9 | what a split gains at least |
+//! | `seed` | 0 | from 0 | which rows and features are sampled |
+//!
+//! `logistic_regression`, on standardized features, where a missing value counts as the mean and
+//! has a weight of its own, and an infinite one is missing: `l2` (1, from 0 to 1e9).
+//!
+//! `random_forest`, regression trees on labels of 0 and 1: `n_estimators` (100), `max_depth` (12,
+//! to 32), `min_samples_leaf` (5), `max_features` (features that a split chooses from; 0, the
+//! default, for the square root of their number), `seed` (0).
+//!
+//! Each of them also takes `threads` (0, for the pool of the caller), which changes no model and
+//! is not written down. Missing values need no preparation: what to do with them is fitted with
+//! the model.
 //!
 //! # Example
 //!

@@ -33,7 +33,7 @@ impl LogisticTrainer {
     pub(crate) fn new(given: &BTreeMap<String, ParamValue>) -> Result<Self> {
         let mut read = ParamReader::new(ALGORITHM, given);
         let l2 = read.float("l2", 1.0, 0.0..=1e9);
-        // It has no use for threads or a seed, which a training file may set for any algorithm.
+        // The solver has one thread, but every algorithm may be told how many to use.
         let _ = read.threads();
         Ok(Self { l2, effective: read.finish()? })
     }

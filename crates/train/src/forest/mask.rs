@@ -80,8 +80,8 @@ impl MaskForest {
         Self { depth, splits: Vec::new(), leaves: Vec::new(), constant: 0 }
     }
 
-    /// Adds a tree; `code` is the greatest code that goes left.
-    pub(crate) fn push(&mut self, tree: &Tree, code: impl Fn(&Split) -> u8) {
+    /// Adds a tree, whose splits `code` turns into splits over codes.
+    pub(crate) fn push(&mut self, tree: &Tree, code: impl Fn(&Split) -> CodeSplit) {
         if let Node::Leaf(value) = tree.node(0) {
             self.constant += to_fixed(value);
             return;
@@ -110,11 +110,11 @@ impl MaskForest {
 }
 
 /// A tree as a perfect one of this depth: its splits level by level, and its leaves. A leaf that
-/// comes early is repeated; `code` is the greatest code that goes left at a split.
+/// comes early is repeated; `code` turns a split into one over codes.
 pub(crate) fn perfect(
     tree: &Tree,
     depth: usize,
-    code: impl Fn(&Split) -> u8,
+    code: impl Fn(&Split) -> CodeSplit,
 ) -> (Vec<CodeSplit>, Vec<f64>) {
     let mut splits = Vec::with_capacity((1 << depth) - 1);
     let mut level = vec![0_u32];
@@ -127,7 +127,7 @@ pub(crate) fn perfect(
                     below.extend([place, place]);
                 }
                 Node::Split(split) => {
-                    splits.push(CodeSplit::new(split.feature, code(&split), split.missing));
+                    splits.push(code(&split));
                     below.extend([split.left, split.right]);
                 }
             }

@@ -48,9 +48,9 @@ fn ensemble(trees: Vec<Tree>) -> Ensemble {
 }
 
 fn sums(scorer: &TreeScorer, columns: &[Values], rows: usize) -> (Vec<i64>, Vec<i64>) {
-    let Engine::Masks { tables, trees } = &scorer.engine else { panic!("the trees fit masks") };
+    let Engine::Masks { inputs, trees } = &scorer.engine else { panic!("the trees fit masks") };
     let (mut by_masks, mut by_nodes) = (vec![0; rows], vec![0; rows]);
-    add_by_masks((tables, trees), columns, 0, &mut by_masks);
+    add_by_masks((inputs, trees), columns, 0, &mut by_masks);
     add_by_nodes(&scorer.ensemble.trees, columns, 0, &mut by_nodes);
     (by_masks, by_nodes)
 }
@@ -90,7 +90,7 @@ proptest! {
 
 #[test]
 fn a_full_table_has_room_for_an_infinite_threshold() {
-    let mut thresholds: Vec<f64> = (0..MAX_THRESHOLDS - 1).map(|value| value as f64).collect();
+    let mut thresholds: Vec<f64> = (0..MAX_THRESHOLDS).map(|value| value as f64).collect();
     thresholds.push(f64::INFINITY);
     let split = |threshold, missing| {
         let mut tree = Tree::constant(0.0);
@@ -101,10 +101,21 @@ fn a_full_table_has_room_for_an_infinite_threshold() {
     let mut trees: Vec<Tree> = thresholds.iter().map(|t| split(*t, Side::Left)).collect();
     trees.extend(thresholds.iter().map(|t| split(*t, Side::Right)));
     let scorer = TreeScorer::new(ensemble(trees), FEATURES);
-    let values = vec![-1.0, 0.0, 252.0, 252.5, 1e300, f64::INFINITY, f64::NAN, f64::NEG_INFINITY];
+    let values = vec![-1.0, 0.0, 253.0, 253.5, 1e300, f64::INFINITY, f64::NAN, f64::NEG_INFINITY];
     let columns = vec![Values::from(values.clone()); FEATURES];
     let (by_masks, by_nodes) = sums(&scorer, &columns, values.len());
     assert_eq!(by_masks, by_nodes);
+}
+
+#[test]
+fn only_features_that_are_asked_about_are_ranked() {
+    let mut tree = Tree::constant(0.0);
+    let (left, right) = (tree.push_leaf(-1.0), tree.push_leaf(1.0));
+    let split = Split { feature: 2, threshold: 0.5, missing: Side::Left, left, right };
+    tree.set_split(0, split);
+    let scorer = TreeScorer::new(ensemble(vec![tree]), FEATURES);
+    let Engine::Masks { inputs, .. } = &scorer.engine else { panic!("one tree fits masks") };
+    assert_eq!(inputs.iter().map(|input| input.feature).collect::<Vec<_>>(), [2]);
 }
 
 #[test]

@@ -61,7 +61,10 @@ pub(super) enum CodeTree {
 impl CodeTree {
     /// A tree whose splits have codes that are found in the features' tables.
     pub(super) fn new(tree: &Tree, tables: &[RankTable]) -> Self {
-        let code = |split: &Split| tables[split.feature as usize].code_up_to(split.threshold);
+        let code = |split: &Split| {
+            let code = tables[split.feature as usize].code_up_to(split.threshold);
+            CodeSplit::new(split.feature, code, split.missing)
+        };
         let depth = tree.depth();
         if depth <= MAX_DEPTH {
             let (splits, leaves) = perfect(tree, depth, code);
@@ -69,7 +72,7 @@ impl CodeTree {
         }
         let splits = tree.nodes().iter().map(|node| match node {
             Node::Leaf(_) => CodeSplit::LEFT,
-            Node::Split(split) => CodeSplit::new(split.feature, code(split), split.missing),
+            Node::Split(split) => code(split),
         });
         Self::Deep { splits: splits.collect(), tree: tree.clone() }
     }

@@ -109,8 +109,8 @@ impl Engine {
     /// `InvalidInput` if the memory limit is below 16 MiB; `Unavailable` if the directory to spill
     /// to cannot be made.
     pub fn new(catalog: IcebergCatalog, options: EngineOptions) -> Result<Self> {
-        let runtime = runtime(&catalog, &options)?;
-        let base = session::base_state(&options, runtime)?;
+        let config = session::config(&options);
+        let base = session::base_state(config, runtime(&catalog, options)?);
         Ok(Self { shared: Arc::new(Shared { catalog, base }) })
     }
 
@@ -212,7 +212,7 @@ impl Engine {
     }
 }
 
-fn runtime(catalog: &IcebergCatalog, options: &EngineOptions) -> Result<Arc<RuntimeEnv>> {
+fn runtime(catalog: &IcebergCatalog, options: EngineOptions) -> Result<Arc<RuntimeEnv>> {
     if options.memory_limit < MEMORY_MIN {
         return Err(Error::invalid(format!(
             "a memory limit of {} bytes is too little to run a query in",
@@ -220,14 +220,14 @@ fn runtime(catalog: &IcebergCatalog, options: &EngineOptions) -> Result<Arc<Runt
         ))
         .with_help("set `engine.memory_limit` to `16MiB` or more"));
     }
-    let mode = match &options.spill_dir {
+    let mode = match options.spill_dir {
         Some(directory) => {
-            std::fs::create_dir_all(directory).map_err(|error| {
+            std::fs::create_dir_all(&directory).map_err(|error| {
                 let shown = directory.display();
                 Error::unavailable(format!("cannot make the spill directory `{shown}`"))
                     .with_source(error)
             })?;
-            DiskManagerMode::Directories(vec![directory.clone()])
+            DiskManagerMode::Directories(vec![directory])
         }
         None => DiskManagerMode::OsTmpDirectory,
     };

@@ -13,7 +13,6 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::functions_aggregate::approx_distinct::approx_distinct_udaf;
 use datafusion::prelude::{SessionConfig, SessionContext};
-use icecore_core::Result;
 
 use crate::engine::EngineOptions;
 use crate::error::to_datafusion;
@@ -26,17 +25,14 @@ pub(crate) const CATALOG: &str = "icecore";
 pub(crate) const NO_NAMESPACE: &str = "public";
 
 /// What every session begins with.
-pub(crate) fn base_state(
-    options: &EngineOptions,
-    runtime: Arc<RuntimeEnv>,
-) -> Result<SessionState> {
+pub(crate) fn base_state(config: SessionConfig, runtime: Arc<RuntimeEnv>) -> SessionState {
     // No file formats and no table factories: SQL reaches the catalog's tables and nothing else.
     let mut aggregates = SessionStateDefaults::default_aggregate_functions();
     let approx = approx_distinct_udaf().as_ref().clone();
     aggregates.push(Arc::new(approx.with_aliases(["approx_count_distinct"])));
     let functions = SessionStateDefaults::default_table_functions();
-    Ok(SessionStateBuilder::new()
-        .with_config(config(options))
+    SessionStateBuilder::new()
+        .with_config(config)
         .with_runtime_env(runtime)
         .with_expr_planners(SessionStateDefaults::default_expr_planners())
         .with_scalar_functions(SessionStateDefaults::default_scalar_functions())
@@ -47,10 +43,11 @@ pub(crate) fn base_state(
         )
         // How our plan nodes become operators.
         .with_query_planner(window_planner())
-        .build())
+        .build()
 }
 
-fn config(options: &EngineOptions) -> SessionConfig {
+/// How queries are planned and run.
+pub(crate) fn config(options: &EngineOptions) -> SessionConfig {
     let partitions = options.partitions();
     let mut config = SessionConfig::new()
         .with_target_partitions(partitions)
@@ -64,6 +61,8 @@ fn config(options: &EngineOptions) -> SessionConfig {
     let share = options.memory_limit / (8 * partitions.max(1));
     settings.execution.sort_spill_reservation_bytes =
         settings.execution.sort_spill_reservation_bytes.min(share);
+    // Strings are `Utf8` from the file to the seam: a view would have to be copied there, and our
+    // own plan nodes would have to know both.
     settings.execution.parquet.schema_force_view_types = false;
     settings.sql_parser.map_string_types_to_utf8view = false;
     settings.sql_parser.collect_spans = true;

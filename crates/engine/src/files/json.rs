@@ -103,6 +103,9 @@ fn as_text(bytes: &[u8], line: usize) -> Result<&str, Fault> {
     })
 }
 
+/// A line with its number, from one.
+type Line<'a> = (usize, &'a [u8]);
+
 /// The lines of a file, in blocks.
 struct Lines {
     source: Source,
@@ -118,7 +121,7 @@ impl Lines {
     }
 
     /// The next whole lines that are not blank, with their numbers; `None` at the end of the file.
-    fn block(&mut self) -> Result<Option<Vec<(usize, &[u8])>>> {
+    fn block(&mut self) -> Result<Option<Vec<Line<'_>>>> {
         loop {
             let bytes = self.source.bytes();
             let last = bytes.iter().rposition(|byte| *byte == b'\n').map(|at| at + 1);

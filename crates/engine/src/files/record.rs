@@ -86,6 +86,7 @@ struct Cutter<'a> {
 }
 
 /// A broken field: what is wrong, where its quote opens, and how many lines end inside the quotes.
+#[derive(Clone, Copy)]
 struct Found {
     broken: Broken,
     open: usize,

@@ -100,12 +100,8 @@ fn offsets_of_times_are_honoured() {
 
 #[test]
 fn an_empty_field_is_null_and_a_quoted_one_is_empty_text() {
-    let batch = one("a.csv", "a,b\n,\"\"\nx,NA\n", {
-        let mut options = FileReadOptions::default();
-        options.nulls = vec!["NA".into()];
-        options
-    })
-    .unwrap();
+    let options = FileReadOptions { nulls: vec!["NA".into()], ..FileReadOptions::default() };
+    let batch = one("a.csv", "a,b\n,\"\"\nx,NA\n", options).unwrap();
     assert!(batch.column(0).is_null(0));
     assert!(batch.column(1).is_valid(0));
     assert!(batch.column(1).is_null(1));
@@ -302,7 +298,7 @@ fn a_target_gives_the_types_and_the_order() {
     let folder = Folder::new();
     let path = folder.write("a.csv", "extra,amount,id\nx,1,2\n");
     let options = FileReadOptions::default().with_target(target());
-    let (batch, rows) = read(&[path.clone()], options.clone()).unwrap();
+    let (batch, rows) = read(std::slice::from_ref(&path), options.clone()).unwrap();
     assert_eq!(rows.unknown_columns, ["extra"]);
     assert_eq!(batch.num_columns(), 7);
     assert_eq!(batch.schema().field(6).name(), "extra");
@@ -345,8 +341,7 @@ fn a_column_that_one_value_makes_text_is_noted() {
 
 #[test]
 fn a_value_beyond_the_sample_says_where_its_type_comes_from() {
-    let mut options = FileReadOptions::default();
-    options.sample_rows = 1;
+    let options = FileReadOptions { sample_rows: 1, ..FileReadOptions::default() };
     let error = one("a.csv", "id\n1\nx\n", options).unwrap_err();
     assert_eq!(place(&error), (3, 1));
     assert!(error.help().unwrap().contains("name the type of `id`"));
@@ -429,8 +424,7 @@ fn a_dropped_stream_stops_the_reader() {
 
 #[test]
 fn files_without_a_header_take_the_names_of_the_target() {
-    let mut options = FileReadOptions::default();
-    options.header = false;
+    let options = FileReadOptions { header: false, ..FileReadOptions::default() };
     let batch = one("a.csv", "1,x\n2,y\n", options.clone()).unwrap();
     assert_eq!(types(&batch), ["column_1:Int64", "column_2:Utf8"]);
     assert_eq!(batch.num_rows(), 2);
@@ -468,10 +462,12 @@ proptest! {
         let ids = Int64Array::from_iter_values(rows.iter().map(|row| row.0));
         let notes: StringArray = rows.iter().map(|row| row.1.as_deref()).collect();
         for (name, text) in [("a.csv", csv), ("a.json", json)] {
-            let mut options = FileReadOptions::default();
-            options.delimiter = Some(delimiter);
+            let mut options = FileReadOptions {
+                delimiter: Some(delimiter),
+                batch_rows: 3,
+                ..FileReadOptions::default()
+            };
             options.columns.insert("note".into(), DataType::Utf8);
-            options.batch_rows = 3;
             let batch = one(name, &text, options).unwrap();
             prop_assert_eq!(batch.column(0).as_primitive(), &ids);
             prop_assert_eq!(batch.column(1).as_string(), &notes, "{:?}", text);

@@ -276,7 +276,7 @@ impl Column {
             Self::Float(builder) => parse_float(text).map(|value| builder.append_value(value)),
             Self::Date(builder) => parse_date(text).map(|value| builder.append_value(value)),
             Self::Moment(builder) => parse_moment(text).map(|value| builder.append_value(value)),
-            Self::Text(builder) => Some(builder.append_value(text)),
+            Self::Text(builder) => Some(text).map(|text| builder.append_value(text)),
         }
         .is_some()
     }

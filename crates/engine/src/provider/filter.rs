@@ -69,11 +69,45 @@ fn exact(expr: &Expr, schema: &SchemaRef) -> Option<Predicate> {
 }
 
 fn compare(left: &Expr, op: Operator, right: &Expr, schema: &SchemaRef) -> Option<Predicate> {
+    if let Some(name) = date_of(left, schema) {
+        return compare_date(name, compare_op(op)?, right);
+    }
+    if let Some(name) = date_of(right, schema) {
+        return compare_date(name, compare_op(op.swap()?)?, left);
+    }
     if let Some(name) = column(left) {
         return Some(Predicate::compare(name, compare_op(op)?, literal(right, name, schema)?));
     }
     let name = column(right)?;
     Some(Predicate::compare(name, compare_op(op.swap()?)?, literal(left, name, schema)?))
+}
+
+/// The column of moments whose UTC date this is: `CAST(event_timestamp AS DATE)`.
+fn date_of<'a>(expr: &'a Expr, schema: &SchemaRef) -> Option<&'a str> {
+    let Expr::Cast(cast) = expr else { return None };
+    let name = column(&cast.expr)?;
+    let is_date = cast.data_type == DataType::Date32
+        && matches!(type_of(name, schema)?, DataType::Timestamp(TimeUnit::Microsecond, _));
+    is_date.then_some(name)
+}
+
+/// What a comparison of a moment's date says of the moment.
+fn compare_date(name: &str, op: CompareOp, value: &Expr) -> Option<Predicate> {
+    let Expr::Literal(ScalarValue::Date32(Some(days)), _) = value else { return None };
+    let midnight = |days| Literal::Timestamp(Date::from_days(days).midnight());
+    let from = Predicate::compare(name, CompareOp::GtEq, midnight(*days));
+    let before = Predicate::compare(name, CompareOp::Lt, midnight(*days));
+    let next = days.checked_add(1)?;
+    let after = Predicate::compare(name, CompareOp::GtEq, midnight(next));
+    let until = Predicate::compare(name, CompareOp::Lt, midnight(next));
+    Some(match op {
+        CompareOp::Eq => Predicate::And(vec![from, until]),
+        CompareOp::NotEq => Predicate::Or(vec![before, after]),
+        CompareOp::Lt => before,
+        CompareOp::LtEq => until,
+        CompareOp::Gt => after,
+        CompareOp::GtEq => from,
+    })
 }
 
 fn compare_op(op: Operator) -> Option<CompareOp> {

@@ -32,6 +32,10 @@ async fn files_are_skipped_by_partition_and_by_what_is_known_of_columns() {
         ("event_timestamp BETWEEN '2026-01-03T00:00:00Z' AND '2026-01-04T23:00:00Z'", 2),
         ("event_timestamp < '2026-01-02T00:00:00Z' OR event_timestamp > '2026-01-10T00:30:00Z'", 2),
         ("CAST(event_timestamp AS DATE) = DATE '2026-01-05'", 1),
+        ("event_timestamp::date > DATE '2026-01-08'", 2),
+        ("event_timestamp::date <= '2026-01-02'", 2),
+        ("event_timestamp::date <> DATE '2026-01-05'", 9),
+        ("event_timestamp::date BETWEEN DATE '2026-01-02' AND DATE '2026-01-04'", 3),
         ("id = 42", 1),
         ("id IN (11, 12, 101)", 2),
         ("NOT (id < 90)", 2),
@@ -51,6 +55,7 @@ async fn skipping_files_changes_no_answer() {
     let lake = lake().await;
     for condition in [
         "event_timestamp >= TIMESTAMP '2026-01-09'",
+        "event_timestamp::date <> DATE '2026-01-05' AND event_timestamp::date > DATE '2026-01-03'",
         "NOT (id < 90) AND amount > 9",
         "user_token = 'u1' OR id = 42",
         "id NOT IN (10, 11) AND amount BETWEEN 1 AND 2",

@@ -38,8 +38,8 @@ async fn a_pin_reads_the_past() {
     // C129, C130: by id, by tag; and every table of one query at one moment.
     let (lake, first, second) = lake().await;
     let sql = "SELECT count(*), max(id) FROM events.payments";
-    assert_eq!(lake.rows_at(sql, &[first.clone()]).await, ["2|2"]);
-    assert_eq!(lake.rows_at(sql, &[second.clone()]).await, ["3|3"]);
+    assert_eq!(lake.rows_at(sql, std::slice::from_ref(&first)).await, ["2|2"]);
+    assert_eq!(lake.rows_at(sql, std::slice::from_ref(&second)).await, ["3|3"]);
     let tag = RefName::parse("v1").unwrap();
     lake.catalog().tag(&first, &tag, icecore_catalog::TagMove::Refuse).await.unwrap();
     let at = |selector| vec![(name("events.payments"), selector)];
@@ -95,76 +95,81 @@ async fn tables_about_tables_are_tables() {
     assert_eq!(error.help(), Some("did you mean `snapshots`?"));
 }
 
+/// A query, and the kind, message, notes and help of its error.
+type Mistake = (&'static str, ErrorKind, &'static str, &'static str, &'static str);
+
+const MISTAKES: &[Mistake] = &[
+    (
+        "SELECT * FROM events.payment",
+        ErrorKind::NotFound,
+        "there is no table `events.payment`",
+        "tables: events.payments",
+        "did you mean `events.payments`?",
+    ),
+    (
+        "SELECT * FROM payments",
+        ErrorKind::NotFound,
+        "there is no table `payments`",
+        "",
+        "did you mean `events.payments`?",
+    ),
+    (
+        "SELECT amont FROM events.payments",
+        ErrorKind::InvalidInput,
+        "there is no column `amont`",
+        "columns: id, user_token, amount, event_timestamp",
+        "did you mean `amount`?",
+    ),
+    (
+        "SELECT p.amont FROM events.payments AS p",
+        ErrorKind::InvalidInput,
+        "there is no column `p.amont`",
+        "columns: id",
+        "did you mean `amount`?",
+    ),
+    (
+        "SELECT id FROM events.payments a, events.payments b",
+        ErrorKind::InvalidInput,
+        "column `id` is in more than one table",
+        "",
+        "`t.id`",
+    ),
+    (
+        "SELECT countt(*) FROM events.payments",
+        ErrorKind::InvalidInput,
+        "invalid function 'countt'",
+        "",
+        "did you mean `count`?",
+    ),
+    (
+        "SELECT id FRM events.payments x y",
+        ErrorKind::InvalidInput,
+        "the query cannot be parsed",
+        "",
+        "",
+    ),
+    ("SELECT 1; SELECT 2", ErrorKind::InvalidInput, "more than one statement", "", "one query"),
+    ("", ErrorKind::InvalidInput, "there is no query", "", "SELECT 1"),
+    (
+        "SELECT 1 / (id - id) FROM events.payments",
+        ErrorKind::InvalidInput,
+        "division by zero",
+        "",
+        "NULLIF",
+    ),
+    (
+        "SELECT CAST(user_token AS BIGINT) FROM events.payments",
+        ErrorKind::InvalidInput,
+        "cannot cast string 'a' to value of Int64 type",
+        "",
+        "",
+    ),
+];
+
 #[tokio::test]
 async fn errors_say_what_exists_and_what_was_meant() {
     let (lake, ..) = lake().await;
-    for (sql, kind, message, note, help) in [
-        (
-            "SELECT * FROM events.payment",
-            ErrorKind::NotFound,
-            "there is no table `events.payment`",
-            "tables: events.payments",
-            "did you mean `events.payments`?",
-        ),
-        (
-            "SELECT * FROM payments",
-            ErrorKind::NotFound,
-            "there is no table `payments`",
-            "",
-            "did you mean `events.payments`?",
-        ),
-        (
-            "SELECT amont FROM events.payments",
-            ErrorKind::InvalidInput,
-            "there is no column `amont`",
-            "columns: id, user_token, amount, event_timestamp",
-            "did you mean `amount`?",
-        ),
-        (
-            "SELECT p.amont FROM events.payments AS p",
-            ErrorKind::InvalidInput,
-            "there is no column `p.amont`",
-            "columns: id",
-            "did you mean `amount`?",
-        ),
-        (
-            "SELECT id FROM events.payments a, events.payments b",
-            ErrorKind::InvalidInput,
-            "column `id` is in more than one table",
-            "",
-            "`t.id`",
-        ),
-        (
-            "SELECT countt(*) FROM events.payments",
-            ErrorKind::InvalidInput,
-            "invalid function 'countt'",
-            "",
-            "did you mean `count`?",
-        ),
-        (
-            "SELECT id FRM events.payments x y",
-            ErrorKind::InvalidInput,
-            "the query cannot be parsed",
-            "",
-            "",
-        ),
-        ("SELECT 1; SELECT 2", ErrorKind::InvalidInput, "more than one statement", "", "one query"),
-        ("", ErrorKind::InvalidInput, "there is no query", "", "SELECT 1"),
-        (
-            "SELECT 1 / (id - id) FROM events.payments",
-            ErrorKind::InvalidInput,
-            "division by zero",
-            "",
-            "NULLIF",
-        ),
-        (
-            "SELECT CAST(user_token AS BIGINT) FROM events.payments",
-            ErrorKind::InvalidInput,
-            "cannot cast string 'a' to value of Int64 type",
-            "",
-            "",
-        ),
-    ] {
+    for &(sql, kind, message, note, help) in MISTAKES {
         let error = lake.error(sql).await;
         assert_eq!(error.kind(), kind, "{sql}: {error}");
         assert!(error.to_string().contains(message), "{sql}: {error}");

@@ -21,8 +21,9 @@ fn n(op: CompareOp, value: i64) -> Predicate {
 }
 
 #[track_caller]
-fn check(expr: Expr, expected: Option<Predicate>) {
-    assert_eq!(predicate(std::slice::from_ref(&expr), &schema()), expected, "{expr}");
+fn check(expr: impl Into<Expr>, expected: impl Into<Option<Predicate>>) {
+    let expr = expr.into();
+    assert_eq!(predicate(std::slice::from_ref(&expr), &schema()), expected.into(), "{expr}");
 }
 
 #[test]

@@ -104,7 +104,10 @@ pub async fn build(
         return Ok(built(lock, lockfile, false));
     }
     let (materialized, content) =
-        materialize(engine, &plan).await.map_err(|error| spec.locate(&spec.name, error))?;
+        materialize(engine, &plan).await.map_err(|error| match error.kind() {
+            ErrorKind::InvalidInput => spec.locate(&spec.name, error),
+            _ => error,
+        })?;
     let mut lock = lock(plan, materialized, content, &options)?;
     lock.tag = tag(engine.catalog(), &lock).await?;
     lock.write(&lockfile)?;

@@ -89,11 +89,6 @@ impl JoinTable {
         reads.into_iter().collect()
     }
 
-    /// How many columns the merge compares: the keys, and the state's number where states decide.
-    pub(crate) fn compared(&self) -> usize {
-        self.keys.len() + usize::from(self.epochs.is_some())
-    }
-
     /// The types of the columns that the merge compares.
     pub(crate) fn compared_types(&self) -> impl Iterator<Item = DataType> {
         self.key_types.iter().cloned().chain(self.epochs.as_ref().map(|_| DataType::Int64))

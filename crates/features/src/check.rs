@@ -246,9 +246,14 @@ impl<'a> ViewCheck<'a, '_> {
     fn aggregate(&mut self, aggregate: &Aggregate, part: &str) {
         let name = &aggregate.name;
         self.accept(&format!("{part}.name"), check_name(name, "an aggregate"));
-        if aggregate.column.is_none() && aggregate.function != AggregateFunction::Count {
-            let error = Error::invalid(format!("aggregate `{name}` has no `column`"))
-                .with_note("only `count` can do without: it counts rows then");
+        let of_rows = matches!(
+            aggregate.function,
+            AggregateFunction::Count | AggregateFunction::DaysSinceLast
+        );
+        if aggregate.column.is_none() && !of_rows {
+            let error = Error::invalid(format!("aggregate `{name}` has no `column`")).with_note(
+                "only `count` and `days_since_last` can do without: they look at rows then",
+            );
             self.report(part, error.with_help("add `column = \"…\"`, a column of the source"));
         }
         if let Some(filter) = &aggregate.filter {

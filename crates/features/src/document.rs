@@ -46,13 +46,18 @@ pub(crate) struct Findings {
     pub(crate) broken: BTreeSet<String>,
 }
 
+/// Fails with [`joined`] errors if there are any.
+pub(crate) fn all_or_none(errors: Vec<Error>) -> Result<()> {
+    if errors.is_empty() { Ok(()) } else { Err(joined(errors)) }
+}
+
 /// The first error with the others beside it.
-pub(crate) fn all_or_none(mut errors: Vec<Error>) -> Result<()> {
-    if errors.is_empty() {
-        return Ok(());
+pub(crate) fn joined(errors: Vec<Error>) -> Error {
+    let mut errors = errors.into_iter();
+    match errors.next() {
+        Some(first) => first.with_related(errors.collect()),
+        None => Error::internal("something failed without an error"),
     }
-    let first = errors.remove(0);
-    Err(first.with_related(errors))
 }
 
 /// One file while it is read.
@@ -235,7 +240,7 @@ impl<'t> Table<'t> {
         document: &mut Document<'_>,
         key: &'static str,
         first: usize,
-    ) -> Vec<Table<'t>> {
+    ) -> Vec<Self> {
         let Some(found) = self.value(document, key) else { return Vec::new() };
         let DeValue::Array(elements) = found.value else {
             let error = wrong_type(key, "a list of tables", found.value)
@@ -250,7 +255,7 @@ impl<'t> Table<'t> {
                 DeValue::Table(entries) => {
                     document.mark(&path, &element.span());
                     let (span, known) = (element.span(), Vec::new());
-                    tables.push(Table { path, what: key, span, entries, known });
+                    tables.push(Self { path, what: key, span, entries, known });
                 }
                 other => document.report(&element.span(), wrong_type(key, "a table", other)),
             }

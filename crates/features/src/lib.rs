@@ -1,13 +1,79 @@
-//! Feature views: parse, check, plan and compute one definition in every execution.
+//! Feature views: read, checked and computed, from one definition.
+//!
+//! Users write entities and feature views in `features/*.toml`. [`Definitions`] reads them and
+//! reports every mistake at once, with its file, line and column. [`compute_view`] computes a view
+//! into its table; [`LocalFeatureEngine`] computes rows for whoever asks for them;
+//! [`feature_table`] says what a point-in-time join reads; [`explain`] lists the events in and out
+//! of each window of one entity.
+//!
+//! The crate stands on `engine` (queries, the window operator) and `kernel` (the arithmetic). It
+//! plans one pass over the events for any number of windows: filter, window operator, derived
+//! features, `feature_date`.
+//!
+//! # Example
+//!
+//! ```
+//! use icecore_features::{Definitions, resolve_features};
+//!
+//! # fn main() -> icecore_core::Result<()> {
+//! let definitions = Definitions::parse(
+//!     "features/user.toml",
+//!     r#"
+//!     [[entity]]
+//!     name = "user"
+//!     join_keys = ["user_token"]
+//!
+//!     [[feature_view]]
+//!     name = "payments"
+//!     entities = ["user"]
+//!     source = "events.raw_transactions"
+//!     table = "ml_features.payments"
+//!
+//!     [[feature_view.aggregate]]
+//!     name = "txn_count"
+//!     function = "count"
+//!     windows = ["7d", "30d"]
+//!
+//!     [[feature_view.derived]]
+//!     name = "weekly_share"
+//!     expression = "txn_count_7d / txn_count_30d"
+//!     "#,
+//! )?;
+//! let view = definitions.view("payments")?;
+//! assert_eq!(view.feature_names(), ["txn_count_7d", "txn_count_30d", "weekly_share"]);
+//!
+//! let error = resolve_features(&definitions, &["payments:txn_cnt_7d"]).unwrap_err();
+//! assert_eq!(error.help(), Some("did you mean `txn_count_7d`?"));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Stability
+//!
+//! Keys of the files keep their names and defaults; a definition keeps its
+//! [hash](Definitions::definition_hash). Reports and explanations are `#[non_exhaustive]`.
 
 mod check;
+mod compute;
+mod counted;
 mod definitions;
 mod document;
+mod estimate;
+mod explain;
 mod expression;
+#[cfg(test)]
+mod fixture;
 mod hash;
+mod job;
+mod local;
 mod parse;
 mod partition;
 mod select;
+mod source;
 
+pub use compute::{ComputeOptions, ComputeReport, compute_view};
+pub use counted::{Progress, ProgressCallback};
 pub use definitions::Definitions;
+pub use explain::{ExplainOptions, ExplainedWindow, Explanation, explain, parse_entity};
+pub use local::{LocalFeatureEngine, check, pin_sources};
 pub use select::{feature_source, feature_table, resolve_features};

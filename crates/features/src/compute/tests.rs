@@ -1,0 +1,337 @@
+use icecore_core::FeatureEngine;
+use proptest::prelude::*;
+
+use super::*;
+use crate::LocalFeatureEngine;
+use crate::fixture::{DAY, Event, Lakehouse, Oracle, Rows, VIEWS, event, events, source};
+
+const TRANSACTIONS: &str = "user_transaction_features";
+const TRANSACTIONS_TABLE: &str = "ml_features.user_transaction_features";
+const CHURN: &str = "churn_features";
+const CHURN_TABLE: &str = "ml_features.churn_features";
+
+fn views() -> Definitions {
+    Definitions::parse("features/demo.toml", VIEWS).unwrap()
+}
+
+fn views_with(old: &str, new: &str) -> Definitions {
+    assert!(VIEWS.contains(old), "{old}");
+    Definitions::parse("features/demo.toml", &VIEWS.replacen(old, new, 1)).unwrap()
+}
+
+fn from_to(from: &str, to: &str) -> ComputeOptions {
+    let moment = |text: &str| (!text.is_empty()).then(|| Timestamp::parse(text).unwrap());
+    ComputeOptions { from: moment(from), to: moment(to), ..ComputeOptions::default() }
+}
+
+async fn compute_all(lake: &Lakehouse, definitions: &Definitions, view: &str) -> ComputeReport {
+    compute_view(&lake.engine, definitions, view, ComputeOptions::default()).await.unwrap()
+}
+
+fn last_time(events: &[Event]) -> i64 {
+    events.iter().filter(|event| event.user.is_some()).filter_map(|event| event.time).max().unwrap()
+}
+
+// C41-C47, D8, D9: ties, nulls, duplicates, unsorted events, against the obvious implementation.
+#[tokio::test]
+async fn the_transaction_features_equal_the_obvious_computation() {
+    let lake = Lakehouse::open(2).await;
+    let events = events(1, 500);
+    lake.append(&events, 170).await;
+    let report = compute_all(&lake, &views(), TRANSACTIONS).await;
+    let expected = Oracle { events: &events, with_churn_columns: false }.rows(
+        Rows::LastPerDay,
+        i64::MIN,
+        i64::MAX,
+    );
+    assert_eq!(lake.rows(TRANSACTIONS_TABLE).await, expected);
+    // C49
+    assert_eq!(report.rows, expected.len() as u64);
+    assert_eq!(report.input_rows, 500);
+    let incomplete = events.iter().filter(|event| event.user.is_none() || event.time.is_none());
+    assert_eq!(report.excluded_rows, incomplete.count() as u64);
+    assert!(report.excluded_rows > 0 && report.changed);
+    assert_eq!(report.notes.len(), 1, "{:?}", report.notes);
+}
+
+// C78: the features that scoring reads, one row per user and day.
+#[tokio::test]
+async fn the_churn_features_equal_the_obvious_computation() {
+    let lake = Lakehouse::open(2).await;
+    // The last user stops for longer than the ttl and comes back.
+    let mut events = events(2, 300);
+    events.push(event("late", "2023-11-20T10:00:00Z", 1.0));
+    events.push(event("late", "2024-03-20T10:00:00Z", 2.0));
+    lake.append(&events, 400).await;
+    let report = compute_all(&lake, &views(), CHURN).await;
+    // Up to and with the first midnight that is not before the last event.
+    let end = (last_time(&events) + DAY - 1).div_euclid(DAY) * DAY + 1;
+    assert_eq!(report.range.to, Some(Timestamp::from_micros(end)));
+    let expected = Oracle { events: &events, with_churn_columns: true }.rows(
+        Rows::Daily(end),
+        i64::MIN,
+        i64::MAX,
+    );
+    assert!(expected.iter().any(|row| row.contains("user_token=late event_timestamp=2024-02-18")));
+    assert!(!expected.iter().any(|row| row.contains("user_token=late event_timestamp=2024-02-19")));
+    assert_eq!(lake.rows(CHURN_TABLE).await, expected);
+}
+
+// D6: which ends of a window belong to it.
+#[tokio::test]
+async fn each_event_gets_a_row_and_peers_are_in_together() {
+    let definitions = views_with("emit = \"last_per_day\"", "emit = \"each_event\"");
+    let lake = Lakehouse::open(2).await;
+    let events = events(3, 200);
+    lake.append(&events, 200).await;
+    compute_all(&lake, &definitions, TRANSACTIONS).await;
+    let oracle = Oracle { events: &events, with_churn_columns: false };
+    let expected = oracle.rows(Rows::EachEvent, i64::MIN, i64::MAX);
+    assert_eq!(lake.rows(TRANSACTIONS_TABLE).await, expected);
+
+    let counts = |closed: &'static str| async move {
+        let lake = Lakehouse::open(1).await;
+        let days = ["2024-01-01", "2024-01-01", "2024-01-05", "2024-01-08"];
+        lake.append(&days.map(|day| event("u", day, 1.0)), 10).await;
+        let definitions = views_with("closed = \"both\"", closed);
+        compute_all(&lake, &definitions, TRANSACTIONS).await;
+        let rows = lake.rows(TRANSACTIONS_TABLE).await;
+        let count = |row: &String| row.split(' ').nth(2).unwrap().to_owned();
+        rows.iter().map(count).collect::<Vec<_>>().join(" ").replace("txn_count_7d=", "")
+    };
+    assert_eq!(counts("closed = \"both\"").await, "2 3 4");
+    assert_eq!(counts("closed = \"left\"").await, "0 2 3");
+    assert_eq!(counts("closed = \"right\"").await, "2 3 2");
+    assert_eq!(counts("closed = \"none\"").await, "0 2 1");
+}
+
+// The rows of a range do not depend on the range: C144 for window views.
+#[tokio::test]
+async fn a_range_gives_the_same_rows_as_everything() {
+    let lake = Lakehouse::open(2).await;
+    let events = events(4, 400);
+    let pin = lake.append(&events, 400).await;
+    let definitions = Arc::new(views());
+    let local = LocalFeatureEngine::new(lake.engine.clone(), Arc::clone(&definitions));
+    // Noon, so that a day is cut in half.
+    let (from, to) = ("2024-01-10T12:00:00Z", "2024-02-20T12:00:00Z");
+    let range = TimeRange {
+        from: Some(Timestamp::parse(from).unwrap()),
+        to: Some(Timestamp::parse(to).unwrap()),
+    };
+    let micros = |end: Option<Timestamp>| end.unwrap().micros();
+    for (view, rows) in [(TRANSACTIONS, Rows::LastPerDay), (CHURN, Rows::Daily(micros(range.to)))] {
+        let view = definitions.view(view).unwrap();
+        let batches = local.compute(view, std::slice::from_ref(&pin), range).await.unwrap();
+        let schema = local.output_schema(view, std::slice::from_ref(&pin)).await.unwrap();
+        let computed = batches.concat().await.unwrap();
+        assert_eq!(computed.schema(), schema);
+        let oracle = Oracle { events: &events, with_churn_columns: view.name == CHURN };
+        let expected = oracle.rows(rows, micros(range.from), micros(range.to));
+        assert!(expected.len() > 10);
+        assert_eq!(crate::fixture::text_rows(&computed), expected, "{}", view.name);
+    }
+}
+
+// C48, C145, C143: only the partitions of the range are replaced, and they are replaced whole.
+#[tokio::test]
+async fn a_late_event_changes_its_partitions_and_no_others() {
+    let lake = Lakehouse::open(2).await;
+    let mut events: Vec<Event> = ["01", "02", "03", "12"]
+        .map(|day| event("u", &format!("2024-01-{day}T08:00:00Z"), 1.0))
+        .to_vec();
+    lake.append(&events, 10).await;
+    let definitions = views();
+    compute_all(&lake, &definitions, TRANSACTIONS).await;
+    let before = lake.files(TRANSACTIONS_TABLE).await;
+    assert_eq!(before.len(), 4);
+
+    let late = event("u", "2024-01-02T20:00:00Z", 5.0);
+    lake.append(std::slice::from_ref(&late), 1).await;
+    events.push(late);
+    let options = from_to("2024-01-02T10:00:00Z", "2024-01-03T10:00:00Z");
+    let report = compute_view(&lake.engine, &definitions, TRANSACTIONS, options).await.unwrap();
+    assert_eq!(report.range, from_to_range("2024-01-02", "2024-01-04"));
+    assert_eq!(report.rows, 2);
+    assert!(report.notes[0].contains("widened to 2024-01-02T00:00:00Z/2024-01-04T00:00:00Z"));
+
+    let after = lake.files(TRANSACTIONS_TABLE).await;
+    let kept = |file: &&(String, String)| after.contains(file);
+    assert_eq!(before.iter().filter(kept).count(), 2, "{before:?} {after:?}");
+    // The day of the twelfth is in no window of the late event but the wide ones.
+    let full = Lakehouse::open(1).await;
+    full.append(&events, 10).await;
+    let options = from_to("2024-01-01", "");
+    compute_view(&lake.engine, &definitions, TRANSACTIONS, options).await.unwrap();
+    compute_all(&full, &definitions, TRANSACTIONS).await;
+    assert_eq!(lake.rows(TRANSACTIONS_TABLE).await, full.rows(TRANSACTIONS_TABLE).await);
+}
+
+fn from_to_range(from: &str, to: &str) -> TimeRange {
+    let options = from_to(from, to);
+    TimeRange { from: options.from, to: options.to }
+}
+
+// C142: the same work twice changes nothing; undone or forced, it is done again.
+#[tokio::test]
+async fn the_same_work_is_done_once() {
+    let lake = Lakehouse::open(1).await;
+    lake.append(&events(5, 100), 100).await;
+    let definitions = views();
+    let first = compute_all(&lake, &definitions, TRANSACTIONS).await;
+    let again = compute_all(&lake, &definitions, TRANSACTIONS).await;
+    assert!(first.changed && !again.changed);
+    assert_eq!((again.snapshot_id, again.rows), (first.snapshot_id, first.rows));
+
+    let full = ComputeOptions { full: true, ..ComputeOptions::default() };
+    let forced = compute_view(&lake.engine, &definitions, TRANSACTIONS, full).await.unwrap();
+    assert!(forced.changed && forced.snapshot_id != first.snapshot_id);
+
+    let changed = views_with("closed = \"both\"", "closed = \"left\"");
+    let other = compute_all(&lake, &changed, TRANSACTIONS).await;
+    assert!(other.changed && other.definition_hash != first.definition_hash);
+    let back = compute_all(&lake, &definitions, TRANSACTIONS).await;
+    assert!(back.changed);
+    assert!(!compute_all(&lake, &definitions, TRANSACTIONS).await.changed);
+    let log = lake.catalog.history(&back.table).await.unwrap();
+    let summary = &log.last().unwrap().summary;
+    assert_eq!(summary["icecore.view"], TRANSACTIONS);
+    assert_eq!(summary["icecore.definition-hash"], first.definition_hash);
+    let sources: Vec<PinnedTable> = serde_json::from_str(&summary["icecore.sources"]).unwrap();
+    assert_eq!(sources, back.sources);
+}
+
+// C146
+#[tokio::test]
+async fn an_empty_source_changes_nothing() {
+    let lake = Lakehouse::open(1).await;
+    lake.append(&[], 1).await;
+    for view in [TRANSACTIONS, CHURN] {
+        let report = compute_all(&lake, &views(), view).await;
+        assert_eq!((report.rows, report.changed, report.snapshot_id), (0, false, None));
+    }
+    lake.append(&events(6, 50), 50).await;
+    let before = compute_all(&lake, &views(), TRANSACTIONS).await;
+    let none = from_to("2030-01-01", "2030-02-01");
+    let report = compute_view(&lake.engine, &views(), TRANSACTIONS, none).await.unwrap();
+    assert_eq!((report.rows, report.changed), (0, false));
+    assert_eq!(lake.pin(TRANSACTIONS_TABLE).await.snapshot, before.snapshot_id.unwrap());
+}
+
+#[tokio::test]
+async fn a_dry_run_reads_statistics_and_changes_nothing() {
+    let lake = Lakehouse::open(1).await;
+    let days = ["2024-01-01", "2024-01-02", "2024-03-01"];
+    lake.append(&days.map(|day| event("u", day, 1.0)), 1).await;
+    let options = ComputeOptions { dry_run: true, ..from_to("2024-02-28", "") };
+    let report = compute_view(&lake.engine, &views(), TRANSACTIONS, options).await.unwrap();
+    assert!(report.changed && report.snapshot_id.is_none());
+    // The widest window reaches all three files.
+    assert_eq!((report.input_rows, report.sources.len()), (3, 1));
+    let day = |text: &str| Date::parse(text).unwrap();
+    assert_eq!(report.days, Some((day("2024-02-28"), day("2024-03-01"))));
+    let tables = lake.catalog.tables().await.unwrap();
+    assert_eq!(tables, [source()]);
+}
+
+// C147, C148: nothing is divided by zero, and what is null stays out.
+#[tokio::test]
+async fn derived_features_divide_truly_and_never_by_zero() {
+    let expression = "decline_count_30d / greatest(txn_count_30d, 1)";
+    let derived = format!(
+        "{expression}\"\n[[feature_view.derived]]\nname = \"ratio\"\nexpression = \"txn_amount_7d / decline_count_30d\"\n[[feature_view.derived]]\nname = \"rounded\"\nexpression = \"round(coalesce(ratio, -1) / 4, 1)"
+    );
+    let definitions = views_with(expression, &derived);
+    let lake = Lakehouse::open(1).await;
+    let mut events = vec![event("a", "2024-01-01", 3.0), event("b", "2024-01-01", 2.0)];
+    events[1].status = Some("declined");
+    events.push(Event { status: None, amount: None, ..event("b", "2024-01-01T01:00:00Z", 0.0) });
+    lake.append(&events, 10).await;
+    compute_all(&lake, &definitions, TRANSACTIONS).await;
+    let rows = lake.rows(TRANSACTIONS_TABLE).await;
+    assert!(rows[0].contains("decline_rate_30d=0.0 ratio=- rounded=-0.3"), "{}", rows[0]);
+    assert!(rows[1].contains("decline_rate_30d=0.5 ratio=2.0 rounded=0.5"), "{}", rows[1]);
+}
+
+#[tokio::test]
+async fn a_new_feature_is_a_new_column() {
+    let lake = Lakehouse::open(1).await;
+    lake.append(&events(7, 60), 60).await;
+    compute_all(&lake, &views(), TRANSACTIONS).await;
+    let wider = views_with(
+        "windows = [\"7d\", \"30d\", \"90d\"]",
+        "windows = [\"7d\", \"1d\", \"30d\", \"90d\"]",
+    );
+    let report = compute_all(&lake, &wider, TRANSACTIONS).await;
+    assert_eq!(report.added_columns, ["txn_count_1d"]);
+    // The column stays when the feature leaves.
+    assert!(compute_all(&lake, &views(), TRANSACTIONS).await.changed);
+    let rows = lake.rows(TRANSACTIONS_TABLE).await;
+    assert!(rows.iter().all(|row| row.contains("txn_count_1d=-")));
+
+    let moved =
+        views_with("partition_by = [\"feature_date\"]", "partition_by = [\"month(feature_date)\"]");
+    let error = compute_view(&lake.engine, &moved, TRANSACTIONS, ComputeOptions::default()).await;
+    let error = error.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+    assert_eq!(error.location().unwrap().to_string(), "features/demo.toml:15:16");
+}
+
+// A row is known once all its events are.
+#[tokio::test]
+async fn the_created_timestamp_is_that_of_the_latest_known_event() {
+    let definitions = views_with(
+        "source = \"events.raw_transactions\"",
+        "source_sql = '''SELECT *, event_timestamp + CASE WHEN amount > 5 THEN INTERVAL '10 days' ELSE INTERVAL '1 hour' END AS known_at FROM events.raw_transactions'''\ncreated_timestamp = \"known_at\"",
+    );
+    let lake = Lakehouse::open(1).await;
+    lake.append(&[event("u", "2024-01-01", 9.0), event("u", "2024-01-02", 1.0)], 10).await;
+    compute_all(&lake, &definitions, TRANSACTIONS).await;
+    let rows = lake.rows(TRANSACTIONS_TABLE).await;
+    for row in &rows {
+        assert!(row.contains(" known_at=2024-01-11T00:00:00Z txn_count_7d="), "{row}");
+    }
+    assert_eq!(rows.len(), 2);
+}
+
+#[tokio::test]
+async fn progress_is_reported_as_rows_pass() {
+    use std::sync::Mutex;
+    let lake = Lakehouse::open(1).await;
+    lake.append(&events(8, 80), 80).await;
+    let seen = Arc::new(Mutex::new(crate::Progress::default()));
+    let last = Arc::clone(&seen);
+    let progress = ProgressCallback::new(move |progress| *last.lock().unwrap() = progress);
+    let options = ComputeOptions { progress: Some(progress), ..ComputeOptions::default() };
+    let report = compute_view(&lake.engine, &views(), TRANSACTIONS, options).await.unwrap();
+    let seen = *seen.lock().unwrap();
+    assert_eq!((seen.rows_in, seen.rows_out), (report.input_rows, report.rows));
+    assert!(report.rows > 0);
+}
+
+// The rows do not depend on the order, the files or the threads.
+#[test]
+fn rows_do_not_depend_on_layout_or_threads() {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.unwrap();
+    let config = ProptestConfig { cases: 4, ..ProptestConfig::default() };
+    proptest!(config, |(seed in 0..1000_u64, split in 20..120_usize, threads in 1..5_usize)| {
+        runtime.block_on(async {
+            let mut events = events(seed, 120);
+            for event in &mut events {
+                // Amounts whose sum depends on the order, if it is not exact.
+                event.amount = event.amount.map(|amount| amount / 3.0 * 1e3_f64.powf(amount % 5.0));
+            }
+            let (one, other) = (Lakehouse::open(1).await, Lakehouse::open(threads).await);
+            one.append(&events, 1000).await;
+            events.reverse();
+            other.append(&events, split).await;
+            for lake in [&one, &other] {
+                compute_all(lake, &views(), TRANSACTIONS).await;
+            }
+            prop_assert_eq!(one.rows(TRANSACTIONS_TABLE).await, other.rows(TRANSACTIONS_TABLE).await);
+            Ok(())
+        })?;
+    });
+}

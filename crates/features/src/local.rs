@@ -1,0 +1,253 @@
+//! Features on this machine, in one pass over the events.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
+use async_trait::async_trait;
+use datafusion::dataframe::DataFrame;
+use datafusion::functions::core::expr_fn::coalesce;
+use datafusion::logical_expr::{Expr, cast, lit};
+use datafusion::prelude::ident;
+use icecore_core::{
+    AggregateFunction, BatchStream, Emit, Error, FeatureEngine, FeatureView, PinnedTable, Result,
+    SnapshotCatalog, SnapshotSelector, TimeRange, Window,
+};
+use icecore_engine::{Engine, WindowNode, from_datafusion, window_frame};
+use icecore_kernel::{WindowColumn, WindowSpec};
+
+use crate::Definitions;
+use crate::counted::Counts;
+use crate::document::{all_or_none, joined};
+use crate::expression::Expression;
+use crate::partition::{FEATURE_DATE, has_feature_date};
+use crate::source::{Inputs, Source, events_range, idle, locate_source};
+
+/// How many events the entity had lately; rows without any stay out.
+const RECENT: &str = "__recent";
+/// When everything that a row was computed from was known.
+const KNOWN: &str = "__known";
+
+/// Computes feature rows with the local query engine.
+///
+/// Each computation reads its source once, whatever number of windows it has.
+#[derive(Debug, Clone)]
+pub struct LocalFeatureEngine {
+    engine: Engine,
+    definitions: Arc<Definitions>,
+}
+
+impl LocalFeatureEngine {
+    /// Computes views over these entities.
+    #[must_use]
+    pub const fn new(engine: Engine, definitions: Arc<Definitions>) -> Self {
+        Self { engine, definitions }
+    }
+}
+
+#[async_trait]
+impl FeatureEngine for LocalFeatureEngine {
+    async fn output_schema(&self, view: &FeatureView, pins: &[PinnedTable]) -> Result<SchemaRef> {
+        output_schema(&self.engine, &self.definitions, view, pins).await
+    }
+
+    async fn compute(
+        &self,
+        view: &FeatureView,
+        pins: &[PinnedTable],
+        range: TimeRange,
+    ) -> Result<BatchStream> {
+        let source =
+            Source::open(&self.engine, &self.definitions, view, pins).await.map_err(joined)?;
+        let counts = Arc::new(Counts::default());
+        compute(&self.engine, &source, range, &counts).await
+    }
+}
+
+/// Checks every view against its source as it is now.
+///
+/// # Errors
+///
+/// All disagreements of all views, each with its place in the user's file: columns that do not
+/// exist, times that are not times, conditions that are not boolean, functions that their column
+/// does not have.
+pub async fn check(engine: &Engine, definitions: &Definitions) -> Result<()> {
+    let mut errors = Vec::new();
+    for view in &definitions.views {
+        let checked = async {
+            let pins = pin_sources(engine, view, &[])
+                .await
+                .map_err(|error| vec![locate_source(definitions, view, error)])?;
+            let source = Source::open(engine, definitions, view, &pins).await?;
+            source_schema(engine, &source).await.map_err(|error| vec![error])
+        };
+        if let Err(found) = checked.await {
+            errors.extend(found);
+        }
+    }
+    all_or_none(errors)
+}
+
+/// Pins every table that a view reads: at the state named for it, or at its latest.
+///
+/// # Errors
+///
+/// `NotFound` for a table or state that does not exist.
+pub async fn pin_sources(
+    engine: &Engine,
+    view: &FeatureView,
+    at: &[(icecore_core::TableName, SnapshotSelector)],
+) -> Result<Vec<PinnedTable>> {
+    let mut pins = match (&view.source, &view.source_sql) {
+        (Some(source), _) => {
+            let named = at.iter().find(|(table, _)| table == source);
+            let selector = named.map_or(&SnapshotSelector::Latest, |(_, selector)| selector);
+            vec![engine.catalog().pin(source, selector).await?]
+        }
+        (None, Some(query)) => engine.pin_query(query, at).await?,
+        (None, None) => Vec::new(),
+    };
+    pins.sort();
+    Ok(pins)
+}
+
+async fn output_schema(
+    engine: &Engine,
+    definitions: &Definitions,
+    view: &FeatureView,
+    pins: &[PinnedTable],
+) -> Result<SchemaRef> {
+    let source = Source::open(engine, definitions, view, pins).await.map_err(joined)?;
+    source_schema(engine, &source).await
+}
+
+/// The columns that a view over this source has.
+pub(crate) async fn source_schema(engine: &Engine, source: &Source<'_>) -> Result<SchemaRef> {
+    // Nothing runs: the range only has to be one that windows accept.
+    let range = TimeRange { from: None, to: Some(icecore_core::Timestamp::from_micros(0)) };
+    let frame = if source.view.is_stored() {
+        source.stored(range)?
+    } else {
+        features(source, source.events(range)?, range)?
+    };
+    Ok(engine.stream(frame).await?.schema().clone())
+}
+
+/// The rows of a range.
+pub(crate) async fn compute(
+    engine: &Engine,
+    source: &Source<'_>,
+    range: TimeRange,
+    counts: &Arc<Counts>,
+) -> Result<BatchStream> {
+    let reach = events_range(source.view, range);
+    let frame = if source.view.is_stored() {
+        source.counted(source.stored(reach)?, counts).await?
+    } else {
+        let events = source.counted(source.events(reach)?, counts).await?;
+        features(source, events, range)?
+    };
+    engine.stream(frame).await
+}
+
+/// From events to feature rows.
+fn features(source: &Source<'_>, events: DataFrame, range: TimeRange) -> Result<DataFrame> {
+    let view = source.view;
+    let inputs = Inputs::of(view);
+    let node = WindowNode {
+        keys: source.keys.clone(),
+        time: view.event_timestamp.clone(),
+        spec: window_spec(view, &inputs)?,
+        inputs: inputs.column_names(),
+        masks: inputs.mask_names(),
+        range,
+        output_time: view.event_timestamp.clone(),
+    };
+    let mut frame = window_frame(events, node).map_err(|error| locate(source, error))?;
+    if matches!(view.emit, Emit::Every(_)) {
+        frame = frame.filter(ident(RECENT).gt(lit(0_i64))).map_err(from_datafusion)?;
+    }
+    for (index, derived) in view.derived.iter().enumerate() {
+        let planned = Expression::parse(&derived.expression)
+            .and_then(|expression| expression.plan(&source.context, frame.schema()));
+        let expr = planned.map_err(|error| {
+            let part = format!("derived.{index}.expression");
+            source.definitions.locate(view, &part, error)
+        })?;
+        frame = frame.with_column(&derived.name, expr).map_err(from_datafusion)?;
+    }
+    frame.select(output(source)).map_err(from_datafusion)
+}
+
+/// Keys, times, features, and the date to partition by.
+fn output(source: &Source<'_>) -> Vec<Expr> {
+    let view = source.view;
+    let same = |name: &String| ident(name).alias(name);
+    let mut columns: Vec<Expr> = source.keys.iter().map(same).collect();
+    columns.push(same(&view.event_timestamp));
+    if let Some(created) = &view.created_timestamp {
+        // A row of empty windows rests on nothing that could have been late.
+        let known = coalesce(vec![ident(KNOWN), ident(&view.event_timestamp)]);
+        columns.push(known.alias(created));
+    }
+    columns.extend(view.feature_names().iter().map(same));
+    if has_feature_date(view) {
+        let plain = DataType::Timestamp(TimeUnit::Microsecond, None);
+        let date = cast(cast(ident(&view.event_timestamp), plain), DataType::Date32);
+        columns.push(date.alias(FEATURE_DATE));
+    }
+    columns
+}
+
+fn window_spec(view: &FeatureView, inputs: &Inputs) -> Result<WindowSpec> {
+    let mut columns = Vec::new();
+    for aggregate in &view.aggregates {
+        for window in &aggregate.windows {
+            columns.push(WindowColumn {
+                name: aggregate.column_name(*window),
+                function: aggregate.function,
+                input: aggregate.column.as_deref().and_then(|column| inputs.column(column)),
+                mask: aggregate.filter.as_deref().and_then(|filter| inputs.mask(filter)),
+                window: *window,
+            });
+        }
+    }
+    let hidden = |name: &str, function, input, window| WindowColumn {
+        name: name.to_owned(),
+        function,
+        input,
+        mask: None,
+        window,
+    };
+    if matches!(view.emit, Emit::Every(_)) {
+        let idle = idle(view).ok_or_else(|| {
+            Error::invalid(format!("`{}` would have rows for ever", view.name))
+                .with_help("add `ttl = \"90d\"`, or a window of finite length")
+        })?;
+        columns.push(hidden(RECENT, AggregateFunction::Count, None, Window::Last(idle)));
+    }
+    if let Some(created) = &view.created_timestamp {
+        let windows = view.aggregates.iter().flat_map(|aggregate| &aggregate.windows);
+        let widest = windows.max().copied().unwrap_or(Window::Lifetime);
+        let input = inputs.column(created);
+        columns.push(hidden(KNOWN, AggregateFunction::Max, input, widest));
+    }
+    Ok(WindowSpec { columns, closed: view.closed, emit: view.emit, idle: idle(view) })
+}
+
+/// An error about a window column, at the aggregate that it belongs to.
+fn locate(source: &Source<'_>, error: Error) -> Error {
+    let message = error.to_string();
+    let aggregates = source.view.aggregates.iter().enumerate();
+    let named = aggregates.filter(|(_, aggregate)| {
+        let mut windows = aggregate.windows.iter();
+        windows.any(|window| message.contains(&format!("`{}`", aggregate.column_name(*window))))
+    });
+    let part = match named.map(|(index, _)| index).next() {
+        Some(index) => format!("aggregate.{index}.function"),
+        None => String::new(),
+    };
+    source.definitions.locate(source.view, &part, error)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,136 @@
+use icecore_core::TableName;
+
+use super::*;
+use crate::fixture::{Lakehouse, VIEWS, events};
+
+/// Checks the demo's views with texts replaced, and compares everything that is reported.
+async fn check_with(replacements: &[(&str, &str)], expected: &[&str]) {
+    let lake = Lakehouse::open(1).await;
+    lake.append(&events(1, 5), 5).await;
+    let mut text = VIEWS.trim_start().to_owned();
+    for (old, new) in replacements {
+        assert!(text.contains(old), "{old}");
+        text = text.replacen(old, new, 1);
+    }
+    let definitions = Definitions::parse("f.toml", &text).unwrap();
+    let lines = match check(&lake.engine, &definitions).await {
+        Ok(()) => Vec::new(),
+        Err(error) => {
+            let all = std::iter::once(&error).chain(error.related()).map(|error| {
+                let place = error.location().map(ToString::to_string).unwrap_or_default();
+                let help = error.help().map(|help| format!(" | {help}")).unwrap_or_default();
+                format!("{place} {error}{help}")
+            });
+            all.collect()
+        }
+    };
+    assert_eq!(lines, expected, "{replacements:?}");
+}
+
+#[tokio::test]
+async fn the_views_of_the_demo_fit_their_source() {
+    check_with(&[], &[]).await;
+}
+
+#[tokio::test]
+async fn columns_that_are_not_there_are_reported_together() {
+    check_with(
+        &[
+            ("join_keys = [\"user_token\"]", "join_keys = [\"user_tokn\"]"),
+            ("column = \"amount\"", "column = \"amout\""),
+            ("status = 'declined'", "state = 'declined'"),
+            ("emit = { every", "where = \"amount + 1\"\nemit = { every"),
+        ],
+        &[
+            "f.toml:7:12 the source of `user_transaction_features` has no column `user_tokn` | did you mean `user_token`?",
+            "f.toml:26:10 the source of `user_transaction_features` has no column `amout` | did you mean `amount`?",
+            "f.toml:39:9 the source of `user_transaction_features` has no column `state` | did you mean `status`?",
+            "f.toml:60:12 the source of `churn_features` has no column `user_tokn` | did you mean `user_token`?",
+            "f.toml:63:9 `amount + 1` is Float64, not a condition | compare it with something, such as `status = 'declined'`",
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn times_and_functions_must_fit_their_columns() {
+    check_with(
+        &[
+            ("event_timestamp = \"event_timestamp\"", "event_timestamp = \"status\""),
+            ("function = \"mean\"\ncolumn = \"amount\"\nwindows = [\"7d\", \"30d\"]\n\n[[feature_view.aggregate]]\nname = \"decline_count\"\nfunction = \"count\"\ncolumn = \"txn_id\"\nwhere = \"status = 'declined'\"\nwindows = [\"30d\"]\n\n[[feature_view.aggregate]]\nname = \"days", "function = \"sum\"\ncolumn = \"status\"\nwindows = [\"7d\"]\n\n[[feature_view.aggregate]]\nname = \"decline_count\"\nfunction = \"count\"\nwindows = [\"30d\"]\n\n[[feature_view.aggregate]]\nname = \"days"),
+        ],
+        &[
+            "f.toml:9:19 `status` of the source of `user_transaction_features` is Utf8, not a time or a date | cast it in `source_sql`: `CAST(status AS TIMESTAMP)`",
+            "f.toml:75:12 `avg_amount_7d` adds up values of type `Utf8`",
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn derived_features_must_compute() {
+    check_with(
+        &[(
+            "expression = \"decline_count_30d / greatest(txn_count_30d, 1)\"",
+            "expression = \"gratest(txn_count_30d, 1)\"",
+        )],
+        &["f.toml:56:14 cannot compute `gratest(txn_count_30d, 1)`"],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_source_that_is_not_there_is_named() {
+    check_with(
+        &[("source = \"events.raw_transactions\"", "source = \"events.raw_transaction\"")],
+        &["f.toml:8:10 there is no table `events.raw_transaction` | did you mean `events.raw_transactions`?"],
+    )
+    .await;
+    check_with(
+        &[(
+            "source = \"events.raw_transactions\"",
+            "source_sql = \"SELECT user_token, evnt FROM events.raw_transactions\"",
+        )],
+        &["f.toml:8:14 there is no column `evnt`"],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_view_reads_nothing_but_pins() {
+    let lake = Lakehouse::open(1).await;
+    lake.append(&events(1, 5), 5).await;
+    let definitions = Arc::new(Definitions::parse("f.toml", VIEWS).unwrap());
+    let local = LocalFeatureEngine::new(lake.engine.clone(), Arc::clone(&definitions));
+    let unpinned = local.compute(&definitions.views[0], &[], TimeRange::default()).await;
+    assert!(unpinned.unwrap_err().to_string().ends_with("which is not pinned"));
+}
+
+#[tokio::test]
+async fn stored_features_come_out_as_they_are() {
+    let lake = Lakehouse::open(1).await;
+    let events = events(1, 30);
+    let pin = lake.append(&events, 30).await;
+    let text = "[[entity]]\nname = \"user\"\njoin_keys = [\"user_token\"]\n[[feature_view]]\nname = \"v\"\nentities = [\"user\"]\nsource = \"events.raw_transactions\"\ncolumns = [\"merchant_id\", \"amount\"]\n";
+    let definitions = Arc::new(Definitions::parse("f.toml", text).unwrap());
+    let local = LocalFeatureEngine::new(lake.engine.clone(), Arc::clone(&definitions));
+    let view = &definitions.views[0];
+    let rows =
+        local.compute(view, &[pin], TimeRange::default()).await.unwrap().concat().await.unwrap();
+    let names: Vec<_> = rows.schema().fields().iter().map(|field| field.name().clone()).collect();
+    assert_eq!(names, ["user_token", "event_timestamp", "merchant_id", "amount"]);
+    let complete = events.iter().filter(|event| event.user.is_some() && event.time.is_some());
+    assert_eq!(rows.num_rows(), complete.count());
+}
+
+#[tokio::test]
+async fn a_query_pins_every_table_that_it_reads() {
+    let lake = Lakehouse::open(1).await;
+    let pin = lake.append(&events(1, 5), 5).await;
+    let query = "source_sql = \"SELECT a.* FROM events.raw_transactions a JOIN events.raw_transactions b ON a.txn_id = b.txn_id\"";
+    let text = VIEWS.replacen("source = \"events.raw_transactions\"", query, 1);
+    let definitions = Definitions::parse("f.toml", &text).unwrap();
+    let pins = pin_sources(&lake.engine, &definitions.views[0], &[]).await.unwrap();
+    assert_eq!(pins, [pin]);
+    assert_eq!(pins[0].table, TableName::parse("events.raw_transactions").unwrap());
+}

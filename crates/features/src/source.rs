@@ -1,0 +1,303 @@
+//! The events of a view: the columns that its features need, checked, under names of their own.
+
+mod fit;
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, TimeUnit};
+use datafusion::dataframe::DataFrame;
+use datafusion::logical_expr::{Expr, cast, lit};
+use datafusion::prelude::{SessionContext, ident};
+use datafusion::scalar::ScalarValue;
+use icecore_core::{
+    Emit, Error, FeatureView, PinnedTable, Result, Span, TimeRange, Timestamp, Window,
+};
+use icecore_engine::{Engine, from_datafusion};
+
+use crate::Definitions;
+use crate::counted::{Counts, counted_table};
+
+use fit::Fit;
+
+/// The type of every moment.
+pub(crate) fn moment_type() -> DataType {
+    DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into()))
+}
+
+/// What windows look at, in the order of first use.
+#[derive(Debug, Default)]
+pub(crate) struct Inputs {
+    /// Columns of the source.
+    pub(crate) columns: Vec<String>,
+    /// Conditions that aggregates are restricted by.
+    pub(crate) masks: Vec<String>,
+}
+
+impl Inputs {
+    /// The distinct columns and conditions of a view's aggregates.
+    pub(crate) fn of(view: &FeatureView) -> Self {
+        let mut inputs = Self::default();
+        for aggregate in &view.aggregates {
+            inputs.columns.extend(aggregate.column.clone());
+            inputs.masks.extend(aggregate.filter.clone());
+        }
+        inputs.columns.extend(view.created_timestamp.clone().filter(|_| !view.is_stored()));
+        for list in [&mut inputs.columns, &mut inputs.masks] {
+            let mut seen = std::collections::BTreeSet::new();
+            list.retain(|item| seen.insert(item.clone()));
+        }
+        inputs
+    }
+
+    pub(crate) fn column(&self, name: &str) -> Option<usize> {
+        self.columns.iter().position(|column| column == name)
+    }
+
+    pub(crate) fn mask(&self, filter: &str) -> Option<usize> {
+        self.masks.iter().position(|mask| mask == filter)
+    }
+
+    pub(crate) fn column_names(&self) -> Vec<String> {
+        (0..self.columns.len()).map(|index| format!("__input_{index}")).collect()
+    }
+
+    pub(crate) fn mask_names(&self) -> Vec<String> {
+        (0..self.masks.len()).map(|index| format!("__mask_{index}")).collect()
+    }
+}
+
+/// The source of a view, opened at pins, with everything that its definition says about it
+/// checked.
+pub(crate) struct Source<'a> {
+    pub(crate) view: &'a FeatureView,
+    pub(crate) definitions: &'a Definitions,
+    pub(crate) context: SessionContext,
+    pub(crate) keys: Vec<String>,
+    /// The rows of the source that pass the view's `where`.
+    frame: DataFrame,
+    time: Expr,
+    masks: Vec<Expr>,
+}
+
+impl fmt::Debug for Source<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source").field("view", &self.view.name).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Source<'a> {
+    /// Opens the source.
+    ///
+    /// # Errors
+    ///
+    /// Every disagreement between the definition and the columns of the source.
+    pub(crate) async fn open(
+        engine: &Engine,
+        definitions: &'a Definitions,
+        view: &'a FeatureView,
+        pins: &[PinnedTable],
+    ) -> Result<Self, Vec<Error>> {
+        let one = |error: Error| vec![error];
+        let context = engine.session(pins).await.map_err(one)?;
+        let frame = rows(engine, view, pins).await;
+        let frame = frame.map_err(|error| one(locate_source(definitions, view, error)))?;
+        let keys = definitions.join_keys(view).map_err(one)?;
+        let mut check =
+            Fit { definitions, view, context: &context, frame: &frame, errors: Vec::new() };
+        let time = check.time(&view.event_timestamp, "event_timestamp");
+        check.columns(&keys);
+        let filter = view.filter.as_ref().and_then(|filter| check.condition(filter, "where"));
+        let masks = check.masks(&Inputs::of(view));
+        if !check.errors.is_empty() {
+            return Err(check.errors);
+        }
+        let frame = match filter {
+            Some(filter) => frame.filter(filter).map_err(from_datafusion).map_err(one)?,
+            None => frame,
+        };
+        Ok(Self { view, definitions, context, keys, frame, time, masks })
+    }
+
+    /// Keys and time, then the inputs and masks of windows.
+    pub(crate) fn events(&self, range: TimeRange) -> Result<DataFrame> {
+        let inputs = Inputs::of(self.view);
+        let mut columns = self.keys_and_time();
+        for (column, name) in inputs.columns.iter().zip(inputs.column_names()) {
+            columns.push(self.value(column).alias(name));
+        }
+        for (mask, name) in self.masks.iter().zip(inputs.mask_names()) {
+            columns.push(mask.clone().is_true().alias(name));
+        }
+        self.within(range)?.select(columns).map_err(from_datafusion)
+    }
+
+    /// Keys, time and stored features, as they are.
+    pub(crate) fn stored(&self, range: TimeRange) -> Result<DataFrame> {
+        let mut columns = self.keys_and_time();
+        let values = self.view.created_timestamp.iter().chain(&self.view.columns);
+        columns.extend(values.map(|column| self.value(column).alias(column)));
+        self.within(range)?.select(columns).map_err(from_datafusion)
+    }
+
+    /// The source's columns that a person needs to see why an event counts, and its keys and time.
+    pub(crate) fn explained(&self, condition: Expr) -> Result<DataFrame> {
+        let inputs = Inputs::of(self.view);
+        let mut columns = self.keys_and_time();
+        let taken = |name: &String| self.keys.contains(name) || *name == self.view.event_timestamp;
+        let shown = inputs.columns.iter().filter(|name| !taken(name));
+        columns.extend(shown.map(|column| ident(column).alias(column)));
+        for (mask, name) in self.masks.iter().zip(inputs.mask_names()) {
+            columns.push(mask.clone().is_true().alias(name));
+        }
+        self.frame
+            .clone()
+            .filter(condition)
+            .map_err(from_datafusion)?
+            .select(columns)
+            .map_err(from_datafusion)
+    }
+
+    /// The greatest event timestamp, if there is any.
+    pub(crate) async fn last_event(&self, engine: &Engine) -> Result<Option<Timestamp>> {
+        use arrow::array::AsArray;
+        use arrow::datatypes::TimestampMicrosecondType;
+        use datafusion::functions_aggregate::expr_fn::max;
+        let mut frame = self.frame.clone();
+        for key in &self.keys {
+            frame = frame.filter(ident(key).is_not_null()).map_err(from_datafusion)?;
+        }
+        let last = max(self.time.clone()).alias("last");
+        let frame = frame.aggregate(Vec::new(), vec![last]).map_err(from_datafusion)?;
+        let batch = engine.stream(frame).await?.concat().await?;
+        let column = batch.column(0).as_primitive_opt::<TimestampMicrosecondType>();
+        let value = column.and_then(|column| column.iter().next().flatten());
+        Ok(value.map(Timestamp::from_micros))
+    }
+
+    /// Runs a frame through counting: rows without a key or a time stay out.
+    pub(crate) async fn counted(
+        &self,
+        frame: DataFrame,
+        counts: &Arc<Counts>,
+    ) -> Result<DataFrame> {
+        let plan = frame.create_physical_plan().await.map_err(from_datafusion)?;
+        let table = counted_table(&plan, self.keys.len() + 1, counts).map_err(from_datafusion)?;
+        self.context.read_table(Arc::new(table)).map_err(from_datafusion)
+    }
+
+    /// The type of a join key.
+    pub(crate) fn key_type(&self, key: &str) -> Result<DataType> {
+        let field =
+            self.frame.schema().field_with_unqualified_name(key).map_err(from_datafusion)?;
+        Ok(field.data_type().clone())
+    }
+
+    fn keys_and_time(&self) -> Vec<Expr> {
+        let keys = self.keys.iter().map(|key| ident(key).alias(key));
+        keys.chain([self.time.clone().alias(&self.view.event_timestamp)]).collect()
+    }
+
+    fn value(&self, column: &str) -> Expr {
+        if self.view.created_timestamp.as_deref() == Some(column) {
+            let field = self.frame.schema().field_with_unqualified_name(column);
+            return field.map_or(ident(column), |field| as_moment(column, field.data_type()));
+        }
+        ident(column)
+    }
+
+    fn within(&self, range: TimeRange) -> Result<DataFrame> {
+        let mut frame = self.frame.clone();
+        if let Some(from) = range.from {
+            frame =
+                frame.filter(self.time.clone().gt_eq(literal(from))).map_err(from_datafusion)?;
+        }
+        if let Some(to) = range.to {
+            frame = frame.filter(self.time.clone().lt(literal(to))).map_err(from_datafusion)?;
+        }
+        Ok(frame)
+    }
+}
+
+/// The events that the rows of a range are computed from.
+pub(crate) fn events_range(view: &FeatureView, range: TimeRange) -> TimeRange {
+    if view.is_stored() {
+        return range;
+    }
+    let lifetime = view.aggregates.iter().flat_map(|a| &a.windows).any(|w| *w == Window::Lifetime);
+    let reach = match view.emit {
+        Emit::Every(_) => view.widest_window().max(idle(view)),
+        _ => view.widest_window(),
+    };
+    let from = match (range.from, reach) {
+        (Some(from), Some(reach)) if !lifetime => {
+            Some(Timestamp::from_micros(from.micros().saturating_sub(reach.micros())))
+        }
+        _ => None,
+    };
+    let to = match view.emit {
+        // Which event is the last of its day is decided by the whole day.
+        Emit::LastPerDay => range.to.map(|to| {
+            let midnight = to.date().midnight();
+            if midnight == to { to } else { to.date().plus_days(1).midnight() }
+        }),
+        _ => range.to,
+    };
+    TimeRange { from, to }
+}
+
+/// [`Emit::Every`]: how old an entity's latest event may be when a row comes out.
+pub(crate) fn idle(view: &FeatureView) -> Option<Span> {
+    view.ttl.or_else(|| view.widest_window())
+}
+
+pub(crate) fn literal(moment: Timestamp) -> Expr {
+    lit(ScalarValue::TimestampMicrosecond(Some(moment.micros()), Some("+00:00".into())))
+}
+
+/// An error of a view's source, at its place in the user's file.
+pub(crate) fn locate_source(definitions: &Definitions, view: &FeatureView, error: Error) -> Error {
+    if view.source.is_some() {
+        return definitions.locate(view, "source", error);
+    }
+    let place =
+        error.location().map(|at| format!("in the query, line {} column {}", at.line, at.column));
+    let error = match place {
+        Some(place) => error.with_note(place),
+        None => error,
+    };
+    match definitions.location(view, "source_sql") {
+        Some(location) => error.at(location.clone()),
+        None => error,
+    }
+}
+
+async fn rows(engine: &Engine, view: &FeatureView, pins: &[PinnedTable]) -> Result<DataFrame> {
+    if let Some(query) = &view.source_sql {
+        return engine.query(query, pins).await;
+    }
+    let Some(source) = &view.source else {
+        return Err(Error::invalid(format!("`{}` has no source", view.name)));
+    };
+    let Some(pin) = pins.iter().find(|pin| pin.table == *source) else {
+        return Err(Error::invalid(format!(
+            "`{}` reads `{source}`, which is not pinned",
+            view.name
+        )));
+    };
+    engine.table(pin).await
+}
+
+/// A time column of any precision, a date, or a time without a zone (which is UTC), as a moment.
+fn as_moment(column: &str, data_type: &DataType) -> Expr {
+    let moment = moment_type();
+    if *data_type == moment {
+        return ident(column);
+    }
+    match data_type {
+        DataType::Date32 | DataType::Date64 => {
+            cast(cast(ident(column), DataType::Timestamp(TimeUnit::Microsecond, None)), moment)
+        }
+        _ => cast(ident(column), moment),
+    }
+}

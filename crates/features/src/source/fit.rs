@@ -1,0 +1,106 @@
+//! Whether a definition fits the columns of its source.
+
+use arrow::datatypes::{DataType, Schema};
+use datafusion::dataframe::DataFrame;
+use datafusion::logical_expr::{Expr, ExprSchemable};
+use datafusion::prelude::{SessionContext, ident};
+use icecore_core::{Error, FeatureView, Result};
+use icecore_engine::from_datafusion;
+
+use super::{Inputs, as_moment};
+use crate::Definitions;
+use crate::expression::{Expression, unknown_column};
+
+/// A definition beside the columns of its source; every mistake is collected.
+pub(super) struct Fit<'a> {
+    pub(super) definitions: &'a Definitions,
+    pub(super) view: &'a FeatureView,
+    pub(super) context: &'a SessionContext,
+    pub(super) frame: &'a DataFrame,
+    pub(super) errors: Vec<Error>,
+}
+
+impl Fit<'_> {
+    fn schema(&self) -> &Schema {
+        self.frame.schema().as_arrow()
+    }
+
+    fn report(&mut self, part: &str, error: Error) {
+        self.errors.push(self.definitions.locate(self.view, part, error));
+    }
+
+    fn unknown(&self, column: &str) -> Error {
+        let names: Vec<&str> = self.schema().fields().iter().map(|f| f.name().as_str()).collect();
+        unknown_column(column, &names, &format!("the source of `{}`", self.view.name))
+    }
+
+    fn column(&mut self, column: &str, part: &str) -> Option<DataType> {
+        match self.schema().field_with_name(column) {
+            Ok(field) => Some(field.data_type().clone()),
+            Err(_) => {
+                let error = self.unknown(column);
+                self.report(part, error);
+                None
+            }
+        }
+    }
+
+    pub(super) fn columns(&mut self, keys: &[String]) {
+        for key in keys {
+            self.column(key, "entities");
+        }
+        if let Some(created) = &self.view.created_timestamp {
+            self.time(created, "created_timestamp");
+        }
+        for (index, column) in self.view.columns.iter().enumerate() {
+            self.column(column, &format!("columns.{index}"));
+        }
+        for (index, aggregate) in self.view.aggregates.iter().enumerate() {
+            if let Some(column) = &aggregate.column {
+                self.column(column, &format!("aggregate.{index}.column"));
+            }
+        }
+    }
+
+    /// The column as a moment.
+    pub(super) fn time(&mut self, column: &str, part: &str) -> Expr {
+        let Some(data_type) = self.column(column, part) else { return ident(column) };
+        if !matches!(data_type, DataType::Timestamp(..) | DataType::Date32 | DataType::Date64) {
+            let error = Error::invalid(format!(
+                "`{column}` of the source of `{}` is {data_type}, not a time or a date",
+                self.view.name
+            ));
+            let help = format!("cast it in `source_sql`: `CAST({column} AS TIMESTAMP)`");
+            self.report(part, error.with_help(help));
+        }
+        as_moment(column, &data_type)
+    }
+
+    pub(super) fn condition(&mut self, text: &str, part: &str) -> Option<Expr> {
+        let planned = self.plan_condition(text);
+        planned.map_err(|error| self.report(part, error)).ok()
+    }
+
+    fn plan_condition(&self, text: &str) -> Result<Expr> {
+        let expression = Expression::parse(text)?;
+        let names: Vec<&str> = self.schema().fields().iter().map(|f| f.name().as_str()).collect();
+        expression.check_columns(&names, &format!("the source of `{}`", self.view.name))?;
+        let expr = expression.plan(self.context, self.frame.schema())?;
+        match expr.get_type(self.frame.schema()).map_err(from_datafusion)? {
+            DataType::Boolean => Ok(expr),
+            other => Err(Error::invalid(format!("`{text}` is {other}, not a condition"))
+                .with_help("compare it with something, such as `status = 'declined'`")),
+        }
+    }
+
+    pub(super) fn masks(&mut self, inputs: &Inputs) -> Vec<Expr> {
+        let mut masks = Vec::new();
+        for mask in &inputs.masks {
+            let aggregates = self.view.aggregates.iter();
+            let index = aggregates.clone().position(|a| a.filter.as_ref() == Some(mask));
+            let part = format!("aggregate.{}.where", index.unwrap_or(0));
+            masks.extend(self.condition(mask, &part));
+        }
+        masks
+    }
+}

@@ -129,7 +129,9 @@ impl<'a> ViewCheck<'a, '_> {
             }
         }
         self.columns();
-        self.derived();
+        if !self.view.is_stored() {
+            self.derived();
+        }
     }
 
     fn entities(&mut self) {
@@ -284,8 +286,8 @@ impl<'a> ViewCheck<'a, '_> {
         let mut owners: BTreeMap<String, String> = BTreeMap::new();
         let mut claims: Vec<(String, String, String)> = Vec::new();
         for name in &self.view.entities {
-            let entities = self.entities.iter().filter(|entity| entity.name == *name);
-            for key in entities.flat_map(|entity| &entity.join_keys) {
+            let entity = self.entities.iter().find(|entity| entity.name == *name);
+            for key in entity.into_iter().flat_map(|entity| &entity.join_keys) {
                 claims.push((
                     key.clone(),
                     format!("a join key of `{name}`"),

@@ -182,3 +182,91 @@ fn the_hash_is_of_the_meaning() {
         assert_ne!(hash(&SHORT.replacen(old, new, 1)), base, "{new}");
     }
 }
+
+/// Everything that is reported for a file, without the file's name.
+fn mistakes(text: &str) -> Vec<String> {
+    let error = Definitions::parse("f", text).unwrap_err();
+    lines(&error).iter().map(|line| line.replace("f:", "")).collect()
+}
+
+#[test]
+fn stored_features_stay_in_a_table_as_they_are() {
+    let view =
+        "[[entity]]\nname = \"user\"\n[[feature_view]]\nname = \"v\"\nentities = [\"user\"]\n";
+    assert_eq!(
+        mistakes(&format!("{view}source = \"a.b\"")),
+        [
+            "3:1 `v` has no features | name columns of the source in `columns`, or compute some with `[[feature_view.aggregate]]`"
+        ]
+    );
+    let derived = "[[feature_view.derived]]\nname = \"d\"\nexpression = \"x\"";
+    let refused = format!(
+        "{view}columns = [\"x\"]\ntable = \"a.b\"\nsource_sql = \"SELECT 1\"\nwhere = \"x > 0\"\n{derived}"
+    );
+    let help = "write the rows to a table first, and name that as `source`";
+    assert_eq!(
+        mistakes(&refused),
+        [
+            format!("7:9 stored features of `v` cannot have `table` | {help}"),
+            format!("8:14 stored features of `v` cannot have `source_sql` | {help}"),
+            format!("9:9 stored features of `v` cannot have `where` | {help}"),
+            format!("10:1 stored features of `v` cannot have `derived` | {help}"),
+        ]
+    );
+}
+
+#[test]
+fn rows_on_a_grid_must_end() {
+    let text = "[[entity]]\nname = \"user\"\n[[feature_view]]\nname = \"v\"\nentities = [\"user\"]\nsource = \"a.b\"\ntable = \"c.d\"\nemit = { every = \"1d\" }\n[[feature_view.aggregate]]\nname = \"since\"\nfunction = \"days_since_last\"\nwindows = [\"lifetime\"]\n";
+    assert_eq!(
+        mistakes(text),
+        [
+            "8:8 `v` would have rows for ever after an entity's last event | add `ttl = \"90d\"`, or a window of finite length"
+        ]
+    );
+    let with_ttl = text.replace("emit =", "ttl = \"1d\"\nemit =");
+    assert!(Definitions::parse("f", &with_ttl).is_ok());
+}
+
+#[test]
+fn names_are_given_once_in_all_files() {
+    let files = [("a", SHORT.trim_start()), ("b", SHORT.trim_start())];
+    let error = Definitions::parse_all(files).unwrap_err();
+    assert_eq!(
+        lines(&error),
+        ["b:2:8 entity `user` is defined twice", "b:6:8 feature view `txn` is defined twice"]
+    );
+}
+
+// Definitions made in code pass the same checks.
+#[test]
+fn definitions_made_in_code_are_checked_too() {
+    let read = Definitions::parse("f", SHORT).unwrap();
+    let (entities, mut views) = (read.entities.clone(), read.views.clone());
+    let made = Definitions::new(entities.clone(), views.clone()).unwrap();
+    assert_eq!(made.definition_hash(&views[0]), read.definition_hash(&views[0]));
+    views[0].aggregates[0].windows[0] = Window::Last(Span::from_micros(0));
+    views[0].entities = vec!["nobody".to_owned()];
+    let error = Definitions::new(entities, views).unwrap_err();
+    assert_eq!(
+        lines(&error),
+        [" there is no entity `nobody`", " a window must be longer than nothing"]
+    );
+}
+
+#[test]
+fn files_are_read_from_a_directory_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(Definitions::load(&dir.path().join("none")).unwrap().views.is_empty());
+    let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+    write("b.toml", SHORT);
+    write("a.toml", "[[entity]]\nname = \"merchant\"");
+    write("notes.md", "not TOML");
+    let definitions = Definitions::load(dir.path()).unwrap();
+    let names: Vec<&str> = definitions.entities.iter().map(|e| e.name.as_str()).collect();
+    assert_eq!(names, ["merchant", "user"]);
+    let place = definitions.location(&definitions.views[0], "aggregate.1.where").unwrap();
+    assert!(place.file.ends_with("b.toml"));
+    assert_eq!((place.line, place.column), (22, 9));
+    assert_eq!(definitions.view("txns").unwrap_err().help(), Some("did you mean `txn`?"));
+}

@@ -81,9 +81,23 @@ fn sources_under(dirs: &[&str]) -> Vec<PathBuf> {
     found
 }
 
+/// Whether a file is compiled for tests only.
 fn is_test(path: &Path) -> bool {
     let text = path.to_string_lossy();
-    text.ends_with("/tests.rs") || text.contains("/tests/") || text.contains("/testkit/")
+    text.ends_with("/tests.rs")
+        || text.contains("/tests/")
+        || text.contains("/testkit/")
+        || is_declared_for_tests(path)
+}
+
+/// Whether the module above declares the file with `#[cfg(test)]`.
+fn is_declared_for_tests(path: &Path) -> bool {
+    let (Some(dir), Some(name)) = (path.parent(), path.file_stem()) else { return false };
+    let declaration = format!("#[cfg(test)]\nmod {};", name.to_string_lossy());
+    [dir.join("lib.rs"), dir.with_extension("rs")]
+        .iter()
+        .filter_map(|parent| fs::read_to_string(parent).ok())
+        .any(|text| text.contains(&declaration))
 }
 
 /// The code of a file up to its inline test module, comments and blank lines left out.
@@ -193,7 +207,8 @@ fn libraries_do_not_panic_print_or_exit() {
     ];
     let mut wrong = Vec::new();
     for path in sources_under(&["crates"]).iter().filter(|path| !is_test(path)) {
-        for line in code(path) {
+        // A constant that cannot be made fails the build, not a program.
+        for line in code(path).into_iter().filter(|line| !line.starts_with("const ")) {
             for call in CALLS.iter().filter(|call| line.contains(*call)) {
                 wrong.push(format!("{}: `{call}` in `{line}`", relative(path)));
             }

@@ -24,7 +24,7 @@ def with_pyiceberg(catalog):
             tables[".".join(identifier)] = {
                 "rows": arrow.num_rows,
                 "sums": {
-                    f.name: float(pc.sum(arrow[f.name]).as_py() or 0)
+                    f.name: pc.sum(pc.cast(arrow[f.name], pa.float64(), safe=False)).as_py() or 0.0
                     for f in arrow.schema
                     if pa.types.is_integer(f.type) or pa.types.is_floating(f.type)
                 },
@@ -50,7 +50,7 @@ def with_duckdb(catalog):
             source = f"iceberg_scan('{location}')"
             columns = connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()
             numbers = [c[0] for c in columns if c[1] in ("BIGINT", "INTEGER", "DOUBLE", "FLOAT")]
-            sums = ", ".join(f'coalesce(sum("{c}"), 0)::DOUBLE' for c in numbers) or "0"
+            sums = ", ".join(f'coalesce(sum("{c}"::DOUBLE), 0)' for c in numbers) or "0"
             nulls = ", ".join(f'count(*) - count("{c[0]}")' for c in columns)
             row = connection.execute(f"SELECT count(*), {sums}, {nulls} FROM {source}").fetchone()
             width = max(len(numbers), 1)

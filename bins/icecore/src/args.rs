@@ -8,7 +8,7 @@ use icecore_core::{Date, RefName, SnapshotId, SnapshotSelector, TableName, Times
 /// The lakehouse for machine learning: one Iceberg copy of the data for BI, features, training,
 /// scoring and serving.
 #[derive(Debug, Parser)]
-#[command(name = "icecore", version, propagate_version = true, max_term_width = 100)]
+#[command(name = "icecore", version, max_term_width = 100)]
 pub(crate) struct Cli {
     /// The project's directory
     #[arg(long, global = true, value_name = "DIR", default_value = ".", env = "ICECORE_PROJECT")]

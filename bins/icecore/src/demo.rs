@@ -63,7 +63,10 @@ pub(crate) async fn run(context: &Context, args: DemoArgs) -> Result<Answer> {
         }
     }
     let seconds = begun.elapsed().as_secs_f64();
-    Ok(Answer::new(document(&args.dir, &world, &steps, seconds), text(&args.dir, &world, &steps, seconds)))
+    Ok(Answer::new(
+        document(&args.dir, &world, &steps, seconds),
+        text(&args.dir, &world, &steps, seconds),
+    ))
 }
 
 /// Puts the store's address where a user would write it.
@@ -119,7 +122,10 @@ fn text(dir: &Path, world: &World, steps: &[Step], seconds: f64) -> String {
         }
     }
     if !world.malformed.is_empty() {
-        text.push_str(&format!("\n{} lines of the file could not be read:\n", world.malformed.len()));
+        text.push_str(&format!(
+            "\n{} lines of the file could not be read:\n",
+            world.malformed.len()
+        ));
         for line in world.malformed.iter().take(5) {
             text.push_str(&format!("    {line}\n"));
         }

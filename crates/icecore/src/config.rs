@@ -231,9 +231,7 @@ fn overlay(table: &mut toml::Table, environment: &BTreeMap<String, String>) -> R
             key = short.to_owned();
         }
         let parsed = value.parse().map_or(toml::Value::String(value), toml::Value::Integer);
-        let entry = table
-            .entry(section)
-            .or_insert_with(|| toml::Value::Table(toml::Table::new()));
+        let entry = table.entry(section).or_insert_with(|| toml::Value::Table(toml::Table::new()));
         if let toml::Value::Table(section) = entry {
             section.insert(key, parsed);
         }

@@ -1,9 +1,7 @@
 //! Feature views and training sets of a project.
 
 use icecore_core::Result;
-use icecore_dataset::{
-    BuildOptions, BuiltDataset, DatasetPlan, Lock, Verification, lockfile_path,
-};
+use icecore_dataset::{BuildOptions, BuiltDataset, DatasetPlan, Lock, Verification, lockfile_path};
 use icecore_features::{ComputeOptions, ComputeReport, ExplainOptions, Explanation};
 
 use crate::Project;
@@ -28,7 +26,11 @@ impl Project {
     /// # Errors
     ///
     /// `NotFound` for an unknown view, `InvalidInput` for an entity that is not one.
-    pub async fn explain_features(&self, view: &str, options: ExplainOptions) -> Result<Explanation> {
+    pub async fn explain_features(
+        &self,
+        view: &str,
+        options: ExplainOptions,
+    ) -> Result<Explanation> {
         let definitions = self.definitions()?;
         icecore_features::explain(self.engine(), &definitions, view, options).await
     }

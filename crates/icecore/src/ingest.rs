@@ -154,8 +154,8 @@ impl Project {
             report.added_columns = self.catalog().evolve(&job.table, &schema).await?;
         }
         let files: Vec<String> = job.files.iter().map(|file| file.display().to_string()).collect();
-        let mut options = CommitOptions::new(job.mode)
-            .with_summary("icecore.source-files", files.join(", "));
+        let mut options =
+            CommitOptions::new(job.mode).with_summary("icecore.source-files", files.join(", "));
         options.job_id.clone_from(&job.job_id);
         match self.catalog().commit(&job.table, rows, options).await {
             Ok(committed) => {

@@ -63,7 +63,9 @@ pub fn init(dir: &Path, template: Template) -> Result<Vec<PathBuf>> {
         }
         match fs::OpenOptions::new().write(true).create_new(true).open(&path) {
             Ok(mut file) => {
-                file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(unwritable)?;
+                file.write_all(text.as_bytes())
+                    .and_then(|()| file.sync_all())
+                    .map_err(unwritable)?;
                 written.push(path);
             }
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}

@@ -36,9 +36,7 @@ mod score;
 mod service;
 mod train;
 
-pub use config::{
-    CatalogConfig, Config, EngineConfig, OnlineConfig, ServeConfig, TrackingConfig,
-};
+pub use config::{CatalogConfig, Config, EngineConfig, OnlineConfig, ServeConfig, TrackingConfig};
 pub use icecore_engine::files;
 pub use icecore_features::ComputeOptions;
 pub use icecore_score::MaterializeOptions;

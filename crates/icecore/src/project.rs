@@ -111,7 +111,15 @@ impl Project {
         let tracker = SqlTracker::open(&uri, Arc::clone(&options.clock)).await?;
         let artifacts = FileArtifacts::open(dir.join(&config.tracking.artifacts))?;
         let clock = options.clock;
-        Ok(Self { dir, config, clock, engine, tracker, artifacts, code_version: options.code_version })
+        Ok(Self {
+            dir,
+            config,
+            clock,
+            engine,
+            tracker,
+            artifacts,
+            code_version: options.code_version,
+        })
     }
 
     /// The project's directory.
@@ -208,7 +216,9 @@ impl Project {
             Ok(entries) => entries,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => {
-                return Err(Error::unavailable(format!("cannot read `{folder}/`")).with_source(error));
+                return Err(
+                    Error::unavailable(format!("cannot read `{folder}/`")).with_source(error)
+                );
             }
         };
         let mut names: Vec<String> = entries

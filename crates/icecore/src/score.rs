@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use icecore_core::{Date, NewRun, Result, RunEntries, RunStatus, RunTracker, ModelRegistry, RunId};
+use icecore_core::{Date, ModelRegistry, NewRun, Result, RunEntries, RunId, RunStatus, RunTracker};
 use icecore_score::{MaterializeOptions, MaterializeReport, ScoreJob, ScoreReport, ScoringSpec};
 use serde::Serialize;
 

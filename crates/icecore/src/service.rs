@@ -30,10 +30,16 @@ impl Project {
                 None
             }
         };
-        let lake =
-            LakeLookup::new(self.catalog().clone(), Arc::clone(self.clock()), LakeOptions::default());
-        let options =
-            ServeOptions { routes, token: self.config().serve.token.clone(), ..ServeOptions::default() };
+        let lake = LakeLookup::new(
+            self.catalog().clone(),
+            Arc::clone(self.clock()),
+            LakeOptions::default(),
+        );
+        let options = ServeOptions {
+            routes,
+            token: self.config().serve.token.clone(),
+            ..ServeOptions::default()
+        };
         ScoreService::new(store, Arc::new(lake), Arc::clone(self.clock()), options)
     }
 }

@@ -133,13 +133,20 @@ impl Project {
         store.put(run, LOCK_FILE, Bytes::from(training.lock.to_toml()?)).await
     }
 
-    async fn register(&self, run: &RunId, spec: &DatasetSpec, fitted: &Fitted) -> Result<ModelVersion> {
+    async fn register(
+        &self,
+        run: &RunId,
+        spec: &DatasetSpec,
+        fitted: &Fitted,
+    ) -> Result<ModelVersion> {
         let json = |value: &serde_json::Value| Bytes::from(format!("{value:#}\n"));
         let store = self.artifacts();
         store.put(run, MODEL_FILE, fitted.file.clone()).await?;
         store.put(run, "model/signature.json", json(&fitted.signature)).await?;
         store.put(run, "model/input_example.json", json(&fitted.input_example)).await?;
-        store.put(run, "model/importance.json", json(&serde_json::json!(fitted.importance))).await?;
+        store
+            .put(run, "model/importance.json", json(&serde_json::json!(fitted.importance)))
+            .await?;
         let name = spec.model.as_ref().map_or(spec.name.as_str(), |model| model.name.as_str());
         self.tracker().register(name, run, MODEL_FILE, &fitted.hash).await
     }
@@ -221,7 +228,8 @@ impl Project {
         let recipe: Recipe = serde_json::from_slice(&recipe).map_err(|error| {
             Error::corrupt(format!("the recipe of run `{run}` cannot be read")).with_source(error)
         })?;
-        let recorded_hash = model_hash(&self.artifacts().get(run, MODEL_FILE).await.map_err(missing)?);
+        let recorded_hash =
+            model_hash(&self.artifacts().get(run, MODEL_FILE).await.map_err(missing)?);
         let snapshot = recorded
             .params
             .get("training_data_snapshot_id")
@@ -307,8 +315,7 @@ fn fit(recipe: &Recipe, trainer: &dyn Trainer, set: &TrainingSet) -> Result<Fitt
     scores.insert("positive_class_rate".to_owned(), positives as f64 / set.rows() as f64);
 
     if recipe.validation > 0.0 {
-        let split =
-            split::train_validation(set.row_ids(), recipe.validation, recipe.split_seed)?;
+        let split = split::train_validation(set.row_ids(), recipe.validation, recipe.split_seed)?;
         let (training, held_out) = split.apply(set)?;
         scores.extend(validate(&*trainer.fit(&training)?, &held_out)?);
     }

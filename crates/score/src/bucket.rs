@@ -74,7 +74,9 @@ impl Buckets {
     /// The band of each prediction.
     #[must_use]
     pub fn column(&self, predictions: &Float64Array) -> StringArray {
-        StringArray::from_iter_values(predictions.values().iter().map(|prediction| self.of(*prediction)))
+        StringArray::from_iter_values(
+            predictions.values().iter().map(|prediction| self.of(*prediction)),
+        )
     }
 }
 

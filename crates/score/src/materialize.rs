@@ -95,18 +95,15 @@ pub async fn materialize(
             .with_help("add a `[materialize]` table to its file")
     })?;
     let source = engine.catalog().pin(&scoring.table, &SnapshotSelector::Latest).await?;
-    let date = newest_date(engine, &source, &scoring.date_column, options.date)
-        .await?
-        .ok_or_else(|| {
+    let date = newest_date(engine, &source, &scoring.date_column, options.date).await?.ok_or_else(
+        || {
             Error::not_found(format!("`{}` has no score to materialize", scoring.table))
                 .with_help(format!("score first: `icecore score {}`", scoring.name))
-        })?;
+        },
+    )?;
     let marker = Marker { source: source.clone(), date, filter: spec.filter.clone() };
-    let mut before = if options.full {
-        HashMap::new()
-    } else {
-        previous(engine, store, scoring, spec).await?
-    };
+    let mut before =
+        if options.full { HashMap::new() } else { previous(engine, store, scoring, spec).await? };
 
     let mut report = MaterializeReport { date, source, written: 0, removed: 0, unchanged: 0 };
     let mut selection = selected(engine, scoring, spec, &marker).await?;
@@ -153,7 +150,8 @@ async fn previous(
     spec: &MaterializeSpec,
 ) -> Result<HashMap<String, Bytes>> {
     let stored = store.get(&[marker_key(scoring)]).await?.into_iter().next().flatten();
-    let Some(marker) = stored.and_then(|bytes| serde_json::from_slice::<Marker>(&bytes).ok()) else {
+    let Some(marker) = stored.and_then(|bytes| serde_json::from_slice::<Marker>(&bytes).ok())
+    else {
         return Ok(HashMap::new());
     };
     let mut values = HashMap::new();
@@ -179,7 +177,8 @@ async fn selected(
     let mut columns: Vec<String> = template::columns(&spec.key)?;
     columns.push(spec.value.clone());
     let columns: Vec<String> = columns.iter().map(|column| ident(column)).collect();
-    let filter = marker.filter.as_ref().map_or_else(String::new, |filter| format!(" AND ({filter})"));
+    let filter =
+        marker.filter.as_ref().map_or_else(String::new, |filter| format!(" AND ({filter})"));
     let query = format!(
         "SELECT {} FROM {} WHERE {} = DATE '{}'{filter}",
         columns.join(", "),

@@ -158,12 +158,13 @@ async fn scoring_date(
     };
     match (newest, wanted) {
         (Some(newest), _) if near(newest) => Ok(wanted.unwrap_or(newest)),
-        (Some(newest), Some(wanted)) => Err(Error::not_found(format!(
-            "`{}` has no features of {wanted}",
-            features.table
-        ))
-        .with_note(format!("the newest before it are of {newest}"))
-        .with_help(format!("compute them with `icecore features compute`, or score `--date {newest}`"))),
+        (Some(newest), Some(wanted)) => {
+            Err(Error::not_found(format!("`{}` has no features of {wanted}", features.table))
+                .with_note(format!("the newest before it are of {newest}"))
+                .with_help(format!(
+                    "compute them with `icecore features compute`, or score `--date {newest}`"
+                )))
+        }
         _ => Err(Error::not_found(format!("`{}` has no features to score", features.table))
             .with_help("compute them with `icecore features compute`")),
     }
@@ -176,9 +177,8 @@ pub(crate) async fn newest_date(
     column: &str,
     until: Option<Date>,
 ) -> Result<Option<Date>> {
-    let until = until.map_or_else(String::new, |date| {
-        format!(" WHERE {} <= DATE '{date}'", ident(column))
-    });
+    let until =
+        until.map_or_else(String::new, |date| format!(" WHERE {} <= DATE '{date}'", ident(column)));
     let query = format!("SELECT max({}) FROM {}{until}", ident(column), table_sql(table));
     let answer = engine.sql(&query, std::slice::from_ref(table)).await?.concat().await?;
     if answer.num_rows() == 0 || answer.column(0).is_null(0) {

@@ -99,9 +99,8 @@ impl ScoringSpec {
             let offset = error.span().map_or(0, |span| span.start);
             Error::invalid(error.message().to_owned()).at(Location::of_offset(file, text, offset))
         })?;
-        spec.check().map_err(|error| {
-            error.at(Location { file: file.to_owned(), line: 0, column: 0 })
-        })?;
+        spec.check()
+            .map_err(|error| error.at(Location { file: file.to_owned(), line: 0, column: 0 }))?;
         Ok(spec)
     }
 

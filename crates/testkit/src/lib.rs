@@ -1,4 +1,20 @@
-//! Conformance suites for the traits, generators of realistic data, oracles.
+//! Conformance suites for the traits of `icecore-core`, generators of realistic data, and servers
+//! for the length of a test.
+//!
+//! A suite is the contract of a trait, made executable: whoever implements the trait runs it.
+//!
+//! # Example
+//!
+//! A world of payments is a function of its seed, and knows the truth about its users:
+//!
+//! ```
+//! use icecore_testkit::{PaymentOptions, Payments};
+//!
+//! let world = Payments::new(PaymentOptions { rows: 1_000, ..PaymentOptions::default() });
+//! let events: usize = world.events().map(|day| day.num_rows()).sum();
+//! assert!((800..1_200).contains(&events));
+//! assert!(world.outcomes().num_rows() > 0);
+//! ```
 
 mod cdnow;
 mod clock;

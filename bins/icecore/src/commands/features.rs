@@ -101,7 +101,8 @@ fn show(view: &FeatureView, keys: &[String], hash: &str) -> Answer {
         }
     }
     lines.extend(view.columns.iter().map(|column| ("feature", column.clone())));
-    let derived = view.derived.iter().map(|d| ("feature", format!("{} = {}", d.name, d.expression)));
+    let derived =
+        view.derived.iter().map(|d| ("feature", format!("{} = {}", d.name, d.expression)));
     lines.extend(derived);
     let json = json!({ "definition": view, "join_keys": keys, "definition_hash": hash });
     Answer::new(json, facts(&lines))
@@ -128,7 +129,8 @@ pub(crate) fn document(report: &ComputeReport) -> Value {
 
 /// The answer in a line.
 pub(crate) fn summary(report: &ComputeReport) -> String {
-    let state = report.snapshot_id.map(|id| format!(" -> {}@{id}", report.table)).unwrap_or_default();
+    let state =
+        report.snapshot_id.map(|id| format!(" -> {}@{id}", report.table)).unwrap_or_default();
     if report.changed {
         format!("{} rows from {} events{state}", report.rows, report.input_rows)
     } else {

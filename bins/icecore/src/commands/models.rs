@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use icecore_core::{
-    ArtifactStore, Error, ModelRegistry, ModelSelector, ModelVersion, Result, Run, RunId, RunTracker,
+    ArtifactStore, Error, ModelRegistry, ModelSelector, ModelVersion, Result, Run, RunId,
+    RunTracker,
 };
 use serde_json::json;
 
@@ -105,7 +106,10 @@ pub(super) async fn models(context: &Context, command: ModelsCommand) -> Result<
         }
         ModelsCommand::Promote { name, version, to } => {
             if to.is_empty() || to.chars().any(|c| c.is_control() || "/@".contains(c)) {
-                return Err(Error::invalid(format!("`{}` cannot name an alias", to.escape_debug())));
+                return Err(Error::invalid(format!(
+                    "`{}` cannot name an alias",
+                    to.escape_debug()
+                )));
             }
             let before = tracker.set_alias(&name, &to, version).await?;
             let json = json!({

@@ -31,7 +31,8 @@ pub(super) async fn doctor(context: &Context) -> Result<Answer> {
     let mut checks: Vec<(&str, Result<String>)> = Vec::new();
     let tables = project.catalog().tables().await;
     checks.push(("catalog", tables.map(|tables| format!("{} tables", tables.len()))));
-    let views = project.definitions().map(|definitions| format!("{} views", definitions.views.len()));
+    let views =
+        project.definitions().map(|definitions| format!("{} views", definitions.views.len()));
     checks.push(("features", views));
     for (folder, check) in [("training", true), ("scoring", false)] {
         let names = project.definition_names(folder)?;

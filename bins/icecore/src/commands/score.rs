@@ -59,11 +59,14 @@ pub(super) async fn materialize(context: &Context, args: MaterializeArgs) -> Res
         ("date", report.date.to_string()),
         ("from", report.source.to_string()),
         ("to", done.store.clone()),
-        (if args.dry_run { "dry run" } else { "next" }, if args.dry_run {
-            "nothing was changed".to_owned()
-        } else {
-            "icecore serve".to_owned()
-        }),
+        (
+            if args.dry_run { "dry run" } else { "next" },
+            if args.dry_run {
+                "nothing was changed".to_owned()
+            } else {
+                "icecore serve".to_owned()
+            },
+        ),
     ]);
     Ok(Answer::new(json!(done), text))
 }

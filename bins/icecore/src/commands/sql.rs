@@ -110,11 +110,10 @@ pub(super) async fn write_file(
             let file = std::fs::File::create(&partial).map_err(unwritable)?;
             write_json_lines(rows, &mut std::io::BufWriter::new(file)).await
         }
-        Some(OutputFormat::Table) | None => Err(Error::invalid(format!(
-            "`{}` does not tell a format",
-            path.display()
-        ))
-        .with_help("end it in .parquet, .csv or .jsonl, or say `--format`")),
+        Some(OutputFormat::Table) | None => {
+            Err(Error::invalid(format!("`{}` does not tell a format", path.display()))
+                .with_help("end it in .parquet, .csv or .jsonl, or say `--format`"))
+        }
     };
     match written {
         Ok(rows) => std::fs::rename(&partial, path).map(|()| rows).map_err(unwritable),
@@ -130,7 +129,8 @@ async fn write_csv(mut rows: BatchStream, to: &mut (impl Write + Send)) -> Resul
     let mut header = Some(RecordBatch::new_empty(rows.schema().clone()));
     while let Some(batch) = rows.try_next().await? {
         count += batch.num_rows() as u64;
-        let mut writer = arrow::csv::WriterBuilder::new().with_header(header.take().is_some()).build(&mut *to);
+        let mut writer =
+            arrow::csv::WriterBuilder::new().with_header(header.take().is_some()).build(&mut *to);
         writer.write(&batch)?;
     }
     if let Some(header) = header {

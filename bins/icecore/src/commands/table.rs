@@ -118,7 +118,9 @@ async fn show(project: &Project, name: &TableName) -> Result<Answer> {
         lines.push(("column", format!("{} {}{null}", field.name(), field.data_type())));
     }
     lines.extend(refs.iter().map(|r| (kind(r.kind), format!("{} -> {}", r.name, r.snapshot))));
-    lines.extend(found.properties.iter().map(|(key, value)| ("property", format!("{key} = {value}"))));
+    lines.extend(
+        found.properties.iter().map(|(key, value)| ("property", format!("{key} = {value}"))),
+    );
     Ok(Answer::new(json, facts(&lines)))
 }
 

@@ -74,7 +74,10 @@ async fn question(address: SocketAddr, kind: &str, path: &str) -> Result<Found> 
     let [p50, p99] = [times[REPEATS / 2], times[REPEATS * 99 / 100]].map(milliseconds);
     Ok(Found {
         command: format!("serve    # and then: curl localhost:8080{path}"),
-        lines: vec![answer.to_string(), format!("{kind}: p50 {p50:.2} ms, p99 {p99:.2} ms of {REPEATS}")],
+        lines: vec![
+            answer.to_string(),
+            format!("{kind}: p50 {p50:.2} ms, p99 {p99:.2} ms of {REPEATS}"),
+        ],
         json: json!({ "kind": kind, "path": path, "answer": answer, "p50_ms": p50, "p99_ms": p99 }),
     })
 }

@@ -2,16 +2,15 @@
 
 use std::path::Path;
 
-use icecore::{ComputeOptions, IngestJob, MaterializeOptions, Project};
 use icecore::catalog::TagMove;
+use icecore::{ComputeOptions, IngestJob, MaterializeOptions, Project};
 use icecore_core::{
-    Date, ModelRegistry, RefName, Result, SnapshotCatalog, SnapshotSelector,
-    TableName,
+    Date, ModelRegistry, RefName, Result, SnapshotCatalog, SnapshotSelector, TableName,
 };
 use serde_json::json;
 
-use super::{Found, questions};
 use super::world::World;
+use super::{Found, questions};
 use crate::commands;
 
 /// A part of the story.
@@ -70,7 +69,9 @@ impl Story<'_> {
         for file in &self.world.events {
             found.push(self.ingest("events.raw_transactions", file, "day(event_timestamp)").await?);
         }
-        found.push(self.ingest("labels.churn_outcomes", &self.world.outcomes, "day(observed_at)").await?);
+        found.push(
+            self.ingest("labels.churn_outcomes", &self.world.outcomes, "day(observed_at)").await?,
+        );
         Ok(found)
     }
 
@@ -98,9 +99,12 @@ impl Story<'_> {
         if self.world.is_real() {
             // Midnights that nobody looks at are not computed.
             for day in &self.world.observation_days {
-                found.push(self.compute("churn_features", Some((*day, Some(day.plus_days(1))))).await?);
+                found.push(
+                    self.compute("churn_features", Some((*day, Some(day.plus_days(1))))).await?,
+                );
             }
-            found.push(self.compute("churn_features", Some((self.world.scoring_date, None))).await?);
+            found
+                .push(self.compute("churn_features", Some((self.world.scoring_date, None))).await?);
         } else {
             let from = self.world.observation_days.iter().min().map(|day| (*day, None));
             found.push(self.compute("churn_features", from).await?);

@@ -48,7 +48,12 @@ impl World {
         let wanted = Self {
             rows: args.data.is_none().then_some(args.rows),
             seed: args.data.is_none().then_some(args.seed),
-            source: args.data.as_deref().map(std::path::absolute).transpose().map_err(unwritable)?,
+            source: args
+                .data
+                .as_deref()
+                .map(std::path::absolute)
+                .transpose()
+                .map_err(unwritable)?,
             events: Vec::new(),
             outcomes: data.join("outcomes.parquet"),
             observation_days: Vec::new(),
@@ -74,10 +79,13 @@ impl World {
             Some(file) => wanted.read(file, &data).await?,
             None => wanted.generate(args, &data).await?,
         };
-        let text = serde_json::to_vec_pretty(&world)
-            .map_err(|error| Error::internal("cannot write the demo's marker").with_source(error))?;
+        let text = serde_json::to_vec_pretty(&world).map_err(|error| {
+            Error::internal("cannot write the demo's marker").with_source(error)
+        })?;
         let partial = marker.with_extension("partial");
-        fs::write(&partial, text).and_then(|()| fs::rename(&partial, &marker)).map_err(unwritable)?;
+        fs::write(&partial, text)
+            .and_then(|()| fs::rename(&partial, &marker))
+            .map_err(unwritable)?;
         Ok(world)
     }
 
@@ -112,7 +120,8 @@ impl World {
 
     /// Generated payments, one day in memory at a time.
     async fn generate(mut self, args: &DemoArgs, data: &Path) -> Result<Self> {
-        let options = PaymentOptions { rows: args.rows, seed: args.seed, ..PaymentOptions::default() };
+        let options =
+            PaymentOptions { rows: args.rows, seed: args.seed, ..PaymentOptions::default() };
         let payments = Payments::new(options);
         write(vec![payments.outcomes()], &self.outcomes).await?;
         let mut days = payments.events();

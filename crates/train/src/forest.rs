@@ -4,13 +4,15 @@
 //! 64 rows with one comparison of bytes, and the answers select each row's leaf without a branch
 //! (the "mask forest"). Ensembles that do not fit, because a tree is too deep or a feature has too
 //! many thresholds, are walked node by node. Leaf values are summed as integers: the same bits in
-//! any batch, at any position, by either way.
+//! any batch, at any position, by any of the ways.
 
 pub(crate) mod mask;
 pub(crate) mod rank;
+mod walk;
 
 use mask::{CodeSplit, LANES, MAX_DEPTH, MaskForest};
 use rank::{MAX_THRESHOLDS, RankTable};
+use walk::WalkTree;
 
 use crate::arithmetic::sigmoid;
 use crate::columns::Values;
@@ -22,6 +24,8 @@ const FIXED: f64 = 4_294_967_296.0;
 /// Perfect trees with more than this many times the leaves that there are would waste more than
 /// masks gain.
 const SPARSE: usize = 8;
+/// Up to so many rows are walked one by one, which is sooner done than a block of 64.
+const FEW_ROWS: usize = 3;
 /// The tables of so many features stay in the cache.
 const RANKED_MAX: usize = 4_096;
 /// So few leaves are never too many.
@@ -45,7 +49,7 @@ pub(crate) struct TreeScorer {
 #[derive(Debug)]
 enum Engine {
     Masks { inputs: Vec<Ranked>, trees: MaskForest },
-    Nodes,
+    Walk { trees: Vec<WalkTree> },
 }
 
 /// A feature that the trees ask about.
@@ -74,10 +78,13 @@ impl TreeScorer {
     pub(crate) fn score(&self, columns: &[Values], start: usize, out: &mut [f64]) {
         let mut sums = vec![0; out.len()];
         match &self.engine {
+            _ if out.len() <= FEW_ROWS => {
+                add_one_by_one(&self.ensemble.trees, columns, start, &mut sums);
+            }
             Engine::Masks { inputs, trees } => {
                 add_by_masks((inputs, trees), columns, start, &mut sums);
             }
-            Engine::Nodes => add_by_nodes(&self.ensemble.trees, columns, start, &mut sums),
+            Engine::Walk { trees } => add_by_walks(trees, columns, start, &mut sums),
         }
         let base = self.ensemble.base;
         match self.ensemble.link {
@@ -98,12 +105,13 @@ impl TreeScorer {
 
 impl Engine {
     fn new(ensemble: &Ensemble, features: usize) -> Self {
-        let Some(inputs) = Self::ranked(ensemble, features) else { return Self::Nodes };
+        let walk = || Self::Walk { trees: ensemble.trees.iter().map(WalkTree::new).collect() };
+        let Some(inputs) = Self::ranked(ensemble, features) else { return walk() };
         let depth = ensemble.trees.iter().map(Tree::depth).max().unwrap_or(0);
         let leaves: usize = ensemble.trees.iter().map(Tree::leaves).sum();
         let perfect_leaves = ensemble.trees.len() << depth.min(MAX_DEPTH);
         if depth > MAX_DEPTH || perfect_leaves > leaves * SPARSE + PERFECT_LEAVES_ALWAYS {
-            return Self::Nodes;
+            return walk();
         }
         let mut slots = vec![0; features];
         for (slot, input) in inputs.iter().enumerate() {
@@ -165,14 +173,19 @@ fn add_by_masks(
     }
 }
 
-fn add_by_nodes(trees: &[Tree], columns: &[Values], start: usize, sums: &mut [i64]) {
-    // Tree by tree over a block of rows, so that neither leaves the cache.
+fn add_by_walks(trees: &[WalkTree], columns: &[Values], start: usize, sums: &mut [i64]) {
     for (block, sums) in sums.chunks_mut(LANES).enumerate() {
-        let first = start + block * LANES;
         for tree in trees {
-            for (row, sum) in sums.iter_mut().enumerate() {
-                *sum += to_fixed(tree.evaluate(|feature| columns[feature as usize][first + row]));
-            }
+            tree.add_leaves(columns, start + block * LANES, sums);
+        }
+    }
+}
+
+fn add_one_by_one(trees: &[Tree], columns: &[Values], start: usize, sums: &mut [i64]) {
+    for (row, sum) in sums.iter_mut().enumerate() {
+        for tree in trees {
+            let leaf = tree.evaluate(|feature| columns[feature as usize][start + row]);
+            *sum += to_fixed(leaf);
         }
     }
 }

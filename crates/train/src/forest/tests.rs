@@ -47,18 +47,21 @@ fn ensemble(trees: Vec<Tree>) -> Ensemble {
     Ensemble { link: Link::Logistic, base: 0.1, trees, gains: vec![1.0; FEATURES] }
 }
 
-fn sums(scorer: &TreeScorer, columns: &[Values], rows: usize) -> (Vec<i64>, Vec<i64>) {
+/// What a scorer sums by its way, and what the walk from node to node finds.
+fn sums(scorer: &TreeScorer, columns: &[Values], rows: usize) -> [Vec<i64>; 3] {
     let Engine::Masks { inputs, trees } = &scorer.engine else { panic!("the trees fit masks") };
-    let (mut by_masks, mut by_nodes) = (vec![0; rows], vec![0; rows]);
-    add_by_masks((inputs, trees), columns, 0, &mut by_masks);
-    add_by_nodes(&scorer.ensemble.trees, columns, 0, &mut by_nodes);
-    (by_masks, by_nodes)
+    let walks: Vec<WalkTree> = scorer.ensemble.trees.iter().map(WalkTree::new).collect();
+    let mut sums = [vec![0; rows], vec![0; rows], vec![0; rows]];
+    add_by_masks((inputs, trees), columns, 0, &mut sums[0]);
+    add_by_walks(&walks, columns, 0, &mut sums[1]);
+    add_one_by_one(&scorer.ensemble.trees, columns, 0, &mut sums[2]);
+    sums
 }
 
 proptest! {
     // The oracle is the walk from node to node.
     #[test]
-    fn masks_find_the_leaves_that_a_walk_finds(
+    fn blocks_find_the_leaves_that_a_row_by_itself_finds(
         trees in prop::collection::vec((decisions(), 1..=MAX_DEPTH), 1..4),
         rows in prop::collection::vec(prop::array::uniform3(value()), 1..150),
     ) {
@@ -66,8 +69,9 @@ proptest! {
         let scorer = TreeScorer::new(ensemble(trees), FEATURES);
         let columns: Vec<Values> =
             (0..FEATURES).map(|f| rows.iter().map(|row| row[f]).collect()).collect();
-        let (by_masks, by_nodes) = sums(&scorer, &columns, rows.len());
-        prop_assert_eq!(by_masks, by_nodes);
+        let [by_masks, by_walks, one_by_one] = sums(&scorer, &columns, rows.len());
+        prop_assert_eq!(&by_masks, &one_by_one);
+        prop_assert_eq!(&by_walks, &one_by_one);
     }
 
     #[test]
@@ -103,8 +107,9 @@ fn a_full_table_has_room_for_an_infinite_threshold() {
     let scorer = TreeScorer::new(ensemble(trees), FEATURES);
     let values = vec![-1.0, 0.0, 253.0, 253.5, 1e300, f64::INFINITY, f64::NAN, f64::NEG_INFINITY];
     let columns = vec![Values::from(values.clone()); FEATURES];
-    let (by_masks, by_nodes) = sums(&scorer, &columns, values.len());
-    assert_eq!(by_masks, by_nodes);
+    let [by_masks, by_walks, one_by_one] = sums(&scorer, &columns, values.len());
+    assert_eq!(by_masks, one_by_one);
+    assert_eq!(by_walks, one_by_one);
 }
 
 #[test]
@@ -133,7 +138,7 @@ fn trees_that_masks_would_blow_up_are_walked() {
     let one = TreeScorer::new(ensemble(vec![tree_of_depth_8.clone()]), FEATURES);
     assert!(matches!(one.engine, Engine::Masks { .. }));
     let many = TreeScorer::new(ensemble(vec![tree_of_depth_8; 5_000]), FEATURES);
-    assert!(matches!(many.engine, Engine::Nodes));
+    assert!(matches!(many.engine, Engine::Walk { .. }));
 }
 
 #[test]

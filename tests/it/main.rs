@@ -1,5 +1,9 @@
 //! Tests that cross crates: the house rules, the binary as a black box, other engines as readers.
-#![expect(clippy::unwrap_used, reason = "clippy's exemption does not reach the helpers of a test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "clippy's exemption does not reach the helpers of a test"
+)]
 
 mod binary;
 mod cdnow;

@@ -31,6 +31,9 @@ where
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
     for row in rows {
         table.add_row(row.into_iter().collect::<Vec<_>>());
     }
@@ -100,15 +103,15 @@ pub(crate) fn error_json(error: &Error) -> Value {
 }
 
 fn causes(error: &Error) -> Vec<String> {
-    let mut causes = Vec::new();
+    let mut causes = vec![error.to_string()];
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
         let text = cause.to_string();
         // Some libraries print their cause in their own message.
-        if causes.last().is_none_or(|last: &String| !last.contains(&text)) {
+        if causes.last().is_none_or(|last| !last.contains(&text)) {
             causes.push(text);
         }
         source = cause.source();
     }
-    causes
+    causes.split_off(1)
 }

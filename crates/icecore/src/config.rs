@@ -187,7 +187,7 @@ fn expand(value: &mut toml::Value, environment: &BTreeMap<String, String>) -> Re
             table.iter_mut().try_for_each(|(_, value)| expand(value, environment))
         }
         toml::Value::String(text) => {
-            while let Some(open) = text.find("${") {
+            if let Some(open) = text.find("${") {
                 let Some(close) = text[open..].find('}').map(|close| open + close) else {
                     return Err(Error::invalid("a `${` in the settings is not closed"));
                 };
@@ -202,7 +202,6 @@ fn expand(value: &mut toml::Value, environment: &BTreeMap<String, String>) -> Re
                 expand(&mut tail, environment)?;
                 let tail = tail.as_str().unwrap_or_default().to_owned();
                 *text = format!("{}{replacement}{tail}", &text[..open]);
-                break;
             }
             Ok(())
         }

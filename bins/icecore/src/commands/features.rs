@@ -92,9 +92,9 @@ fn show(view: &FeatureView, keys: &[String], hash: &str) -> Answer {
             lines.push((
                 "feature",
                 format!(
-                    "{} = {:?}({}) over {window}{filter}",
+                    "{} = {}({}) over {window}{filter}",
                     aggregate.column_name(*window),
-                    aggregate.function,
+                    json!(aggregate.function).as_str().unwrap_or_default(),
                     aggregate.column.as_deref().unwrap_or("*")
                 ),
             ));

@@ -1,9 +1,9 @@
 //! Columns, partitions and sort orders between Arrow and Iceberg.
 
+mod column_type;
 mod evolution;
 mod partition;
 mod sort;
-mod types;
 
 #[cfg(test)]
 mod tests;
@@ -15,10 +15,10 @@ use arrow::datatypes::SchemaRef;
 use iceberg::spec::{Schema, TableMetadata};
 use icecore_core::{Error, ErrorKind, Result};
 
+pub(crate) use column_type::to_iceberg;
 pub(crate) use evolution::evolution;
 pub(crate) use partition::{describe_partition, partition_spec};
 pub(crate) use sort::{describe_sort, sort_order};
-pub(crate) use types::to_iceberg;
 
 use crate::error::Context as _;
 

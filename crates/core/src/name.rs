@@ -224,3 +224,6 @@ impl fmt::Display for RunId {
         f.write_str(&self.0)
     }
 }
+
+#[cfg(test)]
+mod tests;

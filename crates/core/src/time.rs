@@ -307,3 +307,6 @@ impl Clock for FixedClock {
         self.0
     }
 }
+
+#[cfg(test)]
+mod tests;

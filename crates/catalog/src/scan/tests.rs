@@ -1,5 +1,5 @@
+mod every_type;
 mod filters;
-mod types;
 
 use std::sync::Arc;
 

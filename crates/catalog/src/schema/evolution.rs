@@ -6,7 +6,7 @@ use arrow::datatypes::SchemaRef;
 use iceberg::spec::{NestedField, NestedFieldRef, PrimitiveType, Schema, Type};
 use icecore_core::{Error, Result};
 
-use super::types::FieldIds;
+use super::column_type::FieldIds;
 use crate::error::Context as _;
 
 /// The table's schema after it has taken in what `wanted` has more: new columns are added as

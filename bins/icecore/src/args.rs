@@ -81,7 +81,7 @@ pub(crate) struct DemoArgs {
     #[arg(long, value_name = "DIR", default_value = "churn-demo")]
     pub(crate) dir: PathBuf,
     /// About how many events to generate
-    #[arg(long, value_name = "N", default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(1000..))]
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1000..))]
     pub(crate) rows: u64,
     /// Which world to generate; the same seed gives the same data and the same model
     #[arg(long, value_name = "S", default_value_t = 42)]

@@ -118,7 +118,7 @@ fn text(dir: &Path, world: &World, steps: &[Step], seconds: f64) -> String {
         }
         text.push_str(&format!("  $ icecore {}\n", step.command));
         for line in &step.lines {
-            text.push_str(&format!("    {line}\n"));
+            text.push_str(&format!("    {}\n", line.trim_end()));
         }
     }
     if !world.malformed.is_empty() {
@@ -127,7 +127,7 @@ fn text(dir: &Path, world: &World, steps: &[Step], seconds: f64) -> String {
             world.malformed.len()
         ));
         for line in world.malformed.iter().take(5) {
-            text.push_str(&format!("    {line}\n"));
+            text.push_str(&format!("    {}\n", line.trim_end()));
         }
     }
     text.push_str(&format!(

@@ -12,6 +12,7 @@ use icecore_core::{
 };
 use icecore_engine::Engine;
 use icecore_features::Definitions;
+use icecore_kernel::ExactSum;
 
 use crate::ScoringSpec;
 use crate::sql::{ident, table_sql};
@@ -61,11 +62,12 @@ pub struct ScoreReport {
     pub mean_prediction: Option<f64>,
 }
 
-#[derive(Debug, Default, Clone, Copy)]
+/// Counts over all batches. The sum is exact, so that the mean does not depend on their order.
+#[derive(Debug, Default, Clone)]
 struct Tally {
     rows: u64,
     high_rows: u64,
-    sum: f64,
+    sum: ExactSum,
 }
 
 /// Pins the features of a scoring job and finds the date to score: the wanted one, or the newest
@@ -129,7 +131,7 @@ pub async fn score(engine: &Engine, job: ScoreJob<'_>) -> Result<ScoreReport> {
     let committed =
         catalog.commit(&job.spec.table, BatchStream::new(schema, scored), options).await?;
 
-    let tally = *tally.lock().unwrap_or_else(PoisonError::into_inner);
+    let tally = tally.lock().unwrap_or_else(PoisonError::into_inner).clone();
     if tally.rows == 0 {
         return Err(Error::not_found(format!("`{features}` has no row to score for {date}")));
     }
@@ -139,7 +141,7 @@ pub async fn score(engine: &Engine, job: ScoreJob<'_>) -> Result<ScoreReport> {
         features,
         rows: tally.rows,
         high_rows: tally.high_rows,
-        mean_prediction: Some(tally.sum / tally.rows as f64),
+        mean_prediction: Some(tally.sum.to_f64() / tally.rows as f64),
     })
 }
 
@@ -283,6 +285,8 @@ impl Scorer {
         let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
         tally.rows += predictions.len() as u64;
         tally.high_rows += buckets.iter().filter(|bucket| *bucket == Some(high)).count() as u64;
-        tally.sum += predictions.values().iter().sum::<f64>();
+        for prediction in predictions.values() {
+            tally.sum.add(*prediction);
+        }
     }
 }

@@ -40,7 +40,7 @@ pub struct PaymentOptions {
 impl Default for PaymentOptions {
     /// 210 days that end with 2026-06-30.
     fn default() -> Self {
-        Self { rows: 200_000, seed: 42, days: 210, end: Date::from_days(20_635) }
+        Self { rows: 1_000_000, seed: 42, days: 210, end: Date::from_days(20_635) }
     }
 }
 

@@ -33,6 +33,7 @@ fn jobs_answer_with_their_fixed_fields() {
         &ask(&["score", "churn"]),
         &["run_id", "table", "snapshot_id", "rows", "date", "model_version"],
     );
+    has(&ask(&["score", "churn", "--dry-run"]), &["date", "features", "model_version"]);
     has(&ask(&["materialize", "churn"]), &["written", "removed", "unchanged"]);
     has(&ask(&["materialize", "churn", "--dry-run"]), &["written", "removed", "unchanged"]);
     has(

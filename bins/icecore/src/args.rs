@@ -381,6 +381,9 @@ pub(crate) struct ScoreArgs {
     /// The date to score [default: the newest that the features have]
     #[arg(long)]
     pub(crate) date: Option<Date>,
+    /// Say which rows and which model would be used, score nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Args)]

@@ -2,8 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use icecore_core::{Date, ModelRegistry, NewRun, Result, RunEntries, RunId, RunStatus, RunTracker};
-use icecore_score::{MaterializeOptions, MaterializeReport, ScoreJob, ScoreReport, ScoringSpec};
+use icecore_core::{
+    Date, ModelRegistry, ModelVersion, NewRun, Result, RunEntries, RunId, RunStatus, RunTracker,
+};
+use icecore_score::{
+    MaterializeOptions, MaterializeReport, ScoreJob, ScorePlan, ScoreReport, ScoringSpec,
+};
 use serde::Serialize;
 
 use crate::Project;
@@ -32,6 +36,23 @@ pub struct MaterializedScores {
 }
 
 impl Project {
+    /// Says what a scoring would read, and with which version of the model; scores nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`score`](Self::score).
+    pub async fn plan_score(
+        &self,
+        name: &str,
+        date: Option<Date>,
+    ) -> Result<(ScorePlan, ModelVersion)> {
+        let spec = self.scoring(name)?;
+        let version = self.tracker().resolve(&spec.model.name, &spec.model.selector).await?;
+        let definitions = self.definitions()?;
+        let plan = icecore_score::plan(self.engine(), &definitions, &spec, date).await?;
+        Ok((plan, version))
+    }
+
     /// Scores the entities of a date with the registered model and records an audit run (C77-C84).
     ///
     /// # Errors
@@ -54,8 +75,10 @@ impl Project {
             Err(error) => Err(error),
         };
         let status = if outcome.is_ok() { RunStatus::Finished } else { RunStatus::Failed };
-        self.tracker().finish(&run, status).await?;
-        Ok(ScoredRun { run_id: run, model: model_name, model_version, report: outcome? })
+        let finished = self.tracker().finish(&run, status).await;
+        let report = outcome?;
+        finished?;
+        Ok(ScoredRun { run_id: run, model: model_name, model_version, report })
     }
 
     async fn audit(

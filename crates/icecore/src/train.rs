@@ -86,8 +86,10 @@ impl Project {
         let training = Training { spec, lock, loaded, recipe };
         let outcome = self.fit_and_register(&run, training).await;
         let status = if outcome.is_ok() { RunStatus::Finished } else { RunStatus::Failed };
-        self.tracker().finish(&run, status).await?;
-        outcome
+        let finished = self.tracker().finish(&run, status).await;
+        // Why the training failed matters more than that its record could not be closed.
+        let report = outcome?;
+        finished.map(|()| report)
     }
 
     async fn load_set(&self, lock: &Lock, options: LoadOptions) -> Result<LoadedSet> {
@@ -189,6 +191,11 @@ impl Project {
         add("split_seed", recipe.split_seed.to_string());
         add("cv_folds", recipe.folds.to_string());
         add("code_version", self.code_version().to_owned());
+        add(
+            "library_versions",
+            format!("icecore {}, arrow {}", env!("CARGO_PKG_VERSION"), arrow::ARROW_VERSION),
+        );
+        add("platform", format!("{} {}", std::env::consts::OS, std::env::consts::ARCH));
         Ok(params)
     }
 

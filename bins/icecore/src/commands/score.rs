@@ -10,6 +10,19 @@ use crate::report::{Answer, facts};
 
 pub(super) async fn run(context: &Context, args: ScoreArgs) -> Result<Answer> {
     let project = context.open().await?;
+    if args.dry_run {
+        let (plan, version) = project.plan_score(&args.name, args.date).await?;
+        let json = json!({
+            "dry_run": true, "date": plan.date, "features": plan.features,
+            "model": version.model, "model_version": version.version,
+        });
+        let text = facts(&[
+            ("dry run", format!("the rows of {} would be scored", plan.date)),
+            ("features", plan.features.to_string()),
+            ("model", format!("{} version {}", version.model, version.version)),
+        ]);
+        return Ok(Answer::new(json, text));
+    }
     context.progress.say(format!("scoring {}", args.name));
     let scored = project.score(&args.name, args.date).await?;
     let report = &scored.report;

@@ -26,11 +26,13 @@
 //! only foreign types in a signature are Arrow's.
 
 mod batch;
+mod document;
 mod error;
 mod feature;
 mod learn;
 mod name;
 mod online;
+mod param;
 mod pit;
 mod predicate;
 mod snapshot;
@@ -48,6 +50,7 @@ pub use learn::{
 };
 pub use name::{RefName, RunId, SnapshotId, TableName};
 pub use online::{OnlineEntry, OnlineStore};
+pub use param::ParamValue;
 pub use pit::{FeatureTable, Knowledge, PitOptions, PointInTimeJoin, Spine};
 pub use predicate::{CompareOp, Literal, Predicate};
 pub use snapshot::{

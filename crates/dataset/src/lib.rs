@@ -42,8 +42,6 @@ pub use leak::{LeakCheck, ViewLeakCheck};
 pub use load::{LoadOptions, LoadedSet, load};
 pub use lock::{DatasetPlan, InputRole, Lock, LockedInput, LockedSpine, LockedView, lockfile_path};
 pub use plan::plan;
-pub use spec::{
-    CrossValidationSpec, DatasetSpec, ModelSpec, ParamValue, SplitSpec, definition_files,
-};
+pub use spec::{CrossValidationSpec, DatasetSpec, ModelSpec, SplitSpec, definition_files};
 pub use statistics::{ColumnStatistics, Value};
 pub use verify::{RowsDigest, Verification, verify};

@@ -1,10 +1,9 @@
 //! The definition of a training set and what is trained on it: `training/*.toml`.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
 
-use icecore_core::{Error, Knowledge, Location, RefName, Result, TableName};
+use icecore_core::{Error, Knowledge, Location, ParamValue, RefName, Result, TableName};
 use serde::{Deserialize, Serialize};
 
 use crate::document;
@@ -108,31 +107,6 @@ pub struct ModelSpec {
     /// The algorithm's parameters.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub params: BTreeMap<String, ParamValue>,
-}
-
-/// A parameter's value.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum ParamValue {
-    /// True or false.
-    Bool(bool),
-    /// A whole number.
-    Int(i64),
-    /// A number.
-    Float(f64),
-    /// Text.
-    Text(String),
-}
-
-impl fmt::Display for ParamValue {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Bool(value) => value.fmt(f),
-            Self::Int(value) => value.fmt(f),
-            Self::Float(value) => value.fmt(f),
-            Self::Text(value) => value.fmt(f),
-        }
-    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -138,7 +138,7 @@ impl Config {
     pub fn parse(file: &str, text: &str, environment: &BTreeMap<String, String>) -> Result<Self> {
         let located = |error: &toml::de::Error| {
             let offset = error.span().map_or(0, |span| span.start);
-            Error::invalid(error.message().to_owned()).at(Location::of_offset(file, text, offset))
+            Error::in_document(error.message(), Location::of_offset(file, text, offset))
         };
         // The file alone first: its mistakes have places.
         let _: Self = toml::from_str(text).map_err(|error| located(&error))?;
@@ -269,6 +269,7 @@ mod tests {
         let error = parse("[engine]\nthreds = 4\n", &[]).unwrap_err();
         let place = error.location().unwrap();
         assert_eq!((place.line, place.column), (2, 1), "{error}");
+        assert_eq!(error.help(), Some("did you mean `threads`?"));
         assert!(parse("[online]\nurl = '${NOBODY_SET_THIS}'", &[]).is_err());
         assert!(parse("[engine]\nmemory_limit = '4 bananas'", &[]).is_err());
         assert!(parse("", &[("ICECORE_ENGINE__THREDS", "1")]).is_err());

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use arrow::array::Array;
 use bytes::Bytes;
 use icecore_core::{
-    ArtifactStore, Error, Model, ModelRegistry, ModelVersion, NewRun, PinnedTable, Result,
-    RunEntries, RunId, RunStatus, RunTracker, SnapshotCatalog, SnapshotSelector, Trainer,
+    ArtifactStore, Error, Model, ModelRegistry, ModelVersion, NewRun, ParamValue, PinnedTable,
+    Result, RunEntries, RunId, RunStatus, RunTracker, SnapshotCatalog, SnapshotSelector, Trainer,
     TrainingSet,
 };
-use icecore_dataset::{DatasetSpec, LoadOptions, LoadedSet, Lock, ParamValue, lockfile_path};
+use icecore_dataset::{DatasetSpec, LoadOptions, LoadedSet, Lock, lockfile_path};
 use icecore_train::{cross_validate, decode_model, metrics, model_hash, split};
 use serde::{Deserialize, Serialize};
 
@@ -292,14 +292,7 @@ impl Recipe {
     }
 
     fn trainer(&self) -> Result<Arc<dyn Trainer>> {
-        let value = |value: &ParamValue| match value {
-            ParamValue::Bool(value) => icecore_train::ParamValue::Bool(*value),
-            ParamValue::Int(value) => icecore_train::ParamValue::Int(*value),
-            ParamValue::Float(value) => icecore_train::ParamValue::Float(*value),
-            ParamValue::Text(value) => icecore_train::ParamValue::Text(value.clone()),
-        };
-        let params = self.params.iter().map(|(name, param)| (name.clone(), value(param))).collect();
-        icecore_train::trainer(&self.algorithm, &params)
+        icecore_train::trainer(&self.algorithm, &self.params)
     }
 }
 

@@ -97,7 +97,7 @@ impl ScoringSpec {
     pub fn parse(file: &str, text: &str) -> Result<Self> {
         let spec: Self = toml::from_str(text).map_err(|error| {
             let offset = error.span().map_or(0, |span| span.start);
-            Error::invalid(error.message().to_owned()).at(Location::of_offset(file, text, offset))
+            Error::in_document(error.message(), Location::of_offset(file, text, offset))
         })?;
         spec.check()
             .map_err(|error| error.at(Location { file: file.to_owned(), line: 0, column: 0 }))?;

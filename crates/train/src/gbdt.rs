@@ -17,10 +17,11 @@ use std::sync::Arc;
 
 use icecore_core::{Error, ErrorKind, Model, Result, Trainer, TrainingSet};
 
+use crate::ParamValue;
 use crate::columns;
 use crate::forest::TreeScorer;
 use crate::model::{FittedModel, Header, Scorer};
-use crate::params::{ParamReader, ParamValue, positive_to};
+use crate::params::{ParamReader, positive_to};
 use crate::tree::TREES_MAX;
 use boost::boost;
 use objective::LogLoss;

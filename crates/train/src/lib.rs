@@ -90,7 +90,7 @@ use icecore_core::{Error, Result, Trainer};
 
 pub use cross_validation::{CvResult, cross_validate};
 pub use file::{decode_model, model_hash};
-pub use params::ParamValue;
+pub use icecore_core::ParamValue;
 
 /// The names of the algorithms.
 pub const ALGORITHMS: [&str; 3] = [gbdt::ALGORITHM, logistic::ALGORITHM, random_forest::ALGORITHM];

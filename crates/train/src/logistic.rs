@@ -11,12 +11,13 @@ use smartcore::linalg::basic::arrays::Array;
 use smartcore::linalg::basic::matrix::DenseMatrix;
 use smartcore::linear::logistic_regression::{LogisticRegression, LogisticRegressionParameters};
 
+use crate::ParamValue;
 use crate::arithmetic::ln;
 use crate::canonical::canonical_order;
 use crate::columns::{self, Values};
 use crate::linear::{LinearScorer, LinearTerm, WEIGHT_MAX};
 use crate::model::{FittedModel, Header, Scorer};
-use crate::params::{ParamReader, ParamValue};
+use crate::params::ParamReader;
 use crate::smart::shielded;
 
 /// The algorithm's name.

@@ -15,12 +15,13 @@ use smartcore::ensemble::random_forest_regressor::{
 };
 use smartcore::linalg::basic::matrix::DenseMatrix;
 
+use crate::ParamValue;
 use crate::arithmetic::mix_pair;
 use crate::canonical::canonical_order;
 use crate::columns::{self, Values};
 use crate::forest::TreeScorer;
 use crate::model::{FittedModel, Header, Scorer};
-use crate::params::{ParamReader, ParamValue};
+use crate::params::ParamReader;
 use crate::smart::shielded;
 use crate::tree::{Ensemble, Link, Side, Split, Tree};
 

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use icecore_core::Knowledge;
+use icecore_core::{Knowledge, ParamValue};
 
-use crate::{DatasetSpec, ParamValue, definition_files, lockfile_path};
+use crate::{DatasetSpec, definition_files, lockfile_path};
 
 /// The example of the handbook.
 const CHURN: &str = r#"

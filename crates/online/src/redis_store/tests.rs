@@ -1,5 +1,6 @@
 use std::time::Instant;
 
+use futures::FutureExt as _;
 use icecore_core::ErrorKind;
 use icecore_testkit::{RedisServer, check_online_store};
 
@@ -119,8 +120,8 @@ async fn a_full_server_is_a_limit_and_says_what_was_stored() {
 async fn a_connection_is_made_even_if_its_caller_gives_up_early() {
     let Some(server) = RedisServer::start() else { return };
     let store = store(&server).await;
-    let impatient = tokio::time::timeout(Duration::ZERO, store.ping()).await;
-    assert!(impatient.is_err(), "a round trip takes longer than nothing");
+    // Asked once and dropped: the connection has begun, and nobody waits for it.
+    assert!(store.ping().now_or_never().is_none());
     let (_, connecting) = store.inner.line.current();
     drop(connecting.clone().await.unwrap());
     let (generation, _) = store.inner.line.current();

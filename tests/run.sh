@@ -13,6 +13,11 @@ step() { printf '\n== %s\n' "$*" >&2; }
 missing=()
 command -v redis-server >/dev/null || missing+=(redis-server)
 command -v redis-cli >/dev/null || missing+=(redis-tools)
+# Debian keeps the server's programs off the path; the tests find them there, and run them as the
+# user that comes with them where they are run by root.
+compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || command -v postgres >/dev/null ||
+    missing+=(postgresql)
+command -v strace >/dev/null || missing+=(strace)
 python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3 python3-venv)
 if [ ${#missing[@]} -gt 0 ]; then
     step "packages: ${missing[*]}"

@@ -118,16 +118,22 @@ impl Drop for RedisServer {
     }
 }
 
+/// Whether a test may not be skipped because its service is missing.
+pub(crate) fn is_required() -> bool {
+    std::env::var(REQUIRE).as_deref() == Ok("1")
+}
+
 fn missing() -> Option<RedisServer> {
     assert!(
-        std::env::var(REQUIRE).as_deref() != Ok("1"),
+        !is_required(),
         "`redis-server` is not installed, and `{REQUIRE}=1` forbids to skip its tests"
     );
     eprintln!("SKIPPED: `redis-server` is not installed; `apt-get install redis-server` has it");
     None
 }
 
-fn free_port() -> u16 {
+/// A port that nobody uses at this moment.
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
     listener.local_addr().expect("a bound socket has an address").port()
 }

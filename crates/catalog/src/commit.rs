@@ -20,15 +20,13 @@ mod summary;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use iceberg::io::FileIO;
 use iceberg::spec::{SnapshotRef, TableMetadata};
 use iceberg::table::Table;
 use iceberg::{TableRequirement, TableUpdate};
 use icecore_core::{Error, ErrorKind, Result, TableName};
 use uuid::Uuid;
 
-use crate::pointer::Swap;
-use crate::tables::{Tables, location_of};
+use crate::tables::{Collided, Open, Planned, Stored, Tables, location_of};
 
 pub(crate) use edit::Edit;
 pub(crate) use rows::{Replace, WriteRows};
@@ -147,15 +145,8 @@ struct Committer<'a> {
     name: &'a TableName,
     change: &'a dyn Change,
     id: String,
-    /// Swaps that may yet turn out to have happened.
-    open: Vec<OpenSwap>,
-}
-
-/// A swap whose answer was lost.
-struct OpenSwap {
-    from: String,
-    to: String,
-    files: Vec<String>,
+    /// Changes that may yet turn out to have happened, with the files that they refer to.
+    open: Vec<(Open, Vec<String>)>,
 }
 
 enum Try {
@@ -172,7 +163,8 @@ impl Committer<'_> {
             if number > 0 {
                 tokio::time::sleep(pause(number)).await;
             }
-            match self.try_once().await {
+            let collided = if number == 0 { Collided::No } else { Collided::Yes };
+            match self.try_once(collided).await {
                 Ok(Try::Ended(outcome)) => {
                     tracing::debug!(table = %self.name, attempt = %self.id, number, "committed");
                     return Ok(outcome);
@@ -197,10 +189,11 @@ impl Committer<'_> {
         }))
     }
 
-    async fn try_once(&mut self) -> Result<Try> {
+    async fn try_once(&mut self, collided: Collided) -> Result<Try> {
         // Writers of one process take turns, which costs less than to collide.
         let turn = self.tables.turn(self.name);
         let _turn = turn.lock().await;
+        let _place = self.tables.queue(self.name, collided).await;
         let head = match self.tables.load(self.name).await {
             Ok(head) => head,
             // The answer may be just behind the failure that lost it.
@@ -220,7 +213,7 @@ impl Committer<'_> {
             Ok(Try::Ended(outcome)) => Ok(Try::Ended(outcome)),
             // Files that may be referred to do not belong to the attempt any more.
             failed => {
-                discard(self.tables.io(), &attempt.files).await;
+                self.tables.discard(&attempt.files).await;
                 failed
             }
         }
@@ -234,25 +227,23 @@ impl Committer<'_> {
             }
             Plan::Apply { requirements, updates } => (requirements, updates),
         };
-        let next = self.tables.write_next(self.name, &head, &requirements, updates).await?;
-        attempt.files.push(next.location.clone());
-        match self.tables.swap(self.name, &head, &next).await {
-            Swap::Done => {
+        let (name, id) = (self.name, &self.id);
+        let planned = Planned { name, head: &head, requirements, updates, attempt: id };
+        match self.tables.commit(planned).await? {
+            Stored::Done(table) => {
                 // From here on the files are the table's.
                 attempt.files.clear();
-                let table = self.tables.adopt(next);
                 Ok(Try::Ended(Outcome::Committed(table, self.id.clone())))
             }
-            Swap::Moved => Ok(Try::Again(Error::new(
+            Stored::Moved => Ok(Try::Again(Error::new(
                 ErrorKind::Conflict,
                 format!("another writer committed to `{}` first", self.name),
             ))),
-            Swap::Failed(error) => Err(error),
-            Swap::Unknown(error) => {
-                let from = location_of(&head)?.to_owned();
+            Stored::Failed(error) => Err(error),
+            Stored::Unknown(error, open) => {
                 let files = std::mem::take(&mut attempt.files);
                 tracing::warn!(table = %self.name, attempt = %self.id, "the answer to a commit was lost");
-                self.open.push(OpenSwap { from, to: next.location, files });
+                self.open.push((open, files));
                 Ok(Try::Again(error))
             }
         }
@@ -266,18 +257,17 @@ impl Committer<'_> {
         }
         let metadata = head.metadata();
         let current = location_of(head)?;
-        let was = |location: &str| {
-            location == current
-                || metadata.metadata_log().iter().any(|entry| entry.metadata_file == location)
-        };
-        if self.open.iter().any(|swap| was(&swap.to)) || made_by(metadata, &self.id).is_some() {
+        if self.open.iter().any(|(open, _)| open.is_in(metadata, current))
+            || made_by(metadata, &self.id).is_some()
+        {
             return Ok(true);
         }
         let (open, never): (Vec<_>, Vec<_>) =
-            self.open.drain(..).partition(|swap| swap.from == current);
+            self.open.drain(..).partition(|(open, _)| open.may_come(metadata, current));
         self.open = open;
-        for swap in never {
-            discard(self.tables.io(), &swap.files).await;
+        for (open, files) in never {
+            self.tables.discard(&files).await;
+            self.tables.discard(&open.files()).await;
         }
         Ok(false)
     }
@@ -298,15 +288,6 @@ impl Committer<'_> {
             unknown.with_help("do it again: that does no harm")
         } else {
             unknown.with_help(format!("`icecore attempt {}` asks again", self.id))
-        }
-    }
-}
-
-/// Deletes files that nothing refers to. What stays behind does no harm.
-pub(crate) async fn discard(io: &FileIO, files: &[String]) {
-    for file in files {
-        if let Err(error) = io.delete(file).await {
-            tracing::warn!(file, %error, "could not delete a file of a commit that failed");
         }
     }
 }

@@ -60,5 +60,6 @@ mod write;
 
 pub use catalog::{CatalogOptions, IcebergCatalog, TableDescription};
 pub use metadata_table::MetadataTable;
+pub use pointer::{NamespaceStore, Place, PointerStore, Swap};
 pub use refs::{RefInfo, RefKind, RollbackPolicy, TagMove};
 pub use scan::{ColumnRange, FilePlan, PlannedFile};

@@ -1,22 +1,23 @@
 //! Tables as they are now: loading them, and swapping in their next metadata.
 
 mod cache;
+mod commit;
+mod metadata;
 
 use std::collections::HashMap;
-use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
 use iceberg::io::FileIO;
-use iceberg::spec::{MAIN_BRANCH, TableMetadata};
+use iceberg::spec::TableMetadata;
 use iceberg::table::Table;
-use iceberg::{MetadataLocation, NamespaceIdent, TableIdent, TableRequirement, TableUpdate};
+use iceberg::{NamespaceIdent, TableIdent};
 use icecore_core::{Clock, Error, Result, TableName};
-use serde_json::Value;
 
 use crate::error::Context;
-use crate::pointer::{PointerStore, Swap};
+use crate::pointer::PointerStore;
 use cache::TableCache;
+pub(crate) use commit::{Collided, Open, Planned, Stored};
+pub(crate) use metadata::NextMetadata;
 
 /// Manifests that stay in memory, in bytes per table.
 const MANIFEST_CACHE_BYTES: u64 = 16 << 20;
@@ -33,14 +34,6 @@ pub(crate) struct Tables {
 
 /// Held by the one of this process's writers that commits to a table.
 pub(crate) type Turn = Arc<tokio::sync::Mutex<()>>;
-
-/// A table's next metadata, written but not pointed at.
-#[derive(Debug)]
-pub(crate) struct NextMetadata {
-    pub(crate) location: String,
-    /// The table as it will be. It is made before the swap, after which nothing may fail.
-    table: Table,
-}
 
 impl Tables {
     pub(crate) fn new(pointers: Arc<dyn PointerStore>, io: FileIO, clock: Arc<dyn Clock>) -> Self {
@@ -111,93 +104,10 @@ impl Tables {
         }
     }
 
-    /// Writes the metadata that a new table begins with.
-    pub(crate) async fn write_first(
-        &self,
-        name: &TableName,
-        metadata: TableMetadata,
-    ) -> Result<NextMetadata> {
-        let location = MetadataLocation::new_with_metadata(metadata.location(), &metadata);
-        let now = self.clock.now().millis();
-        self.write(name, &location, stamped(&metadata, now, false)?).await
-    }
-
-    /// Checks the requirements against a state of a table, applies the updates to it and writes
-    /// the metadata that results. Nothing points at it yet.
-    ///
-    /// # Errors
-    ///
-    /// `Conflict` if the state does not meet a requirement.
-    pub(crate) async fn write_next(
-        &self,
-        name: &TableName,
-        head: &Table,
-        requirements: &[TableRequirement],
-        updates: Vec<TableUpdate>,
-    ) -> Result<NextMetadata> {
-        for requirement in requirements {
-            requirement
-                .check(Some(head.metadata()))
-                .context(|| format!("table `{name}` is not what the change was made for"))?;
-        }
-        let adds = updates.iter().any(|update| matches!(update, TableUpdate::AddSnapshot { .. }));
-        let moves_main = updates.iter().any(|update| {
-            matches!(update, TableUpdate::SetSnapshotRef { ref_name, .. } if ref_name == MAIN_BRANCH)
-        });
-        let current = location_of(head)?;
-        let cannot = || format!("cannot change the metadata of table `{name}`");
-        let mut builder = head.metadata().clone().into_builder(Some(current.to_owned()));
-        for update in updates {
-            builder = update.apply(builder).context(cannot)?;
-        }
-        let metadata = builder.build().context(cannot)?.metadata;
-        let value = if adds {
-            let at = metadata.last_updated_ms();
-            stamped(&metadata, at, false)?
-        } else {
-            let at = self.clock.now().millis().max(head.metadata().last_updated_ms());
-            stamped(&metadata, at, moves_main)?
-        };
-        let location = MetadataLocation::from_str(current)
-            .context(cannot)?
-            .with_next_version()
-            .with_new_metadata(&metadata);
-        self.write(name, &location, value).await
-    }
-
-    /// Points a table at its next metadata if it is still in the state that this was made from.
-    pub(crate) async fn swap(&self, name: &TableName, head: &Table, next: &NextMetadata) -> Swap {
-        match location_of(head) {
-            Ok(from) => self.pointers.swap(name, from, &next.location).await,
-            Err(error) => Swap::Failed(error),
-        }
-    }
-
     /// The table that a swap made current.
     pub(crate) fn adopt(&self, next: NextMetadata) -> Table {
         self.cache.insert(&next.location, &next.table);
         next.table
-    }
-
-    async fn write(
-        &self,
-        name: &TableName,
-        location: &MetadataLocation,
-        value: Value,
-    ) -> Result<NextMetadata> {
-        let path = location.to_string();
-        let cannot = || format!("cannot write metadata `{path}`");
-        let bytes = serde_json::to_vec(&value).context(cannot)?;
-        let metadata: TableMetadata = serde_json::from_value(value)
-            .context(|| "cannot understand metadata that icecore made")?;
-        let table = self.build(name, metadata, &path)?;
-        if path.ends_with(".gz.metadata.json") {
-            table.metadata().write_to(&self.io, location).await.context(cannot)?;
-        } else {
-            let output = self.io.new_output(&path).context(cannot)?;
-            output.write(Bytes::from(bytes)).await.context(cannot)?;
-        }
-        Ok(NextMetadata { location: path, table })
     }
 
     fn build(&self, name: &TableName, metadata: TableMetadata, location: &str) -> Result<Table> {
@@ -225,27 +135,4 @@ pub(crate) async fn read_metadata(io: &FileIO, location: &str) -> Result<TableMe
     TableMetadata::read_from(io, location)
         .await
         .context(|| format!("cannot read metadata `{location}`"))
-}
-
-/// Metadata as JSON whose times come from our clock, and whose snapshots are in order.
-///
-/// The builder reads the machine's clock wherever no snapshot was added, and keeps snapshots in a
-/// hash map, while other readers list them as they stand in the file.
-fn stamped(metadata: &TableMetadata, now_ms: i64, log_too: bool) -> Result<Value> {
-    let mut value = serde_json::to_value(metadata).context(|| "cannot write metadata as JSON")?;
-    if let Some(fields) = value.as_object_mut() {
-        fields.insert("last-updated-ms".to_owned(), now_ms.into());
-        if let Some(snapshots) = fields.get_mut("snapshots").and_then(Value::as_array_mut) {
-            snapshots.sort_by_key(|snapshot| {
-                snapshot.get("sequence-number").and_then(Value::as_i64).unwrap_or(0)
-            });
-        }
-        let log = fields.get_mut("snapshot-log").and_then(Value::as_array_mut);
-        if let Some(last) = log.and_then(|log| log.last_mut()).filter(|_| log_too)
-            && let Some(entry) = last.as_object_mut()
-        {
-            entry.insert("timestamp-ms".to_owned(), now_ms.into());
-        }
-    }
-    Ok(value)
 }

@@ -10,7 +10,6 @@ use icecore_core::{Error, ErrorKind, NewTable, Result, TableName};
 use uuid::Uuid;
 
 use super::IcebergCatalog;
-use crate::commit::discard;
 use crate::error::Context;
 use crate::pointer::Swap;
 use crate::schema;
@@ -37,12 +36,12 @@ impl IcebergCatalog {
                 Ok(true)
             }
             Swap::Moved => {
-                discard(tables.io(), std::slice::from_ref(&next.location)).await;
+                tables.discard(std::slice::from_ref(&next.location)).await;
                 check_same(name, &tables.load(name).await?, new)?;
                 Ok(false)
             }
             Swap::Failed(error) => {
-                discard(tables.io(), std::slice::from_ref(&next.location)).await;
+                tables.discard(std::slice::from_ref(&next.location)).await;
                 Err(error)
             }
             // A created table has its own metadata file, so whose it is can be read.

@@ -11,7 +11,7 @@ use icecore_core::{
 use uuid::Uuid;
 
 use super::IcebergCatalog;
-use crate::commit::{self, Outcome, Replace, WriteRows, discard};
+use crate::commit::{self, Outcome, Replace, WriteRows};
 use crate::write::{WriteTarget, WrittenFiles, write_rows};
 use crate::{history, scan, schema};
 
@@ -81,7 +81,7 @@ impl SnapshotCatalog for IcebergCatalog {
             Err(error) => error.kind() != ErrorKind::OutcomeUnknown,
         };
         if unused {
-            discard(self.tables_now().io(), &paths).await;
+            self.tables_now().discard(&paths).await;
         }
         result
     }

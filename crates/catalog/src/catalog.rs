@@ -18,6 +18,7 @@ use icecore_core::{
 use object_store::ObjectStore;
 
 use crate::commit::{self, Edit, Plan};
+use crate::ids::{Ids, RandomIds};
 use crate::metadata_table::{self, MetadataTable};
 use crate::refs::{self, NewTag, RefInfo, RollbackPolicy, TagMove};
 use crate::scan::{self, FilePlan};
@@ -41,6 +42,8 @@ pub struct CatalogOptions {
     pub warehouse: String,
     /// Where times of commits come from.
     pub clock: Arc<dyn Clock>,
+    /// Where ids of tables, snapshots and files come from.
+    pub ids: Arc<dyn Ids>,
 }
 
 impl CatalogOptions {
@@ -51,6 +54,7 @@ impl CatalogOptions {
             name: DEFAULT_NAME.to_owned(),
             warehouse: warehouse.into(),
             clock: Arc::new(SystemClock),
+            ids: Arc::new(RandomIds),
         }
     }
 
@@ -65,6 +69,13 @@ impl CatalogOptions {
     #[must_use]
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
+        self
+    }
+
+    /// Takes ids from this source.
+    #[must_use]
+    pub fn with_ids(mut self, ids: Arc<dyn Ids>) -> Self {
+        self.ids = ids;
         self
     }
 }
@@ -131,7 +142,8 @@ impl IcebergCatalog {
     pub async fn open(options: CatalogOptions) -> Result<Self> {
         let warehouse = Warehouse::open(&options.warehouse).await?;
         let pointers = SqlitePointers::open(&options.uri, &options.name).await?;
-        let tables = Tables::new(Arc::new(pointers), storage::file_io(), options.clock);
+        let tables = Tables::new(Arc::new(pointers), storage::file_io(), options.clock)
+            .with_ids(options.ids);
         Ok(Self::of(tables, options.name, warehouse))
     }
 

@@ -17,6 +17,7 @@ mod rows;
 mod snapshot;
 mod summary;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -26,6 +27,7 @@ use iceberg::{TableRequirement, TableUpdate};
 use icecore_core::{Error, ErrorKind, Result, TableName};
 use uuid::Uuid;
 
+use crate::ids::{Ids, new_uuid};
 use crate::tables::{Collided, Open, Planned, Stored, Tables, location_of};
 
 pub(crate) use edit::Edit;
@@ -97,6 +99,7 @@ pub(crate) struct Attempt {
     /// Files that this try wrote or was about to write.
     files: Vec<String>,
     now_ms: i64,
+    ids: Arc<dyn Ids>,
 }
 
 impl Attempt {
@@ -128,7 +131,7 @@ pub(crate) async fn commit(
     name: &TableName,
     change: &dyn Change,
 ) -> Result<Outcome> {
-    let id = Uuid::new_v4().to_string();
+    let id = new_uuid(&**tables.ids()).to_string();
     Committer { tables, name, change, id, open: Vec::new() }.run().await
 }
 
@@ -161,7 +164,7 @@ impl Committer<'_> {
         let (mut last, mut looks) = (None, 0);
         for number in 0..TRIES_MAX {
             if number > 0 {
-                tokio::time::sleep(pause(number)).await;
+                tokio::time::sleep(pause(number, &**self.tables.ids())).await;
             }
             let collided = if number == 0 { Collided::No } else { Collided::Yes };
             match self.try_once(collided).await {
@@ -205,9 +208,10 @@ impl Committer<'_> {
         }
         let mut attempt = Attempt {
             id: self.id.clone(),
-            uuid: Uuid::new_v4(),
+            uuid: new_uuid(&**self.tables.ids()),
             files: Vec::new(),
             now_ms: self.tables.clock().now().millis(),
+            ids: self.tables.ids().clone(),
         };
         match self.plan_and_swap(head, &mut attempt).await {
             Ok(Try::Ended(outcome)) => Ok(Try::Ended(outcome)),
@@ -294,8 +298,8 @@ impl Committer<'_> {
 
 /// How long to wait before a try: doubling, at random between nothing and the whole, so that
 /// writers that collided do not collide again.
-fn pause(number: u32) -> Duration {
+fn pause(number: u32, ids: &dyn Ids) -> Duration {
     let longest = PAUSE_MIN.saturating_mul(1 << number.min(16)).min(PAUSE_MAX);
-    let (random, _) = Uuid::new_v4().as_u64_pair();
+    let (random, _) = new_uuid(ids).as_u64_pair();
     longest.mul_f64((random % 1024) as f64 / 1024.0)
 }

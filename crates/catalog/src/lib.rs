@@ -43,10 +43,12 @@
 //! What is stored follows Iceberg's format (version 2) and PyIceberg's SQL catalog; options and
 //! descriptions are `#[non_exhaustive]`.
 
+mod blocking;
 mod catalog;
 mod commit;
 mod error;
 mod history;
+mod ids;
 mod metadata_table;
 mod pointer;
 mod predicate;
@@ -59,6 +61,7 @@ mod tables;
 mod write;
 
 pub use catalog::{CatalogOptions, IcebergCatalog, TableDescription};
+pub use ids::{Ids, RandomIds};
 pub use metadata_table::MetadataTable;
 pub use pointer::{NamespaceStore, Place, PointerStore, Swap};
 pub use refs::{RefInfo, RefKind, RollbackPolicy, TagMove};

@@ -14,6 +14,7 @@ use iceberg::{NamespaceIdent, TableIdent};
 use icecore_core::{Clock, Error, Result, TableName};
 
 use crate::error::Context;
+use crate::ids::{Ids, RandomIds};
 use crate::pointer::PointerStore;
 use cache::TableCache;
 pub(crate) use commit::{Collided, Open, Planned, Stored};
@@ -28,6 +29,7 @@ pub(crate) struct Tables {
     pointers: Arc<dyn PointerStore>,
     io: FileIO,
     clock: Arc<dyn Clock>,
+    ids: Arc<dyn Ids>,
     cache: TableCache,
     turns: Mutex<HashMap<TableName, Turn>>,
 }
@@ -37,7 +39,20 @@ pub(crate) type Turn = Arc<tokio::sync::Mutex<()>>;
 
 impl Tables {
     pub(crate) fn new(pointers: Arc<dyn PointerStore>, io: FileIO, clock: Arc<dyn Clock>) -> Self {
-        Self { pointers, io, clock, cache: TableCache::default(), turns: Mutex::default() }
+        Self {
+            pointers,
+            io,
+            clock,
+            ids: Arc::new(RandomIds),
+            cache: TableCache::default(),
+            turns: Mutex::default(),
+        }
+    }
+
+    /// Takes ids from elsewhere.
+    pub(crate) fn with_ids(mut self, ids: Arc<dyn Ids>) -> Self {
+        self.ids = ids;
+        self
     }
 
     pub(crate) fn pointers(&self) -> &dyn PointerStore {
@@ -50,6 +65,10 @@ impl Tables {
 
     pub(crate) fn clock(&self) -> &dyn Clock {
         &*self.clock
+    }
+
+    pub(crate) fn ids(&self) -> &Arc<dyn Ids> {
+        &self.ids
     }
 
     /// What writers to a table take turns by.

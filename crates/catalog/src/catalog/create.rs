@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::IcebergCatalog;
 use crate::error::Context;
+use crate::ids::new_uuid;
 use crate::pointer::Swap;
 use crate::schema;
 
@@ -26,7 +27,8 @@ impl IcebergCatalog {
             check_same(name, &table, new)?;
             return Ok(false);
         }
-        let metadata = first_metadata(new, self.new_location(name).await?)?;
+        let uuid = new_uuid(&**tables.ids());
+        let metadata = first_metadata(new, self.new_location(name).await?, uuid)?;
         let next = tables.write_first(name, metadata).await?;
         let swap = tables.pointers().create(name, &next.location).await;
         match swap {
@@ -71,11 +73,12 @@ impl IcebergCatalog {
             .exists(&plain)
             .await
             .context(|| format!("cannot look for `{plain}`"))?;
-        Ok(if taken { format!("{plain}-{}", Uuid::new_v4().simple()) } else { plain })
+        let id = new_uuid(&**self.tables_now().ids());
+        Ok(if taken { format!("{plain}-{}", id.simple()) } else { plain })
     }
 }
 
-fn first_metadata(new: &NewTable, location: String) -> Result<TableMetadata> {
+fn first_metadata(new: &NewTable, location: String, uuid: Uuid) -> Result<TableMetadata> {
     let columns = schema::to_iceberg(&new.schema)?;
     let partition_spec = schema::partition_spec(&columns, &new.partition_by)?;
     let sort_order = schema::sort_order(&columns, &new.sort_by)?;
@@ -91,7 +94,8 @@ fn first_metadata(new: &NewTable, location: String) -> Result<TableMetadata> {
         .properties(properties)
         .build();
     let cannot = || "cannot create the table's metadata";
-    let built = TableMetadataBuilder::from_table_creation(creation).context(cannot)?.build();
+    let built = TableMetadataBuilder::from_table_creation(creation).context(cannot)?;
+    let built = built.assign_uuid(uuid).build();
     Ok(built.context(cannot)?.metadata)
 }
 

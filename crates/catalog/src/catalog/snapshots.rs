@@ -8,10 +8,10 @@ use icecore_core::{
     BatchStream, CommitOptions, Committed, Error, ErrorKind, NewTable, PinnedTable, Result,
     ScanOptions, SnapshotCatalog, SnapshotId, SnapshotInfo, SnapshotSelector, TableName, WriteMode,
 };
-use uuid::Uuid;
 
 use super::IcebergCatalog;
 use crate::commit::{self, Outcome, Replace, WriteRows};
+use crate::ids::new_uuid;
 use crate::write::{WriteTarget, WrittenFiles, write_rows};
 use crate::{history, scan, schema};
 
@@ -69,7 +69,7 @@ impl SnapshotCatalog for IcebergCatalog {
         let target = WriteTarget {
             metadata: head.metadata_ref(),
             io: self.tables_now().io().clone(),
-            commit: Uuid::new_v4(),
+            commit: new_uuid(&**self.tables_now().ids()),
         };
         let written = write_rows(&target, rows).await?;
         let paths: Vec<String> =

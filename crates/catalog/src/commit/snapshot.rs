@@ -13,12 +13,12 @@ use iceberg::spec::{
 use iceberg::table::Table;
 use iceberg::{TableRequirement, TableUpdate};
 use icecore_core::{Error, Result};
-use uuid::Uuid;
 
 use super::partitions::Touched;
 use super::summary::add_totals;
 use super::{ATTEMPT_ID, Attempt, Plan};
 use crate::error::Context;
+use crate::ids::{Ids, new_uuid};
 
 /// Manifests that are read at once.
 const MANIFESTS_AT_ONCE: usize = 8;
@@ -84,7 +84,7 @@ pub(crate) async fn plan(head: &Table, delta: Delta<'_>, attempt: &mut Attempt) 
     let parent = metadata.current_snapshot();
     let mut producer = Producer {
         head,
-        snapshot: new_snapshot_id(metadata),
+        snapshot: new_snapshot_id(metadata, &*attempt.ids),
         attempt,
         summary: SnapshotSummaryCollector::default(),
         manifests: Vec::new(),
@@ -140,9 +140,9 @@ pub(crate) fn check_writable(head: &Table) -> Result<()> {
     }
 }
 
-fn new_snapshot_id(metadata: &TableMetadata) -> i64 {
+fn new_snapshot_id(metadata: &TableMetadata, ids: &dyn Ids) -> i64 {
     loop {
-        let (high, low) = Uuid::new_v4().as_u64_pair();
+        let (high, low) = new_uuid(ids).as_u64_pair();
         let id = ((high ^ low) >> 1) as i64;
         if id > 0 && metadata.snapshot_by_id(id).is_none() {
             return id;

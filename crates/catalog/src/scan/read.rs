@@ -14,6 +14,7 @@ use icecore_core::{BatchStream, Error, Result, ScanOptions};
 use tokio::sync::mpsc;
 
 use super::{columns_of, snapshot, steady_columns};
+use crate::blocking::cores;
 use crate::error::Context as _;
 use crate::predicate::Filter;
 use crate::schema;
@@ -44,7 +45,7 @@ pub(crate) async fn scan(
     };
     let tasks = tasks(table, &snapshot, &columns, (&output, filter.as_ref())).await?;
     let finish = Arc::new(Finish { output: output.clone(), filter });
-    let files_ahead = std::thread::available_parallelism().map_or(1, Into::into);
+    let files_ahead = cores();
     let batch_rows = options.batch_rows.unwrap_or(BATCH_ROWS).max(1);
     let table = table.clone();
     // Each file is decoded by a task of its own, as far ahead as its channel holds.

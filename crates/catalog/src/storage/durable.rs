@@ -15,7 +15,7 @@ pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
     message: impl FnOnce() -> String,
 ) -> Result<T> {
-    match tokio::task::spawn_blocking(work).await {
+    match crate::blocking::blocking(work).await {
         Ok(result) => result.context(message),
         Err(error) => Err(error).context(message),
     }

@@ -6,11 +6,16 @@ use bytes::Bytes;
 use iceberg::spec::{MAIN_BRANCH, TableMetadata};
 use iceberg::table::Table;
 use iceberg::{MetadataLocation, TableRequirement, TableUpdate};
-use icecore_core::{Result, TableName};
+use icecore_core::{Error, Result, TableName};
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::{Tables, location_of};
 use crate::error::Context;
+use crate::ids::new_uuid;
+
+/// Letters of a uuid with its hyphens.
+const UUID_CHARS: usize = 36;
 
 /// A table's next metadata, written but not pointed at.
 #[derive(Debug)]
@@ -71,6 +76,7 @@ impl Tables {
         location: &MetadataLocation,
         value: Value,
     ) -> Result<NextMetadata> {
+        let location = &renamed(location, new_uuid(&**self.ids()))?;
         let path = location.to_string();
         let cannot = || format!("cannot write metadata `{path}`");
         let bytes = serde_json::to_vec(&value).context(cannot)?;
@@ -85,6 +91,18 @@ impl Tables {
         }
         Ok(NextMetadata { location: path, table })
     }
+}
+
+/// The same location with another id: Iceberg takes one from the operating system.
+fn renamed(location: &MetadataLocation, id: Uuid) -> Result<MetadataLocation> {
+    let text = location.to_string();
+    // `FOLDER/VERSION-UUID.metadata.json`, perhaps `.gz.metadata.json`.
+    let id_at = text.rfind('/').and_then(|slash| Some(slash + text.get(slash..)?.find('-')? + 1));
+    let parts = id_at.and_then(|at| text.get(..at).zip(text.get(at + UUID_CHARS..)));
+    let (before, after) =
+        parts.ok_or_else(|| Error::internal(format!("metadata `{text}` has no id")))?;
+    MetadataLocation::from_str(&format!("{before}{id}{after}"))
+        .context(|| format!("cannot name the metadata after `{text}`"))
 }
 
 /// Fails where a state of a table does not meet a requirement.

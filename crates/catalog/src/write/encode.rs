@@ -21,6 +21,7 @@ use super::metrics::{FileFacts, NanCounts, data_file};
 use super::naming::data_file_path;
 use super::sort::RowOrder;
 use super::{CHUNK_ROWS, WriteTarget};
+use crate::blocking::blocking;
 use crate::error::Context as _;
 
 const TARGET_FILE_BYTES: &str = "write.target-file-size-bytes";
@@ -114,7 +115,7 @@ impl Encoding {
             let bytes = encoding.encode(&mut file, &pieces)?;
             Ok((file, bytes))
         };
-        let encoded = tokio::task::spawn_blocking(encode).await;
+        let encoded = blocking(encode).await;
         let (mut file, bytes) = encoded.context(|| "cannot encode rows")??;
         file.write(bytes).await?;
         Ok(file)

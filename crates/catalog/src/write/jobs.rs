@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use super::Limits;
 use super::buffer::Load;
 use super::encode::{Encoding, OpenFile};
+use crate::blocking::cores;
 use crate::error::Context as _;
 
 /// The files of a commit, finished and not.
@@ -51,7 +52,7 @@ impl Jobs {
             limits,
             running: JoinSet::new(),
             // Half of the time goes into waiting for a disk to say that it has a file.
-            running_max: std::thread::available_parallelism().map_or(2, |cores| 2 * cores.get()),
+            running_max: 2 * cores(),
             encoding_bytes: 0,
             waiting_bytes: 0,
             peak_bytes: 0,

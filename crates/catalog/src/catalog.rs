@@ -25,6 +25,7 @@ use crate::scan::{self, FilePlan};
 use crate::sql::SqlitePointers;
 use crate::storage::{self, Warehouse};
 use crate::tables::{Tables, location_of};
+use crate::timer::{SystemTimer, Timer};
 use crate::{history, schema};
 
 /// The name that a catalog has in its `catalog_name` column unless it is given another.
@@ -44,6 +45,8 @@ pub struct CatalogOptions {
     pub clock: Arc<dyn Clock>,
     /// Where ids of tables, snapshots and files come from.
     pub ids: Arc<dyn Ids>,
+    /// What writers that collided wait with.
+    pub timer: Arc<dyn Timer>,
 }
 
 impl CatalogOptions {
@@ -55,6 +58,7 @@ impl CatalogOptions {
             warehouse: warehouse.into(),
             clock: Arc::new(SystemClock),
             ids: Arc::new(RandomIds),
+            timer: Arc::new(SystemTimer),
         }
     }
 
@@ -76,6 +80,13 @@ impl CatalogOptions {
     #[must_use]
     pub fn with_ids(mut self, ids: Arc<dyn Ids>) -> Self {
         self.ids = ids;
+        self
+    }
+
+    /// Waits with this between the tries of a commit.
+    #[must_use]
+    pub fn with_timer(mut self, timer: Arc<dyn Timer>) -> Self {
+        self.timer = timer;
         self
     }
 }
@@ -143,7 +154,8 @@ impl IcebergCatalog {
         let warehouse = Warehouse::open(&options.warehouse).await?;
         let pointers = SqlitePointers::open(&options.uri, &options.name).await?;
         let tables = Tables::new(Arc::new(pointers), storage::file_io(), options.clock)
-            .with_ids(options.ids);
+            .with_ids(options.ids)
+            .with_timer(options.timer);
         Ok(Self::of(tables, options.name, warehouse))
     }
 

@@ -164,7 +164,7 @@ impl Committer<'_> {
         let (mut last, mut looks) = (None, 0);
         for number in 0..TRIES_MAX {
             if number > 0 {
-                tokio::time::sleep(pause(number, &**self.tables.ids())).await;
+                self.tables.timer().sleep(pause(number, &**self.tables.ids())).await;
             }
             let collided = if number == 0 { Collided::No } else { Collided::Yes };
             match self.try_once(collided).await {

@@ -58,6 +58,7 @@ mod schema;
 mod sql;
 mod storage;
 mod tables;
+mod timer;
 mod write;
 
 pub use catalog::{CatalogOptions, IcebergCatalog, TableDescription};
@@ -66,3 +67,4 @@ pub use metadata_table::MetadataTable;
 pub use pointer::{NamespaceStore, Place, PointerStore, Swap};
 pub use refs::{RefInfo, RefKind, RollbackPolicy, TagMove};
 pub use scan::{ColumnRange, FilePlan, PlannedFile};
+pub use timer::{SystemTimer, Timer};

@@ -16,6 +16,7 @@ use icecore_core::{Clock, Error, Result, TableName};
 use crate::error::Context;
 use crate::ids::{Ids, RandomIds};
 use crate::pointer::PointerStore;
+use crate::timer::{SystemTimer, Timer};
 use cache::TableCache;
 pub(crate) use commit::{Collided, Open, Planned, Stored};
 pub(crate) use metadata::NextMetadata;
@@ -30,6 +31,7 @@ pub(crate) struct Tables {
     io: FileIO,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
+    timer: Arc<dyn Timer>,
     cache: TableCache,
     turns: Mutex<HashMap<TableName, Turn>>,
 }
@@ -44,6 +46,7 @@ impl Tables {
             io,
             clock,
             ids: Arc::new(RandomIds),
+            timer: Arc::new(SystemTimer),
             cache: TableCache::default(),
             turns: Mutex::default(),
         }
@@ -53,6 +56,16 @@ impl Tables {
     pub(crate) fn with_ids(mut self, ids: Arc<dyn Ids>) -> Self {
         self.ids = ids;
         self
+    }
+
+    /// Waits with something else than the machine's clock.
+    pub(crate) fn with_timer(mut self, timer: Arc<dyn Timer>) -> Self {
+        self.timer = timer;
+        self
+    }
+
+    pub(crate) fn timer(&self) -> &dyn Timer {
+        &*self.timer
     }
 
     pub(crate) fn pointers(&self) -> &dyn PointerStore {

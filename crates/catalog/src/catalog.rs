@@ -1,5 +1,6 @@
 //! The catalog of tables, and the trait that readers and writers use it through.
 
+mod commits;
 mod create;
 mod snapshots;
 
@@ -384,7 +385,7 @@ impl IcebergCatalog {
         for name in self.tables_now().pointers().list().await? {
             let Some(table) = self.tables_now().find(&name).await? else { continue };
             if let Some(snapshot) = commit::made_by(table.metadata(), attempt) {
-                return Ok(Some(snapshots::committed(&name, &table, snapshot, true)));
+                return Ok(Some(commits::committed(&name, &table, snapshot, true)));
             }
         }
         Ok(None)

@@ -9,19 +9,25 @@
 //!   refers to it: as long as the outcome of a swap is unknown, nothing is deleted.
 //! - An attempt is recognized by its id, so a lost answer is found out by reading, not by guessing.
 
-mod conflict;
+mod branch;
+mod change;
+mod delta;
 mod edit;
+mod lineage;
+mod manifests;
 mod merge;
 mod partitions;
-mod rows;
+mod place;
 mod snapshot;
 mod summary;
+mod validate;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use iceberg::spec::{SnapshotRef, TableMetadata};
+use iceberg::spec::{ManifestFile, SnapshotRef, TableMetadata};
 use iceberg::table::Table;
 use iceberg::{TableRequirement, TableUpdate};
 use icecore_core::{Error, ErrorKind, Result, TableName};
@@ -30,9 +36,13 @@ use uuid::Uuid;
 use crate::ids::{Ids, new_uuid};
 use crate::tables::{Collided, Open, Planned, Stored, Tables, location_of};
 
+pub(crate) use branch::Tip;
+pub(crate) use change::{FileChange, OwnedReads, OwnedRemoval, done_before, isolation};
+pub(crate) use delta::{AddedFiles, FileSet};
 pub(crate) use edit::Edit;
-pub(crate) use rows::{Replace, WriteRows};
-pub(crate) use snapshot::{check_writable, counts};
+pub(crate) use partitions::Touched;
+pub(crate) use snapshot::check_writable;
+pub(crate) use summary::counts;
 
 /// The summary field that tells the snapshot of one attempt from every other.
 pub(crate) const ATTEMPT_ID: &str = "icecore.attempt-id";
@@ -100,6 +110,20 @@ pub(crate) struct Attempt {
     files: Vec<String>,
     now_ms: i64,
     ids: Arc<dyn Ids>,
+    /// What the commit's tries have in common.
+    reuse: Reuse,
+}
+
+/// What one try of a commit hands on to the next, because it does not depend on the state that the
+/// try met: at most one of them succeeds.
+#[derive(Debug, Default)]
+struct Reuse {
+    /// The id of the new snapshot.
+    snapshot: Option<i64>,
+    /// The manifests of new files, by the place of the files in the change.
+    manifests: HashMap<usize, ManifestFile>,
+    /// Files that were written or about to be written.
+    files: Vec<String>,
 }
 
 impl Attempt {
@@ -107,6 +131,20 @@ impl Attempt {
     fn manifest(&mut self, table_location: &str) -> String {
         let number = self.files.len();
         self.name(format!("{table_location}/metadata/{}-m{number}.avro", self.uuid))
+    }
+
+    /// The location of a new manifest that the next try may use as well.
+    fn reused_manifest(&mut self, table_location: &str) -> String {
+        let number = self.reuse.files.len();
+        let location = format!("{table_location}/metadata/{}-a{number}.avro", self.uuid);
+        self.reuse.files.push(location.clone());
+        location
+    }
+
+    /// The id of the new snapshot.
+    fn snapshot_id(&mut self, metadata: &TableMetadata) -> i64 {
+        let ids = &*self.ids;
+        *self.reuse.snapshot.get_or_insert_with(|| snapshot::new_snapshot_id(metadata, ids))
     }
 
     /// The location of a new manifest list.
@@ -132,7 +170,8 @@ pub(crate) async fn commit(
     change: &dyn Change,
 ) -> Result<Outcome> {
     let id = new_uuid(&**tables.ids()).to_string();
-    Committer { tables, name, change, id, open: Vec::new() }.run().await
+    let reuse = Reuse::default();
+    Committer { tables, name, change, id, open: Vec::new(), reuse }.run().await
 }
 
 /// The snapshot that an attempt made, if it is in this state of the table.
@@ -150,6 +189,7 @@ struct Committer<'a> {
     id: String,
     /// Changes that may yet turn out to have happened, with the files that they refer to.
     open: Vec<(Open, Vec<String>)>,
+    reuse: Reuse,
 }
 
 enum Try {
@@ -161,6 +201,19 @@ enum Try {
 
 impl Committer<'_> {
     async fn run(mut self) -> Result<Outcome> {
+        let result = self.try_often().await;
+        let is_used = match &result {
+            Ok(Outcome::Committed(..)) => true,
+            // A swap that may yet happen refers to them.
+            Ok(_) | Err(_) => !self.open.is_empty(),
+        };
+        if !is_used {
+            self.tables.discard(&self.reuse.files).await;
+        }
+        result
+    }
+
+    async fn try_often(&mut self) -> Result<Outcome> {
         let (mut last, mut looks) = (None, 0);
         for number in 0..TRIES_MAX {
             if number > 0 {
@@ -212,8 +265,11 @@ impl Committer<'_> {
             files: Vec::new(),
             now_ms: self.tables.clock().now().millis(),
             ids: self.tables.ids().clone(),
+            reuse: std::mem::take(&mut self.reuse),
         };
-        match self.plan_and_swap(head, &mut attempt).await {
+        let tried = self.plan_and_swap(head, &mut attempt).await;
+        self.reuse = std::mem::take(&mut attempt.reuse);
+        match tried {
             Ok(Try::Ended(outcome)) => Ok(Try::Ended(outcome)),
             // Files that may be referred to do not belong to the attempt any more.
             failed => {

@@ -55,8 +55,8 @@ pub enum RollbackPolicy {
     Force,
 }
 
-/// Every ref of a table, in order of name.
-pub(crate) fn all(metadata: &TableMetadata) -> Result<Vec<RefInfo>> {
+/// Every ref as it is stored.
+fn stored(metadata: &TableMetadata) -> Result<BTreeMap<String, SnapshotReference>> {
     // The metadata shows its refs only by name, and in its stored form.
     #[derive(Deserialize)]
     struct Refs {
@@ -66,7 +66,19 @@ pub(crate) fn all(metadata: &TableMetadata) -> Result<Vec<RefInfo>> {
     let cannot = || "cannot read the table's refs";
     let stored = serde_json::to_value(metadata).context(cannot)?;
     let stored: Refs = serde_json::from_value(stored).context(cannot)?;
-    let refs = stored.refs.into_iter().filter_map(|(name, reference)| {
+    Ok(stored.refs)
+}
+
+/// What a ref is, and how long it and its snapshots are kept. That of a branch which does not
+/// exist says nothing.
+pub(crate) fn retention(metadata: &TableMetadata, name: &str) -> Result<SnapshotRetention> {
+    let found = stored(metadata)?.remove(name);
+    Ok(found.map_or(SnapshotRetention::branch(None, None, None), |found| found.retention))
+}
+
+/// Every ref of a table, in order of name.
+pub(crate) fn all(metadata: &TableMetadata) -> Result<Vec<RefInfo>> {
+    let refs = stored(metadata)?.into_iter().filter_map(|(name, reference)| {
         // Names that other tools allow and selectors do not are left out.
         let name = RefName::parse(&name).ok()?;
         let kind = if reference.is_branch() { RefKind::Branch } else { RefKind::Tag };

@@ -54,8 +54,8 @@ pub use param::ParamValue;
 pub use pit::{FeatureTable, Knowledge, PitOptions, PointInTimeJoin, Spine};
 pub use predicate::{CompareOp, Literal, Predicate};
 pub use snapshot::{
-    CommitOptions, Committed, NewTable, PinnedTable, ScanOptions, SnapshotCatalog, SnapshotInfo,
-    SnapshotSelector, WriteMode,
+    CommitOptions, Committed, Isolation, NewTable, PinnedTable, ScanOptions, SnapshotCatalog,
+    SnapshotInfo, SnapshotSelector, WriteMode,
 };
 pub use suggest::nearest;
 pub use time::{Clock, Date, FixedClock, Span, SystemClock, TimeRange, Timestamp};

@@ -163,6 +163,42 @@ pub enum WriteMode {
     OverwritePartitions,
 }
 
+/// What of that which others commit at the same time contradicts a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Isolation {
+    /// Changes come out as if they had been made one after the other: rows that others added
+    /// where the change read or replaced contradict it.
+    #[default]
+    Serializable,
+    /// Rows that others added since do not contradict a change; what they removed or deleted
+    /// under it does. No row that was read is lost or comes back.
+    Snapshot,
+}
+
+impl std::str::FromStr for Isolation {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "serializable" => Ok(Self::Serializable),
+            "snapshot" => Ok(Self::Snapshot),
+            _ => Err(Error::invalid(format!("`{text}` is no isolation level"))
+                .with_help("write `serializable` or `snapshot`")),
+        }
+    }
+}
+
+impl fmt::Display for Isolation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Serializable => "serializable",
+            Self::Snapshot => "snapshot",
+        })
+    }
+}
+
 /// How to commit.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
@@ -178,6 +214,13 @@ pub struct CommitOptions {
     /// commit begins. An overwrite fails with `Conflict` rather than replace rows that others
     /// committed since.
     pub base: Option<SnapshotId>,
+    /// The branch that is committed to; absent means `main`.
+    pub branch: Option<RefName>,
+    /// Whether a branch that does not exist begins at the head of `main` rather than be an error.
+    pub create_branch: bool,
+    /// What contradicts the change; absent means what the table's property
+    /// `write.overwrite.isolation-level` says, and serializable where it says nothing.
+    pub isolation: Option<Isolation>,
 }
 
 impl CommitOptions {
@@ -207,6 +250,27 @@ impl CommitOptions {
         self.base = Some(base);
         self
     }
+
+    /// Commits to this branch.
+    #[must_use]
+    pub fn with_branch(mut self, branch: RefName) -> Self {
+        self.branch = Some(branch);
+        self
+    }
+
+    /// Begins the branch at the head of `main` where it does not exist.
+    #[must_use]
+    pub const fn with_new_branch(mut self) -> Self {
+        self.create_branch = true;
+        self
+    }
+
+    /// Says what contradicts the change.
+    #[must_use]
+    pub const fn with_isolation(mut self, isolation: Isolation) -> Self {
+        self.isolation = Some(isolation);
+        self
+    }
 }
 
 /// What a commit did.
@@ -234,13 +298,21 @@ pub struct NewTable {
     pub sort_by: Vec<String>,
     /// Table properties.
     pub properties: BTreeMap<String, String>,
+    /// Iceberg's format version, 2 or 3; absent means 2, which every engine reads.
+    pub format_version: Option<u8>,
 }
 
 impl NewTable {
     /// An unpartitioned table of these columns.
     #[must_use]
     pub fn new(schema: SchemaRef) -> Self {
-        Self { schema, partition_by: Vec::new(), sort_by: Vec::new(), properties: BTreeMap::new() }
+        Self {
+            schema,
+            partition_by: Vec::new(),
+            sort_by: Vec::new(),
+            properties: BTreeMap::new(),
+            format_version: None,
+        }
     }
 
     /// Partitions by these fields.
@@ -254,6 +326,13 @@ impl NewTable {
     #[must_use]
     pub fn with_sort_by<S: Into<String>>(mut self, by: impl IntoIterator<Item = S>) -> Self {
         self.sort_by = by.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Creates the table in this version of Iceberg's format.
+    #[must_use]
+    pub const fn with_format_version(mut self, version: u8) -> Self {
+        self.format_version = Some(version);
         self
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use arrow::datatypes::{Field, SchemaRef};
 use iceberg::TableCreation;
-use iceberg::spec::{TableMetadata, TableMetadataBuilder, TableProperties};
+use iceberg::spec::{FormatVersion, TableMetadata, TableMetadataBuilder, TableProperties};
 use iceberg::table::Table;
 use icecore_core::{Error, ErrorKind, NewTable, Result, TableName};
 use uuid::Uuid;
@@ -92,11 +92,24 @@ fn first_metadata(new: &NewTable, location: String, uuid: Uuid) -> Result<TableM
         .partition_spec(partition_spec)
         .sort_order(sort_order)
         .properties(properties)
+        .format_version(format_version(new.format_version)?)
         .build();
     let cannot = || "cannot create the table's metadata";
     let built = TableMetadataBuilder::from_table_creation(creation).context(cannot)?;
     let built = built.assign_uuid(uuid).build();
     Ok(built.context(cannot)?.metadata)
+}
+
+/// The version of the format that a table is created in.
+fn format_version(wanted: Option<u8>) -> Result<FormatVersion> {
+    match wanted {
+        None | Some(2) => Ok(FormatVersion::V2),
+        Some(3) => Ok(FormatVersion::V3),
+        Some(1) => Err(Error::unsupported("icecore creates no tables of format version 1")
+            .with_help("use version 2, which every engine reads")),
+        Some(other) => Err(Error::invalid(format!("there is no format version {other}"))
+            .with_help("use 2, which every engine reads, or 3")),
+    }
 }
 
 /// Refuses properties that Iceberg keeps to itself.

@@ -1,9 +1,12 @@
 //! Merging manifests, so that a table of many small commits stays quick to plan.
 
-use iceberg::spec::{ManifestContentType, ManifestFile};
-use icecore_core::{Error, Result};
+use std::collections::BTreeMap;
 
-use super::snapshot::{Producer, load, spec_of};
+use iceberg::spec::{ManifestContentType, ManifestFile};
+use icecore_core::Result;
+
+use super::lineage::RowIds;
+use super::manifests::{Known, Producer, load, spec_of};
 use crate::error::Context;
 
 /// The property that says how many manifests it takes to merge them, and its default.
@@ -19,39 +22,42 @@ impl Producer<'_> {
         stored.and_then(|value| value.parse().ok()).unwrap_or(default)
     }
 
-    /// Replaces small manifests of data files by one, once there are many.
+    /// Replaces small manifests by one, for each kind of files and partitioning of which there are
+    /// many.
     pub(super) async fn merge(&mut self) -> Result<()> {
         let metadata = self.head.metadata();
         if metadata.properties().get(ENABLED).is_some_and(|value| value == "false") {
             return Ok(());
         }
-        let target = self.setting(TARGET_SIZE);
+        let (target, enough) = (self.setting(TARGET_SIZE), self.setting(MIN_COUNT).max(2));
         let snapshot = self.snapshot;
-        let spec_id = metadata.default_partition_spec_id();
         // What this snapshot wrote says what it changed, and stays as it is.
         let small = |file: &ManifestFile| {
-            file.content == ManifestContentType::Data
-                && file.partition_spec_id == spec_id
-                && file.added_snapshot_id != snapshot
+            file.added_snapshot_id != snapshot
                 && usize::try_from(file.manifest_length).is_ok_and(|length| length < target)
         };
-        if self.manifests.iter().filter(|file| small(file)).count() < self.setting(MIN_COUNT).max(2)
-        {
-            return Ok(());
+        let mut groups: BTreeMap<(u8, i32), usize> = BTreeMap::new();
+        for file in self.manifests.iter().filter(|file| small(file)) {
+            *groups.entry(group_of(file)).or_default() += 1;
         }
-        let mut size = 0;
-        let mut fits = |file: &ManifestFile| {
-            size += usize::try_from(file.manifest_length).unwrap_or(target);
-            size <= target
-        };
-        let (merged, kept): (Vec<_>, Vec<_>) =
-            self.manifests.drain(..).partition(|file| small(file) && fits(file));
-        self.manifests = kept;
-        if merged.len() < 2 {
-            self.manifests.extend(merged);
-        } else {
-            let manifest = self.merged(&merged).await?;
-            self.manifests.extend(manifest);
+        groups.retain(|_, count| *count >= enough);
+        for group in groups.into_keys() {
+            let mut size = 0;
+            let mut fits = |file: &ManifestFile| {
+                size += usize::try_from(file.manifest_length).unwrap_or(target);
+                size <= target
+            };
+            let (merged, kept): (Vec<_>, Vec<_>) = self
+                .manifests
+                .drain(..)
+                .partition(|file| group_of(file) == group && small(file) && fits(file));
+            self.manifests = kept;
+            if merged.len() < 2 {
+                self.manifests.extend(merged);
+            } else {
+                let manifest = self.merged(&merged).await?;
+                self.manifests.extend(manifest);
+            }
         }
         Ok(())
     }
@@ -61,28 +67,36 @@ impl Producer<'_> {
         let Some(first) = files.first() else { return Ok(None) };
         let metadata = self.head.metadata();
         let spec = spec_of(metadata, first)?.clone();
-        let schema = metadata.current_schema().clone();
-        let mut writer = self.writer(schema, &spec, ManifestContentType::Data)?;
+        let schema = match spec.partition_type(metadata.current_schema()) {
+            Ok(_) => metadata.current_schema().clone(),
+            // A column that the spec is over was dropped.
+            Err(_) => load(self.head, first).await?.metadata().schema().clone(),
+        };
+        let mut writer = self.writer(schema, &spec, first.content)?;
         let cannot = || "cannot merge manifests";
+        let mut ids = RowIds::of(first);
         for file in files {
-            let manifest = load(self.head.file_io(), file).await?;
+            ids.turn_to(file);
+            let manifest = load(self.head, file).await?;
             for entry in manifest.entries().iter().filter(|entry| entry.is_alive()) {
-                let (Some(sequence), Some(added_by)) =
-                    (entry.sequence_number(), entry.snapshot_id())
-                else {
-                    return Err(Error::corrupt(format!(
-                        "manifest `{}` does not say when `{}` was added",
-                        file.manifest_path,
-                        entry.file_path()
-                    )));
-                };
-                let (data_file, file_sequence) =
-                    (entry.data_file().clone(), entry.file_sequence_number);
+                let Known { added_by, sequence, file_sequence } = Known::of(file, entry)?;
+                let data_file = ids.next(entry.data_file())?;
                 writer
                     .add_existing_file(data_file, added_by, sequence, file_sequence)
                     .context(cannot)?;
             }
         }
-        writer.write_manifest_file().await.context(cannot).map(Some)
+        let mut written = writer.write_manifest_file().await.context(cannot)?;
+        ids.settle(&mut written);
+        Ok(Some(written))
     }
+}
+
+/// Only manifests of the same kind of files and the same partitioning can be merged.
+const fn group_of(file: &ManifestFile) -> (u8, i32) {
+    let content = match file.content {
+        ManifestContentType::Data => 0,
+        ManifestContentType::Deletes => 1,
+    };
+    (content, file.partition_spec_id)
 }

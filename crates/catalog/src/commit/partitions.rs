@@ -3,34 +3,68 @@
 use std::collections::HashSet;
 
 use iceberg::spec::{
-    DataFile, Datum, FieldSummary, Literal, ManifestFile, PrimitiveLiteral, PrimitiveType, Struct,
-    StructType,
+    DataContentType, DataFile, Datum, FieldSummary, Literal, ManifestFile, PartitionSpecRef,
+    PrimitiveLiteral, PrimitiveType, SchemaRef, Struct, StructType, TableMetadata,
 };
+use icecore_core::{Error, Result};
+
+use super::place::{Place, place};
 
 /// Partitions of one spec.
 #[derive(Debug)]
 pub(crate) struct Touched {
-    pub(super) spec_id: i32,
-    tuples: HashSet<Struct>,
+    pub(super) spec: PartitionSpecRef,
+    /// The columns that the spec is over.
+    pub(super) schema: SchemaRef,
+    /// The types of its fields, where all of its columns are there.
+    types: Option<StructType>,
+    pub(super) tuples: HashSet<Struct>,
 }
 
 impl Touched {
-    /// The partitions that these files, written under this spec, lie in.
-    pub(crate) fn of(files: &[DataFile], spec_id: i32) -> Self {
-        Self { spec_id, tuples: files.iter().map(|file| file.partition().clone()).collect() }
+    /// The partitions that these files lie in, which were written with these columns and this
+    /// partitioning.
+    pub(crate) fn of(files: &[DataFile], spec: &PartitionSpecRef, schema: &SchemaRef) -> Self {
+        Self {
+            types: spec.partition_type(schema).ok(),
+            spec: spec.clone(),
+            schema: schema.clone(),
+            tuples: files.iter().map(|file| file.partition().clone()).collect(),
+        }
     }
 
     /// Whether a file that was written under this spec lies in one of them.
-    pub(super) fn hold(&self, spec_id: i32, file: &DataFile) -> bool {
-        spec_id == self.spec_id && self.tuples.contains(file.partition())
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` for a data file of another spec that may lie across partitions of this one.
+    pub(super) fn hold(
+        &self,
+        metadata: &TableMetadata,
+        spec: &PartitionSpecRef,
+        file: &DataFile,
+    ) -> Result<bool> {
+        if spec.spec_id() == self.spec.spec_id() {
+            return Ok(self.tuples.contains(file.partition()));
+        }
+        match place(self, spec, file) {
+            Place::Inside => Ok(true),
+            Place::Outside => Ok(false),
+            // It applies to files that stay; those that it applied to and that go do not mind.
+            Place::Across if file.content_type() != DataContentType::Data => Ok(false),
+            Place::Across => Err(across(metadata, file)),
+        }
     }
 
-    /// Whether a manifest may name a file that lies in one of them. Errs towards yes.
-    pub(super) fn may_hold(&self, manifest: &ManifestFile, types: &StructType) -> bool {
-        if manifest.partition_spec_id != self.spec_id {
-            return false;
+    /// Whether a manifest of this spec may name a file that lies in one of them. Errs towards yes.
+    pub(super) fn may_hold(&self, manifest: &ManifestFile, spec: &PartitionSpecRef) -> bool {
+        if spec.spec_id() != self.spec.spec_id() {
+            return true;
         }
-        let Some(summaries) = &manifest.partitions else { return true };
+        // Where a column that the spec is over was dropped, one has to look into the manifest.
+        let (Some(types), Some(summaries)) = (&self.types, &manifest.partitions) else {
+            return true;
+        };
         self.tuples.iter().any(|tuple| {
             tuple.iter().zip(types.fields()).zip(summaries).all(|((value, field), summary)| match (
                 value,
@@ -42,6 +76,18 @@ impl Touched {
             })
         })
     }
+}
+
+fn across(metadata: &TableMetadata, file: &DataFile) -> Error {
+    Error::unsupported(
+        "cannot overwrite partitions that share a file of an older partitioning with others",
+    )
+    .with_note(format!(
+        "rows of `{}` may lie in several partitions of `{}`",
+        file.file_path(),
+        metadata.location()
+    ))
+    .with_help("overwrite by a filter, or rewrite the table once in its present partitioning")
 }
 
 fn in_range(value: &PrimitiveLiteral, of: &PrimitiveType, summary: &FieldSummary) -> bool {

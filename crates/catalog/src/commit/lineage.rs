@@ -1,0 +1,98 @@
+//! Ids of rows, which a table of format version 3 keeps while its manifests are rewritten.
+//!
+//! A data file's entry says which id its first row has, or says nothing: then ids are counted
+//! from the one that the manifest list gives to the whole manifest. A manifest that is written
+//! again must say what the old one left to be counted.
+
+use iceberg::spec::{DataFile, DataFileBuilder, ManifestContentType, ManifestFile};
+use icecore_core::{Error, ErrorKind, Result};
+
+/// Counts the ids of a manifest's rows, file by file.
+#[derive(Debug)]
+pub(crate) struct RowIds {
+    /// The id that the next file without one begins with, where rows have ids.
+    next: Option<u64>,
+    /// The least id that was given to a file.
+    first: Option<u64>,
+    /// Whether a file has no id.
+    gap: bool,
+}
+
+impl RowIds {
+    /// Those of this manifest.
+    pub(crate) fn of(manifest: &ManifestFile) -> Self {
+        let next = match manifest.content {
+            ManifestContentType::Data => manifest.first_row_id,
+            ManifestContentType::Deletes => None,
+        };
+        Self { next, first: None, gap: false }
+    }
+
+    /// Counts on in another manifest.
+    pub(super) fn turn_to(&mut self, manifest: &ManifestFile) {
+        self.next = Self::of(manifest).next;
+    }
+
+    /// The id of the first row of the next live file of the manifest.
+    pub(crate) fn first_of(&mut self, file: &DataFile) -> Option<u64> {
+        // Ids that were written before the manifest was part of a table with ids mean nothing.
+        let next = self.next?;
+        let id = file.first_row_id().and_then(|id| u64::try_from(id).ok()).unwrap_or_else(|| {
+            self.next = Some(next.saturating_add(file.record_count()));
+            next
+        });
+        self.first = Some(self.first.map_or(id, |first| first.min(id)));
+        Some(id)
+    }
+
+    /// The next live file of the manifest, with the id of its first row.
+    pub(super) fn next(&mut self, file: &DataFile) -> Result<DataFile> {
+        match self.first_of(file) {
+            Some(id) if file.first_row_id().is_none() => with_first_row_id(file, id),
+            Some(_) => Ok(file.clone()),
+            None => {
+                self.gap = true;
+                Ok(file.clone())
+            }
+        }
+    }
+
+    /// Completes a manifest that names files with ids: nothing is left to be counted, so no ids
+    /// have to be set aside for it.
+    pub(super) const fn settle(&self, written: &mut ManifestFile) {
+        if !self.gap && matches!(written.content, ManifestContentType::Data) {
+            written.first_row_id = self.first;
+        }
+    }
+}
+
+fn with_first_row_id(file: &DataFile, id: u64) -> Result<DataFile> {
+    let mut builder = DataFileBuilder::default();
+    builder
+        .content(file.content_type())
+        .file_path(file.file_path().to_owned())
+        .file_format(file.file_format())
+        .partition(file.partition().clone())
+        .record_count(file.record_count())
+        .file_size_in_bytes(file.file_size_in_bytes())
+        .column_sizes(file.column_sizes().clone())
+        .value_counts(file.value_counts().clone())
+        .null_value_counts(file.null_value_counts().clone())
+        .nan_value_counts(file.nan_value_counts().clone())
+        .lower_bounds(file.lower_bounds().clone())
+        .upper_bounds(file.upper_bounds().clone())
+        .key_metadata(file.key_metadata().map(<[u8]>::to_vec))
+        .split_offsets(file.split_offsets().map(<[i64]>::to_vec))
+        .equality_ids(file.equality_ids())
+        .first_row_id(i64::try_from(id).ok())
+        .referenced_data_file(file.referenced_data_file())
+        .content_offset(file.content_offset())
+        .content_size_in_bytes(file.content_size_in_bytes());
+    if let Some(order) = file.sort_order_id() {
+        builder.sort_order_id(order);
+    }
+    builder.build().map_err(|error| {
+        let message = format!("cannot describe data file `{}`", file.file_path());
+        Error::new(ErrorKind::Internal, message).with_source(error)
+    })
+}

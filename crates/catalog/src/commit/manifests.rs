@@ -1,0 +1,305 @@
+//! Putting the manifests of a new snapshot together.
+
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use iceberg::spec::{
+    DataFile, FormatVersion, Manifest, ManifestContentType, ManifestEntry, ManifestFile,
+    ManifestListWriter, ManifestWriter, ManifestWriterBuilder, PartitionSpecRef, SchemaRef,
+    SnapshotRef, TableMetadata,
+};
+use iceberg::table::Table;
+use icecore_core::{Error, ErrorKind, Result};
+
+use super::Attempt;
+use super::delta::{AddedFiles, Delta, FileSet, Removal};
+use super::lineage::RowIds;
+use super::summary::Changes;
+use crate::error::Context;
+
+/// Manifests that are read at once.
+const MANIFESTS_AT_ONCE: usize = 8;
+
+/// Puts a snapshot's manifests together.
+pub(super) struct Producer<'a> {
+    pub(super) head: &'a Table,
+    /// The snapshot that the new one follows.
+    pub(super) parent: Option<&'a SnapshotRef>,
+    /// The new snapshot.
+    pub(super) snapshot: i64,
+    pub(super) attempt: &'a mut Attempt,
+    pub(super) changes: Changes,
+    /// What the new manifest list will name.
+    pub(super) manifests: Vec<ManifestFile>,
+}
+
+/// A manifest list that was written.
+pub(super) struct WrittenList {
+    pub(super) location: String,
+    /// The first id that rows may have got from it, and how many, where rows have ids.
+    pub(super) row_ids: Option<(u64, u64)>,
+}
+
+impl Producer<'_> {
+    /// Takes over the manifests of the parent, without the files that are to be removed.
+    pub(super) async fn keep(&mut self, delta: &Delta<'_>) -> Result<()> {
+        let mut gone = Gone::of(delta.removed);
+        let metadata = self.head.metadata();
+        let Some(parent) = self.parent else { return gone.check(self.head) };
+        let list = self
+            .head
+            .manifest_list_reader(parent)
+            .load()
+            .await
+            .context(|| format!("cannot read manifest list `{}`", parent.manifest_list()))?;
+        let mut touched = Vec::new();
+        for manifest in list.consume_entries() {
+            if !manifest.has_added_files() && !manifest.has_existing_files() {
+                continue;
+            }
+            if delta.removed.may_take(&manifest, metadata)? {
+                touched.push(manifest);
+            } else {
+                self.manifests.push(manifest);
+            }
+        }
+        let head = self.head;
+        let mut loaded = stream::iter(touched)
+            .map(async |manifest| load(head, &manifest).await.map(|entries| (manifest, entries)))
+            .buffered(MANIFESTS_AT_ONCE);
+        while let Some((manifest, entries)) = loaded.try_next().await? {
+            self.rewrite(manifest, &entries, delta, &mut gone).await?;
+        }
+        gone.check(head)
+    }
+
+    /// Takes over one manifest without the files that are to be removed.
+    async fn rewrite(
+        &mut self,
+        file: ManifestFile,
+        manifest: &Manifest,
+        delta: &Delta<'_>,
+        gone: &mut Gone<'_>,
+    ) -> Result<()> {
+        let metadata = self.head.metadata();
+        let spec = spec_of(metadata, &file)?.clone();
+        let mut taken = Vec::new();
+        let mut any_left = false;
+        for entry in manifest.entries().iter().filter(|entry| entry.is_alive()) {
+            let is_old = delta.keeps_after.is_none_or(|after| {
+                entry.sequence_number().is_none_or(|sequence| sequence <= after)
+            });
+            let takes = is_old && delta.removed.takes(metadata, &spec, entry.data_file())?;
+            any_left |= !takes;
+            taken.push(takes);
+        }
+        if !taken.contains(&true) {
+            if any_left {
+                self.manifests.push(file);
+            }
+            return Ok(());
+        }
+        let schema = manifest.metadata().schema().clone();
+        let mut writer = self.writer(schema.clone(), &spec, file.content)?;
+        let cannot = || format!("cannot rewrite manifest `{}`", file.manifest_path);
+        let mut ids = RowIds::of(&file);
+        let live = manifest.entries().iter().filter(|entry| entry.is_alive());
+        for (entry, takes) in live.zip(taken) {
+            let known = Known::of(&file, entry)?;
+            let data_file = ids.next(entry.data_file())?;
+            if takes {
+                gone.meet(&data_file);
+                self.changes.remove(&data_file, &schema, &spec);
+                writer.add_delete_file(data_file, known.sequence, known.file_sequence)
+            } else {
+                let Known { added_by, sequence, file_sequence } = known;
+                writer.add_existing_file(data_file, added_by, sequence, file_sequence)
+            }
+            .context(cannot)?;
+        }
+        let mut written = writer.write_manifest_file().await.context(cannot)?;
+        ids.settle(&mut written);
+        self.manifests.push(written);
+        Ok(())
+    }
+
+    /// Names the new files, in manifests that earlier tries of the commit wrote already if there
+    /// were any: what they say does not depend on the state of the table.
+    pub(super) async fn add(&mut self, delta: &Delta<'_>) -> Result<()> {
+        let mut manifests = Vec::new();
+        for (index, added) in delta.added.iter().enumerate() {
+            if added.files.is_empty() {
+                continue;
+            }
+            for file in &added.files {
+                self.changes.add(file, &added.schema, &added.spec);
+            }
+            let manifest = match self.attempt.reuse.manifests.get(&index) {
+                Some(manifest) => manifest.clone(),
+                None => {
+                    let manifest = self.manifest_of(added).await?;
+                    self.attempt.reuse.manifests.insert(index, manifest.clone());
+                    manifest
+                }
+            };
+            manifests.push(manifest);
+        }
+        // Newest first, so that planning meets the newest files first.
+        self.manifests.splice(0..0, manifests);
+        Ok(())
+    }
+
+    async fn manifest_of(&mut self, added: &AddedFiles) -> Result<ManifestFile> {
+        let location = self.attempt.reused_manifest(self.head.metadata().location());
+        let (schema, spec) = (added.schema.clone(), &added.spec);
+        let mut writer = self.writer_to(&location, schema, spec, added.content)?;
+        let cannot = || "cannot write the manifest of the new files";
+        for file in &added.files {
+            // A negative sequence number is inherited from the snapshot.
+            writer.add_file(file.clone(), added.sequence.unwrap_or(-1)).context(cannot)?;
+        }
+        writer.write_manifest_file().await.context(cannot)
+    }
+
+    pub(super) fn writer(
+        &mut self,
+        schema: SchemaRef,
+        spec: &PartitionSpecRef,
+        content: ManifestContentType,
+    ) -> Result<ManifestWriter> {
+        let location = self.attempt.manifest(self.head.metadata().location());
+        self.writer_to(&location, schema, spec, content)
+    }
+
+    fn writer_to(
+        &self,
+        location: &str,
+        schema: SchemaRef,
+        spec: &PartitionSpecRef,
+        content: ManifestContentType,
+    ) -> Result<ManifestWriter> {
+        let output = self
+            .head
+            .file_io()
+            .new_output(location)
+            .context(|| format!("cannot write manifest `{location}`"))?;
+        let spec = Arc::unwrap_or_clone(spec.clone());
+        let builder = ManifestWriterBuilder::new(output, Some(self.snapshot), schema, spec);
+        let version = self.head.metadata().format_version();
+        Ok(match (version, content) {
+            (FormatVersion::V1 | FormatVersion::V2, ManifestContentType::Data) => {
+                builder.build_v2_data()
+            }
+            (FormatVersion::V1 | FormatVersion::V2, ManifestContentType::Deletes) => {
+                builder.build_v2_deletes()
+            }
+            (FormatVersion::V3, ManifestContentType::Data) => builder.build_v3_data(),
+            (FormatVersion::V3, ManifestContentType::Deletes) => builder.build_v3_deletes(),
+        })
+    }
+
+    pub(super) async fn write_list(&mut self) -> Result<WrittenList> {
+        let metadata = self.head.metadata();
+        let location = self.attempt.manifest_list(metadata.location(), self.snapshot);
+        let cannot = || format!("cannot write manifest list `{location}`");
+        let output = self.head.file_io().new_output(&location).context(cannot)?;
+        let output = output.writer().await.context(cannot)?;
+        let parent = self.parent.map(|parent| parent.snapshot_id());
+        let (id, sequence) = (self.snapshot, metadata.next_sequence_number());
+        let first = match metadata.format_version() {
+            FormatVersion::V1 | FormatVersion::V2 => None,
+            FormatVersion::V3 => Some(metadata.next_row_id()),
+        };
+        let mut writer = match first {
+            None => ManifestListWriter::v2(output, id, parent, sequence),
+            Some(_) => ManifestListWriter::v3(output, id, parent, sequence, first),
+        };
+        writer.add_manifests(self.manifests.drain(..)).context(cannot)?;
+        let next = writer.next_row_id();
+        writer.close().await.context(cannot)?;
+        let row_ids = first.zip(next).map(|(first, next)| (first, next.saturating_sub(first)));
+        Ok(WrittenList { location, row_ids })
+    }
+}
+
+/// When a file of a manifest was added, and by which snapshot.
+pub(super) struct Known {
+    pub(super) added_by: i64,
+    pub(super) sequence: i64,
+    pub(super) file_sequence: Option<i64>,
+}
+
+impl Known {
+    pub(super) fn of(file: &ManifestFile, entry: &ManifestEntry) -> Result<Self> {
+        match (entry.sequence_number(), entry.snapshot_id()) {
+            (Some(sequence), Some(added_by)) => {
+                Ok(Self { added_by, sequence, file_sequence: entry.file_sequence_number })
+            }
+            _ => Err(Error::corrupt(format!(
+                "manifest `{}` does not say when `{}` was added",
+                file.manifest_path,
+                entry.file_path()
+            ))),
+        }
+    }
+}
+
+/// Files that are to be removed and were not met alive.
+struct Gone<'a> {
+    wanted: Option<&'a FileSet>,
+    met: FileSet,
+}
+
+impl<'a> Gone<'a> {
+    fn of(removal: Removal<'a>) -> Self {
+        let wanted = match removal {
+            Removal::Files(files) => Some(files),
+            Removal::Nothing | Removal::Everything | Removal::Partitions(_) => None,
+        };
+        Self { wanted, met: FileSet::default() }
+    }
+
+    fn meet(&mut self, file: &DataFile) {
+        if self.wanted.is_some() {
+            self.met.insert_key(file.file_path(), file.content_offset());
+        }
+    }
+
+    fn check(&self, head: &Table) -> Result<()> {
+        let Some(wanted) = self.wanted else { return Ok(()) };
+        if self.met.len() == wanted.len() {
+            return Ok(());
+        }
+        let missing = wanted.len() - self.met.len();
+        let error = Error::new(
+            ErrorKind::Conflict,
+            format!(
+                "another writer removed files of `{}` that this change rewrites",
+                head.identifier()
+            ),
+        )
+        .with_note(format!("{missing} of {} file(s) are not part of it any more", wanted.len()));
+        Err(error.with_help("compute the change again from the table as it is"))
+    }
+}
+
+/// The partitioning that the files of a manifest were written under.
+pub(crate) fn spec_of<'m>(
+    metadata: &'m TableMetadata,
+    manifest: &ManifestFile,
+) -> Result<&'m PartitionSpecRef> {
+    metadata.partition_spec_by_id(manifest.partition_spec_id).ok_or_else(|| {
+        Error::corrupt(format!(
+            "manifest `{}` names partition spec {}, which the table does not have",
+            manifest.manifest_path, manifest.partition_spec_id
+        ))
+    })
+}
+
+/// Reads the entries of a manifest.
+pub(crate) async fn load(table: &Table, manifest: &ManifestFile) -> Result<Manifest> {
+    manifest
+        .load_manifest(table.file_io())
+        .await
+        .context(|| format!("cannot read manifest `{}`", manifest.manifest_path))
+}

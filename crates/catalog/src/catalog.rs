@@ -3,6 +3,7 @@
 mod commits;
 mod create;
 mod snapshots;
+mod upkeep;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -165,7 +166,7 @@ impl IcebergCatalog {
         Self { shared: Arc::new(Shared { tables, name, warehouse, store }) }
     }
 
-    fn tables_now(&self) -> &Tables {
+    pub(crate) fn tables_now(&self) -> &Tables {
         &self.shared.tables
     }
 
@@ -418,4 +419,4 @@ impl IcebergCatalog {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

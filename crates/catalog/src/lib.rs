@@ -47,8 +47,10 @@ mod blocking;
 mod catalog;
 mod commit;
 mod error;
+mod fsck;
 mod history;
 mod ids;
+mod maintenance;
 mod metadata_table;
 mod pointer;
 mod predicate;
@@ -63,6 +65,11 @@ mod write;
 
 pub use catalog::{CatalogOptions, IcebergCatalog, TableDescription};
 pub use ids::{Ids, RandomIds};
+pub use fsck::{Finding, FindingKind, FsckOptions, FsckReport, Severity, TableCheck};
+pub use maintenance::{
+    CleanOptions, CleanReport, ExpireOptions, ExpireReport, HeldSnapshot, Hold, OnMismatch, Orphan,
+    SnapshotHolder,
+};
 pub use metadata_table::MetadataTable;
 pub use pointer::{NamespaceStore, Place, PointerStore, Swap};
 pub use refs::{RefInfo, RefKind, RollbackPolicy, TagMove};

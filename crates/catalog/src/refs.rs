@@ -56,7 +56,7 @@ pub enum RollbackPolicy {
 }
 
 /// Every ref as it is stored.
-fn stored(metadata: &TableMetadata) -> Result<BTreeMap<String, SnapshotReference>> {
+pub(crate) fn stored(metadata: &TableMetadata) -> Result<BTreeMap<String, SnapshotReference>> {
     // The metadata shows its refs only by name, and in its stored form.
     #[derive(Deserialize)]
     struct Refs {
@@ -116,8 +116,13 @@ fn unmoved(metadata: &TableMetadata, name: &str) -> Vec<TableRequirement> {
 }
 
 /// The properties that mirror a tag, for readers who look for tags there.
-fn mirror(name: &RefName, field: &str) -> String {
+pub(crate) fn mirror(name: &RefName, field: &str) -> String {
     format!("training-dataset.{name}.{field}")
+}
+
+/// All properties that mirror a tag.
+pub(crate) fn mirrors(name: &RefName) -> Vec<String> {
+    MIRRORED.iter().map(|field| mirror(name, field)).collect()
 }
 
 const MIRRORED: [&str; 3] = ["snapshot_id", "created_at", "row_count"];
@@ -245,8 +250,7 @@ pub(crate) fn plan_drop(head: &Table, table: &TableName, name: &RefName) -> Resu
     };
     let mut updates = vec![TableUpdate::RemoveSnapshotRef { ref_name: name.to_string() }];
     if found.kind == RefKind::Tag {
-        let removals: Vec<String> = MIRRORED.iter().map(|field| mirror(name, field)).collect();
-        updates.push(TableUpdate::RemoveProperties { removals });
+        updates.push(TableUpdate::RemoveProperties { removals: mirrors(name) });
     }
     Ok(Plan::Apply { requirements: unmoved(metadata, name.as_str()), updates })
 }

@@ -19,14 +19,14 @@ use super::*;
 
 /// A clock that moves when a test says so.
 #[derive(Debug)]
-struct HandClock(Mutex<Timestamp>);
+pub(crate) struct HandClock(Mutex<Timestamp>);
 
 impl HandClock {
-    fn set(&self, moment: &str) {
+    pub(crate) fn set(&self, moment: &str) {
         *self.0.lock().unwrap() = at(moment);
     }
 
-    fn advance_ms(&self, millis: i64) {
+    pub(crate) fn advance_ms(&self, millis: i64) {
         let mut now = self.0.lock().unwrap();
         *now = Timestamp::from_micros(now.micros() + millis * 1000);
     }
@@ -38,25 +38,25 @@ impl Clock for HandClock {
     }
 }
 
-fn at(moment: &str) -> Timestamp {
+pub(crate) fn at(moment: &str) -> Timestamp {
     Timestamp::parse(moment).unwrap()
 }
 
-fn named(name: &str) -> RefName {
+pub(crate) fn named(name: &str) -> RefName {
     RefName::parse(name).unwrap()
 }
 
 /// A row: a number, and a day by which tables are partitioned.
-type Row = (i64, i32);
+pub(crate) type Row = (i64, i32);
 
-fn columns() -> SchemaRef {
+pub(crate) fn columns() -> SchemaRef {
     Arc::new(Schema::new(vec![
         Field::new("number", DataType::Int64, false),
         Field::new("day", DataType::Date32, false),
     ]))
 }
 
-fn stream(rows: &[Row]) -> BatchStream {
+pub(crate) fn stream(rows: &[Row]) -> BatchStream {
     let numbers = Int64Array::from_iter_values(rows.iter().map(|(number, _)| *number));
     let days = Date32Array::from_iter_values(rows.iter().map(|(_, day)| *day));
     let batch = RecordBatch::try_new(columns(), vec![Arc::new(numbers), Arc::new(days)]).unwrap();
@@ -64,23 +64,23 @@ fn stream(rows: &[Row]) -> BatchStream {
 }
 
 /// A catalog in a directory of its own.
-struct Lake {
-    root: tempfile::TempDir,
-    clock: Arc<HandClock>,
-    catalog: IcebergCatalog,
-    table: TableName,
+pub(crate) struct Lake {
+    pub(crate) root: tempfile::TempDir,
+    pub(crate) clock: Arc<HandClock>,
+    pub(crate) catalog: IcebergCatalog,
+    pub(crate) table: TableName,
 }
 
 impl Lake {
     /// With the table `ns.events`, partitioned by `day`, at the start of 2026.
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let lake = Self::empty().await;
         let new = NewTable::new(columns()).with_partition_by(["day"]);
         assert!(lake.catalog.ensure_table(&lake.table, &new).await.unwrap());
         lake
     }
 
-    async fn empty() -> Self {
+    pub(crate) async fn empty() -> Self {
         let root = scratch();
         let clock = Arc::new(HandClock(Mutex::new(at("2026-01-01"))));
         let catalog = IcebergCatalog::open(options(&root, &clock)).await.unwrap();
@@ -89,36 +89,40 @@ impl Lake {
     }
 
     /// Another process on the same files: it shares no connection and no cache.
-    async fn reopened(&self) -> IcebergCatalog {
+    pub(crate) async fn reopened(&self) -> IcebergCatalog {
         IcebergCatalog::open(options(&self.root, &self.clock)).await.unwrap()
     }
 
-    async fn commit(&self, mode: WriteMode, rows: &[Row]) -> Committed {
+    pub(crate) async fn commit(&self, mode: WriteMode, rows: &[Row]) -> Committed {
         self.try_commit(CommitOptions::new(mode), rows).await.unwrap()
     }
 
-    async fn try_commit(&self, options: CommitOptions, rows: &[Row]) -> Result<Committed> {
+    pub(crate) async fn try_commit(
+        &self,
+        options: CommitOptions,
+        rows: &[Row],
+    ) -> Result<Committed> {
         self.catalog.commit(&self.table, stream(rows), options).await
     }
 
-    async fn append(&self, rows: &[Row]) -> PinnedTable {
+    pub(crate) async fn append(&self, rows: &[Row]) -> PinnedTable {
         self.commit(WriteMode::Append, rows).await.pinned
     }
 
-    async fn pin(&self, selector: &str) -> Result<PinnedTable> {
+    pub(crate) async fn pin(&self, selector: &str) -> Result<PinnedTable> {
         self.catalog.pin(&self.table, &SnapshotSelector::parse(selector).unwrap()).await
     }
 
-    async fn rows(&self, pinned: &PinnedTable) -> Vec<Row> {
+    pub(crate) async fn rows(&self, pinned: &PinnedTable) -> Vec<Row> {
         rows_of(&self.catalog, pinned).await
     }
 
-    async fn rows_now(&self) -> Vec<Row> {
+    pub(crate) async fn rows_now(&self) -> Vec<Row> {
         self.rows(&self.pin("latest").await.unwrap()).await
     }
 
     /// Paths of the data files of the head, in order.
-    async fn paths(&self) -> Vec<String> {
+    pub(crate) async fn paths(&self) -> Vec<String> {
         let pinned = self.pin("latest").await.unwrap();
         let plan = self.catalog.plan_files(&pinned, None).await.unwrap();
         let mut paths: Vec<String> = plan.files.iter().map(|file| file.path.to_string()).collect();
@@ -126,8 +130,15 @@ impl Lake {
         paths
     }
 
+    /// Changes the metadata as it is told.
+    pub(crate) async fn update(&self, updates: &[TableUpdate]) {
+        let plan =
+            |_: &Table| Ok(Plan::Apply { requirements: Vec::new(), updates: updates.to_vec() });
+        self.catalog.edit(&self.table, plan).await.unwrap();
+    }
+
     /// Every file under the warehouse, in order.
-    fn files_on_disk(&self) -> Vec<String> {
+    pub(crate) fn files_on_disk(&self) -> Vec<String> {
         let mut found = Vec::new();
         let mut directories = vec![self.root.path().join("warehouse")];
         while let Some(directory) = directories.pop() {
@@ -158,7 +169,7 @@ fn options(root: &tempfile::TempDir, clock: &Arc<HandClock>) -> CatalogOptions {
 }
 
 /// The rows that a pin reads, in order.
-async fn rows_of(catalog: &IcebergCatalog, pinned: &PinnedTable) -> Vec<Row> {
+pub(crate) async fn rows_of(catalog: &IcebergCatalog, pinned: &PinnedTable) -> Vec<Row> {
     use arrow::array::AsArray;
     let stream = catalog.scan(pinned, ScanOptions::default()).await.unwrap();
     let batch = stream.concat().await.unwrap();

@@ -1,0 +1,46 @@
+//! Looking after tables.
+
+use icecore_core::{Result, TableName};
+
+use super::IcebergCatalog;
+use crate::fsck::{self, FsckOptions, FsckReport};
+use crate::maintenance::{self, CleanOptions, CleanReport, ExpireOptions, ExpireReport};
+
+impl IcebergCatalog {
+    /// Checks a table: its history, its snapshots, and every file that they need. What is wrong
+    /// is in the report; nothing is changed.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` for an unknown table, `Unavailable` or `Denied` for what cannot be reached.
+    pub async fn fsck(&self, table: &TableName, options: FsckOptions) -> Result<FsckReport> {
+        let check = fsck::check(self.tables_now(), table, &options).await?;
+        Ok(FsckReport { tables: vec![check] })
+    }
+
+    /// Expires snapshots that nobody needs: first in the metadata, in one commit, then their files,
+    /// unless another snapshot of the table needs them.
+    ///
+    /// What a branch keeps follows its own settings, then the options, then the table's
+    /// `history.expire.*` properties. A tag keeps its snapshot, and so does every holder.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` if a snapshot that was named is needed; `OutcomeUnknown` if nobody knows
+    /// whether the commit is stored, in which case no file is deleted.
+    pub async fn expire(&self, table: &TableName, options: ExpireOptions) -> Result<ExpireReport> {
+        maintenance::expire(self.tables_now(), table, options).await
+    }
+
+    /// Deletes the files below a table's location that no state of the table names and that are
+    /// old: what writers left that died, and past metadata.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` if another table shares the location, or if metadata names files on another
+    /// storage; `DataCorrupt` if something cannot be read that may name files. In each case nothing
+    /// was deleted.
+    pub async fn clean(&self, table: &TableName, options: CleanOptions) -> Result<CleanReport> {
+        maintenance::clean(self.tables_now(), table, &*self.object_store(), &options).await
+    }
+}

@@ -40,6 +40,43 @@ pub struct ExpireOptions {
     pub holders: Vec<Arc<dyn SnapshotHolder>>,
 }
 
+impl ExpireOptions {
+    /// Takes those from before this moment.
+    #[must_use]
+    pub const fn with_older_than(mut self, older_than: Option<Timestamp>) -> Self {
+        self.older_than = older_than;
+        self
+    }
+
+    /// Keeps so many of each branch, however old.
+    #[must_use]
+    pub const fn with_retain_last(mut self, retain_last: Option<usize>) -> Self {
+        self.retain_last = retain_last;
+        self
+    }
+
+    /// Takes these, and no others.
+    #[must_use]
+    pub fn with_snapshots(mut self, snapshots: Vec<SnapshotId>) -> Self {
+        self.snapshots = snapshots;
+        self
+    }
+
+    /// Says what would go, and changes nothing.
+    #[must_use]
+    pub const fn with_dry_run(mut self, dry_run: bool) -> Self {
+        self.dry_run = dry_run;
+        self
+    }
+
+    /// Keeps what this one needs.
+    #[must_use]
+    pub fn with_holder(mut self, holder: Arc<dyn SnapshotHolder>) -> Self {
+        self.holders.push(holder);
+        self
+    }
+}
+
 /// A snapshot that would have gone, were it not needed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -92,8 +129,8 @@ pub(crate) async fn expire(
         let mut report = report(&decided, head.metadata(), &gone);
         let mut garbage = garbage(io, head.metadata(), (&gone, &kept)).await?;
         let is_gone = |id| decided.expired.contains(&id);
-        let needed = statistics(head.metadata(), |id| !is_gone(id)).collect();
-        garbage.extend(unneeded(statistics(head.metadata(), is_gone).collect(), needed));
+        let needed: Vec<Named> = statistics(head.metadata(), |id| !is_gone(id)).collect();
+        garbage.extend(unneeded(statistics(head.metadata(), is_gone).collect(), &needed));
         report.deleted_files = garbage.len() as u64;
         report.deleted_bytes = garbage.iter().map(|file| file.bytes).sum();
         report.dry_run = true;
@@ -122,7 +159,8 @@ pub(crate) async fn expire(
             ))
             .with_help(format!("`icecore table clean {name}` deletes them later"))
     })?;
-    all.extend(unneeded(seen.statistics, statistics(metadata, |_| true).collect()));
+    let needed: Vec<Named> = statistics(metadata, |_| true).collect();
+    all.extend(unneeded(seen.statistics, &needed));
     let deleted = delete(io, all).await;
     report.deleted_files = deleted.files;
     report.deleted_bytes = deleted.bytes;
@@ -352,7 +390,7 @@ async fn garbage(
 }
 
 /// Statistics of snapshots that are gone, which no other snapshot's are.
-fn unneeded(of_gone: Vec<Named>, needed: Vec<Named>) -> Vec<Named> {
+fn unneeded(of_gone: Vec<Named>, needed: &[Named]) -> Vec<Named> {
     let mut unneeded: Vec<Named> = of_gone
         .into_iter()
         .filter(|file| needed.iter().all(|needed| needed.location != file.location))

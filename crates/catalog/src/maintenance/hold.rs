@@ -48,7 +48,7 @@ pub trait SnapshotHolder: fmt::Debug + Send + Sync {
 
 #[async_trait]
 impl SnapshotHolder for Vec<Hold> {
-    async fn holds(&self, _table: &TableName) -> Result<Vec<Hold>> {
+    async fn holds(&self, _table: &TableName) -> Result<Self> {
         Ok(self.clone())
     }
 }

@@ -165,14 +165,12 @@ async fn snapshots_that_were_named_go_unless_they_are_needed() {
     let (lake, pins) = daily(4).await;
     lake.catalog.tag(&pins[1], &named("v1"), TagMove::Refuse).await.unwrap();
     for (index, by) in [(1, "tag `v1`"), (3, "branch `main`")] {
-        let mut options = ExpireOptions::default();
-        options.snapshots = vec![pins[index].snapshot];
+        let options = ExpireOptions::default().with_snapshots(vec![pins[index].snapshot]);
         let error = lake.catalog.expire(&lake.table, options).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
         assert_eq!(error.notes(), [format!("it is held by {by}")]);
     }
-    let mut options = ExpireOptions::default();
-    options.snapshots = vec![pins[2].snapshot];
+    let options = ExpireOptions::default().with_snapshots(vec![pins[2].snapshot]);
     assert_eq!(expire(&lake, options.clone()).await.expired, [pins[2].snapshot]);
     let error = lake.catalog.expire(&lake.table, options).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);

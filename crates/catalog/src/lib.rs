@@ -64,8 +64,8 @@ mod timer;
 mod write;
 
 pub use catalog::{CatalogOptions, IcebergCatalog, TableDescription};
-pub use ids::{Ids, RandomIds};
 pub use fsck::{Finding, FindingKind, FsckOptions, FsckReport, Severity, TableCheck};
+pub use ids::{Ids, RandomIds};
 pub use maintenance::{
     CleanOptions, CleanReport, ExpireOptions, ExpireReport, HeldSnapshot, Hold, OnMismatch, Orphan,
     SnapshotHolder,

@@ -1,28 +1,27 @@
 //! The catalog of tables, and the trait that readers and writers use it through.
 
+mod branches;
 mod commits;
 mod create;
+mod edits;
 mod snapshots;
+mod transaction;
 mod upkeep;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use iceberg::table::Table;
-use iceberg::{TableRequirement, TableUpdate};
 use icecore_core::{
-    Clock, Committed, Error, PinnedTable, Predicate, RefName, Result, SnapshotCatalog as _,
-    SnapshotId, SnapshotSelector, SystemClock, TableName,
+    Clock, Committed, Error, PinnedTable, Predicate, Result, SnapshotId, SystemClock, TableName,
 };
 use object_store::ObjectStore;
 
-use crate::commit::{self, Edit, Plan};
+use crate::commit;
 use crate::ids::{Ids, RandomIds};
 use crate::metadata_table::{self, MetadataTable};
-use crate::refs::{self, NewTag, RefInfo, RollbackPolicy, TagMove};
 use crate::scan::{self, FilePlan};
 use crate::sql::SqlitePointers;
 use crate::storage::{self, Warehouse};
@@ -193,110 +192,6 @@ impl IcebergCatalog {
         })
     }
 
-    /// The tags and branches of a table, in order of name.
-    ///
-    /// # Errors
-    ///
-    /// `NotFound` for an unknown table.
-    pub async fn refs(&self, table: &TableName) -> Result<Vec<RefInfo>> {
-        refs::all(self.tables_now().load(table).await?.metadata())
-    }
-
-    /// Names a pinned state. A tag keeps its snapshot from being expired, and is mirrored in the
-    /// table properties `training-dataset.TAG.snapshot_id`, `.created_at` and `.row_count`.
-    ///
-    /// # Errors
-    ///
-    /// `AlreadyExists` if the name is taken by a branch, or by a tag of another snapshot that may
-    /// not move; `NotFound` if the pinned snapshot is gone.
-    pub async fn tag(&self, pinned: &PinnedTable, name: &RefName, moving: TagMove) -> Result<()> {
-        self.check_pin(pinned).await?;
-        let tag = NewTag { pinned, name, moving, now: self.tables_now().clock().now() };
-        self.edit(&pinned.table, |head| tag.plan(head)).await?;
-        tracing::info!(table = %pinned.table, snapshot = %pinned.snapshot, tag = %name, "tagged");
-        Ok(())
-    }
-
-    /// Begins a branch at a pinned state.
-    ///
-    /// # Errors
-    ///
-    /// `AlreadyExists` if the name is taken; `NotFound` if the pinned snapshot is gone.
-    pub async fn branch(&self, pinned: &PinnedTable, name: &RefName) -> Result<()> {
-        self.check_pin(pinned).await?;
-        self.edit(&pinned.table, |head| refs::plan_branch(head, pinned, name)).await?;
-        Ok(())
-    }
-
-    /// Drops a tag or branch. The snapshot stays until it is expired.
-    ///
-    /// # Errors
-    ///
-    /// `NotFound` if there is none of that name; `InvalidInput` for `main`.
-    pub async fn drop_ref(&self, table: &TableName, name: &RefName) -> Result<()> {
-        self.edit(table, |head| refs::plan_drop(head, table, name)).await?;
-        Ok(())
-    }
-
-    /// Points `main` at another snapshot. Nothing is lost: what `main` pointed at stays in the
-    /// history, and going there again is another rollback.
-    ///
-    /// # Errors
-    ///
-    /// `NotFound` for an unknown snapshot; `InvalidInput` if `main` does not descend from it,
-    /// unless forced.
-    pub async fn rollback(
-        &self,
-        table: &TableName,
-        to: SnapshotId,
-        policy: RollbackPolicy,
-    ) -> Result<PinnedTable> {
-        let pinned = self.pin(table, &SnapshotSelector::Id(to)).await?;
-        self.edit(table, |head| refs::plan_rollback(head, table, to, policy)).await?;
-        tracing::info!(table = %table, snapshot = %to, "rolled back");
-        Ok(pinned)
-    }
-
-    /// Sets and removes table properties in one step.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidInput` for a property that Iceberg keeps to itself.
-    pub async fn set_properties(
-        &self,
-        table: &TableName,
-        set: BTreeMap<String, String>,
-        remove: Vec<String>,
-    ) -> Result<()> {
-        create::check_properties(set.keys().chain(&remove))?;
-        self.edit(table, |head| {
-            let metadata = head.metadata();
-            let stored = metadata.properties();
-            let updates: HashMap<String, String> = set
-                .iter()
-                .filter(|(name, value)| stored.get(*name) != Some(value))
-                .map(|(name, value)| (name.clone(), value.clone()))
-                .collect();
-            let removals: Vec<String> = remove
-                .iter()
-                .filter(|name| stored.contains_key(*name) && !set.contains_key(*name))
-                .cloned()
-                .collect();
-            if updates.is_empty() && removals.is_empty() {
-                return Ok(Plan::Nothing);
-            }
-            Ok(Plan::Apply {
-                requirements: vec![TableRequirement::UuidMatch { uuid: metadata.uuid() }],
-                updates: vec![
-                    TableUpdate::SetProperties { updates },
-                    TableUpdate::RemoveProperties { removals },
-                ],
-            })
-        })
-        .await?;
-        Ok(())
-    }
-
     /// Forgets a table. Its files stay where they are.
     ///
     /// # Errors
@@ -308,44 +203,6 @@ impl IcebergCatalog {
         self.tables_now().pointers().remove(table).await?;
         tracing::info!(table = %table, "dropped");
         Ok(())
-    }
-
-    /// Adds the columns that are new, as optional ones, and widens those that have to hold more
-    /// (int to long, float to double). Returns the names of the new columns.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidInput` naming the column whose type cannot become the wanted one.
-    pub async fn evolve(&self, table: &TableName, schema: &SchemaRef) -> Result<Vec<String>> {
-        let before = self.tables_now().load(table).await?;
-        let outcome = self
-            .edit(table, |head| {
-                let metadata = head.metadata();
-                let current = metadata.current_schema();
-                match schema::evolution(current, schema, metadata.last_column_id())? {
-                    None => Ok(Plan::Nothing),
-                    Some(next) => Ok(Plan::Apply {
-                        requirements: vec![
-                            TableRequirement::UuidMatch { uuid: metadata.uuid() },
-                            TableRequirement::CurrentSchemaIdMatch {
-                                current_schema_id: metadata.current_schema_id(),
-                            },
-                            TableRequirement::LastAssignedFieldIdMatch {
-                                last_assigned_field_id: metadata.last_column_id(),
-                            },
-                        ],
-                        updates: vec![
-                            TableUpdate::AddSchema { schema: next },
-                            TableUpdate::SetCurrentSchema { schema_id: -1 },
-                        ],
-                    }),
-                }
-            })
-            .await?;
-        let old = before.metadata().current_schema();
-        let new = outcome.metadata().current_schema().as_struct().fields();
-        let added = new.iter().filter(|field| old.field_by_name(&field.name).is_none());
-        Ok(added.map(|field| field.name.clone()).collect())
     }
 
     /// The files that a pinned table is made of, without those that cannot hold a row that passes.
@@ -404,19 +261,13 @@ impl IcebergCatalog {
         self.shared.warehouse.url()
     }
 
-    /// Commits a change that writes no files, and returns the table after it.
-    async fn edit<F>(&self, table: &TableName, plan: F) -> Result<Table>
-    where
-        F: Fn(&Table) -> Result<Plan> + Send + Sync,
-    {
-        commit::commit(self.tables_now(), table, &Edit(plan)).await.map(commit::Outcome::into_table)
-    }
-
     async fn check_pin(&self, pinned: &PinnedTable) -> Result<(), Error> {
         let table = self.tables_now().load(&pinned.table).await?;
         history::pinned(pinned, &table).await.map(|_| ())
     }
 }
+
+pub use transaction::Transaction;
 
 #[cfg(test)]
 pub(crate) mod tests;

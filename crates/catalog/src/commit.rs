@@ -11,6 +11,7 @@
 
 mod branch;
 mod change;
+mod cherry_pick;
 mod delta;
 mod edit;
 mod lineage;
@@ -18,29 +19,37 @@ mod manifests;
 mod merge;
 mod partitions;
 mod place;
+mod several;
 mod snapshot;
 mod summary;
 mod validate;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use iceberg::spec::{ManifestFile, SnapshotRef, TableMetadata};
+use iceberg::spec::{ManifestFile, SnapshotRef, SnapshotReference, TableMetadata};
 use iceberg::table::Table;
 use iceberg::{TableRequirement, TableUpdate};
 use icecore_core::{Error, ErrorKind, Result, TableName};
 use uuid::Uuid;
 
 use crate::ids::{Ids, new_uuid};
+use crate::refs;
 use crate::tables::{Collided, Open, Planned, Stored, Tables, location_of};
 
-pub(crate) use branch::Tip;
+pub(crate) use branch::{Tip, check_no_tag};
 pub(crate) use change::{FileChange, OwnedReads, OwnedRemoval, done_before, isolation};
+pub(crate) use cherry_pick::CherryPick;
 pub(crate) use delta::{AddedFiles, FileSet};
 pub(crate) use edit::Edit;
+#[cfg(test)]
+pub(crate) use lineage::RowIds;
+#[cfg(test)]
+pub(crate) use manifests::load;
 pub(crate) use partitions::Touched;
+pub(crate) use several::{Several, after};
 pub(crate) use snapshot::check_writable;
 pub(crate) use summary::counts;
 
@@ -108,20 +117,28 @@ pub(crate) struct Attempt {
     uuid: Uuid,
     /// Files that this try wrote or was about to write.
     files: Vec<String>,
+    /// When the snapshot is made.
     now_ms: i64,
     ids: Arc<dyn Ids>,
+    /// The refs of the state that is planned on, once they were asked for.
+    refs: Option<Refs>,
+    /// Which of several changes is planned.
+    step: usize,
     /// What the commit's tries have in common.
     reuse: Reuse,
 }
+
+/// Refs of a table, by name.
+type Refs = BTreeMap<String, SnapshotReference>;
 
 /// What one try of a commit hands on to the next, because it does not depend on the state that the
 /// try met: at most one of them succeeds.
 #[derive(Debug, Default)]
 struct Reuse {
-    /// The id of the new snapshot.
-    snapshot: Option<i64>,
-    /// The manifests of new files, by the place of the files in the change.
-    manifests: HashMap<usize, ManifestFile>,
+    /// The ids of new snapshots, by step.
+    snapshots: HashMap<usize, i64>,
+    /// The manifests of new files, by step and the place of the files in its change.
+    manifests: HashMap<(usize, usize), ManifestFile>,
     /// Files that were written or about to be written.
     files: Vec<String>,
 }
@@ -144,7 +161,21 @@ impl Attempt {
     /// The id of the new snapshot.
     fn snapshot_id(&mut self, metadata: &TableMetadata) -> i64 {
         let ids = &*self.ids;
-        *self.reuse.snapshot.get_or_insert_with(|| snapshot::new_snapshot_id(metadata, ids))
+        let new = || snapshot::new_snapshot_id(metadata, ids);
+        *self.reuse.snapshots.entry(self.step).or_insert_with(new)
+    }
+
+    /// Turns to the next of several changes, which meets the state that the others lead to.
+    fn begin_step(&mut self, number: usize) {
+        (self.step, self.refs) = (number, None);
+    }
+
+    /// The refs of the state that is planned on.
+    fn refs(&mut self, head: &Table) -> Result<&Refs> {
+        match &mut self.refs {
+            Some(refs) => Ok(refs),
+            unread => Ok(unread.insert(refs::stored(head.metadata())?)),
+        }
     }
 
     /// The location of a new manifest list.
@@ -174,12 +205,13 @@ pub(crate) async fn commit(
     Committer { tables, name, change, id, open: Vec::new(), reuse }.run().await
 }
 
-/// The snapshot that an attempt made, if it is in this state of the table.
+/// The snapshot that an attempt made (the last of several), if it is in this state of the table.
 pub(crate) fn made_by<'m>(metadata: &'m TableMetadata, attempt: &str) -> Option<&'m SnapshotRef> {
-    metadata.snapshots().find(|snapshot| {
+    let made = metadata.snapshots().filter(|snapshot| {
         let summary = &snapshot.summary().additional_properties;
         summary.get(ATTEMPT_ID).is_some_and(|id| id == attempt)
-    })
+    });
+    made.max_by_key(|snapshot| snapshot.sequence_number())
 }
 
 struct Committer<'a> {
@@ -263,7 +295,10 @@ impl Committer<'_> {
             id: self.id.clone(),
             uuid: new_uuid(&**self.tables.ids()),
             files: Vec::new(),
-            now_ms: self.tables.clock().now().millis(),
+            // Clocks of writers differ; a table's history never runs backwards.
+            now_ms: self.tables.clock().now().millis().max(head.metadata().last_updated_ms()),
+            refs: None,
+            step: 0,
             ids: self.tables.ids().clone(),
             reuse: std::mem::take(&mut self.reuse),
         };

@@ -42,7 +42,15 @@ pub(crate) async fn select(
             PinnedTable::EMPTY
         }
         SnapshotSelector::Id(id) => return Err(missing(name, table, *id).await),
-        SnapshotSelector::AsOf(moment) => as_of(name, metadata, *moment)?,
+        SnapshotSelector::AsOf(moment) => {
+            as_of(name, metadata, metadata.current_snapshot_id(), *moment)?
+        }
+        SnapshotSelector::RefAsOf(reference, moment) => {
+            match metadata.snapshot_for_ref(reference.as_str()) {
+                Some(tip) => as_of(name, metadata, Some(tip.snapshot_id()), *moment)?,
+                None => return Err(refs::unknown(name, metadata, reference)),
+            }
+        }
         SnapshotSelector::Ref(reference) => match metadata.snapshot_for_ref(reference.as_str()) {
             Some(snapshot) => SnapshotId::new(snapshot.snapshot_id()),
             None if *reference == RefName::main() => PinnedTable::EMPTY,
@@ -52,9 +60,23 @@ pub(crate) async fn select(
     Ok(PinnedTable { table: name.clone(), uuid: metadata.uuid().to_string(), snapshot })
 }
 
-fn as_of(name: &TableName, metadata: &TableMetadata, moment: Timestamp) -> Result<SnapshotId> {
+/// What a ref points at now: the head of `main` for one that is not there.
+pub(crate) fn at_ref(name: &TableName, table: &Table, reference: &RefName) -> PinnedTable {
+    let metadata = table.metadata();
+    let tip = metadata.snapshot_for_ref(reference.as_str());
+    let tip = tip.or_else(|| metadata.current_snapshot());
+    let snapshot = tip.map_or(PinnedTable::EMPTY, |tip| SnapshotId::new(tip.snapshot_id()));
+    PinnedTable { table: name.clone(), uuid: metadata.uuid().to_string(), snapshot }
+}
+
+fn as_of(
+    name: &TableName,
+    metadata: &TableMetadata,
+    tip: Option<i64>,
+    moment: Timestamp,
+) -> Result<SnapshotId> {
     let mut oldest: Option<&SnapshotRef> = None;
-    for snapshot in ancestors(metadata, metadata.current_snapshot_id()) {
+    for snapshot in ancestors(metadata, tip) {
         if snapshot.timestamp_ms() <= moment.millis() {
             return Ok(SnapshotId::new(snapshot.snapshot_id()));
         }

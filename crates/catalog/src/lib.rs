@@ -63,7 +63,7 @@ mod tables;
 mod timer;
 mod write;
 
-pub use catalog::{CatalogOptions, IcebergCatalog, TableDescription};
+pub use catalog::{CatalogOptions, IcebergCatalog, TableDescription, Transaction};
 pub use fsck::{Finding, FindingKind, FsckOptions, FsckReport, Severity, TableCheck};
 pub use ids::{Ids, RandomIds};
 pub use maintenance::{
@@ -72,6 +72,6 @@ pub use maintenance::{
 };
 pub use metadata_table::MetadataTable;
 pub use pointer::{NamespaceStore, Place, PointerStore, Swap};
-pub use refs::{RefInfo, RefKind, RollbackPolicy, TagMove};
+pub use refs::{RefInfo, RefKind, Retention, RollbackPolicy, TagMove};
 pub use scan::{ColumnRange, FilePlan, PlannedFile};
 pub use timer::{SystemTimer, Timer};

@@ -1,5 +1,7 @@
 //! Tags and branches.
 
+mod publish;
+
 use std::collections::{BTreeMap, HashMap};
 
 use iceberg::spec::{MAIN_BRANCH, SnapshotReference, SnapshotRetention, TableMetadata};
@@ -14,6 +16,8 @@ use crate::commit::Plan;
 use crate::error::Context;
 use crate::history::ancestors;
 
+pub(crate) use publish::{plan_fast_forward, plan_publish};
+
 /// A tag or branch of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -24,6 +28,89 @@ pub struct RefInfo {
     pub snapshot: SnapshotId,
     /// Whether commits move it.
     pub kind: RefKind,
+    /// How long it is kept, and how many of its snapshots.
+    pub retention: Retention,
+}
+
+/// How long a ref and its snapshots are kept. What is absent follows from the table's properties
+/// `history.expire.*`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Retention {
+    /// Of a branch: snapshots that are kept however old they are.
+    pub min_snapshots_to_keep: Option<i32>,
+    /// Of a branch: the age in milliseconds at which other snapshots of it may go.
+    pub max_snapshot_age_ms: Option<i64>,
+    /// The age of its snapshot, in milliseconds, at which the ref itself may go. `main` stays.
+    pub max_ref_age_ms: Option<i64>,
+}
+
+impl Retention {
+    /// Keeps so many snapshots of a branch however old they are.
+    #[must_use]
+    pub const fn with_min_snapshots_to_keep(mut self, count: i32) -> Self {
+        self.min_snapshots_to_keep = Some(count);
+        self
+    }
+
+    /// Lets other snapshots of a branch go at this age.
+    #[must_use]
+    pub const fn with_max_snapshot_age_ms(mut self, millis: i64) -> Self {
+        self.max_snapshot_age_ms = Some(millis);
+        self
+    }
+
+    /// Lets the ref go when its snapshot has this age.
+    #[must_use]
+    pub const fn with_max_ref_age_ms(mut self, millis: i64) -> Self {
+        self.max_ref_age_ms = Some(millis);
+        self
+    }
+
+    const fn of(stored: &SnapshotRetention) -> Self {
+        match *stored {
+            SnapshotRetention::Branch {
+                min_snapshots_to_keep,
+                max_snapshot_age_ms,
+                max_ref_age_ms,
+            } => Self { min_snapshots_to_keep, max_snapshot_age_ms, max_ref_age_ms },
+            SnapshotRetention::Tag { max_ref_age_ms } => {
+                Self { min_snapshots_to_keep: None, max_snapshot_age_ms: None, max_ref_age_ms }
+            }
+        }
+    }
+
+    /// As it is stored for a ref of this name and kind.
+    fn to_stored(self, name: &RefName, kind: RefKind) -> Result<SnapshotRetention> {
+        let numbers = [
+            self.min_snapshots_to_keep.map(i64::from),
+            self.max_snapshot_age_ms,
+            self.max_ref_age_ms,
+        ];
+        if numbers.into_iter().flatten().any(|number| number <= 0) {
+            return Err(Error::invalid(format!("`{name}` cannot be kept for nothing"))
+                .with_help("leave the limit out to keep it for ever"));
+        }
+        if name.as_str() == MAIN_BRANCH && self.max_ref_age_ms.is_some() {
+            return Err(Error::invalid("`main` never goes")
+                .with_help("limit the age of its snapshots instead"));
+        }
+        match kind {
+            RefKind::Branch => Ok(SnapshotRetention::branch(
+                self.min_snapshots_to_keep,
+                self.max_snapshot_age_ms,
+                self.max_ref_age_ms,
+            )),
+            RefKind::Tag
+                if self.min_snapshots_to_keep.is_some() || self.max_snapshot_age_ms.is_some() =>
+            {
+                Err(Error::invalid(format!("tag `{name}` has one snapshot"))
+                    .with_note("only branches limit the number and the age of their snapshots")
+                    .with_help("limit the age of the tag itself"))
+            }
+            RefKind::Tag => Ok(SnapshotRetention::Tag { max_ref_age_ms: self.max_ref_age_ms }),
+        }
+    }
 }
 
 /// Whether commits move a ref.
@@ -82,7 +169,8 @@ pub(crate) fn all(metadata: &TableMetadata) -> Result<Vec<RefInfo>> {
         // Names that other tools allow and selectors do not are left out.
         let name = RefName::parse(&name).ok()?;
         let kind = if reference.is_branch() { RefKind::Branch } else { RefKind::Tag };
-        Some(RefInfo { name, snapshot: SnapshotId::new(reference.snapshot_id), kind })
+        let retention = Retention::of(&reference.retention);
+        Some(RefInfo { name, snapshot: SnapshotId::new(reference.snapshot_id), kind, retention })
     });
     Ok(refs.collect())
 }
@@ -102,12 +190,12 @@ pub(crate) fn unknown(table: &TableName, metadata: &TableMetadata, name: &RefNam
     }
 }
 
-fn find(metadata: &TableMetadata, name: &RefName) -> Result<Option<RefInfo>> {
+pub(crate) fn find(metadata: &TableMetadata, name: &RefName) -> Result<Option<RefInfo>> {
     Ok(all(metadata)?.into_iter().find(|reference| reference.name == *name))
 }
 
 /// The requirement that a ref still points where it did when a change was planned.
-fn unmoved(metadata: &TableMetadata, name: &str) -> Vec<TableRequirement> {
+pub(crate) fn unmoved(metadata: &TableMetadata, name: &str) -> Vec<TableRequirement> {
     let snapshot_id = metadata.snapshot_for_ref(name).map(|snapshot| snapshot.snapshot_id());
     vec![
         TableRequirement::UuidMatch { uuid: metadata.uuid() },
@@ -133,12 +221,14 @@ pub(crate) struct NewTag<'a> {
     pub(crate) pinned: &'a PinnedTable,
     pub(crate) name: &'a RefName,
     pub(crate) moving: TagMove,
+    pub(crate) retention: Retention,
     pub(crate) now: Timestamp,
 }
 
 impl NewTag<'_> {
     pub(crate) fn plan(&self, head: &Table) -> Result<Plan> {
         let (metadata, name) = (head.metadata(), self.name);
+        let retention = self.retention.to_stored(name, RefKind::Tag)?;
         let snapshot = snapshot_to_name(head, self.pinned)?;
         match find(metadata, name)? {
             Some(found) if found.kind == RefKind::Branch => return Err(taken_by_branch(self)),
@@ -166,10 +256,7 @@ impl NewTag<'_> {
             updates: vec![
                 TableUpdate::SetSnapshotRef {
                     ref_name: name.to_string(),
-                    reference: SnapshotReference::new(
-                        id,
-                        SnapshotRetention::Tag { max_ref_age_ms: None },
-                    ),
+                    reference: SnapshotReference::new(id, retention),
                 },
                 TableUpdate::SetProperties { updates: properties },
             ],
@@ -205,7 +292,12 @@ fn snapshot_to_name<'t>(
 }
 
 /// Sets a branch that does not exist.
-pub(crate) fn plan_branch(head: &Table, pinned: &PinnedTable, name: &RefName) -> Result<Plan> {
+pub(crate) fn plan_branch(
+    head: &Table,
+    pinned: &PinnedTable,
+    name: &RefName,
+    retention: Retention,
+) -> Result<Plan> {
     let metadata = head.metadata();
     snapshot_to_name(head, pinned)?;
     match find(metadata, name)? {
@@ -222,19 +314,38 @@ pub(crate) fn plan_branch(head: &Table, pinned: &PinnedTable, name: &RefName) ->
         }
         None => {}
     }
+    let retention = retention.to_stored(name, RefKind::Branch)?;
     Ok(Plan::Apply {
         requirements: unmoved(metadata, name.as_str()),
-        updates: vec![point(name.as_str(), pinned.snapshot)],
+        updates: vec![point(name.as_str(), pinned.snapshot.get(), retention)],
     })
 }
 
-fn point(branch: &str, snapshot: SnapshotId) -> TableUpdate {
+/// Says how long a ref and its snapshots are kept.
+pub(crate) fn plan_retention(
+    head: &Table,
+    table: &TableName,
+    name: &RefName,
+    retention: Retention,
+) -> Result<Plan> {
+    let metadata = head.metadata();
+    let Some(found) = find(metadata, name)? else {
+        return Err(unknown(table, metadata, name));
+    };
+    if found.retention == retention {
+        return Ok(Plan::Nothing);
+    }
+    let stored = retention.to_stored(name, found.kind)?;
+    Ok(Plan::Apply {
+        requirements: unmoved(metadata, name.as_str()),
+        updates: vec![point(name.as_str(), found.snapshot.get(), stored)],
+    })
+}
+
+pub(crate) fn point(name: &str, snapshot: i64, retention: SnapshotRetention) -> TableUpdate {
     TableUpdate::SetSnapshotRef {
-        ref_name: branch.to_owned(),
-        reference: SnapshotReference::new(
-            snapshot.get(),
-            SnapshotRetention::branch(None, None, None),
-        ),
+        ref_name: name.to_owned(),
+        reference: SnapshotReference::new(snapshot, retention),
     }
 }
 
@@ -278,6 +389,7 @@ pub(crate) fn plan_rollback(
     }
     Ok(Plan::Apply {
         requirements: unmoved(metadata, MAIN_BRANCH),
-        updates: vec![point(MAIN_BRANCH, to)],
+        // How long its snapshots are kept does not change.
+        updates: vec![point(MAIN_BRANCH, to.get(), retention(metadata, MAIN_BRANCH)?)],
     })
 }

@@ -7,7 +7,9 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::{BatchStream, Error, Predicate, RefName, Result, SnapshotId, TableName, Timestamp};
+use crate::{
+    BatchStream, Error, ErrorKind, Predicate, RefName, Result, SnapshotId, TableName, Timestamp,
+};
 
 /// Which state of a table is meant: a question. Only [`SnapshotCatalog::pin`] answers it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -21,11 +23,13 @@ pub enum SnapshotSelector {
     AsOf(Timestamp),
     /// What this tag or branch points at.
     Ref(RefName),
+    /// The latest snapshot of this branch that was committed at or before this moment.
+    RefAsOf(RefName, Timestamp),
 }
 
 impl SnapshotSelector {
-    /// Parses what users type: `latest`, a snapshot id, an RFC 3339 time or a date, or the name of
-    /// a tag or branch.
+    /// Parses what users type: `latest`, a snapshot id, an RFC 3339 time or a date, the name of a
+    /// tag or branch, or `BRANCH@TIME`.
     ///
     /// # Errors
     ///
@@ -36,6 +40,9 @@ impl SnapshotSelector {
         }
         if let Ok(id) = text.parse() {
             return Ok(Self::Id(SnapshotId::new(id)));
+        }
+        if let Some((name, moment)) = text.split_once('@') {
+            return Ok(Self::RefAsOf(RefName::parse(name)?, Timestamp::parse(moment)?));
         }
         match Timestamp::parse(text) {
             Ok(moment) => Ok(Self::AsOf(moment)),
@@ -61,6 +68,7 @@ impl fmt::Display for SnapshotSelector {
             Self::Id(id) => id.fmt(f),
             Self::AsOf(moment) => moment.fmt(f),
             Self::Ref(name) => name.fmt(f),
+            Self::RefAsOf(name, moment) => write!(f, "{name}@{moment}"),
         }
     }
 }
@@ -337,6 +345,9 @@ impl NewTable {
     }
 }
 
+/// Looks at several tables before one gives up to find them standing still.
+const PIN_TRIES_MAX: usize = 50;
+
 /// Versioned tables.
 ///
 /// # Contract
@@ -360,6 +371,29 @@ pub trait SnapshotCatalog: fmt::Debug + Send + Sync + 'static {
     ///
     /// `NotFound` for an unknown table, snapshot, ref, or a time before the first snapshot.
     async fn pin(&self, table: &TableName, selector: &SnapshotSelector) -> Result<PinnedTable>;
+
+    /// Answers which states several selectors mean at one moment: all of these pins were the
+    /// answers at once, whoever commits meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`pin`](Self::pin); `Conflict` if the tables never stand still.
+    async fn pin_all(&self, wanted: &[(TableName, SnapshotSelector)]) -> Result<Vec<PinnedTable>> {
+        let mut before: Option<Vec<PinnedTable>> = None;
+        for _ in 0..PIN_TRIES_MAX {
+            let mut pins = Vec::with_capacity(wanted.len());
+            for (table, selector) in wanted {
+                pins.push(self.pin(table, selector).await?);
+            }
+            // What two rounds found alike was the case for all tables between them.
+            if pins.len() < 2 || before.as_ref() == Some(&pins) {
+                return Ok(pins);
+            }
+            before = Some(pins);
+        }
+        Err(Error::new(ErrorKind::Conflict, "the tables change too often to be pinned together")
+            .with_help("name snapshots, tags or times instead of the latest states"))
+    }
 
     /// The columns of a pinned table.
     async fn schema(&self, table: &PinnedTable) -> Result<SchemaRef>;

@@ -11,8 +11,10 @@ use icecore_core::{
 
 use super::IcebergCatalog;
 use crate::commit::{
-    self, AddedFiles, FileChange, Outcome, OwnedReads, OwnedRemoval, Tip, Touched, isolation,
+    self, AddedFiles, FileChange, Outcome, OwnedReads, OwnedRemoval, Tip, Touched, check_no_tag,
+    isolation,
 };
+use crate::history;
 use crate::ids::new_uuid;
 use crate::write::{WriteTarget, WrittenFiles, write_rows};
 
@@ -46,19 +48,29 @@ impl IcebergCatalog {
     }
 
     async fn try_change(&self, name: &TableName, change: &FileChange) -> Result<Committed> {
-        let branch = &change.branch;
-        match commit::commit(self.tables_now(), name, change).await? {
-            Outcome::Unchanged(table) => Ok(unchanged(name, &table, branch)),
-            Outcome::DoneBefore(table, id) => Ok(done_before(name, &table, branch, id)),
+        let outcome = commit::commit(self.tables_now(), name, change).await?;
+        let mut done = self.committed(name, outcome, &change.branch);
+        if done.changed && done.added_rows == 0 {
+            // Stored, found out late, and perhaps expired by then.
+            done.added_rows = rows_of(change);
+        }
+        Ok(done)
+    }
+
+    /// What a commit to a branch came to, for its caller.
+    pub(super) fn committed(
+        &self,
+        name: &TableName,
+        outcome: Outcome,
+        branch: &RefName,
+    ) -> Committed {
+        match outcome {
+            Outcome::Unchanged(table) => unchanged(name, &table, branch),
+            Outcome::DoneBefore(table, id) => done_before(name, &table, branch, id),
             Outcome::Committed(table, attempt) => {
                 let done = match commit::made_by(table.metadata(), &attempt) {
                     Some(snapshot) => committed(name, &table, snapshot, true),
-                    // Stored, found out late, and expired by then.
-                    None => Committed {
-                        added_rows: rows_of(change),
-                        changed: true,
-                        ..unchanged(name, &table, branch)
-                    },
+                    None => Committed { changed: true, ..unchanged(name, &table, branch) },
                 };
                 tracing::info!(
                     table = %name,
@@ -68,7 +80,7 @@ impl IcebergCatalog {
                     removed = done.removed_rows,
                     "committed snapshot"
                 );
-                Ok(done)
+                done
             }
         }
     }
@@ -86,23 +98,37 @@ impl IcebergCatalog {
         if let Some(id) = commit::done_before(&head, &branch, options.job_id.as_deref()) {
             return Ok(done_before(name, &head, &branch, id));
         }
-        let mut change = row_change(&head, branch, options.clone())?;
-        let target = WriteTarget {
-            metadata: head.metadata_ref(),
-            io: self.tables_now().io().clone(),
-            commit: new_uuid(&**self.tables_now().ids()),
-        };
-        let written = write_rows(&target, rows).await?;
-        replace(&mut change, options.mode, &written);
-        if !written.files.is_empty() {
-            change.added = vec![AddedFiles::data(&change.written_for, written.files)];
-        }
+        let change = row_change(self, &head, rows, options).await?;
         self.commit_change(name, change).await
     }
 }
 
+/// Writes rows, and says what they change.
+pub(super) async fn row_change(
+    catalog: &IcebergCatalog,
+    head: &Table,
+    rows: BatchStream,
+    options: CommitOptions,
+) -> Result<FileChange> {
+    let mode = options.mode;
+    let mut change = unwritten(head, options)?;
+    let target = WriteTarget {
+        metadata: head.metadata_ref(),
+        io: catalog.tables_now().io().clone(),
+        commit: new_uuid(&**catalog.tables_now().ids()),
+    };
+    let written = write_rows(&target, rows).await?;
+    replace(&mut change, mode, &written);
+    if !written.files.is_empty() {
+        change.added = vec![AddedFiles::data(&change.written_for, written.files)];
+    }
+    Ok(change)
+}
+
 /// A change that nothing was written for yet.
-fn row_change(head: &Table, branch: RefName, options: CommitOptions) -> Result<FileChange> {
+fn unwritten(head: &Table, options: CommitOptions) -> Result<FileChange> {
+    let branch = options.branch.unwrap_or_else(RefName::main);
+    check_no_tag(head, &branch)?;
     let tip = Tip::of(head, &branch, options.create_branch)?.snapshot;
     let base = match options.base {
         Some(PinnedTable::EMPTY) => None,
@@ -173,7 +199,7 @@ pub(super) fn committed(
     }
 }
 
-fn done_before(name: &TableName, table: &Table, branch: &RefName, id: i64) -> Committed {
+pub(super) fn done_before(name: &TableName, table: &Table, branch: &RefName, id: i64) -> Committed {
     match table.metadata().snapshot_by_id(id) {
         Some(snapshot) => committed(name, table, snapshot, false),
         None => unchanged(name, table, branch),
@@ -181,9 +207,6 @@ fn done_before(name: &TableName, table: &Table, branch: &RefName, id: i64) -> Co
 }
 
 fn unchanged(name: &TableName, table: &Table, branch: &RefName) -> Committed {
-    let metadata = table.metadata();
-    let tip = metadata.snapshot_for_ref(branch.as_str()).or_else(|| metadata.current_snapshot());
-    let snapshot = tip.map_or(PinnedTable::EMPTY, |tip| SnapshotId::new(tip.snapshot_id()));
-    let pinned = PinnedTable { table: name.clone(), uuid: metadata.uuid().to_string(), snapshot };
+    let pinned = history::at_ref(name, table, branch);
     Committed { pinned, added_rows: 0, removed_rows: 0, changed: false }
 }

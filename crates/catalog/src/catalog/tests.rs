@@ -1,21 +1,28 @@
+mod branches;
 mod contention;
 mod faults;
 mod history;
+mod lineage;
 mod oracle;
 mod refs;
 mod replace;
 mod tables;
+mod transaction;
 
 use std::sync::Mutex;
 
 use arrow::array::{Date32Array, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Date32Type, Field, Int64Type, Schema, SchemaRef};
+use iceberg::TableUpdate;
+use iceberg::table::Table;
 use icecore_core::{
-    BatchStream, CommitOptions, Committed, ErrorKind, NewTable, ScanOptions, SnapshotCatalog,
-    Timestamp, WriteMode,
+    BatchStream, CommitOptions, Committed, ErrorKind, NewTable, RefName, ScanOptions,
+    SnapshotCatalog, SnapshotSelector, Timestamp, WriteMode,
 };
 
 use super::*;
+use crate::commit::Plan;
+use crate::refs::{RollbackPolicy, TagMove};
 
 /// A clock that moves when a test says so.
 #[derive(Debug)]

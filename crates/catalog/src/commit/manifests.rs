@@ -134,11 +134,12 @@ impl Producer<'_> {
             for file in &added.files {
                 self.changes.add(file, &added.schema, &added.spec);
             }
-            let manifest = match self.attempt.reuse.manifests.get(&index) {
+            let place = (self.attempt.step, index);
+            let manifest = match self.attempt.reuse.manifests.get(&place) {
                 Some(manifest) => manifest.clone(),
                 None => {
                     let manifest = self.manifest_of(added).await?;
-                    self.attempt.reuse.manifests.insert(index, manifest.clone());
+                    self.attempt.reuse.manifests.insert(place, manifest.clone());
                     manifest
                 }
             };

@@ -16,7 +16,7 @@ use crate::ids::{Ids, new_uuid};
 pub(crate) async fn plan(head: &Table, delta: Delta<'_>, attempt: &mut Attempt) -> Result<Plan> {
     let metadata = head.metadata();
     check_writable(head)?;
-    let tip = Tip::at(head, delta.branch)?;
+    let tip = Tip::at(head, delta.branch);
     let mut producer = Producer {
         head,
         parent: tip.snapshot,
@@ -43,8 +43,7 @@ pub(crate) async fn plan(head: &Table, delta: Delta<'_>, attempt: &mut Attempt) 
         .with_snapshot_id(id)
         .with_parent_snapshot_id(parent.map(|parent| parent.snapshot_id()))
         .with_sequence_number(metadata.next_sequence_number())
-        // Clocks of writers differ; a table's history never runs backwards.
-        .with_timestamp_ms(attempt.now_ms.max(metadata.last_updated_ms()))
+        .with_timestamp_ms(attempt.now_ms)
         .with_manifest_list(location)
         .with_summary(summary)
         .with_schema_id(metadata.current_schema_id());
@@ -52,9 +51,10 @@ pub(crate) async fn plan(head: &Table, delta: Delta<'_>, attempt: &mut Attempt) 
         Some((first, count)) => builder.with_row_range(first, count).build(),
         None => builder.build(),
     };
+    let moved = tip.moved(head, id, attempt)?;
     Ok(Plan::Apply {
         requirements: vec![TableRequirement::UuidMatch { uuid: metadata.uuid() }, tip.unmoved()],
-        updates: vec![TableUpdate::AddSnapshot { snapshot }, tip.moved(id)],
+        updates: vec![TableUpdate::AddSnapshot { snapshot }, moved],
     })
 }
 

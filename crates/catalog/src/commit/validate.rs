@@ -64,7 +64,7 @@ pub(crate) enum NewDeletes {
 /// `Conflict` naming the snapshot, or saying that the branch was rolled back behind `base`.
 pub(crate) async fn validate(head: &Table, validation: &Validation<'_>) -> Result<()> {
     let metadata = head.metadata();
-    let tip = Tip::at(head, validation.branch)?.snapshot.map(|snapshot| snapshot.snapshot_id());
+    let tip = Tip::at(head, validation.branch).snapshot.map(|snapshot| snapshot.snapshot_id());
     if tip == validation.base || !validation.asks() {
         return Ok(());
     }

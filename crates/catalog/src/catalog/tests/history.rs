@@ -1,7 +1,5 @@
 //! Pins, and the log of snapshots.
 
-use iceberg::TableUpdate;
-
 use super::*;
 
 #[tokio::test]

@@ -1,0 +1,147 @@
+//! Changes of a table's properties and columns.
+
+use std::collections::{BTreeMap, HashMap};
+
+use arrow::datatypes::SchemaRef;
+use iceberg::spec::FormatVersion;
+use iceberg::table::Table;
+use iceberg::{TableRequirement, TableUpdate};
+use icecore_core::{Error, Result, TableName};
+
+use super::IcebergCatalog;
+pub(super) use super::create::check_properties;
+use crate::commit::{self, Edit, Plan};
+use crate::schema;
+
+impl IcebergCatalog {
+    /// Sets and removes table properties in one step.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for a property that Iceberg keeps to itself.
+    pub async fn set_properties(
+        &self,
+        table: &TableName,
+        set: BTreeMap<String, String>,
+        remove: Vec<String>,
+    ) -> Result<()> {
+        check_properties(set.keys().chain(&remove))?;
+        self.edit(table, |head| plan_properties(head, &set, &remove)).await?;
+        Ok(())
+    }
+
+    /// Upgrades a table to a later version of Iceberg's format. Its files stay as they are; readers
+    /// that do not know the version cannot read it any more, and there is no way back.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for a version that is earlier than the table's, or that does not exist.
+    pub async fn upgrade(&self, table: &TableName, version: u8) -> Result<()> {
+        let format_version = match version {
+            2 => FormatVersion::V2,
+            3 => FormatVersion::V3,
+            _ => {
+                return Err(Error::invalid(format!(
+                    "no table can be upgraded to format version {version}"
+                ))
+                .with_help("upgrade to 2 or 3"));
+            }
+        };
+        self.edit(table, |head| {
+            let metadata = head.metadata();
+            let now = metadata.format_version();
+            if now == format_version {
+                return Ok(Plan::Nothing);
+            }
+            if now > format_version {
+                return Err(Error::invalid(format!(
+                    "table `{table}` has format version {} already",
+                    now as u8
+                ))
+                .with_note("there is no way back to an earlier version"));
+            }
+            Ok(Plan::Apply {
+                requirements: vec![TableRequirement::UuidMatch { uuid: metadata.uuid() }],
+                updates: vec![TableUpdate::UpgradeFormatVersion { format_version }],
+            })
+        })
+        .await?;
+        tracing::info!(table = %table, version, "upgraded");
+        Ok(())
+    }
+
+    /// Adds the columns that are new, as optional ones, and widens those that have to hold more
+    /// (int to long, float to double). Returns the names of the new columns.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` naming the column whose type cannot become the wanted one.
+    pub async fn evolve(&self, table: &TableName, schema: &SchemaRef) -> Result<Vec<String>> {
+        let before = self.tables_now().load(table).await?;
+        let outcome = self.edit(table, |head| plan_evolution(head, schema)).await?;
+        let old = before.metadata().current_schema();
+        let new = outcome.metadata().current_schema().as_struct().fields();
+        let added = new.iter().filter(|field| old.field_by_name(&field.name).is_none());
+        Ok(added.map(|field| field.name.clone()).collect())
+    }
+
+    /// Commits a change that writes no files, and returns the table after it.
+    pub(super) async fn edit<F>(&self, table: &TableName, plan: F) -> Result<Table>
+    where
+        F: Fn(&Table) -> Result<Plan> + Send + Sync,
+    {
+        commit::commit(self.tables_now(), table, &Edit(plan)).await.map(commit::Outcome::into_table)
+    }
+}
+
+pub(super) fn plan_properties(
+    head: &Table,
+    set: &BTreeMap<String, String>,
+    remove: &[String],
+) -> Result<Plan> {
+    let metadata = head.metadata();
+    let stored = metadata.properties();
+    let updates: HashMap<String, String> = set
+        .iter()
+        .filter(|(name, value)| stored.get(*name) != Some(value))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    let removals: Vec<String> = remove
+        .iter()
+        .filter(|name| stored.contains_key(*name) && !set.contains_key(*name))
+        .cloned()
+        .collect();
+    if updates.is_empty() && removals.is_empty() {
+        return Ok(Plan::Nothing);
+    }
+    Ok(Plan::Apply {
+        requirements: vec![TableRequirement::UuidMatch { uuid: metadata.uuid() }],
+        updates: vec![
+            TableUpdate::SetProperties { updates },
+            TableUpdate::RemoveProperties { removals },
+        ],
+    })
+}
+
+pub(super) fn plan_evolution(head: &Table, wanted: &SchemaRef) -> Result<Plan> {
+    let metadata = head.metadata();
+    let current = metadata.current_schema();
+    let Some(next) = schema::evolution(current, wanted, metadata.last_column_id())? else {
+        return Ok(Plan::Nothing);
+    };
+    Ok(Plan::Apply {
+        requirements: vec![
+            TableRequirement::UuidMatch { uuid: metadata.uuid() },
+            TableRequirement::CurrentSchemaIdMatch {
+                current_schema_id: metadata.current_schema_id(),
+            },
+            TableRequirement::LastAssignedFieldIdMatch {
+                last_assigned_field_id: metadata.last_column_id(),
+            },
+        ],
+        updates: vec![
+            TableUpdate::AddSchema { schema: next },
+            TableUpdate::SetCurrentSchema { schema_id: -1 },
+        ],
+    })
+}

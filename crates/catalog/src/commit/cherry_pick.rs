@@ -1,0 +1,152 @@
+//! Doing again on a branch what a snapshot elsewhere did.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use iceberg::TableRequirement;
+use iceberg::spec::{ManifestContentType, ManifestStatus, Operation, SnapshotRef, TableMetadata};
+use iceberg::table::Table;
+use icecore_core::{Error, ErrorKind, RefName, Result, SnapshotId};
+
+use super::branch::Tip;
+use super::delta::{AddedFiles, Delta, Removal};
+use super::manifests::{load, spec_of};
+use super::{ATTEMPT_ID, Attempt, Change, Plan, snapshot};
+use crate::error::Context;
+use crate::history::ancestors;
+
+/// The summary field that names the snapshot whose rows were taken over.
+const SOURCE: &str = "source-snapshot-id";
+/// The summary fields by which writers outside of icecore name what they write, audit and publish.
+const STAGED_ID: &str = "wap.id";
+const PUBLISHED_ID: &str = "published-wap-id";
+
+/// Adds to a branch the rows that a snapshot appended elsewhere.
+#[derive(Debug)]
+pub(crate) struct CherryPick<'a> {
+    pub(crate) snapshot: SnapshotId,
+    /// The uuid of the table that it is a snapshot of.
+    pub(crate) uuid: String,
+    pub(crate) branch: &'a RefName,
+}
+
+impl CherryPick<'_> {
+    fn picked<'m>(&self, metadata: &'m TableMetadata) -> Result<&'m SnapshotRef> {
+        metadata
+            .snapshot_by_id(self.snapshot.get())
+            .filter(|_| metadata.uuid().to_string() == self.uuid)
+            .ok_or_else(|| {
+                Error::not_found(format!("there is no snapshot `{}` any more", self.snapshot))
+            })
+    }
+
+    /// Refuses a snapshot whose rows the branch has.
+    fn check_new(
+        &self,
+        metadata: &TableMetadata,
+        picked: &SnapshotRef,
+        tip: &Tip<'_>,
+    ) -> Result<()> {
+        let field = |snapshot: &SnapshotRef, name: &str| {
+            snapshot.summary().additional_properties.get(name).cloned()
+        };
+        let (id, staged) = (picked.snapshot_id(), field(picked, STAGED_ID));
+        let has = |snapshot: &&SnapshotRef| {
+            let took = |name| field(snapshot, name);
+            snapshot.snapshot_id() == id
+                || took(SOURCE).is_some_and(|source| source == id.to_string())
+                || staged.is_some() && [took(STAGED_ID), took(PUBLISHED_ID)].contains(&staged)
+        };
+        let head = tip.snapshot.map(|head| head.snapshot_id());
+        let Some(found) = ancestors(metadata, head).find(has) else { return Ok(()) };
+        Err(Error::new(
+            ErrorKind::AlreadyExists,
+            format!("`{}` has the rows of snapshot `{id}` already", self.branch),
+        )
+        .with_note(format!("they came with snapshot `{}`", found.snapshot_id())))
+    }
+
+    /// The fields that say where the rows came from, and what piece of work made them.
+    fn fields(&self, picked: &SnapshotRef) -> BTreeMap<String, String> {
+        let stored = &picked.summary().additional_properties;
+        let ours = stored
+            .iter()
+            .filter(|(name, _)| name.starts_with("icecore.") && name.as_str() != ATTEMPT_ID);
+        let mut fields: BTreeMap<String, String> =
+            ours.map(|(name, value)| (name.clone(), value.clone())).collect();
+        fields.insert(SOURCE.to_owned(), self.snapshot.to_string());
+        if let Some(staged) = stored.get(STAGED_ID) {
+            fields.insert(PUBLISHED_ID.to_owned(), staged.clone());
+        }
+        fields
+    }
+}
+
+#[async_trait]
+impl Change for CherryPick<'_> {
+    async fn plan(&self, head: &Table, attempt: &mut Attempt) -> Result<Plan> {
+        let metadata = head.metadata();
+        let picked = self.picked(metadata)?;
+        let tip = Tip::of(head, self.branch, false)?;
+        self.check_new(metadata, picked, &tip)?;
+        if picked.parent_snapshot_id() == tip.snapshot.map(|head| head.snapshot_id()) {
+            let requirements =
+                vec![TableRequirement::UuidMatch { uuid: metadata.uuid() }, tip.unmoved()];
+            let updates = vec![tip.moved(head, picked.snapshot_id(), attempt)?];
+            return Ok(Plan::Apply { requirements, updates });
+        }
+        let operation = &picked.summary().operation;
+        if *operation != Operation::Append {
+            return Err(Error::unsupported(format!(
+                "snapshot `{}` is of kind {}, and only appends can be done again elsewhere",
+                self.snapshot,
+                operation.as_str()
+            ))
+            .with_note(format!("`{}` is not the snapshot that it was made from", self.branch))
+            .with_help("do the change again on the branch"));
+        }
+        let added = added_by(head, picked).await?;
+        let fields = self.fields(picked);
+        let delta = Delta {
+            branch: self.branch.as_str(),
+            operation: Operation::Append,
+            added: &added,
+            removed: Removal::Nothing,
+            keeps_after: None,
+            fields: &fields,
+        };
+        snapshot::plan(head, delta, attempt).await
+    }
+
+    fn is_repeatable(&self) -> bool {
+        false
+    }
+}
+
+/// The files that a snapshot added.
+async fn added_by(head: &Table, snapshot: &SnapshotRef) -> Result<Vec<AddedFiles>> {
+    let id = snapshot.snapshot_id();
+    let list = head
+        .manifest_list_reader(snapshot)
+        .load()
+        .await
+        .context(|| format!("cannot read manifest list `{}`", snapshot.manifest_list()))?;
+    let mut added = Vec::new();
+    for file in list.entries() {
+        if file.added_snapshot_id != id || file.content != ManifestContentType::Data {
+            continue;
+        }
+        let manifest = load(head, file).await?;
+        let new = manifest.entries().iter().filter(|entry| {
+            entry.status() == ManifestStatus::Added && entry.snapshot_id() == Some(id)
+        });
+        added.push(AddedFiles {
+            content: file.content,
+            schema: manifest.metadata().schema().clone(),
+            spec: spec_of(head.metadata(), file)?.clone(),
+            sequence: None,
+            files: new.map(|entry| entry.data_file().clone()).collect(),
+        });
+    }
+    Ok(added)
+}

@@ -4,6 +4,8 @@ mod branches;
 mod commits;
 mod create;
 mod edits;
+mod open;
+mod options;
 mod snapshots;
 mod transaction;
 mod upkeep;
@@ -15,82 +17,18 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use icecore_core::{
-    Clock, Committed, Error, PinnedTable, Predicate, Result, SnapshotId, SystemClock, TableName,
+    Committed, Error, PinnedTable, Predicate, Result, SnapshotId, TableName,
 };
 use object_store::ObjectStore;
 
+pub use options::{CatalogAccess, CatalogOptions, CatalogParts};
+
 use crate::commit;
-use crate::ids::{Ids, RandomIds};
 use crate::metadata_table::{self, MetadataTable};
 use crate::scan::{self, FilePlan};
-use crate::sql::SqlitePointers;
-use crate::storage::{self, Warehouse};
+use crate::storage::Warehouse;
 use crate::tables::{Tables, location_of};
-use crate::timer::{SystemTimer, Timer};
 use crate::{history, schema};
-
-/// The name that a catalog has in its `catalog_name` column unless it is given another.
-const DEFAULT_NAME: &str = "icecore";
-
-/// What to open.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct CatalogOptions {
-    /// Where the pointers to tables are: `sqlite:PATH`.
-    pub uri: String,
-    /// The `catalog_name` column: several catalogs may share a file.
-    pub name: String,
-    /// Where new tables are put: a directory or a `file://` URL.
-    pub warehouse: String,
-    /// Where times of commits come from.
-    pub clock: Arc<dyn Clock>,
-    /// Where ids of tables, snapshots and files come from.
-    pub ids: Arc<dyn Ids>,
-    /// What writers that collided wait with.
-    pub timer: Arc<dyn Timer>,
-}
-
-impl CatalogOptions {
-    /// A catalog named `icecore` on the machine's clock.
-    pub fn new(uri: impl Into<String>, warehouse: impl Into<String>) -> Self {
-        Self {
-            uri: uri.into(),
-            name: DEFAULT_NAME.to_owned(),
-            warehouse: warehouse.into(),
-            clock: Arc::new(SystemClock),
-            ids: Arc::new(RandomIds),
-            timer: Arc::new(SystemTimer),
-        }
-    }
-
-    /// Takes the `catalog_name` column to be this.
-    #[must_use]
-    pub fn with_name(mut self, name: impl Into<String>) -> Self {
-        self.name = name.into();
-        self
-    }
-
-    /// Takes times of commits from this clock.
-    #[must_use]
-    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
-        self
-    }
-
-    /// Takes ids from this source.
-    #[must_use]
-    pub fn with_ids(mut self, ids: Arc<dyn Ids>) -> Self {
-        self.ids = ids;
-        self
-    }
-
-    /// Waits with this between the tries of a commit.
-    #[must_use]
-    pub fn with_timer(mut self, timer: Arc<dyn Timer>) -> Self {
-        self.timer = timer;
-        self
-    }
-}
 
 /// What a table is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,27 +82,6 @@ impl fmt::Debug for IcebergCatalog {
 }
 
 impl IcebergCatalog {
-    /// Opens a catalog, creating its file, its SQL tables and the warehouse where they are not
-    /// there.
-    ///
-    /// # Errors
-    ///
-    /// `Unsupported` for a kind of catalog or warehouse that icecore does not open, `Unavailable`
-    /// if the file or the directory cannot be opened.
-    pub async fn open(options: CatalogOptions) -> Result<Self> {
-        let warehouse = Warehouse::open(&options.warehouse).await?;
-        let pointers = SqlitePointers::open(&options.uri, &options.name).await?;
-        let tables = Tables::new(Arc::new(pointers), storage::file_io(), options.clock)
-            .with_ids(options.ids)
-            .with_timer(options.timer);
-        Ok(Self::of(tables, options.name, warehouse))
-    }
-
-    fn of(tables: Tables, name: String, warehouse: Warehouse) -> Self {
-        let store = storage::object_store();
-        Self { shared: Arc::new(Shared { tables, name, warehouse, store }) }
-    }
-
     pub(crate) fn tables_now(&self) -> &Tables {
         &self.shared.tables
     }

@@ -20,7 +20,8 @@ use icecore_core::{Error, ErrorKind, Result, TableName};
 
 pub use finding::{Finding, FindingKind, FsckReport, Severity, TableCheck};
 
-use crate::tables::{Tables, location_of, read_metadata};
+use crate::storage::read_metadata;
+use crate::tables::{Tables, location_of};
 use finding::Findings;
 
 /// How thorough a check is.
@@ -103,7 +104,7 @@ impl Subject {
     async fn load(tables: &Tables, name: &TableName) -> Result<Self> {
         let table = tables.load(name).await?;
         let location = location_of(&table)?.to_owned();
-        let io = tables.io().clone();
+        let io = table.file_io().clone();
         let metadata = read_metadata(&io, &location).await?;
         Ok(Self { io, location, metadata })
     }

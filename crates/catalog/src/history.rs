@@ -10,7 +10,7 @@ use icecore_core::{
 };
 
 use crate::refs;
-use crate::tables::read_metadata;
+use crate::storage;
 
 /// A snapshot and the ones it was made from, newest first.
 pub(crate) fn ancestors(
@@ -169,7 +169,7 @@ async fn expiry(table: &Table, id: i64) -> Option<Expiry> {
     let metadata = table.metadata();
     let mut without_since = metadata.last_updated_ms();
     for entry in metadata.metadata_log().iter().rev() {
-        match read_metadata(table.file_io(), &entry.metadata_file).await {
+        match storage::read_metadata(table.file_io(), &entry.metadata_file).await {
             Ok(past) if past.snapshot_by_id(id).is_some() => {
                 return Some(Expiry::At(Timestamp::from_millis(without_since)));
             }

@@ -63,7 +63,9 @@ mod tables;
 mod timer;
 mod write;
 
-pub use catalog::{CatalogOptions, IcebergCatalog, TableDescription, Transaction};
+pub use catalog::{
+    CatalogAccess, CatalogOptions, CatalogParts, IcebergCatalog, TableDescription, Transaction,
+};
 pub use fsck::{Finding, FindingKind, FsckOptions, FsckReport, Severity, TableCheck};
 pub use ids::{Ids, RandomIds};
 pub use maintenance::{
@@ -74,4 +76,5 @@ pub use metadata_table::MetadataTable;
 pub use pointer::{NamespaceStore, Place, PointerStore, Swap};
 pub use refs::{RefInfo, RefKind, Retention, RollbackPolicy, TagMove};
 pub use scan::{ColumnRange, FilePlan, PlannedFile};
+pub use storage::{BucketOptions, StorageLimits, StorageOptions};
 pub use timer::{SystemTimer, Timer};

@@ -1,47 +1,174 @@
-//! Files: nothing half written is ever visible under its final name.
+//! Files: nothing half written is ever visible under its final name, and nothing outside of a
+//! table's roots is touched.
 //!
-//! Reads go through [`object_store`]; writes to the local file system go to a temporary name in the
-//! same directory, are synced, renamed, and the directory is synced, so a file that is there is whole
-//! and survives a power cut.
+//! Everything goes through one [`ObjectStore`] whose keys begin with where a file is. Writes to the
+//! local file system go to a temporary name in the same directory, are synced, renamed, and the
+//! directory is synced, so a file that is there is whole and survives a power cut; writes to buckets
+//! are conditional, so that none takes the place of another.
 
+mod avro;
+mod buckets;
 mod durable;
+mod engine;
+mod files;
+mod limits;
 mod local;
+mod location;
+mod parse;
+mod roots;
+mod router;
+mod write;
 
-use std::path::{Component, Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use iceberg::io::{FileIO, FileIOBuilder};
+use iceberg::io::FileIO;
+use iceberg::spec::TableMetadata;
 use icecore_core::{Error, Result};
 use object_store::ObjectStore;
-use object_store::local::LocalFileSystem;
 
-pub(crate) use local::LocalStorageFactory;
+pub use buckets::BucketOptions;
+pub use limits::StorageLimits;
+pub(crate) use location::key_of;
+#[cfg(test)]
+pub(crate) use location::local_path;
+pub(crate) use parse::{load_list, load_manifest, read_metadata};
+pub(crate) use roots::Roots;
+
+use buckets::Buckets;
+use router::Router;
+
+/// How files are reached, and how large they may be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StorageOptions {
+    /// Buckets and their credentials.
+    pub buckets: BucketOptions,
+    /// Sizes up to which files are opened.
+    pub limits: StorageLimits,
+}
+
+/// Everything that reads and writes the files of a catalog's tables.
+#[derive(Debug)]
+pub(crate) struct Files {
+    store: Arc<dyn ObjectStore>,
+    router: Option<Arc<Router>>,
+    /// The warehouse, and the roots of every table that was opened.
+    known: Arc<Roots>,
+    warehouse: Roots,
+    limits: StorageLimits,
+}
+
+impl Files {
+    /// Local files and buckets.
+    ///
+    /// # Errors
+    ///
+    /// `Denied` for a warehouse that is no place of files.
+    pub(crate) fn open(warehouse: &Warehouse, options: &StorageOptions) -> Result<Self> {
+        let router = Arc::new(Router::new(Buckets::new(options.buckets.clone())));
+        let mut files = Self::over(Arc::clone(&router) as _, warehouse, options.limits)?;
+        files.router = Some(router);
+        Ok(files)
+    }
+
+    /// The files in another store, which knows them by keys as [`key_of`] makes them.
+    pub(crate) fn over(
+        store: Arc<dyn ObjectStore>,
+        warehouse: &Warehouse,
+        limits: StorageLimits,
+    ) -> Result<Self> {
+        let (known, warehouse) = (Roots::at(&warehouse.url)?, Roots::at(&warehouse.url)?);
+        Ok(Self { store, router: None, known: Arc::new(known), warehouse, limits })
+    }
+
+    /// The files of the warehouse and of every table that was opened.
+    pub(crate) fn io(&self) -> FileIO {
+        files::file_io(Arc::clone(&self.store), Arc::clone(&self.known), self.limits)
+    }
+
+    /// Any file at all: for a location that the catalog itself names.
+    fn io_at(&self, roots: Roots) -> FileIO {
+        files::file_io(Arc::clone(&self.store), Arc::new(roots), self.limits)
+    }
+
+    /// The files of one table.
+    ///
+    /// # Errors
+    ///
+    /// `Denied` if its metadata says that they are where none may be.
+    pub(crate) fn io_of(&self, metadata: &TableMetadata, location: &str) -> Result<FileIO> {
+        let roots = self.warehouse.of(metadata, location)?;
+        self.known.extend(&roots);
+        Ok(self.io_at(roots))
+    }
+
+    /// Reads a metadata file that the catalog points at.
+    ///
+    /// # Errors
+    ///
+    /// `Denied` for a place that is none of files, `LimitExceeded`, `DataCorrupt`.
+    pub(crate) async fn read_metadata(&self, location: &str) -> Result<TableMetadata> {
+        let roots = Roots::default();
+        let directory = location.rsplit_once('/').map_or(location, |(directory, _)| directory);
+        roots.add(directory)?;
+        parse::read_metadata_within(&self.io_at(roots), location, self.limits.inflated_bytes).await
+    }
+
+    /// The files of every table, as Arrow and DataFusion read them.
+    pub(crate) fn object_store(&self) -> Arc<dyn ObjectStore> {
+        Arc::new(engine::Rooted::new(Arc::clone(&self.store), Arc::clone(&self.known)))
+    }
+
+    /// The store that everything goes through.
+    #[cfg(test)]
+    pub(crate) fn into_store(self) -> Arc<dyn ObjectStore> {
+        self.store
+    }
+
+    /// Takes credentials for the files below a place that a catalog lent.
+    pub(crate) fn lend(&self, location: &str, properties: BTreeMap<String, String>) -> Result<()> {
+        if let Some(router) = &self.router {
+            router.lend(&key_of(location)?, properties);
+        }
+        Ok(())
+    }
+}
 
 /// Where new tables are put.
 #[derive(Debug, Clone)]
 pub(crate) struct Warehouse {
-    /// A `file://` URL without a slash at the end.
+    /// A URL without a slash at the end.
     url: String,
 }
 
 impl Warehouse {
-    /// Takes a directory, absolute or relative to the working directory, or a `file://` URL, and
-    /// creates it.
+    /// Takes a directory, absolute or relative to the working directory, or a URL. A directory is
+    /// created.
     pub(crate) async fn open(location: &str) -> Result<Self> {
         let path = match location.split_once("://") {
             Some(("file", path)) => PathBuf::from(path),
+            Some((scheme @ ("s3" | "s3a" | "gs" | "az" | "abfs" | "abfss"), rest)) => {
+                let rest = rest.trim_end_matches('/');
+                let warehouse = Self::at(&format!("{scheme}://{rest}"));
+                key_of(warehouse.url())?;
+                return Ok(warehouse);
+            }
             Some((scheme, _)) => {
                 return Err(Error::unsupported(format!(
                     "warehouse `{location}` is on `{scheme}`, which icecore does not write to"
                 ))
-                .with_help("give a directory or a `file://` URL"));
+                .with_help(
+                    "give a directory, or a URL that begins with file, s3, gs, az or abfss",
+                ));
             }
             None => PathBuf::from(location),
         };
         let path = std::path::absolute(&path).map_err(|error| {
             Error::invalid(format!("warehouse `{location}` is not a directory")).with_source(error)
         })?;
-        let path = without_dots(&path);
+        let path = location::without_dots(&path);
         let text = path.to_str().ok_or_else(|| {
             Error::invalid(format!("warehouse `{}` is not UTF-8", path.display()))
         })?;
@@ -50,69 +177,14 @@ impl Warehouse {
         Ok(Self { url })
     }
 
+    /// Takes a URL as it is.
+    pub(crate) fn at(url: &str) -> Self {
+        Self { url: url.trim_end_matches('/').to_owned() }
+    }
+
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
-}
-
-/// Resolves `.` and `..` by their letters: metadata must not hold a path that can leave its root.
-fn without_dots(path: &Path) -> PathBuf {
-    let mut plain = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::CurDir => {}
-            Component::ParentDir => {
-                plain.pop();
-            }
-            other => plain.push(other),
-        }
-    }
-    plain
-}
-
-/// The files of tables, as Iceberg reads and writes them.
-pub(crate) fn file_io() -> FileIO {
-    FileIOBuilder::new(Arc::new(LocalStorageFactory)).build()
-}
-
-/// The files of tables, as Arrow and DataFusion read them. Keys are absolute paths.
-pub(crate) fn object_store() -> Arc<dyn ObjectStore> {
-    Arc::new(LocalFileSystem::new())
-}
-
-/// The path of a file that metadata names: `file:///a`, `file:/a` or `/a`.
-///
-/// # Errors
-///
-/// `Unsupported` for another scheme, `DataCorrupt` for a path that is relative or climbs.
-pub(crate) fn local_path(location: &str) -> Result<PathBuf> {
-    let path = match location.strip_prefix("file:") {
-        Some(rest) => rest.strip_prefix("//").unwrap_or(rest),
-        None if location.contains("://") => {
-            return Err(Error::unsupported(format!(
-                "file `{location}` is not on the local file system"
-            )));
-        }
-        None => location,
-    };
-    let path = PathBuf::from(path);
-    if path.is_absolute() && !path.components().any(|part| part == Component::ParentDir) {
-        Ok(path)
-    } else {
-        Err(Error::corrupt(format!("`{location}` is not an absolute path of a file")))
-    }
-}
-
-/// The key of a file in [`object_store`].
-///
-/// # Errors
-///
-/// As [`local_path`].
-pub(crate) fn object_path(location: &str) -> Result<object_store::path::Path> {
-    let path = local_path(location)?;
-    object_store::path::Path::from_absolute_path(&path).map_err(|error| {
-        Error::corrupt(format!("`{location}` cannot be read as an object")).with_source(error)
-    })
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use icecore_core::{Clock, Error, Result, TableName};
 use crate::error::Context;
 use crate::ids::{Ids, RandomIds};
 use crate::pointer::PointerStore;
+use crate::storage::Files;
 use crate::timer::{SystemTimer, Timer};
 use cache::TableCache;
 pub(crate) use commit::{Collided, Open, Planned, Stored};
@@ -28,6 +29,7 @@ const MANIFEST_CACHE_BYTES: u64 = 16 << 20;
 #[derive(Debug)]
 pub(crate) struct Tables {
     pointers: Arc<dyn PointerStore>,
+    files: Files,
     io: FileIO,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
@@ -40,10 +42,15 @@ pub(crate) struct Tables {
 pub(crate) type Turn = Arc<tokio::sync::Mutex<()>>;
 
 impl Tables {
-    pub(crate) fn new(pointers: Arc<dyn PointerStore>, io: FileIO, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(
+        pointers: Arc<dyn PointerStore>,
+        files: Files,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         Self {
             pointers,
-            io,
+            io: files.io(),
+            files,
             clock,
             ids: Arc::new(RandomIds),
             timer: Arc::new(SystemTimer),
@@ -72,6 +79,12 @@ impl Tables {
         &*self.pointers
     }
 
+    /// What reads and writes files.
+    pub(crate) fn files(&self) -> &Files {
+        &self.files
+    }
+
+    /// The files of the warehouse and of tables that were opened.
     pub(crate) fn io(&self) -> &FileIO {
         &self.io
     }
@@ -108,7 +121,7 @@ impl Tables {
         if let Some(table) = self.cache.get(&location) {
             return Ok(Some(table));
         }
-        let metadata = read_metadata(&self.io, &location).await?;
+        let metadata = self.files.read_metadata(&location).await?;
         let table = self.build(name, metadata, &location)?;
         self.cache.insert(&location, &table);
         Ok(Some(table))
@@ -147,7 +160,7 @@ impl Tables {
         let namespace = NamespaceIdent::from_strs(name.namespace().split('.')).context(cannot)?;
         Table::builder()
             .identifier(TableIdent::new(namespace, name.table().to_owned()))
-            .file_io(self.io.clone())
+            .file_io(self.files.io_of(&metadata, location)?)
             .metadata(metadata)
             .metadata_location(location)
             .cache_size_bytes(MANIFEST_CACHE_BYTES)
@@ -160,11 +173,4 @@ impl Tables {
 /// Where the metadata of a loaded table is.
 pub(crate) fn location_of(table: &Table) -> Result<&str> {
     table.metadata_location_result().context(|| "a table has no metadata file")
-}
-
-/// Reads a metadata file.
-pub(crate) async fn read_metadata(io: &FileIO, location: &str) -> Result<TableMetadata> {
-    TableMetadata::read_from(io, location)
-        .await
-        .context(|| format!("cannot read metadata `{location}`"))
 }

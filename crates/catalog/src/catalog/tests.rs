@@ -20,6 +20,8 @@ use icecore_core::{
     SnapshotCatalog, SnapshotSelector, Timestamp, WriteMode,
 };
 
+use icecore_core::Clock;
+
 use super::*;
 use crate::commit::Plan;
 use crate::refs::{RollbackPolicy, TagMove};
@@ -132,7 +134,8 @@ impl Lake {
     pub(crate) async fn paths(&self) -> Vec<String> {
         let pinned = self.pin("latest").await.unwrap();
         let plan = self.catalog.plan_files(&pinned, None).await.unwrap();
-        let mut paths: Vec<String> = plan.files.iter().map(|file| file.path.to_string()).collect();
+        let mut paths: Vec<String> =
+            plan.files.iter().map(|file| file.path.to_string().replacen("file/", "/", 1)).collect();
         paths.sort();
         paths
     }

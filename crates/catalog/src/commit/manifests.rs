@@ -16,6 +16,7 @@ use super::delta::{AddedFiles, Delta, FileSet, Removal};
 use super::lineage::RowIds;
 use super::summary::Changes;
 use crate::error::Context;
+use crate::storage;
 
 /// Manifests that are read at once.
 const MANIFESTS_AT_ONCE: usize = 8;
@@ -46,12 +47,7 @@ impl Producer<'_> {
         let mut gone = Gone::of(delta.removed);
         let metadata = self.head.metadata();
         let Some(parent) = self.parent else { return gone.check(self.head) };
-        let list = self
-            .head
-            .manifest_list_reader(parent)
-            .load()
-            .await
-            .context(|| format!("cannot read manifest list `{}`", parent.manifest_list()))?;
+        let list = storage::load_list(self.head, parent).await?;
         let mut touched = Vec::new();
         for manifest in list.consume_entries() {
             if !manifest.has_added_files() && !manifest.has_existing_files() {
@@ -299,8 +295,5 @@ pub(crate) fn spec_of<'m>(
 
 /// Reads the entries of a manifest.
 pub(crate) async fn load(table: &Table, manifest: &ManifestFile) -> Result<Manifest> {
-    manifest
-        .load_manifest(table.file_io())
-        .await
-        .context(|| format!("cannot read manifest `{}`", manifest.manifest_path))
+    storage::load_manifest(table, manifest).await
 }

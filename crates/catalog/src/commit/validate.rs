@@ -11,9 +11,9 @@ use super::branch::Tip;
 use super::delta::{FileSet, Removal};
 use super::manifests::{load, spec_of};
 use super::partitions::Touched;
-use crate::error::Context;
 use crate::history::ancestors;
 use crate::predicate::Filter;
+use crate::storage;
 
 /// The column of a file of position deletes that names the data file.
 const DELETED_FILE_PATH: i32 = 2_147_483_546;
@@ -129,10 +129,7 @@ struct Check<'a> {
 
 impl Check<'_> {
     async fn run(&self) -> Result<()> {
-        let list =
-            self.head.manifest_list_reader(self.snapshot).load().await.context(|| {
-                format!("cannot read manifest list `{}`", self.snapshot.manifest_list())
-            })?;
+        let list = storage::load_list(self.head, self.snapshot).await?;
         for file in list.entries() {
             if file.added_snapshot_id != self.snapshot.snapshot_id() || !self.concerns(file)? {
                 continue;

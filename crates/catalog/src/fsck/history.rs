@@ -6,7 +6,7 @@ use icecore_core::Result;
 
 use super::finding::{FindingKind, Findings};
 use super::{Subject, is_damage};
-use crate::tables::read_metadata;
+use crate::storage::read_metadata;
 
 /// Metadata files that are read at once.
 const FILES_AT_ONCE: usize = 8;

@@ -6,7 +6,7 @@ use icecore_core::{Error, Result, Timestamp};
 use object_store::ObjectStore;
 
 use crate::error::Context;
-use crate::storage::object_path;
+use crate::storage::key_of;
 
 /// A file that is there.
 #[derive(Debug, Clone)]
@@ -22,7 +22,7 @@ pub(super) fn list<'s>(
     store: &'s dyn ObjectStore,
     directory: &'s str,
 ) -> Result<BoxStream<'s, Result<Listed>>> {
-    let prefix = object_path(directory)?;
+    let prefix = key_of(directory)?;
     let root = directory.trim_end_matches('/');
     let found = store.list(Some(&prefix));
     Ok(found

@@ -189,7 +189,7 @@ fn planned_file(
         (range != ColumnRange::default()).then(|| (field.name.clone(), range))
     });
     Ok(PlannedFile {
-        path: storage::object_path(file.file_path())?,
+        path: storage::key_of(file.file_path())?,
         size_bytes: file.file_size_in_bytes(),
         rows: file.record_count(),
         partition,

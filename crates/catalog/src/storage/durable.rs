@@ -1,11 +1,13 @@
 //! Writing a file so that it is either whole and lasting, or not there.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use bytes::Bytes;
 use icecore_core::{Error, Result};
+use object_store::PutPayload;
 use uuid::Uuid;
 
 use crate::error::Context;
@@ -77,12 +79,25 @@ impl Staged {
         Ok(Self { file, temporary, target, published: false })
     }
 
-    fn publish(mut self) -> io::Result<()> {
+    fn publish(mut self, name: Name) -> io::Result<()> {
         self.file.sync_all()?;
-        fs::rename(&self.temporary, &self.target)?;
-        self.published = true;
+        match name {
+            Name::MayBeTaken => {
+                fs::rename(&self.temporary, &self.target)?;
+                self.published = true;
+            }
+            // Unlike a rename, a second link never takes the place of a file.
+            Name::MustBeFree => fs::hard_link(&self.temporary, &self.target)?,
+        }
         sync_directory(self.target.parent())
     }
+}
+
+/// Whether a file may take the place of another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Name {
+    MayBeTaken,
+    MustBeFree,
 }
 
 impl Drop for Staged {
@@ -98,9 +113,9 @@ impl Drop for Staged {
 /// leaves nothing behind.
 #[derive(Debug)]
 pub(super) struct DurableFile {
-    /// Absent while a write runs, after it failed, and after the end.
-    staged: Option<Staged>,
-    shown: String,
+    /// Absent after a failure and after the end. Pieces may be written side by side.
+    staged: Option<Arc<Staged>>,
+    written: u64,
 }
 
 impl DurableFile {
@@ -108,25 +123,43 @@ impl DurableFile {
         let shown = target.display().to_string();
         let staged =
             blocking(move || Staged::create(target), || format!("cannot create `{shown}`")).await?;
-        Ok(Self { staged: Some(staged), shown })
+        Ok(Self { staged: Some(Arc::new(staged)), written: 0 })
     }
 
-    pub(super) async fn write(&mut self, bytes: Bytes) -> Result<()> {
-        let mut staged = self.take()?;
-        let write = move || staged.file.write_all(&bytes).map(|()| staged);
-        self.staged = Some(blocking(write, || format!("cannot write `{}`", self.shown)).await?);
-        Ok(())
+    /// Writes the next piece, which has its place from the moment of the call.
+    pub(super) fn write(&mut self, piece: PutPayload) -> impl Future<Output = Result<()>> + use<> {
+        let (staged, mut at) = (self.staged.clone(), self.written);
+        self.written += piece.content_length() as u64;
+        async move {
+            let Some(staged) = staged else {
+                return Err(Error::internal("a file was written to after its end"));
+            };
+            let shown = staged.target.display().to_string();
+            let write = move || {
+                piece.iter().try_for_each(|bytes| {
+                    staged.file.write_all_at(bytes, at)?;
+                    at += bytes.len() as u64;
+                    Ok(())
+                })
+            };
+            blocking(write, || format!("cannot write `{shown}`")).await
+        }
     }
 
-    /// Makes the file visible and lasting.
-    pub(super) async fn finish(&mut self) -> Result<()> {
-        let staged = self.take()?;
-        blocking(move || staged.publish(), || format!("cannot write `{}`", self.shown)).await
+    /// Makes the file visible and lasting, once every piece is written.
+    pub(super) async fn finish(&mut self, name: Name) -> io::Result<()> {
+        let Some(staged) = self.staged.take().and_then(|staged| Arc::try_unwrap(staged).ok())
+        else {
+            return Err(io::Error::other("a file was finished twice, or while it was written"));
+        };
+        match crate::blocking::blocking(move || staged.publish(name)).await {
+            Ok(published) => published,
+            Err(error) => Err(io::Error::other(error)),
+        }
     }
 
-    fn take(&mut self) -> Result<Staged> {
-        self.staged.take().ok_or_else(|| {
-            Error::internal(format!("`{}` was written to after its end or a failure", self.shown))
-        })
+    /// Forgets what was written.
+    pub(super) fn abort(&mut self) {
+        self.staged = None;
     }
 }

@@ -1,154 +1,129 @@
-//! Iceberg's storage on the local file system.
+//! The local file system as an object store that survives power cuts.
 
+use std::fmt;
+use std::io;
 use std::ops::Range;
-use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::StreamExt;
+use futures::FutureExt;
 use futures::stream::BoxStream;
-use iceberg::io::{
-    FileMetadata, FileRead, FileWrite, InputFile, OutputFile, Storage, StorageConfig,
-    StorageFactory,
-};
-use icecore_core::Result;
-use object_store::ObjectStoreExt;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use serde::{Deserialize, Serialize};
+use object_store::{
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    UploadPart,
+};
 
-use super::durable::{DurableFile, blocking};
-use super::{local_path, object_path};
-use crate::error::Context;
+use super::durable::{DurableFile, Name};
 
-/// Makes [`LocalStorage`].
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(crate) struct LocalStorageFactory;
+const STORE: &str = "local";
 
-#[typetag::serde(name = "IcecoreLocalStorageFactory")]
-impl StorageFactory for LocalStorageFactory {
-    fn build(&self, _config: &StorageConfig) -> iceberg::Result<Arc<dyn Storage>> {
-        Ok(Arc::new(LocalStorage::default()))
+/// Reads as [`LocalFileSystem`]; a file that is written is visible only when it is whole and lasts.
+/// Keys are absolute paths.
+#[derive(Debug, Default)]
+pub(super) struct DurableFiles {
+    inner: LocalFileSystem,
+}
+
+impl fmt::Display for DurableFiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("durable local files")
     }
 }
 
-/// Reads through [`object_store`], writes through [`DurableFile`].
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(crate) struct LocalStorage {
-    #[serde(skip)]
-    store: Arc<LocalFileSystem>,
+fn foreign(error: icecore_core::Error) -> Error {
+    Error::Generic { store: STORE, source: error.into() }
 }
 
-/// Our errors travel through Iceberg as sources and come back as themselves.
-fn foreign(error: icecore_core::Error) -> iceberg::Error {
-    iceberg::Error::new(iceberg::ErrorKind::Unexpected, error.to_string()).with_source(error)
-}
-
-#[async_trait]
-#[typetag::serde(name = "IcecoreLocalStorage")]
-impl Storage for LocalStorage {
-    async fn exists(&self, path: &str) -> iceberg::Result<bool> {
-        let local = local_path(path).map_err(foreign)?;
-        blocking(move || local.try_exists(), || format!("cannot look for `{path}`"))
-            .await
-            .map_err(foreign)
-    }
-
-    async fn metadata(&self, path: &str) -> iceberg::Result<FileMetadata> {
-        let head =
-            async { self.store.head(&object_path(path)?).await.context(|| cannot_read(path)) };
-        head.await.map(|meta| FileMetadata { size: meta.size }).map_err(foreign)
-    }
-
-    async fn read(&self, path: &str) -> iceberg::Result<Bytes> {
-        let read = async {
-            let object = self.store.get(&object_path(path)?).await.context(|| cannot_read(path))?;
-            object.bytes().await.context(|| cannot_read(path))
-        };
-        read.await.map_err(foreign)
-    }
-
-    async fn reader(&self, path: &str) -> iceberg::Result<Box<dyn FileRead>> {
-        let path = object_path(path).map_err(foreign)?;
-        Ok(Box::new(Reader { store: self.store.clone(), path }))
-    }
-
-    async fn write(&self, path: &str, bytes: Bytes) -> iceberg::Result<()> {
-        let mut writer = self.writer(path).await?;
-        writer.write(bytes).await?;
-        writer.close().await
-    }
-
-    async fn writer(&self, path: &str) -> iceberg::Result<Box<dyn FileWrite>> {
-        let target = local_path(path).map_err(foreign)?;
-        Ok(Box::new(Writer(DurableFile::create(target).await.map_err(foreign)?)))
-    }
-
-    async fn delete(&self, path: &str) -> iceberg::Result<()> {
-        let local = local_path(path).map_err(foreign)?;
-        let remove = move || match std::fs::remove_file(local) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-            done => done,
-        };
-        blocking(remove, || format!("cannot delete `{path}`")).await.map_err(foreign)
-    }
-
-    async fn delete_prefix(&self, path: &str) -> iceberg::Result<()> {
-        let local = local_path(path).map_err(foreign)?;
-        let remove = move || match std::fs::remove_dir_all(local) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-            done => done,
-        };
-        blocking(remove, || format!("cannot delete `{path}`")).await.map_err(foreign)
-    }
-
-    async fn delete_stream(&self, mut paths: BoxStream<'static, String>) -> iceberg::Result<()> {
-        while let Some(path) = paths.next().await {
-            self.delete(&path).await?;
+fn finished(location: &Path, done: io::Result<()>) -> Result<PutResult> {
+    match done {
+        Ok(()) => Ok(PutResult { e_tag: None, version: None }),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            Err(Error::AlreadyExists { path: location.to_string(), source: error.into() })
         }
+        Err(error) => Err(Error::Generic { store: STORE, source: error.into() }),
+    }
+}
+
+#[async_trait]
+impl ObjectStore for DurableFiles {
+    async fn put_opts(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        opts: PutOptions,
+    ) -> Result<PutResult> {
+        let name = match opts.mode {
+            PutMode::Overwrite => Name::MayBeTaken,
+            PutMode::Create => Name::MustBeFree,
+            PutMode::Update(_) => return self.inner.put_opts(location, payload, opts).await,
+        };
+        let path = self.inner.path_to_filesystem(location)?;
+        let mut file = DurableFile::create(path).await.map_err(foreign)?;
+        file.write(payload).await.map_err(foreign)?;
+        finished(location, file.finish(name).await)
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        _opts: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        let path = self.inner.path_to_filesystem(location)?;
+        let file = DurableFile::create(path).await.map_err(foreign)?;
+        Ok(Box::new(Upload { file, location: location.clone() }))
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        self.inner.get_opts(location, options).await
+    }
+
+    async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        self.inner.get_ranges(location, ranges).await
+    }
+
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
+        self.inner.delete_stream(locations)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.inner.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.inner.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.inner.copy_opts(from, to, options).await
+    }
+}
+
+/// A file whose parts are written side by side.
+#[derive(Debug)]
+struct Upload {
+    file: DurableFile,
+    location: Path,
+}
+
+#[async_trait]
+impl MultipartUpload for Upload {
+    fn put_part(&mut self, data: PutPayload) -> UploadPart {
+        let written = self.file.write(data);
+        async move { written.await.map_err(foreign) }.boxed()
+    }
+
+    async fn complete(&mut self) -> Result<PutResult> {
+        finished(&self.location, self.file.finish(Name::MayBeTaken).await)
+    }
+
+    async fn abort(&mut self) -> Result<()> {
+        self.file.abort();
         Ok(())
-    }
-
-    fn new_input(&self, path: &str) -> iceberg::Result<InputFile> {
-        Ok(InputFile::new(Arc::new(self.clone()), path.to_owned()))
-    }
-
-    fn new_output(&self, path: &str) -> iceberg::Result<OutputFile> {
-        Ok(OutputFile::new(Arc::new(self.clone()), path.to_owned()))
-    }
-}
-
-fn cannot_read(path: impl std::fmt::Display) -> String {
-    format!("cannot read `{path}`")
-}
-
-/// Reads ranges of one file.
-#[derive(Debug)]
-struct Reader {
-    store: Arc<LocalFileSystem>,
-    path: Path,
-}
-
-#[async_trait]
-impl FileRead for Reader {
-    async fn read(&self, range: Range<u64>) -> iceberg::Result<Bytes> {
-        let read: Result<Bytes> =
-            self.store.get_range(&self.path, range).await.context(|| cannot_read(&self.path));
-        read.map_err(foreign)
-    }
-}
-
-/// Writes one file.
-#[derive(Debug)]
-struct Writer(DurableFile);
-
-#[async_trait]
-impl FileWrite for Writer {
-    async fn write(&mut self, bytes: Bytes) -> iceberg::Result<()> {
-        self.0.write(bytes).await.map_err(foreign)
-    }
-
-    async fn close(&mut self) -> iceberg::Result<()> {
-        self.0.finish().await.map_err(foreign)
     }
 }

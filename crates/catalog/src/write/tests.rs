@@ -14,7 +14,7 @@ use iceberg::spec::TableMetadataBuilder;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::*;
-use crate::storage;
+use crate::storage::{Files, StorageOptions, Warehouse};
 
 /// A table that has no catalog.
 pub(crate) struct Bench {
@@ -38,7 +38,9 @@ impl Bench {
     fn new(schema: &SchemaRef, layout: &Layout<'_>) -> Self {
         let root = tempfile::tempdir().unwrap();
         let location = format!("file://{}", root.path().display());
-        Self { root: Some(root), ..Self::at(&location, storage::file_io(), schema, layout) }
+        let options = StorageOptions::default();
+        let io = Files::open(&Warehouse::at(&location), &options).unwrap().io();
+        Self { root: Some(root), ..Self::at(&location, io, schema, layout) }
     }
 
     /// For tests of thousands of files.

@@ -1,19 +1,18 @@
 //! A disk that fails, and a process that dies.
 
+use std::fmt;
 use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use async_trait::async_trait;
-use bytes::Bytes;
+use futures::StreamExt;
 use futures::stream::BoxStream;
-use iceberg::io::{
-    FileMetadata, FileRead, FileWrite, InputFile, OutputFile, Storage, StorageConfig,
-    StorageFactory,
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
-use serde::{Deserialize, Serialize};
-
-use crate::storage::LocalStorageFactory;
 
 /// When the faults begin, and what they are.
 #[derive(Debug, Default)]
@@ -27,7 +26,7 @@ pub(super) struct Faults {
 }
 
 impl Faults {
-    pub(super) async fn step(&self) -> iceberg::Result<()> {
+    pub(super) async fn step(&self) -> Result<()> {
         let struck = self.struck.load(Ordering::SeqCst);
         if !struck && self.left.fetch_sub(1, Ordering::SeqCst) != 0 {
             return Ok(());
@@ -40,92 +39,62 @@ impl Faults {
             return Ok(());
         }
         let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
-        Err(iceberg::Error::new(iceberg::ErrorKind::Unexpected, "disk full").with_source(full))
+        Err(Error::Generic { store: "faulty", source: full.into() })
     }
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct FaultyFactory {
-    #[serde(skip)]
+#[derive(Debug)]
+pub(super) struct FaultyStore {
+    pub(super) inner: Arc<dyn ObjectStore>,
     pub(super) faults: Arc<Faults>,
 }
 
-#[typetag::serde(name = "IcecoreFaultyFactory")]
-impl StorageFactory for FaultyFactory {
-    fn build(&self, config: &StorageConfig) -> iceberg::Result<Arc<dyn Storage>> {
-        let inner = LocalStorageFactory.build(config)?;
-        Ok(Arc::new(FaultyStorage { inner: Some(inner), faults: self.faults.clone() }))
-    }
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct FaultyStorage {
-    #[serde(skip)]
-    inner: Option<Arc<dyn Storage>>,
-    #[serde(skip)]
-    faults: Arc<Faults>,
-}
-
-impl FaultyStorage {
-    fn inner(&self) -> &dyn Storage {
-        &**self.inner.as_ref().unwrap()
+impl fmt::Display for FaultyStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a disk that fails")
     }
 }
 
 #[async_trait]
-#[typetag::serde(name = "IcecoreFaultyStorage")]
-impl Storage for FaultyStorage {
-    async fn exists(&self, path: &str) -> iceberg::Result<bool> {
-        self.inner().exists(path).await
-    }
-    async fn metadata(&self, path: &str) -> iceberg::Result<FileMetadata> {
-        self.inner().metadata(path).await
-    }
-    async fn read(&self, path: &str) -> iceberg::Result<Bytes> {
-        self.inner().read(path).await
-    }
-    async fn reader(&self, path: &str) -> iceberg::Result<Box<dyn FileRead>> {
-        self.inner().reader(path).await
-    }
-    async fn write(&self, path: &str, bytes: Bytes) -> iceberg::Result<()> {
+impl ObjectStore for FaultyStore {
+    async fn put_opts(
+        &self,
+        at: &Path,
+        payload: PutPayload,
+        opts: PutOptions,
+    ) -> Result<PutResult> {
         self.faults.step().await?;
-        self.inner().write(path, bytes).await
+        self.inner.put_opts(at, payload, opts).await
     }
-    async fn writer(&self, path: &str) -> iceberg::Result<Box<dyn FileWrite>> {
+    async fn put_multipart_opts(
+        &self,
+        at: &Path,
+        opts: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
         self.faults.step().await?;
-        let inner = self.inner().writer(path).await?;
-        Ok(Box::new(FaultyWriter { inner, faults: self.faults.clone() }))
+        self.inner.put_multipart_opts(at, opts).await
     }
-    async fn delete(&self, path: &str) -> iceberg::Result<()> {
-        self.faults.step().await?;
-        self.inner().delete(path).await
+    async fn get_opts(&self, at: &Path, options: GetOptions) -> Result<GetResult> {
+        self.inner.get_opts(at, options).await
     }
-    async fn delete_prefix(&self, path: &str) -> iceberg::Result<()> {
-        self.inner().delete_prefix(path).await
+    fn delete_stream(
+        &self,
+        at: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
+        let faults = self.faults.clone();
+        let at = at.then(move |at| {
+            let faults = faults.clone();
+            async move { faults.step().await.and(at) }
+        });
+        self.inner.delete_stream(at.boxed())
     }
-    async fn delete_stream(&self, paths: BoxStream<'static, String>) -> iceberg::Result<()> {
-        self.inner().delete_stream(paths).await
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.inner.list(prefix)
     }
-    fn new_input(&self, path: &str) -> iceberg::Result<InputFile> {
-        Ok(InputFile::new(Arc::new(self.clone()), path.to_owned()))
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.inner.list_with_delimiter(prefix).await
     }
-    fn new_output(&self, path: &str) -> iceberg::Result<OutputFile> {
-        Ok(OutputFile::new(Arc::new(self.clone()), path.to_owned()))
-    }
-}
-
-struct FaultyWriter {
-    inner: Box<dyn FileWrite>,
-    faults: Arc<Faults>,
-}
-
-#[async_trait]
-impl FileWrite for FaultyWriter {
-    async fn write(&mut self, bytes: Bytes) -> iceberg::Result<()> {
-        self.inner.write(bytes).await
-    }
-    async fn close(&mut self) -> iceberg::Result<()> {
-        self.faults.step().await?;
-        self.inner.close().await
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.inner.copy_opts(from, to, options).await
     }
 }

@@ -1,0 +1,107 @@
+//! The border to parsers of other crates: what they are given is limited, and what they panic about
+//! is a damaged file.
+
+use std::io::Read;
+use std::panic::AssertUnwindSafe;
+
+use bytes::Bytes;
+use flate2::read::MultiGzDecoder;
+use futures::FutureExt;
+use iceberg::io::FileIO;
+use iceberg::spec::{Manifest, ManifestFile, ManifestList, SnapshotRef, TableMetadata};
+use iceberg::table::Table;
+use icecore_core::{Error, Result};
+
+use super::limits::{StorageLimits, exceeded};
+use crate::error::Context;
+
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+
+/// Runs a parser of another crate over a file.
+///
+/// # Errors
+///
+/// `DataCorrupt` naming the file if the parser panics: they take for granted what a damaged file
+/// does not hold.
+pub(crate) async fn guarded<T>(
+    location: &str,
+    parse: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    match AssertUnwindSafe(parse).catch_unwind().await {
+        Ok(parsed) => parsed,
+        Err(panic) => {
+            let said = panic
+                .downcast_ref::<String>()
+                .cloned()
+                .or_else(|| panic.downcast_ref::<&str>().map(|said| (*said).to_owned()));
+            let error = Error::corrupt(format!("`{location}` cannot be parsed"));
+            Err(error.with_note(said.unwrap_or_else(|| "the parser gave up".to_owned())))
+        }
+    }
+}
+
+/// Reads the manifests that a snapshot is made of.
+///
+/// # Errors
+///
+/// `DataCorrupt`, `LimitExceeded` or `Denied`, naming the file.
+pub(crate) async fn load_list(table: &Table, snapshot: &SnapshotRef) -> Result<ManifestList> {
+    let path = snapshot.manifest_list();
+    let cannot = || format!("cannot read manifest list `{path}`");
+    let load = async { table.manifest_list_reader(snapshot).load().await.context(cannot) };
+    guarded(path, load).await
+}
+
+/// Reads the entries of a manifest.
+///
+/// # Errors
+///
+/// As [`load_list`].
+pub(crate) async fn load_manifest(table: &Table, manifest: &ManifestFile) -> Result<Manifest> {
+    let path = &manifest.manifest_path;
+    let cannot = || format!("cannot read manifest `{path}`");
+    let load = async { manifest.load_manifest(table.file_io()).await.context(cannot) };
+    guarded(path, load).await
+}
+
+/// Reads a metadata file, compressed or not.
+///
+/// # Errors
+///
+/// `DataCorrupt` or `LimitExceeded` naming the file.
+pub(crate) async fn read_metadata(io: &FileIO, location: &str) -> Result<TableMetadata> {
+    read_metadata_within(io, location, StorageLimits::default().inflated_bytes).await
+}
+
+/// Reads a metadata file that is at most this large when inflated.
+pub(super) async fn read_metadata_within(
+    io: &FileIO,
+    location: &str,
+    limit: u64,
+) -> Result<TableMetadata> {
+    let cannot = || format!("cannot read metadata `{location}`");
+    let bytes = io.new_input(location).context(cannot)?.read().await.context(cannot)?;
+    let bytes = inflated(location, bytes, limit)?;
+    let parse = async { serde_json::from_slice::<TableMetadata>(&bytes).context(cannot) };
+    guarded(location, parse).await
+}
+
+/// The content of a file that may be compressed with gzip.
+///
+/// # Errors
+///
+/// `LimitExceeded` if it is larger than `limit`, `DataCorrupt` if it cannot be inflated.
+fn inflated(location: &str, bytes: Bytes, limit: u64) -> Result<Bytes> {
+    if !bytes.starts_with(&GZIP) {
+        return Ok(bytes);
+    }
+    let mut content = Vec::new();
+    MultiGzDecoder::new(&bytes[..])
+        .take(limit.saturating_add(1))
+        .read_to_end(&mut content)
+        .map_err(|error| Error::corrupt(format!("`{location}` is not whole")).with_source(error))?;
+    if content.len() as u64 > limit {
+        return Err(exceeded(location, "the inflated content", limit, "storage.inflated_limit"));
+    }
+    Ok(Bytes::from(content))
+}

@@ -19,6 +19,7 @@ mod manifests;
 mod merge;
 mod partitions;
 mod place;
+mod regroup;
 mod several;
 mod snapshot;
 mod summary;
@@ -49,6 +50,7 @@ pub(crate) use lineage::RowIds;
 #[cfg(test)]
 pub(crate) use manifests::load;
 pub(crate) use partitions::Touched;
+pub(crate) use regroup::{Regroup, Regrouped};
 pub(crate) use several::{Several, after};
 pub(crate) use snapshot::check_writable;
 pub(crate) use summary::counts;

@@ -70,7 +70,7 @@ pub use fsck::{Finding, FindingKind, FsckOptions, FsckReport, Severity, TableChe
 pub use ids::{Ids, RandomIds};
 pub use maintenance::{
     CleanOptions, CleanReport, ExpireOptions, ExpireReport, HeldSnapshot, Hold, OnMismatch, Orphan,
-    SnapshotHolder,
+    RewriteManifestsOptions, RewriteManifestsReport, SnapshotHolder,
 };
 pub use metadata_table::MetadataTable;
 pub use pointer::{NamespaceStore, Place, PointerStore, Swap};

@@ -15,6 +15,7 @@ mod hold;
 mod list;
 mod place;
 mod reach;
+mod regroup;
 mod retention;
 
 pub(crate) use clean::clean;
@@ -22,6 +23,8 @@ pub use clean::{CleanOptions, CleanReport, OnMismatch, Orphan};
 pub(crate) use expire::expire;
 pub use expire::{ExpireOptions, ExpireReport, HeldSnapshot};
 pub use hold::{Hold, SnapshotHolder};
+pub(crate) use regroup::rewrite_manifests;
+pub use regroup::{RewriteManifestsOptions, RewriteManifestsReport};
 
 #[cfg(test)]
 mod tests;

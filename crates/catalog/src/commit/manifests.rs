@@ -19,7 +19,7 @@ use crate::error::Context;
 use crate::storage;
 
 /// Manifests that are read at once.
-const MANIFESTS_AT_ONCE: usize = 8;
+pub(super) const MANIFESTS_AT_ONCE: usize = 8;
 
 /// Puts a snapshot's manifests together.
 pub(super) struct Producer<'a> {

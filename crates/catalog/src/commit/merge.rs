@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use iceberg::spec::{ManifestContentType, ManifestFile};
+use iceberg::spec::{ManifestContentType, ManifestFile, PartitionSpecRef, SchemaRef};
+use iceberg::table::Table;
 use icecore_core::Result;
 
 use super::lineage::RowIds;
@@ -12,16 +13,17 @@ use crate::error::Context;
 /// The property that says how many manifests it takes to merge them, and its default.
 const MIN_COUNT: (&str, usize) = ("commit.manifest.min-count-to-merge", 100);
 /// The property that says how large a merged manifest may get in bytes, and its default.
-const TARGET_SIZE: (&str, usize) = ("commit.manifest.target-size-bytes", 8 << 20);
+pub(super) const TARGET_SIZE: (&str, usize) = ("commit.manifest.target-size-bytes", 8 << 20);
 /// The property that switches merging off with `false`.
 const ENABLED: &str = "commit.manifest-merge.enabled";
 
-impl Producer<'_> {
-    fn setting(&self, (name, default): (&str, usize)) -> usize {
-        let stored = self.head.metadata().properties().get(name);
-        stored.and_then(|value| value.parse().ok()).unwrap_or(default)
-    }
+/// A property of a table that is a number, or its default.
+pub(super) fn setting(head: &Table, (name, default): (&str, usize)) -> usize {
+    let stored = head.metadata().properties().get(name);
+    stored.and_then(|value| value.parse().ok()).unwrap_or(default)
+}
 
+impl Producer<'_> {
     /// Replaces small manifests by one, for each kind of files and partitioning of which there are
     /// many.
     pub(super) async fn merge(&mut self) -> Result<()> {
@@ -29,7 +31,8 @@ impl Producer<'_> {
         if metadata.properties().get(ENABLED).is_some_and(|value| value == "false") {
             return Ok(());
         }
-        let (target, enough) = (self.setting(TARGET_SIZE), self.setting(MIN_COUNT).max(2));
+        let (target, enough) =
+            (setting(self.head, TARGET_SIZE), setting(self.head, MIN_COUNT).max(2));
         let snapshot = self.snapshot;
         // What this snapshot wrote says what it changed, and stays as it is.
         let small = |file: &ManifestFile| {
@@ -62,16 +65,25 @@ impl Producer<'_> {
         Ok(())
     }
 
+    /// The columns for a manifest that takes the place of this one.
+    pub(super) async fn schema_for(
+        &self,
+        manifest: &ManifestFile,
+        spec: &PartitionSpecRef,
+    ) -> Result<SchemaRef> {
+        let columns = self.head.metadata().current_schema();
+        Ok(match spec.partition_type(columns) {
+            Ok(_) => columns.clone(),
+            // A column that the spec is over was dropped.
+            Err(_) => load(self.head, manifest).await?.metadata().schema().clone(),
+        })
+    }
+
     /// One manifest that names the live files of these, oldest last as they are.
     async fn merged(&mut self, files: &[ManifestFile]) -> Result<Option<ManifestFile>> {
         let Some(first) = files.first() else { return Ok(None) };
-        let metadata = self.head.metadata();
-        let spec = spec_of(metadata, first)?.clone();
-        let schema = match spec.partition_type(metadata.current_schema()) {
-            Ok(_) => metadata.current_schema().clone(),
-            // A column that the spec is over was dropped.
-            Err(_) => load(self.head, first).await?.metadata().schema().clone(),
-        };
+        let spec = spec_of(self.head.metadata(), first)?.clone();
+        let schema = self.schema_for(first, &spec).await?;
         let mut writer = self.writer(schema, &spec, first.content)?;
         let cannot = || "cannot merge manifests";
         let mut ids = RowIds::of(first);
@@ -93,7 +105,7 @@ impl Producer<'_> {
 }
 
 /// Only manifests of the same kind of files and the same partitioning can be merged.
-const fn group_of(file: &ManifestFile) -> (u8, i32) {
+pub(super) const fn group_of(file: &ManifestFile) -> (u8, i32) {
     let content = match file.content {
         ManifestContentType::Data => 0,
         ManifestContentType::Deletes => 1,

@@ -1,6 +1,8 @@
 //! Making a new snapshot of a branch.
 
-use iceberg::spec::{FormatVersion, Snapshot, Summary, TableMetadata};
+use std::collections::BTreeMap;
+
+use iceberg::spec::{FormatVersion, Operation, Snapshot, Summary, TableMetadata};
 use iceberg::table::Table;
 use iceberg::{TableRequirement, TableUpdate};
 use icecore_core::{Error, Result};
@@ -28,6 +30,17 @@ pub(crate) async fn plan(head: &Table, delta: Delta<'_>, attempt: &mut Attempt) 
     producer.keep(&delta).await?;
     producer.add(&delta).await?;
     producer.merge().await?;
+    complete(producer, &tip, (delta.operation, delta.fields)).await
+}
+
+/// Writes the manifest list of a snapshot whose manifests are put together, and says how to make it
+/// current.
+pub(super) async fn complete(
+    mut producer: Producer<'_>,
+    tip: &Tip<'_>,
+    (operation, own_fields): (Operation, &BTreeMap<String, String>),
+) -> Result<Plan> {
+    let metadata = producer.head.metadata();
     let WrittenList { location, row_ids } = producer.write_list().await?;
     let Producer { snapshot: id, changes, attempt, parent, .. } = producer;
 
@@ -36,9 +49,9 @@ pub(crate) async fn plan(head: &Table, delta: Delta<'_>, attempt: &mut Attempt) 
         &mut fields,
         parent.map(|parent| &parent.summary().additional_properties),
     );
-    fields.extend(delta.fields.clone());
+    fields.extend(own_fields.clone());
     fields.insert(ATTEMPT_ID.to_owned(), attempt.id.clone());
-    let summary = Summary { operation: delta.operation, additional_properties: fields };
+    let summary = Summary { operation, additional_properties: fields };
     let builder = Snapshot::builder()
         .with_snapshot_id(id)
         .with_parent_snapshot_id(parent.map(|parent| parent.snapshot_id()))

@@ -1,5 +1,6 @@
 mod clean;
 mod expire;
+mod regroup;
 
 use std::collections::BTreeSet;
 

@@ -42,7 +42,7 @@ pub(super) async fn complete(
 ) -> Result<Plan> {
     let metadata = producer.head.metadata();
     let WrittenList { location, row_ids } = producer.write_list().await?;
-    let Producer { snapshot: id, changes, attempt, parent, .. } = producer;
+    let Producer { head, snapshot: id, changes, attempt, parent, .. } = producer;
 
     let mut fields = changes.into_fields(metadata);
     super::summary::add_totals(

@@ -16,9 +16,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use icecore_core::{
-    Committed, Error, PinnedTable, Predicate, Result, SnapshotId, TableName,
-};
+use icecore_core::{Committed, Error, PinnedTable, Predicate, Result, SnapshotId, TableName};
 use object_store::ObjectStore;
 
 pub use options::{CatalogAccess, CatalogOptions, CatalogParts};

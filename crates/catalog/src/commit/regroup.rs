@@ -84,7 +84,7 @@ impl Regroup {
     /// The manifests of the branch, of which there are so many, by what can be in one; those that
     /// name no live file are left out.
     async fn groups(&self, head: &Table) -> Result<(u64, Vec<Vec<ManifestFile>>)> {
-        let tip = Tip::at(head, self.branch.as_str())?;
+        let tip = Tip::at(head, self.branch.as_str());
         let Some(parent) = tip.snapshot else { return Ok((0, Vec::new())) };
         let list = head
             .manifest_list_reader(parent)
@@ -114,7 +114,7 @@ impl Change for Regroup {
     async fn plan(&self, head: &Table, attempt: &mut Attempt) -> Result<Plan> {
         super::check_writable(head)?;
         let metadata = head.metadata();
-        let tip = Tip::at(head, self.branch.as_str())?;
+        let tip = Tip::at(head, self.branch.as_str());
         let mut done = Regrouped::default();
         let (before, groups) = self.groups(head).await?;
         done.before = before;

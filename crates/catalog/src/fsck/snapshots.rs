@@ -4,11 +4,11 @@ use std::collections::{HashMap, HashSet};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use iceberg::spec::{DataContentType, Manifest, ManifestFile, ManifestList, Snapshot, SnapshotRef};
-use icecore_core::{Error, Result};
+use icecore_core::{Error, ErrorKind, Result};
 
 use super::entries::{Contents, Entries, bytes_of};
 use super::finding::{FindingKind, Findings};
-use super::{Subject, guarded, in_words, is_damage};
+use super::{Subject, guarded, in_words, is_damage, stored};
 use crate::error::Context;
 
 /// Lists and manifests that are read at once.
@@ -42,8 +42,14 @@ pub(super) async fn check(subject: &Subject, findings: &mut Findings) -> Result<
 }
 
 /// Keeps damage as a value, and lets what cannot be reached end the check.
-fn damage<T>(result: Result<T>) -> Result<Result<T, Error>> {
+fn damage<T>(subject: &Subject, path: &str, result: Result<T>) -> Result<Result<T, Error>> {
     match result {
+        // Files outside of a table are not opened.
+        Err(error)
+            if error.kind() == ErrorKind::Denied && !stored::holds(&subject.metadata, path) =>
+        {
+            Ok(Err(error))
+        }
         Err(error) if !is_damage(&error) => Err(error),
         result => Ok(result),
     }
@@ -63,7 +69,7 @@ async fn lists<'s>(
                 let bytes = io.new_input(&path).context(cannot)?.read().await.context(cannot)?;
                 ManifestList::parse_with_version(&bytes, version).context(cannot)
             });
-            damage(read.await).map(|list| (snapshot, list))
+            damage(subject, snapshot.manifest_list(), read.await).map(|list| (snapshot, list))
         })
         .buffered(READS_AT_ONCE);
     let mut lists = Vec::new();
@@ -92,7 +98,8 @@ async fn manifests(
                 let cannot = || format!("cannot read manifest `{}`", file.manifest_path);
                 file.load_manifest(&io).await.context(cannot)
             });
-            damage(read.await).map(|manifest: Result<Manifest>| (listed, manifest))
+            let read: Result<Manifest> = read.await;
+            damage(subject, &listed.manifest_path, read).map(|manifest| (listed.clone(), manifest))
         })
         .buffered(READS_AT_ONCE);
     let mut by_path = HashMap::new();

@@ -25,16 +25,18 @@ pub(super) async fn check(
     findings: &mut Findings,
 ) -> Result<()> {
     let expected = expected(subject, contents, findings);
-    let roots = roots(&subject.metadata);
+    let metadata = &subject.metadata;
     let mut looks = stream::iter(expected)
         .map(async |(path, expected)| {
-            let size = size_of(subject, &path).await?;
+            let is_inside = holds(metadata, &path);
+            let size = if is_inside { size_of(subject, &path).await? } else { None };
             Ok::<_, Error>((path, expected, size))
         })
         .buffered(LOOKS_AT_ONCE);
     while let Some((path, expected, size)) = looks.try_next().await? {
-        if !roots.iter().any(|root| is_below(&path, root)) {
+        if !holds(metadata, &path) {
             findings.add(FindingKind::OutsideTable, &path, "it lies outside of the table");
+            continue;
         }
         match (size, expected.bytes) {
             (None, _) => {
@@ -109,10 +111,12 @@ async fn size_of(subject: &Subject, path: &str) -> Result<Option<u64>> {
     }
 }
 
-/// Where the files of a table may lie.
-fn roots(metadata: &TableMetadata) -> Vec<&str> {
+/// Whether a file lies where the files of a table may.
+pub(super) fn holds(metadata: &TableMetadata, path: &str) -> bool {
     let others = OTHER_ROOTS.iter().filter_map(|name| metadata.properties().get(*name));
-    std::iter::once(metadata.location()).chain(others.map(String::as_str)).collect()
+    std::iter::once(metadata.location())
+        .chain(others.map(String::as_str))
+        .any(|root| is_below(path, root))
 }
 
 fn is_below(path: &str, root: &str) -> bool {

@@ -113,7 +113,8 @@ async fn check_queue(uri: &str) {
             let turn = other.queue(&table);
             tokio::pin!(turn);
             // It stands in the queue once it was polled and does not answer.
-            let early = tokio::time::timeout(std::time::Duration::from_millis(150), &mut turn).await;
+            let early =
+                tokio::time::timeout(std::time::Duration::from_millis(150), &mut turn).await;
             assert!(early.is_err());
             asks.notify_one();
             let place = turn.await.unwrap();

@@ -1,1 +1,3 @@
-//! Inputs that the benches share.
+//! What benches share: how the use of time and memory is measured.
+
+pub mod usage;

@@ -1,5 +1,7 @@
 //! What can be typed.
 
+pub(crate) mod alter;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -209,6 +211,9 @@ pub(crate) enum TableCommand {
         /// At most so many
         #[arg(long, short = 'n', value_name = "N")]
         limit: Option<usize>,
+        /// Only the history of this branch or tag
+        #[arg(long, value_name = "NAME")]
+        branch: Option<RefName>,
     },
     /// Compare two versions of a table, both ways
     Diff {
@@ -224,6 +229,8 @@ pub(crate) enum TableCommand {
         #[arg(long, default_value_t = 20)]
         rows: usize,
     },
+    /// Change a table's columns, partitioning or order; no file is rewritten
+    Alter(alter::AlterArgs),
     /// Name a snapshot, for ever
     Tag {
         table: TableName,

@@ -1,5 +1,6 @@
 //! The commands: each opens the project, calls it, and says what came of it.
 
+mod alter;
 pub(crate) mod dataset;
 pub(crate) mod features;
 pub(crate) mod ingest;

@@ -1,5 +1,6 @@
 //! The catalog of tables, and the trait that readers and writers use it through.
 
+mod alter;
 mod branches;
 mod commits;
 mod create;
@@ -19,6 +20,7 @@ use arrow::datatypes::SchemaRef;
 use icecore_core::{Committed, Error, PinnedTable, Predicate, Result, SnapshotId, TableName};
 use object_store::ObjectStore;
 
+pub use alter::{AlterOptions, Altered};
 pub use options::{CatalogAccess, CatalogOptions, CatalogParts};
 
 use crate::commit;
@@ -48,6 +50,8 @@ pub struct TableDescription {
     pub partition_by: Vec<String>,
     /// What rows of a file are sorted by.
     pub sort_by: Vec<String>,
+    /// Paths of the columns that tell a row from every other one.
+    pub identifier: Vec<String>,
     /// Its properties.
     pub properties: BTreeMap<String, String>,
     /// The head of `main`, absent before the first commit.
@@ -102,6 +106,7 @@ impl IcebergCatalog {
             schema: schema::to_arrow(columns)?,
             partition_by: schema::describe_partition(columns, metadata.default_partition_spec()),
             sort_by: schema::describe_sort(columns, metadata.default_sort_order()),
+            identifier: schema::describe_identifier(columns),
             properties: metadata.properties().clone().into_iter().collect(),
             head: metadata.current_snapshot_id().map(SnapshotId::new),
         })

@@ -64,7 +64,8 @@ mod timer;
 mod write;
 
 pub use catalog::{
-    CatalogAccess, CatalogOptions, CatalogParts, IcebergCatalog, TableDescription, Transaction,
+    AlterOptions, Altered, CatalogAccess, CatalogOptions, CatalogParts, IcebergCatalog,
+    TableDescription, Transaction,
 };
 pub use fsck::{Finding, FindingKind, FsckOptions, FsckReport, Severity, TableCheck};
 pub use ids::{Ids, RandomIds};
@@ -76,5 +77,6 @@ pub use metadata_table::MetadataTable;
 pub use pointer::{NamespaceStore, Place, PointerStore, Swap};
 pub use refs::{RefInfo, RefKind, Retention, RollbackPolicy, TagMove};
 pub use scan::{ColumnRange, FilePlan, PlannedFile};
+pub use schema::{Alteration, ColumnPlace, ColumnType, NewColumn};
 pub use storage::{BucketOptions, StorageLimits, StorageOptions};
 pub use timer::{SystemTimer, Timer};

@@ -24,7 +24,7 @@ use icecore_core::{CompareOp, Error, Literal, Predicate, Result};
 
 use crate::schema::no_such_column;
 use literal::{Place, array_of, place};
-pub(crate) use literal::{from_datum, from_literal};
+pub(crate) use literal::{exact_literal, from_datum, from_literal};
 
 /// A filter whose columns and literals have been checked against the columns of a table.
 #[derive(Debug, Clone)]

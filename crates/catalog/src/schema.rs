@@ -1,9 +1,15 @@
 //! Columns, partitions and sort orders between Arrow and Iceberg.
 
+mod alter;
+mod alteration;
 mod column_type;
+mod columns;
+mod draft;
 mod evolution;
+mod layout;
 mod partition;
 mod sort;
+mod type_text;
 
 #[cfg(test)]
 mod tests;
@@ -15,10 +21,15 @@ use arrow::datatypes::SchemaRef;
 use iceberg::spec::{Schema, TableMetadata};
 use icecore_core::{Error, ErrorKind, Result};
 
+pub(crate) use alter::{Redesign, alter};
+pub use alteration::{Alteration, ColumnPlace, NewColumn};
+#[cfg(test)]
 pub(crate) use column_type::to_iceberg;
+pub(crate) use column_type::to_iceberg_of;
 pub(crate) use evolution::evolution;
 pub(crate) use partition::{describe_partition, partition_spec};
 pub(crate) use sort::{describe_sort, sort_order};
+pub use type_text::ColumnType;
 
 use crate::error::Context as _;
 
@@ -27,6 +38,14 @@ use crate::error::Context as _;
 pub(crate) fn to_arrow(schema: &Schema) -> Result<SchemaRef> {
     let arrow = iceberg::arrow::schema_to_arrow_schema(schema);
     arrow.map(Arc::new).context(|| "cannot read the table's columns")
+}
+
+/// Paths of the columns that tell a row from every other one, in order.
+pub(crate) fn describe_identifier(schema: &Schema) -> Vec<String> {
+    let paths = schema.identifier_field_ids().filter_map(|id| schema.name_by_field_id(id));
+    let mut paths: Vec<String> = paths.map(str::to_owned).collect();
+    paths.sort();
+    paths
 }
 
 /// Whether every column of every file of the table can be found by its present name: no schema of

@@ -8,12 +8,16 @@
 mod buffer;
 mod cast;
 mod conform;
+mod default;
 mod encode;
 mod jobs;
 mod metrics;
+mod modes;
 mod naming;
+mod options;
 mod sort;
 mod split;
+mod transform;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -129,7 +133,7 @@ impl TableWriter {
         let metadata = &target.metadata;
         let schema = metadata.current_schema();
         let arrow = schema::to_arrow(schema)?;
-        let conform = Conform::try_new(rows.schema(), &arrow)?;
+        let conform = Conform::for_table(rows.schema(), &arrow, schema)?;
         let spec = metadata.default_partition_spec();
         let splitter =
             if spec.is_unpartitioned() { None } else { Some(Splitter::try_new(schema, spec)?) };
@@ -153,14 +157,31 @@ impl TableWriter {
         while let Some(batch) = rows.next().await {
             let batch = self.conform.batch(&batch?)?;
             self.rows += batch.num_rows() as u64;
-            self.chunks.push_batch(batch)?;
-            while let Some(chunk) = self.chunks.next_completed_batch() {
-                self.take_in(chunk).await?;
-            }
+            self.cut(batch).await?;
         }
         self.chunks.finish_buffered_batch()?;
         while let Some(chunk) = self.chunks.next_completed_batch() {
             self.take_in(chunk).await?;
+        }
+        Ok(())
+    }
+
+    /// Cuts rows into chunks of one size. Without partitions only those at the ends of batches are
+    /// copied for it; with partitions a chunk may wait long, and must not hold on to others.
+    async fn cut(&mut self, batch: RecordBatch) -> Result<()> {
+        let mut start = 0;
+        while start < batch.num_rows() {
+            let missing = CHUNK_ROWS - self.chunks.get_buffered_rows().min(CHUNK_ROWS - 1);
+            let piece = batch.slice(start, missing.min(batch.num_rows() - start));
+            start += piece.num_rows();
+            if piece.num_rows() == CHUNK_ROWS && self.splitter.is_none() {
+                self.take_in(piece).await?;
+                continue;
+            }
+            self.chunks.push_batch(piece)?;
+            while let Some(chunk) = self.chunks.next_completed_batch() {
+                self.take_in(chunk).await?;
+            }
         }
         Ok(())
     }

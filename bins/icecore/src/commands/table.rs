@@ -3,12 +3,12 @@
 use icecore::Project;
 use icecore::catalog::{RefKind, RollbackPolicy, TagMove};
 use icecore_core::{
-    Error, RefName, Result, SnapshotCatalog, SnapshotInfo, SnapshotSelector, TableName,
+    Error, RefName, Result, SnapshotCatalog, SnapshotId, SnapshotInfo, SnapshotSelector, TableName,
 };
 use serde_json::{Value, json};
 
 use super::Context;
-use super::sql;
+use super::{alter, sql};
 use crate::args::{self, TableCommand};
 use crate::report::{Answer, facts, table};
 
@@ -17,10 +17,13 @@ pub(super) async fn run(context: &Context, command: TableCommand) -> Result<Answ
     match command {
         TableCommand::List => list(&project).await,
         TableCommand::Show { table } => show(&project, &table).await,
-        TableCommand::Log { table, limit } => log(&project, &table, limit).await,
+        TableCommand::Log { table, limit, branch } => {
+            log(&project, &table, limit, branch.as_ref()).await
+        }
         TableCommand::Diff { table, a, b, key, rows } => {
             diff(&project, &table, [&a, &b], &key, rows).await
         }
+        TableCommand::Alter(args) => alter::run(&project, args).await,
         TableCommand::Tag { table, name, at, force } => {
             let moving = if force { TagMove::Force } else { TagMove::Refuse };
             tag(&project, &table, &name, &at, moving).await
@@ -99,7 +102,7 @@ async fn show(project: &Project, name: &TableName) -> Result<Answer> {
         "table": name, "uuid": found.uuid, "location": found.location,
         "metadata_location": found.metadata_location, "format_version": found.format_version,
         "snapshot_id": found.head, "columns": columns, "partition_by": found.partition_by,
-        "sort_by": found.sort_by, "properties": found.properties,
+        "sort_by": found.sort_by, "identifier": found.identifier, "properties": found.properties,
         "refs": refs.iter().map(|r| json!({
             "name": r.name, "snapshot_id": r.snapshot, "kind": kind(r.kind),
         })).collect::<Vec<_>>(),
@@ -112,6 +115,7 @@ async fn show(project: &Project, name: &TableName) -> Result<Answer> {
         ("snapshot", found.head.map(args::id).unwrap_or_default()),
         ("partition by", found.partition_by.join(", ")),
         ("sort by", found.sort_by.join(", ")),
+        ("identifier", found.identifier.join(", ")),
     ];
     for field in found.schema.fields() {
         let null = if field.is_nullable() { "" } else { " not null" };
@@ -131,9 +135,18 @@ const fn kind(kind: RefKind) -> &'static str {
     }
 }
 
-async fn log(project: &Project, name: &TableName, limit: Option<usize>) -> Result<Answer> {
+async fn log(
+    project: &Project,
+    name: &TableName,
+    limit: Option<usize>,
+    branch: Option<&RefName>,
+) -> Result<Answer> {
     let mut history = project.catalog().history(name).await?;
     history.reverse();
+    if let Some(branch) = branch {
+        let head = project.catalog().pin(name, &SnapshotSelector::Ref(branch.clone())).await?;
+        history = line_of(history, head.snapshot);
+    }
     history.truncate(limit.unwrap_or(usize::MAX));
     let names = |snapshot: &SnapshotInfo| -> Vec<String> {
         snapshot.refs.iter().map(ToString::to_string).collect()
@@ -165,6 +178,19 @@ async fn log(project: &Project, name: &TableName, limit: Option<usize>) -> Resul
     });
     let header = ["snapshot", "committed", "operation", "rows", "", "refs", ""];
     Ok(Answer::new(json.collect(), table(&header, rows)))
+}
+
+/// A snapshot and those that it was made from, of a history that begins with the newest.
+fn line_of(history: Vec<SnapshotInfo>, head: SnapshotId) -> Vec<SnapshotInfo> {
+    let mut next = Some(head);
+    let mut line = Vec::new();
+    for snapshot in history {
+        if Some(snapshot.id) == next {
+            next = snapshot.parent;
+            line.push(snapshot);
+        }
+    }
+    line
 }
 
 async fn tag(

@@ -79,7 +79,8 @@ impl IcebergCatalog {
 }
 
 fn first_metadata(new: &NewTable, location: String, uuid: Uuid) -> Result<TableMetadata> {
-    let columns = schema::to_iceberg(&new.schema)?;
+    let version = format_version(new.format_version)?;
+    let columns = schema::to_iceberg_of(&new.schema, version)?;
     let partition_spec = schema::partition_spec(&columns, &new.partition_by)?;
     let sort_order = schema::sort_order(&columns, &new.sort_by)?;
     let mut properties: HashMap<String, String> =
@@ -92,7 +93,7 @@ fn first_metadata(new: &NewTable, location: String, uuid: Uuid) -> Result<TableM
         .partition_spec(partition_spec)
         .sort_order(sort_order)
         .properties(properties)
-        .format_version(format_version(new.format_version)?)
+        .format_version(version)
         .build();
     let cannot = || "cannot create the table's metadata";
     let built = TableMetadataBuilder::from_table_creation(creation).context(cannot)?;
@@ -125,7 +126,7 @@ pub(super) fn check_properties<'a>(names: impl IntoIterator<Item = &'a String>) 
 /// Whether a table has the columns and the partitioning that are wanted.
 fn check_same(name: &TableName, table: &Table, new: &NewTable) -> Result<()> {
     let metadata = table.metadata();
-    let wanted = schema::to_iceberg(&new.schema)?;
+    let wanted = schema::to_iceberg_of(&new.schema, metadata.format_version())?;
     let columns =
         differences(&schema::to_arrow(metadata.current_schema())?, &schema::to_arrow(&wanted)?);
     let exists = || {

@@ -71,11 +71,12 @@ impl IcebergCatalog {
     }
 
     /// Adds the columns that are new, as optional ones, and widens those that have to hold more
-    /// (int to long, float to double). Returns the names of the new columns.
+    /// (int to long, float to double), also inside of structs, lists and maps. Returns the names of
+    /// the new columns.
     ///
     /// # Errors
     ///
-    /// `InvalidInput` naming the column whose type cannot become the wanted one.
+    /// `InvalidInput` naming every column whose type cannot become the wanted one.
     pub async fn evolve(&self, table: &TableName, schema: &SchemaRef) -> Result<Vec<String>> {
         let before = self.tables_now().load(table).await?;
         let outcome = self.edit(table, |head| plan_evolution(head, schema)).await?;
@@ -125,8 +126,7 @@ pub(super) fn plan_properties(
 
 pub(super) fn plan_evolution(head: &Table, wanted: &SchemaRef) -> Result<Plan> {
     let metadata = head.metadata();
-    let current = metadata.current_schema();
-    let Some(next) = schema::evolution(current, wanted, metadata.last_column_id())? else {
+    let Some(next) = schema::evolution(metadata, wanted)? else {
         return Ok(Plan::Nothing);
     };
     Ok(Plan::Apply {

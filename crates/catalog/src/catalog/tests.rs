@@ -1,3 +1,4 @@
+mod alter;
 mod branches;
 mod contention;
 mod faults;

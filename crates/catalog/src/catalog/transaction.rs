@@ -10,11 +10,13 @@ use icecore_core::{
 };
 
 use super::IcebergCatalog;
+use super::alter::plan_alter;
 use super::commits::row_change;
 use super::edits::{check_properties, plan_evolution, plan_properties};
 use crate::commit::{self, Change, Edit, FileChange, Plan, Several};
 use crate::history;
 use crate::refs::{self, NewTag, Retention, TagMove};
+use crate::schema::Alteration;
 
 /// Changes of one table that become visible together, or not at all. Each meets what the ones
 /// before it did: a tag that follows rows names the state with those rows.
@@ -45,6 +47,7 @@ pub struct Transaction {
 enum Step {
     Rows(BatchStream, Box<CommitOptions>),
     Evolve(SchemaRef),
+    Alter(Vec<Alteration>),
     Edit(Box<Planned>),
 }
 
@@ -78,6 +81,12 @@ impl Transaction {
     /// [`IcebergCatalog::evolve`] does.
     pub fn evolve(self, schema: SchemaRef) -> Self {
         self.step(Step::Evolve(schema))
+    }
+
+    /// Changes columns and layout, as [`IcebergCatalog::alter`] does. New columns become visible
+    /// with the rows that are committed after them.
+    pub fn alter(self, alterations: Vec<Alteration>) -> Self {
+        self.step(Step::Alter(alterations))
     }
 
     /// Sets and removes table properties.
@@ -188,6 +197,12 @@ impl Written {
                     }
                     self.steps
                         .push(Box::new(Edit(move |head: &Table| plan_evolution(head, &schema))));
+                }
+                Step::Alter(changes) => {
+                    if let Plan::Apply { updates, .. } = plan_alter(&state, &changes)? {
+                        state = commit::after(&state, &updates)?;
+                    }
+                    self.steps.push(Box::new(Edit(move |head: &Table| plan_alter(head, &changes))));
                 }
                 Step::Rows(rows, options) => {
                     let branch = options.branch.clone().unwrap_or_else(RefName::main);

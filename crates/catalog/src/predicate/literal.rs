@@ -101,6 +101,25 @@ pub(super) fn place(column: &str, column_type: &Type, literal: &Literal) -> Resu
     })
 }
 
+/// The value of a column's type that is this literal.
+///
+/// # Errors
+///
+/// `InvalidInput` for a literal that no value of the column is.
+pub(crate) fn exact_literal(
+    column: &str,
+    column_type: &Type,
+    literal: &Literal,
+) -> Result<IcebergLiteral> {
+    match place(column, column_type, literal)? {
+        Place::At(datum) => Ok(IcebergLiteral::Primitive(datum.literal().clone())),
+        _ => Err(Error::invalid(format!(
+            "column `{column}` is `{column_type}` and cannot hold {}",
+            describe(literal)
+        ))),
+    }
+}
+
 fn describe(literal: &Literal) -> String {
     match literal {
         Literal::Bool(value) => format!("`{value}`"),

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Fields, SchemaRef};
+use arrow::datatypes::{DataType, Field, Fields, SchemaRef, TimeUnit};
 use iceberg::spec::{
-    ListType, NestedField, NestedFieldRef, PrimitiveType, Schema, StructType, Type,
+    FormatVersion, ListType, MapType, NestedField, NestedFieldRef, PrimitiveType, Schema,
+    StructType, Type,
 };
 use icecore_core::{Error, Result};
 
@@ -18,13 +19,19 @@ use crate::error::Context as _;
 /// `Unsupported` naming the first column whose type no table can store; `InvalidInput` for no
 /// columns or for one name twice.
 pub(crate) fn to_iceberg(schema: &SchemaRef) -> Result<Schema> {
+    to_iceberg_of(schema, FormatVersion::V2)
+}
+
+/// [`to_iceberg`] for a table of this format version: from version 3 on, moments in nanoseconds
+/// are stored as such.
+pub(crate) fn to_iceberg_of(schema: &SchemaRef, version: FormatVersion) -> Result<Schema> {
     if schema.fields().is_empty() {
         return Err(Error::invalid("a table needs at least one column"));
     }
     if let Some(name) = repeated_name(schema.fields()) {
         return Err(Error::invalid(format!("two columns are called `{name}`")));
     }
-    let fields = FieldIds::after(0).fields(schema.fields())?;
+    let fields = FieldIds::after(0).of(version).fields(schema.fields())?;
     let schema = Schema::builder().with_fields(fields).build();
     schema.context(|| "cannot number the columns")
 }
@@ -42,15 +49,21 @@ pub(super) fn repeated_name(fields: &Fields) -> Option<&str> {
 #[derive(Debug)]
 pub(super) struct FieldIds {
     last: i32,
+    keeps_nanoseconds: bool,
 }
 
 impl FieldIds {
     /// Ids greater than this one.
     pub(super) const fn after(last: i32) -> Self {
-        Self { last }
+        Self { last, keeps_nanoseconds: false }
     }
 
-    const fn next(&mut self) -> i32 {
+    /// For a table of this format version.
+    pub(super) fn of(self, version: FormatVersion) -> Self {
+        Self { keeps_nanoseconds: version >= FormatVersion::V3, ..self }
+    }
+
+    pub(super) const fn next(&mut self) -> i32 {
         self.last += 1;
         self.last
     }
@@ -63,7 +76,12 @@ impl FieldIds {
     }
 
     fn field(&mut self, id: i32, field: &Field) -> Result<NestedFieldRef> {
-        let data_type = self.data_type(field.name(), field.data_type())?;
+        let data_type = match field.extension_type_name() {
+            Some("arrow.uuid") if *field.data_type() == DataType::FixedSizeBinary(16) => {
+                Type::Primitive(PrimitiveType::Uuid)
+            }
+            _ => self.data_type(field.name(), field.data_type())?,
+        };
         Ok(Arc::new(NestedField::new(id, field.name(), data_type, !field.is_nullable())))
     }
 
@@ -88,10 +106,59 @@ impl FieldIds {
                 }
                 Type::Struct(StructType::new(self.fields(fields)?))
             }
+            DataType::Map(entries, _) => self.map(column, entries)?,
+            DataType::Timestamp(TimeUnit::Nanosecond, zone) if self.keeps_nanoseconds => {
+                Type::Primitive(match zone {
+                    None => PrimitiveType::TimestampNs,
+                    Some(_) => PrimitiveType::TimestamptzNs,
+                })
+            }
             _ => Type::Primitive(
                 primitive(data_type).ok_or_else(|| cannot_store(column, data_type))?,
             ),
         })
+    }
+
+    fn map(&mut self, column: &str, entries: &Field) -> Result<Type> {
+        let DataType::Struct(fields) = entries.data_type() else {
+            return Err(cannot_store(column, entries.data_type()));
+        };
+        let [key, value] = fields.as_ref() else {
+            return Err(cannot_store(column, entries.data_type()));
+        };
+        let (key_id, value_id) = (self.next(), self.next());
+        let key = NestedField::map_key_element(key_id, self.data_type(column, key.data_type())?);
+        let value_type = self.data_type(column, value.data_type())?;
+        let value = NestedField::map_value_element(value_id, value_type, !value.is_nullable());
+        Ok(Type::Map(MapType::new(Arc::new(key), Arc::new(value))))
+    }
+
+    /// The type with ids of its own, level by level.
+    pub(super) fn renumber(&mut self, data_type: &Type) -> Type {
+        match data_type {
+            Type::Primitive(_) => data_type.clone(),
+            Type::List(list) => {
+                let id = self.next();
+                Type::List(ListType::new(self.renumbered(id, &list.element_field)))
+            }
+            Type::Map(map) => {
+                let (key, value) = (self.next(), self.next());
+                let key = self.renumbered(key, &map.key_field);
+                Type::Map(MapType::new(key, self.renumbered(value, &map.value_field)))
+            }
+            Type::Struct(fields) => {
+                let ids: Vec<i32> = fields.fields().iter().map(|_| self.next()).collect();
+                let fields = ids.into_iter().zip(fields.fields());
+                Type::Struct(StructType::new(
+                    fields.map(|(id, field)| self.renumbered(id, field)).collect(),
+                ))
+            }
+        }
+    }
+
+    fn renumbered(&mut self, id: i32, field: &NestedFieldRef) -> NestedFieldRef {
+        let field_type = Box::new(self.renumber(&field.field_type));
+        Arc::new(NestedField { id, field_type, ..field.as_ref().clone() })
     }
 }
 

@@ -6,6 +6,7 @@ use iceberg::spec::{
 use icecore_core::{Error, Result};
 
 use super::no_such_column;
+use super::type_text::spelled;
 #[cfg(test)]
 use crate::error::Context as _;
 
@@ -37,30 +38,33 @@ pub(crate) fn partition_spec(schema: &Schema, by: &[String]) -> Result<UnboundPa
 /// dropped from the partitioning is left out.
 pub(crate) fn describe_partition(schema: &Schema, spec: &PartitionSpec) -> Vec<String> {
     let fields = spec.fields().iter().filter(|field| field.transform != Transform::Void);
-    fields
-        .map(|field| {
-            let column = schema.name_by_field_id(field.source_id).unwrap_or(&field.name);
-            match field.transform {
-                Transform::Identity => column.to_owned(),
-                Transform::Bucket(count) => format!("bucket({count}, {column})"),
-                Transform::Truncate(width) => format!("truncate({width}, {column})"),
-                transform => format!("{transform}({column})"),
-            }
-        })
-        .collect()
+    fields.map(|field| described(schema, field.source_id, &field.name, field.transform)).collect()
 }
 
-fn partition_field(schema: &Schema, text: &str) -> Result<UnboundPartitionField> {
-    let (transform, column) = if schema.field_by_name(text).is_some() {
-        (Transform::Identity, text)
-    } else {
-        parse(text)?
-    };
+/// A column under a transform; `name` is what to call a column that is not there.
+pub(super) fn described(
+    schema: &Schema,
+    source_id: i32,
+    name: &str,
+    transform: Transform,
+) -> String {
+    let column = schema.name_by_field_id(source_id).unwrap_or(name);
+    match transform {
+        Transform::Identity => column.to_owned(),
+        Transform::Bucket(count) => format!("bucket({count}, {column})"),
+        Transform::Truncate(width) => format!("truncate({width}, {column})"),
+        transform => format!("{transform}({column})"),
+    }
+}
+
+/// Reads one partition field.
+pub(super) fn partition_field(schema: &Schema, text: &str) -> Result<UnboundPartitionField> {
+    let (transform, column) = transformed(schema, text)?;
     let source = schema.field_by_name(column).ok_or_else(|| no_such_column(schema, column))?;
     transform.result_type(&source.field_type).map_err(|_| {
         Error::invalid(format!(
             "cannot partition by `{text}`: column `{column}` is `{}`",
-            source.field_type
+            spelled(&source.field_type)
         ))
         .with_help(match transform {
             Transform::Identity => "partition by a column that holds one value per row".to_owned(),
@@ -79,7 +83,14 @@ fn partition_field(schema: &Schema, text: &str) -> Result<UnboundPartitionField>
     Ok(UnboundPartitionField { source_id: source.id, field_id: None, name, transform })
 }
 
-/// Splits `bucket(16, user_token)` into its transform and its column.
+/// Splits `bucket(16, user_token)` into its transform and its column; a column may be called so.
+pub(super) fn transformed<'a>(schema: &Schema, text: &'a str) -> Result<(Transform, &'a str)> {
+    match schema.field_by_name(text) {
+        Some(_) => Ok((Transform::Identity, text)),
+        None => parse(text),
+    }
+}
+
 fn parse(text: &str) -> Result<(Transform, &str)> {
     let Some((function, arguments)) =
         text.trim().strip_suffix(')').and_then(|inner| inner.split_once('('))

@@ -1,7 +1,9 @@
 use arrow::datatypes::{DataType, Field, Fields, Schema as ArrowSchema, TimeUnit};
+use iceberg::spec::FormatVersion;
 use icecore_core::ErrorKind;
 
 use super::*;
+use crate::schema::evolution::union;
 use crate::schema::partition::bind;
 
 fn arrow(fields: Vec<Field>) -> SchemaRef {
@@ -179,7 +181,7 @@ fn a_table_grows_columns_and_wider_ones() {
         Field::new("id", DataType::Int64, false),
         Field::new("added", DataType::new_list(DataType::Int64, true), false),
     ]);
-    let grown = evolution(&current, &wanted, 9).unwrap().unwrap();
+    let grown = union(&current, &wanted, 9, FormatVersion::V2).unwrap().unwrap();
     let columns: Vec<_> = grown
         .as_struct()
         .fields()
@@ -191,7 +193,7 @@ fn a_table_grows_columns_and_wider_ones() {
     assert_eq!(columns[2], (3, "kept", "string".to_owned(), false));
     assert_eq!((columns[3].1, columns[3].3), ("added", false));
     assert!(columns[3].0 > 9, "the id of a dropped column is not given out again");
-    assert_eq!(evolution(&grown, &wanted, 9).unwrap(), None);
+    assert_eq!(union(&grown, &wanted, 9, FormatVersion::V2).unwrap(), None);
 }
 
 #[test]
@@ -205,8 +207,8 @@ fn narrower_rows_change_nothing_and_other_types_are_refused() {
         Field::new("id", DataType::Int16, false),
         Field::new("at", DataType::Timestamp(TimeUnit::Second, None), true),
     ]);
-    assert_eq!(evolution(&current, &narrow, 2).unwrap(), None);
+    assert_eq!(union(&current, &narrow, 2, FormatVersion::V2).unwrap(), None);
     let text = arrow(vec![Field::new("id", DataType::Utf8, false)]);
-    let error = evolution(&current, &text, 2).unwrap_err();
+    let error = union(&current, &text, 2, FormatVersion::V2).unwrap_err();
     assert_eq!(error.to_string(), "column `id` is `long` and cannot become `string`");
 }

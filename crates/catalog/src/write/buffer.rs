@@ -1,7 +1,9 @@
 //! Rows that wait for being encoded, by partition.
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, AsArray, OffsetSizeTrait, RecordBatch};
+use arrow::buffer::OffsetBuffer;
 use arrow::compute::concat_batches;
+use arrow::datatypes::DataType;
 use iceberg::spec::Struct;
 use icecore_core::{Error, Result};
 
@@ -115,7 +117,7 @@ impl Buffers {
 impl Buffer {
     fn push(&mut self, piece: RecordBatch) -> Result<()> {
         self.rows += piece.num_rows();
-        self.bytes += piece.get_array_memory_size();
+        self.bytes += bytes_of(&piece);
         self.loose += 1;
         self.loose_rows += piece.num_rows();
         self.pieces.push(piece);
@@ -134,10 +136,54 @@ impl Buffer {
         let loose = self.pieces.split_off(start);
         let Some(first) = loose.first() else { return Ok(()) };
         let whole = concat_batches(&first.schema(), &loose)?;
-        let before: usize = loose.iter().map(RecordBatch::get_array_memory_size).sum();
-        self.bytes = self.bytes - before + whole.get_array_memory_size();
+        let before: usize = loose.iter().map(bytes_of).sum();
+        self.bytes = self.bytes - before + bytes_of(&whole);
         self.pieces.push(whole);
         self.loose = 1;
         Ok(())
     }
+}
+
+/// Bytes that rows take. It depends on the rows alone: not on how they are cut, nor on what else
+/// their buffers hold.
+fn bytes_of(rows: &RecordBatch) -> usize {
+    rows.columns().iter().map(|column| bytes_of_column(column)).sum()
+}
+
+fn bytes_of_column(column: &dyn Array) -> usize {
+    let rows = column.len();
+    let values = match column.data_type() {
+        DataType::Utf8 => text_bytes(column.as_string::<i32>().offsets()),
+        DataType::LargeBinary => text_bytes(column.as_binary::<i64>().offsets()),
+        DataType::FixedSizeBinary(width) => rows * usize::try_from(*width).unwrap_or(0),
+        DataType::Struct(_) => {
+            column.as_struct().columns().iter().map(|column| bytes_of_column(column)).sum()
+        }
+        DataType::List(_) => {
+            let list = column.as_list::<i32>();
+            items_bytes(list.offsets(), list.values())
+        }
+        DataType::Map(..) => {
+            let map = column.as_map();
+            items_bytes(map.offsets(), map.entries())
+        }
+        fixed => rows * fixed.primitive_width().unwrap_or(1),
+    };
+    values + rows / 8
+}
+
+fn text_bytes<O: OffsetSizeTrait>(offsets: &OffsetBuffer<O>) -> usize {
+    let (start, end) = range(offsets);
+    end - start + size_of::<O>() * offsets.len()
+}
+
+fn items_bytes(offsets: &OffsetBuffer<i32>, items: &dyn Array) -> usize {
+    let (start, end) = range(offsets);
+    bytes_of_column(&items.slice(start, end - start)) + size_of::<i32>() * offsets.len()
+}
+
+/// Where the values of a column begin and end.
+fn range<O: OffsetSizeTrait>(offsets: &OffsetBuffer<O>) -> (usize, usize) {
+    let at = |offset: Option<&O>| offset.map_or(0, |offset| offset.as_usize());
+    (at(offsets.first()), at(offsets.last()))
 }

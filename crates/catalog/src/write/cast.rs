@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray, ListArray, PrimitiveArray, StructArray,
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, ListArray, MapArray, PrimitiveArray, StructArray,
     new_null_array,
 };
 use arrow::buffer::OffsetBuffer;
@@ -66,6 +66,11 @@ fn can_cast(from: &DataType, to: &DataType) -> bool {
             item(from).is_some_and(|item| can_cast(item.data_type(), to.data_type()))
         }
         (Struct(from), Struct(to)) => struct_fits(from, to),
+        (DataType::Map(from, _), DataType::Map(to, _)) => {
+            matches!((from.data_type(), to.data_type()), (Struct(from), Struct(to))
+                if from.len() == 2
+                    && from.iter().zip(to).all(|(from, to)| can_cast(from.data_type(), to.data_type())))
+        }
         (from, to) => from == to,
     }
 }
@@ -104,6 +109,12 @@ pub(super) fn cast_column(column: &ArrayRef, to: &Field, name: &str) -> Result<A
         (from, to) if from == to => Ok(column.clone()),
         (DataType::Null, to) => Ok(new_null_array(to, column.len())),
         (DataType::Dictionary(_, values), _) => cast_column(&cast(column, values)?, to, name),
+        (DataType::Timestamp(_, None), DataType::Timestamp(TimeUnit::Nanosecond, zone)) => {
+            // Without a zone is UTC.
+            let nanos = cast(column, &DataType::Timestamp(TimeUnit::Nanosecond, None))?;
+            let nanos = nanos.as_primitive::<TimestampNanosecondType>().clone();
+            Ok(Arc::new(nanos.with_timezone_opt(zone.clone())))
+        }
         (DataType::Timestamp(unit, _), DataType::Timestamp(TimeUnit::Microsecond, zone)) => {
             let micros = to_micros(column, *unit)
                 .map_err(|error| does_not_fit(name, to.data_type(), error))?;
@@ -125,11 +136,38 @@ pub(super) fn cast_column(column: &ArrayRef, to: &Field, name: &str) -> Result<A
                 .map(|list| Arc::new(list) as ArrayRef)
                 .map_err(|error| does_not_fit(name, to.data_type(), error))
         }
+        (DataType::Map(..), DataType::Map(to_entries, sorted)) => {
+            let (_, offsets, entries, nulls, _) = column.as_map().clone().into_parts();
+            let (start, end) = (offsets.inner().first(), offsets.inner().last());
+            let (start, end) = (start.copied().unwrap_or(0), end.copied().unwrap_or(0));
+            let entries = entries.slice(start as usize, (end - start) as usize);
+            let offsets = OffsetBuffer::new(offsets.iter().map(|offset| offset - start).collect());
+            let entries = cast_entries(&entries, to_entries, name)?;
+            MapArray::try_new(to_entries.clone(), offsets, entries, nulls, *sorted)
+                .map(|map| Arc::new(map) as ArrayRef)
+                .map_err(|error| does_not_fit(name, to.data_type(), error))
+        }
         (DataType::Struct(_), DataType::Struct(fields)) => {
             cast_struct(column.as_struct(), fields, name)
         }
         (_, to) => cast(column, to),
     }
+}
+
+/// Keys and values are told apart by their places, not by their names.
+fn cast_entries(entries: &StructArray, to: &Field, name: &str) -> Result<StructArray> {
+    let DataType::Struct(fields) = to.data_type() else {
+        return Err(Error::internal("the entries of a map are no struct"));
+    };
+    let columns = entries.columns().iter().zip(fields);
+    let columns = columns
+        .map(|(column, field)| cast_column(column, field, &format!("{name}.{}", field.name())))
+        .collect::<Result<Vec<_>>>()?;
+    StructArray::try_new_with_length(fields.clone(), columns, None, entries.len()).map_err(
+        |error| {
+            Error::invalid(format!("column `{name}` lacks a required value")).with_source(error)
+        },
+    )
 }
 
 fn cast_struct(column: &StructArray, fields: &Fields, name: &str) -> Result<ArrayRef> {

@@ -1,6 +1,5 @@
 //! Encoding rows as Parquet.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -8,27 +7,20 @@ use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use iceberg::io::{FileIO, FileWrite};
 use iceberg::spec::{DataFile, Struct};
-use icecore_core::{Error, ErrorKind, Result};
+use icecore_core::{Error, Result};
 use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::properties::WriterProperties;
-use parquet::schema::types::ColumnPath;
 use uuid::Uuid;
 
 use super::metrics::{FileFacts, NanCounts, data_file};
+use super::modes::Modes;
 use super::naming::data_file_path;
 use super::sort::RowOrder;
-use super::{CHUNK_ROWS, WriteTarget};
+use super::{WriteTarget, options};
 use crate::blocking::blocking;
 use crate::error::Context as _;
-
-const TARGET_FILE_BYTES: &str = "write.target-file-size-bytes";
-const ROW_GROUP_BYTES: &str = "write.parquet.row-group-size-bytes";
-const CODEC: &str = "write.parquet.compression-codec";
-const LEVEL: &str = "write.parquet.compression-level";
-const BLOOM_FILTER: &str = "write.parquet.bloom-filter-enabled.column.";
 
 /// What all files of one commit have in common.
 #[derive(Debug)]
@@ -38,6 +30,8 @@ pub(super) struct Encoding {
     spec_id: i32,
     order: Option<RowOrder>,
     properties: WriterProperties,
+    modes: Modes,
+    /// Where data files go.
     location: String,
     commit: Uuid,
     io: FileIO,
@@ -54,18 +48,18 @@ impl Encoding {
     ) -> Result<Self> {
         let metadata = &target.metadata;
         let schema = metadata.current_schema().clone();
-        let properties = metadata.properties();
         Ok(Self {
             arrow,
             spec_id: metadata.default_partition_spec_id(),
             order: RowOrder::try_new(&schema, metadata.default_sort_order())?,
             schema,
-            properties: writer_properties(properties, group_rows)?,
-            location: metadata.location().to_owned(),
+            properties: options::writer_properties(metadata, group_rows)?,
+            modes: Modes::of(metadata)?,
+            location: options::data_location(metadata),
             commit: target.commit,
             io: target.io.clone(),
-            target_bytes: number(properties, TARGET_FILE_BYTES)?.unwrap_or(512 << 20),
-            group_bytes: number(properties, ROW_GROUP_BYTES)?.unwrap_or(128 << 20),
+            target_bytes: options::target_bytes(metadata)?,
+            group_bytes: options::group_bytes(metadata)?,
             group_rows,
         })
     }
@@ -154,7 +148,8 @@ impl Encoding {
             bytes: file.writer.bytes_written() as u64,
             nans: file.nans,
         };
-        data_file(&self.schema, &metadata, facts).map(|described| (file.number, described))
+        data_file((&self.schema, &self.modes), &metadata, facts)
+            .map(|described| (file.number, described))
     }
 }
 
@@ -181,51 +176,6 @@ impl OpenFile {
         }
         self.output.write(bytes).await.context(|| format!("cannot write `{}`", self.path))
     }
-}
-
-fn writer_properties(
-    properties: &HashMap<String, String>,
-    group_rows: usize,
-) -> Result<WriterProperties> {
-    // A buffer grows by at most one chunk beyond a row group, and stays one row group.
-    let mut builder = WriterProperties::builder()
-        .set_compression(compression(properties)?)
-        .set_max_row_group_row_count(Some(group_rows + CHUNK_ROWS));
-    for (name, value) in properties {
-        if let Some(column) = name.strip_prefix(BLOOM_FILTER) {
-            let path = ColumnPath::new(column.split('.').map(str::to_owned).collect());
-            builder = builder.set_column_bloom_filter_enabled(path, value == "true");
-        }
-    }
-    Ok(builder.build())
-}
-
-fn compression(properties: &HashMap<String, String>) -> Result<Compression> {
-    match properties.get(CODEC).map_or("zstd", String::as_str) {
-        "zstd" => {
-            let level = number(properties, LEVEL)?.unwrap_or(1_i32);
-            ZstdLevel::try_new(level).map(Compression::ZSTD).map_err(|error| {
-                Error::invalid(format!("table property `{LEVEL}` is `{level}`")).with_source(error)
-            })
-        }
-        "snappy" => Ok(Compression::SNAPPY),
-        "uncompressed" | "none" => Ok(Compression::UNCOMPRESSED),
-        other => Err(Error::new(
-            ErrorKind::Unsupported,
-            format!("table property `{CODEC}` is `{other}`, which icecore does not write"),
-        )
-        .with_help("set it to `zstd`, `snappy` or `uncompressed`")),
-    }
-}
-
-fn number<N: std::str::FromStr>(
-    properties: &HashMap<String, String>,
-    name: &str,
-) -> Result<Option<N>> {
-    let Some(text) = properties.get(name) else { return Ok(None) };
-    text.parse().map(Some).map_err(|_| {
-        Error::invalid(format!("table property `{name}` is `{text}`, which is no whole number"))
-    })
 }
 
 fn cannot_encode(error: ParquetError) -> Error {

@@ -13,6 +13,7 @@ use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
 use parquet::file::statistics::Statistics;
 
+use super::modes::Modes;
 use crate::error::Context as _;
 
 /// NaNs by field id; Parquet does not count them.
@@ -49,6 +50,16 @@ impl NanCounts {
                 };
                 self.add_column(item, &list.values().slice(start, end - start));
             }
+            DataType::Map(entries, _) => {
+                let map = column.as_map();
+                let (start, end) = match (map.offsets().first(), map.offsets().last()) {
+                    (Some(start), Some(end)) => (*start as usize, *end as usize),
+                    _ => (0, 0),
+                };
+                let entries_column: ArrayRef =
+                    std::sync::Arc::new(map.entries().slice(start, end - start));
+                self.add_column(entries, &entries_column);
+            }
             _ => {}
         }
     }
@@ -84,9 +95,9 @@ pub(super) struct FileFacts {
 
 /// Describes a file that was written.
 pub(super) fn data_file(
-    schema: &Schema,
+    (schema, modes): (&Schema, &Modes),
     metadata: &ParquetMetaData,
-    facts: FileFacts,
+    mut facts: FileFacts,
 ) -> Result<DataFile> {
     let mut columns = ColumnMetrics::default();
     for group in metadata.row_groups() {
@@ -96,6 +107,8 @@ pub(super) fn data_file(
     }
     columns.lower.retain(|id, _| !columns.unbounded.contains(id));
     columns.upper.retain(|id, _| !columns.unbounded.contains(id));
+    columns.restrict(modes);
+    facts.nans.0.retain(|id, _| modes.get(*id).counts());
     let rows: i64 = metadata.row_groups().iter().map(RowGroupMetaData::num_rows).sum();
     let mut builder = DataFileBuilder::default();
     builder
@@ -135,6 +148,21 @@ struct ColumnMetrics {
 }
 
 impl ColumnMetrics {
+    /// Keeps what the table wants to know.
+    fn restrict(&mut self, modes: &Modes) {
+        self.values.retain(|id, _| modes.get(*id).counts());
+        self.nulls.retain(|id, _| modes.get(*id).counts());
+        let bounds = |bounds: &mut HashMap<i32, Datum>| std::mem::take(bounds).into_iter();
+        self.lower = bounds(&mut self.lower)
+            .filter(|(id, _)| modes.get(*id).bounds())
+            .map(|(id, bound)| (id, modes.get(id).lower(bound)))
+            .collect();
+        self.upper = bounds(&mut self.upper)
+            .filter(|(id, _)| modes.get(*id).bounds())
+            .filter_map(|(id, bound)| Some((id, modes.get(id).upper(bound)?)))
+            .collect();
+    }
+
     fn add(&mut self, schema: &Schema, chunk: &ColumnChunkMetaData) -> Result<()> {
         let info = chunk.column_descr().self_type().get_basic_info().clone();
         if !info.has_id() {

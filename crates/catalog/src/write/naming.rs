@@ -8,15 +8,14 @@ use crate::error::Context as _;
 
 const VALUE_CHARS: usize = 64;
 
-/// The path of the commit's `number`-th data file below the table's location.
+/// The path of the commit's `number`-th data file below where data files go.
 pub(super) fn data_file_path(
     location: &str,
     partition: &str,
     commit: Uuid,
     number: usize,
 ) -> String {
-    let location = location.trim_end_matches('/');
-    format!("{location}/data/{partition}{commit}-{number:05}.parquet")
+    format!("{location}/{partition}{commit}-{number:05}.parquet")
 }
 
 /// The directories of a partition, each with a slash at its end: `ts_day=2024-01-31/`.

@@ -4,11 +4,10 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::{SortOptions, concat, interleave_record_batch};
 use arrow::row::{RowConverter, Rows, SortField};
 use iceberg::spec::{NullOrder, Schema, SortDirection, SortOrder};
-use iceberg::transform::{BoxedTransformFunction, create_transform_function};
 use icecore_core::Result;
 
 use super::CHUNK_ROWS;
-use crate::error::Context as _;
+use super::transform::Source;
 
 /// How to sort the rows of a file.
 #[derive(Debug)]
@@ -19,29 +18,24 @@ pub(super) struct RowOrder {
 
 #[derive(Debug)]
 struct Key {
-    column: usize,
-    transform: BoxedTransformFunction,
+    source: Source,
     options: SortOptions,
 }
 
 impl RowOrder {
-    /// The table's order; `None` where it has none, or one by a field inside of a column, which
-    /// Iceberg allows a writer to leave out.
+    /// The table's order; `None` where it has none, or one by what lies in lists, which Iceberg
+    /// allows a writer to leave out.
     pub(super) fn try_new(schema: &Schema, order: &SortOrder) -> Result<Option<Self>> {
-        let columns = schema.as_struct().fields();
         let mut keys = Vec::with_capacity(order.fields.len());
         for field in &order.fields {
-            let Some(column) = columns.iter().position(|column| column.id == field.source_id)
-            else {
+            let Some(source) = Source::find(schema, field.source_id, field.transform)? else {
                 return Ok(None);
             };
-            let transform = create_transform_function(&field.transform)
-                .context(|| format!("cannot sort by `{}`", field.transform))?;
             let options = SortOptions {
                 descending: field.direction == SortDirection::Descending,
                 nulls_first: field.null_order == NullOrder::First,
             };
-            keys.push(Key { column, transform, options });
+            keys.push(Key { source, options });
         }
         Ok(if keys.is_empty() { None } else { Some(Self { id: order.order_id, keys }) })
     }
@@ -80,10 +74,10 @@ impl RowOrder {
     fn sort_keys(&self, pieces: &[RecordBatch]) -> Result<Rows> {
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.keys.len());
         for key in &self.keys {
-            let parts = pieces.iter().filter_map(|piece| piece.columns().get(key.column));
-            let parts: Vec<&dyn arrow::array::Array> = parts.map(AsRef::as_ref).collect();
-            let values = key.transform.transform(concat(&parts)?);
-            columns.push(values.context(|| "cannot compute what to sort by")?);
+            let parts = pieces.iter().map(|piece| key.source.values(piece));
+            let parts = parts.collect::<Result<Vec<_>>>()?;
+            let parts: Vec<&dyn arrow::array::Array> = parts.iter().map(AsRef::as_ref).collect();
+            columns.push(concat(&parts)?);
         }
         let fields = self.keys.iter().zip(&columns);
         let fields = fields.map(|(key, column)| {

@@ -3,15 +3,17 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, RecordBatch, StructArray, UInt32Array};
 use arrow::compute::take_record_batch;
+use arrow::datatypes::{DataType, Fields};
 use arrow::row::{RowConverter, SortField};
-use iceberg::arrow::{PartitionValueCalculator, arrow_struct_to_literal};
-use iceberg::spec::{Literal, PartitionSpec, SchemaRef};
+use iceberg::arrow::{arrow_struct_to_literal, type_to_arrow_type};
+use iceberg::spec::{Literal, PartitionSpec, SchemaRef, StructType, Type};
 use icecore_core::{Error, Result};
 
 use super::buffer::Buffers;
 use super::naming::partition_directories;
+use super::transform::Source;
 use crate::error::Context as _;
 
 /// Splits chunks of rows by partition.
@@ -19,7 +21,9 @@ use crate::error::Context as _;
 pub(super) struct Splitter {
     schema: SchemaRef,
     spec: Arc<PartitionSpec>,
-    values: PartitionValueCalculator,
+    sources: Vec<Source>,
+    partition_type: StructType,
+    fields: Fields,
     rows: RowConverter,
     /// From the bytes of a partition's values to its index.
     known: HashMap<Box<[u8]>, usize>,
@@ -27,14 +31,24 @@ pub(super) struct Splitter {
 
 impl Splitter {
     pub(super) fn try_new(schema: &SchemaRef, spec: &Arc<PartitionSpec>) -> Result<Self> {
-        let values = PartitionValueCalculator::try_new(spec, schema)
-            .context(|| "cannot compute the partitions of rows")?;
-        let arrow::datatypes::DataType::Struct(fields) = values.partition_arrow_type() else {
+        let cannot = || "cannot compute the partitions of rows";
+        let partition_type = spec.partition_type(schema).context(cannot)?;
+        let arrow = type_to_arrow_type(&Type::Struct(partition_type.clone())).context(cannot)?;
+        let DataType::Struct(fields) = arrow else {
             return Err(Error::internal("the values of a partition are no struct"));
         };
-        let fields = fields.iter().map(|field| SortField::new(field.data_type().clone()));
-        let rows = RowConverter::new(fields.collect())?;
-        Ok(Self { schema: schema.clone(), spec: spec.clone(), values, rows, known: HashMap::new() })
+        let mut sources = Vec::with_capacity(fields.len());
+        for field in spec.fields() {
+            let source = Source::find(schema, field.source_id, field.transform)?;
+            sources.push(source.ok_or_else(|| {
+                Error::unsupported(format!("cannot partition rows by `{}`", field.name))
+                    .with_note("its column lies in a list or a map")
+            })?);
+        }
+        let types = fields.iter().map(|field| SortField::new(field.data_type().clone()));
+        let rows = RowConverter::new(types.collect())?;
+        let (schema, spec) = (schema.clone(), spec.clone());
+        Ok(Self { schema, spec, sources, partition_type, fields, rows, known: HashMap::new() })
     }
 
     /// The rows of each partition, which keep their order, and partitions in that of their first
@@ -44,9 +58,10 @@ impl Splitter {
         chunk: &RecordBatch,
         buffers: &mut Buffers,
     ) -> Result<Vec<(usize, RecordBatch)>> {
-        let values =
-            self.values.calculate(chunk).context(|| "cannot compute the partitions of rows")?;
-        let keys = self.rows.convert_columns(values.as_struct().columns())?;
+        let columns = self.sources.iter().map(|source| source.values(chunk));
+        let columns = columns.collect::<Result<Vec<ArrayRef>>>()?;
+        let keys = self.rows.convert_columns(&columns)?;
+        let values: ArrayRef = Arc::new(StructArray::try_new(self.fields.clone(), columns, None)?);
         let mut groups: Vec<(usize, Vec<u32>)> = Vec::new();
         let mut group_of: HashMap<usize, usize> = HashMap::new();
         let mut last: Option<(&[u8], usize)> = None;
@@ -87,7 +102,7 @@ impl Splitter {
     }
 
     fn add(&self, values: &ArrayRef, row: usize, buffers: &mut Buffers) -> Result<usize> {
-        let literals = arrow_struct_to_literal(&values.slice(row, 1), self.values.partition_type())
+        let literals = arrow_struct_to_literal(&values.slice(row, 1), &self.partition_type)
             .context(|| "cannot read the values of a partition")?;
         let Some(Some(Literal::Struct(partition))) = literals.into_iter().next() else {
             return Err(Error::internal("the values of a partition are no struct"));

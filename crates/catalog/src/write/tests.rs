@@ -1,6 +1,8 @@
 mod casts;
 mod partitions;
+mod properties;
 mod rows;
+mod transforms;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

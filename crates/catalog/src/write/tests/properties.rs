@@ -1,0 +1,135 @@
+//! What a table's properties do to its files.
+
+use iceberg::spec::Datum;
+use icecore_core::ErrorKind;
+use parquet::basic::Compression;
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
+
+use super::*;
+
+fn layout<'a>(properties: &'a [(&'a str, &'a str)]) -> Layout<'a> {
+    Layout { properties, ..Layout::default() }
+}
+
+async fn footer(bench: &Bench, file: &DataFile) -> ParquetMetaData {
+    let mut reader = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Required);
+    reader.try_parse(&bench.bytes(file).await).unwrap();
+    reader.finish().unwrap()
+}
+
+async fn written(layout: &Layout<'_>, rows: RecordBatch) -> (Bench, DataFile) {
+    let bench = Bench::in_memory(&events_schema(), layout);
+    let (written, _) = bench.write(vec![rows], Limits::default()).await.unwrap();
+    let file = written.files.first().unwrap().clone();
+    (bench, file)
+}
+
+async fn refused(name: &str, value: &str) -> String {
+    let properties = [(name, value)];
+    let bench = Bench::in_memory(&events_schema(), &layout(&properties));
+    let error = bench.write(vec![events(0..3)], Limits::default()).await.unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported));
+    assert!(error.to_string().contains(name), "{error}");
+    error.to_string()
+}
+
+fn has_filter(metadata: &ParquetMetaData, column: usize) -> bool {
+    metadata.row_group(0).column(column).bloom_filter_offset().is_some()
+}
+
+#[tokio::test]
+async fn pages_can_be_skipped_and_are_as_large_as_the_table_says() {
+    let (bench, file) = written(&Layout::default(), events(0..50_000)).await;
+    let metadata = footer(&bench, &file).await;
+    let pages =
+        |metadata: &ParquetMetaData| metadata.offset_index().unwrap()[0][0].page_locations().len();
+    // Twenty thousand rows a page.
+    assert_eq!(pages(&metadata), 3);
+    assert_eq!(metadata.column_index().unwrap()[0].len(), 3);
+    let small = [("write.parquet.page-row-limit", "1000"), ("write.parquet.dict-size-bytes", "1")];
+    let (bench, file) = written(&layout(&small), events(0..50_000)).await;
+    assert!(pages(&footer(&bench, &file).await) > 20);
+    let small = [("write.parquet.page-size-bytes", "4096"), ("write.parquet.dict-size-bytes", "1")];
+    let (bench, file) = written(&layout(&small), events(0..50_000)).await;
+    assert!(pages(&footer(&bench, &file).await) > 20);
+}
+
+#[tokio::test]
+async fn key_columns_get_bloom_filters() {
+    let (bench, file) = written(&Layout::default(), events(0..9000)).await;
+    let plain = footer(&bench, &file).await;
+    assert!((0..3).all(|column| !has_filter(&plain, column)));
+    let keyed =
+        Layout { partition_by: &["bucket(1, id)"], sort_by: &["user", "at"], ..Layout::default() };
+    let (bench, file) = written(&keyed, events(0..9000)).await;
+    let metadata = footer(&bench, &file).await;
+    // Nobody looks for one moment.
+    assert_eq!([0, 1, 2].map(|column| has_filter(&metadata, column)), [true, true, false]);
+    let length = |metadata: &ParquetMetaData, column: usize| {
+        metadata.row_group(0).column(column).bloom_filter_length().unwrap()
+    };
+    // The filter of a hundred users is smaller than that of nine thousand numbers.
+    assert!(length(&metadata, 0) > length(&metadata, 1));
+    assert!(length(&metadata, 1) < 1024);
+    let said = [
+        ("write.parquet.bloom-filter-enabled.column.user", "false"),
+        ("write.parquet.bloom-filter-enabled.column.at", "true"),
+        ("write.parquet.bloom-filter-max-bytes", "2048"),
+    ];
+    let said = Layout { properties: &said, ..keyed };
+    let (bench, file) = written(&said, events(0..9000)).await;
+    let metadata = footer(&bench, &file).await;
+    assert_eq!([0, 1, 2].map(|column| has_filter(&metadata, column)), [true, false, true]);
+    assert!(length(&metadata, 0) < 2200, "{}", length(&metadata, 0));
+    refused("write.parquet.bloom-filter-max-bytes", "many").await;
+}
+
+#[tokio::test]
+async fn a_manifest_says_as_much_of_a_column_as_the_table_wants() {
+    let rows = || {
+        RecordBatch::try_new(
+            events_schema(),
+            vec![
+                Arc::new(Int64Array::from(vec![5, -3])),
+                Arc::new(StringArray::from(vec!["a user with a long name", "z"])),
+                Arc::new(TimestampMicrosecondArray::from(vec![1, 2]).with_timezone("+00:00")),
+            ],
+        )
+        .unwrap()
+    };
+    let (_, file) = written(&Layout::default(), rows()).await;
+    assert_eq!(file.lower_bounds()[&2], Datum::string("a user with a lo"));
+    let said = [
+        ("write.metadata.metrics.default", "none"),
+        ("write.metadata.metrics.column.id", "counts"),
+        ("write.metadata.metrics.column.user", "full"),
+    ];
+    let (_, file) = written(&layout(&said), rows()).await;
+    assert_eq!(file.lower_bounds(), &[(2, Datum::string("a user with a long name"))].into());
+    let mut counted: Vec<i32> = file.value_counts().keys().copied().collect();
+    counted.sort_unstable();
+    assert_eq!(counted, [1, 2]);
+    assert_eq!(file.column_sizes().len(), 3);
+    // What files are sorted by tells them apart.
+    let sorted = Layout { sort_by: &["at"], properties: &said[..1], ..Layout::default() };
+    let (_, file) = written(&sorted, rows()).await;
+    assert_eq!(file.upper_bounds().keys().collect::<Vec<_>>(), [&3]);
+    refused("write.metadata.metrics.default", "a lot").await;
+}
+
+#[tokio::test]
+async fn files_go_where_the_table_wants_them_in_its_codec() {
+    let said = [
+        ("write.data.path", "memory:///elsewhere/"),
+        ("write.parquet.compression-codec", "gzip"),
+        ("write.parquet.compression-level", "3"),
+    ];
+    let (bench, file) = written(&layout(&said), events(0..100)).await;
+    assert!(file.file_path().starts_with("memory:///elsewhere/0000"), "{}", file.file_path());
+    let metadata = footer(&bench, &file).await;
+    assert!(matches!(metadata.row_group(0).column(0).compression(), Compression::GZIP(_)));
+    assert_eq!(lines(&bench.rows(&file).await), lines(&events(0..100)));
+    refused("write.parquet.compression-codec", "rar").await;
+    let error = refused("write.target-file-size-bytes", "big").await;
+    assert_eq!(error, "table property `write.target-file-size-bytes` is `big`, which is no number");
+}

@@ -19,4 +19,5 @@ mod rows;
 mod serving;
 mod story;
 mod tidy;
+mod upkeep;
 mod versions;

@@ -1,6 +1,7 @@
 //! What can be typed.
 
 pub(crate) mod alter;
+pub(crate) mod upkeep;
 
 use std::path::PathBuf;
 
@@ -71,6 +72,8 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Tell what became of a commit whose outcome was unknown
     Attempt(AttemptArgs),
+    /// Check that tables are whole: their history, their snapshots and every file
+    Fsck(upkeep::FsckArgs),
     /// Check a project and everything that it connects to
     Doctor,
     /// Print the completion script of a shell
@@ -264,6 +267,12 @@ pub(crate) enum TableCommand {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Forget old snapshots that nobody needs, and delete their files
+    Expire(upkeep::ExpireArgs),
+    /// Delete files that nothing names: what writers left that died
+    Clean(upkeep::CleanArgs),
+    /// Name a table's files in fewer manifests, so that reads have fewer to open
+    RewriteManifests(upkeep::RewriteManifestsArgs),
     /// Write a version of a table to one Parquet, CSV or JSON file
     Export {
         table: TableName,

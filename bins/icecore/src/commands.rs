@@ -12,6 +12,7 @@ mod serve;
 mod sql;
 mod table;
 mod train;
+mod upkeep;
 
 use std::collections::BTreeMap;
 
@@ -64,6 +65,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<Answer> {
     match command {
         Command::Demo(args) => Box::pin(demo::run(context, args)).await,
         Command::Init(args) => project::init(&args),
+        Command::Fsck(args) => Box::pin(upkeep::fsck(context, args)).await,
         Command::Doctor => Box::pin(project::doctor(context)).await,
         Command::Attempt(args) => project::attempt(context, &args).await,
         Command::Completions(args) => Ok(project::completions(args.shell)),

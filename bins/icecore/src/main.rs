@@ -62,7 +62,7 @@ fn print(answer: &Answer, json: bool) -> ExitCode {
     };
     match written.and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
-        _ => ExitCode::SUCCESS,
+        _ => ExitCode::from(answer.status),
     }
 }
 

@@ -13,12 +13,20 @@ pub(crate) struct Answer {
     pub(crate) json: Value,
     /// The same for people.
     pub(crate) text: String,
+    /// The exit status: an answer may be bad news.
+    pub(crate) status: u8,
 }
 
 impl Answer {
     /// An answer in both forms.
     pub(crate) fn new(json: Value, text: impl Into<String>) -> Self {
-        Self { json, text: text.into() }
+        Self { json, text: text.into(), status: 0 }
+    }
+
+    /// The answer with another exit status.
+    pub(crate) const fn with_status(mut self, status: u8) -> Self {
+        self.status = status;
+        self
     }
 }
 

@@ -35,6 +35,7 @@ pub mod rows;
 mod score;
 mod service;
 mod train;
+mod upkeep;
 
 pub use config::{CatalogConfig, Config, EngineConfig, OnlineConfig, ServeConfig, TrackingConfig};
 pub use icecore_engine::files;

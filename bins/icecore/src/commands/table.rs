@@ -8,7 +8,7 @@ use icecore_core::{
 use serde_json::{Value, json};
 
 use super::Context;
-use super::{alter, sql};
+use super::{alter, sql, upkeep};
 use crate::args::{self, TableCommand};
 use crate::report::{Answer, facts, table};
 
@@ -50,6 +50,11 @@ pub(super) async fn run(context: &Context, command: TableCommand) -> Result<Answ
             let json = json!({ "table": table, "snapshot_id": pin.snapshot, "rows": rows, "output": output });
             Ok(Answer::new(json, format!("{rows} rows of {pin} are in {}", output.display())))
         }
+        TableCommand::Expire(args) => upkeep::expire(context, &project, args).await,
+        TableCommand::RewriteManifests(args) => {
+            upkeep::rewrite_manifests(context, &project, args).await
+        }
+        TableCommand::Clean(args) => upkeep::clean(context, &project, args).await,
         TableCommand::Drop { table, yes } => drop_table(&project, &table, yes).await,
     }
 }

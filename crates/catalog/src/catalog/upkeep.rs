@@ -1,5 +1,7 @@
 //! Looking after tables.
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use icecore_core::{Result, TableName};
 
 use super::IcebergCatalog;
@@ -17,7 +19,7 @@ impl IcebergCatalog {
     ///
     /// `NotFound` for an unknown table, `Unavailable` or `Denied` for what cannot be reached.
     pub async fn fsck(&self, table: &TableName, options: FsckOptions) -> Result<FsckReport> {
-        let check = fsck::check(self.tables_now(), table, &options).await?;
+        let check = erased(fsck::check(self.tables_now(), table, &options)).await?;
         Ok(FsckReport { tables: vec![check] })
     }
 
@@ -32,7 +34,7 @@ impl IcebergCatalog {
     /// `InvalidInput` if a snapshot that was named is needed; `OutcomeUnknown` if nobody knows
     /// whether the commit is stored, in which case no file is deleted.
     pub async fn expire(&self, table: &TableName, options: ExpireOptions) -> Result<ExpireReport> {
-        maintenance::expire(self.tables_now(), table, options).await
+        erased(maintenance::expire(self.tables_now(), table, options)).await
     }
 
     /// Deletes the files below a table's location that no state of the table names and that are
@@ -44,7 +46,8 @@ impl IcebergCatalog {
     /// storage; `DataCorrupt` if something cannot be read that may name files. In each case nothing
     /// was deleted.
     pub async fn clean(&self, table: &TableName, options: CleanOptions) -> Result<CleanReport> {
-        maintenance::clean(self.tables_now(), table, &*self.object_store(), &options).await
+        let store = self.object_store();
+        erased(maintenance::clean(self.tables_now(), table, &*store, &options)).await
     }
 
     /// Names the files of a branch in fewer manifests, each of neighbouring partitions, so that a
@@ -58,6 +61,12 @@ impl IcebergCatalog {
         table: &TableName,
         options: RewriteManifestsOptions,
     ) -> Result<RewriteManifestsReport> {
-        maintenance::rewrite_manifests(self.tables_now(), table, &options).await
+        erased(maintenance::rewrite_manifests(self.tables_now(), table, &options)).await
     }
+}
+
+/// A future whose type is forgotten: whether it may be sent is decided here, and callers need not
+/// look into it.
+fn erased<'f, T>(future: impl Future<Output = T> + Send + 'f) -> BoxFuture<'f, T> {
+    future.boxed()
 }

@@ -16,24 +16,24 @@ const FILES_AT_ONCE: usize = 8;
 pub(super) async fn check(subject: &Subject, findings: &mut Findings) -> Result<()> {
     let Subject { io, location, metadata } = subject;
     let log = metadata.metadata_log();
-    let mut past = stream::iter(log)
+    let mut past = stream::iter(log.to_vec())
         .map(async |entry| {
             match read_metadata(io, &entry.metadata_file).await {
-                Ok(past) => Ok(Some((entry.metadata_file.as_str(), past))),
+                Ok(past) => Ok(Some((entry.metadata_file, past))),
                 // Old metadata may be deleted at any time.
                 Err(error) if is_damage(&error) => Ok(None),
                 Err(error) => Err(error),
             }
         })
         .buffered(FILES_AT_ONCE);
-    let mut before: Option<(&str, TableMetadata)> = None;
+    let mut before: Option<(String, TableMetadata)> = None;
     while let Some(next) = past.try_next().await? {
         let Some((next_location, next)) = next else {
             before = None;
             continue;
         };
         if let Some((location, metadata)) = &before {
-            check_step((location, metadata), (next_location, &next), findings);
+            check_step((location, metadata), (&next_location, &next), findings);
         }
         before = Some((next_location, next));
     }

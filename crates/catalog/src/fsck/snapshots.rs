@@ -20,7 +20,7 @@ pub(super) async fn check(subject: &Subject, findings: &mut Findings) -> Result<
     let mut snapshots: Vec<SnapshotRef> = subject.metadata.snapshots().cloned().collect();
     snapshots.sort_by_key(|snapshot| (snapshot.sequence_number(), snapshot.snapshot_id()));
     let mut contents = Contents { snapshots: snapshots.len() as u64, ..Contents::default() };
-    let lists = lists(subject, &snapshots, findings).await?;
+    let lists = lists(subject, snapshots, findings).await?;
     let mut listed: HashMap<&str, &ManifestFile> = HashMap::new();
     let mut distinct: Vec<ManifestFile> = Vec::new();
     for manifest in lists.iter().flat_map(|(_, list)| list.entries()) {
@@ -55,11 +55,11 @@ fn damage<T>(subject: &Subject, path: &str, result: Result<T>) -> Result<Result<
     }
 }
 
-async fn lists<'s>(
+async fn lists(
     subject: &Subject,
-    snapshots: &'s [SnapshotRef],
+    snapshots: Vec<SnapshotRef>,
     findings: &mut Findings,
-) -> Result<Vec<(&'s Snapshot, ManifestList)>> {
+) -> Result<Vec<(SnapshotRef, ManifestList)>> {
     let version = subject.metadata.format_version();
     let mut reads = stream::iter(snapshots)
         .map(async |snapshot| {
@@ -74,11 +74,11 @@ async fn lists<'s>(
         .buffered(READS_AT_ONCE);
     let mut lists = Vec::new();
     while let Some((snapshot, list)) = reads.try_next().await? {
-        let path = snapshot.manifest_list();
+        let path = snapshot.manifest_list().to_owned();
         match list {
-            Ok(list) => lists.push((snapshot.as_ref(), list)),
+            Ok(list) => lists.push((snapshot, list)),
             Err(error) => {
-                findings.add(FindingKind::UnreadableManifestList, path, in_words(&error));
+                findings.add(FindingKind::UnreadableManifestList, &path, in_words(&error));
             }
         }
     }

@@ -1,0 +1,105 @@
+//! What can be typed about looking after tables.
+
+use clap::Args;
+use icecore_core::{RefName, SnapshotId, Span, TableName, Timestamp};
+
+#[derive(Debug, Args)]
+pub(crate) struct ExpireArgs {
+    pub(crate) table: TableName,
+    /// Those from before this: an age such as `30d`, a date or an RFC 3339 time [default: the
+    /// table's setting, or 5d]
+    #[arg(long, value_name = "AGE|TIME")]
+    pub(crate) older_than: Option<AgeOrTime>,
+    /// Keep so many of each branch, however old [default: the table's setting, or 1]
+    #[arg(long, value_name = "N")]
+    pub(crate) retain_last: Option<usize>,
+    /// Exactly this snapshot; may be given several times
+    #[arg(long, value_name = "ID", value_parser = snapshot, conflicts_with_all = ["older_than", "retain_last"])]
+    pub(crate) snapshot: Vec<SnapshotId>,
+    /// Say what would go, change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CleanArgs {
+    pub(crate) table: TableName,
+    /// Files that are younger may belong to a writer and stay
+    #[arg(long, value_name = "AGE", default_value = "3d")]
+    pub(crate) older_than: Span,
+    /// What to do where metadata names a file of the same path on another storage
+    #[arg(long, value_enum, default_value_t = Mismatch::Fail)]
+    pub(crate) on_mismatch: Mismatch,
+    /// Say what would go, delete nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// No writer is at work: an age of less than a day is safe
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(crate) enum Mismatch {
+    /// Delete nothing at all
+    Fail,
+    /// Keep such files
+    Keep,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FsckArgs {
+    /// One table [default: all]
+    pub(crate) table: Option<TableName>,
+    /// Read the rows of all files as well
+    #[arg(long)]
+    pub(crate) deep: bool,
+}
+
+/// A moment, or how long ago it was.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum AgeOrTime {
+    Age(Span),
+    Time(Timestamp),
+}
+
+impl AgeOrTime {
+    /// The moment.
+    pub(crate) fn moment(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::Age(age) => Timestamp::from_micros(now.micros().saturating_sub(age.micros())),
+            Self::Time(moment) => moment,
+        }
+    }
+}
+
+impl std::str::FromStr for AgeOrTime {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(age) = Span::parse(text) {
+            return Ok(Self::Age(age));
+        }
+        Timestamp::parse(text).map(Self::Time).map_err(|error| {
+            let help = error.help().unwrap_or("write an age such as `30d`");
+            format!("{error}, and no age such as `30d` either: {help}")
+        })
+    }
+}
+
+fn snapshot(text: &str) -> Result<SnapshotId, String> {
+    text.parse().map(SnapshotId::new).map_err(|_| format!("`{text}` is no snapshot id"))
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RewriteManifestsArgs {
+    pub(crate) table: TableName,
+    /// Those of this branch
+    #[arg(long, value_name = "NAME", default_value = "main")]
+    pub(crate) branch: RefName,
+    /// Even if there are few already
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Say what would happen, change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}

@@ -46,7 +46,6 @@ pub(crate) use change::{FileChange, OwnedReads, OwnedRemoval, done_before, isola
 pub(crate) use cherry_pick::CherryPick;
 pub(crate) use delta::{AddedFiles, FileSet};
 pub(crate) use edit::Edit;
-#[cfg(test)]
 pub(crate) use lineage::RowIds;
 #[cfg(test)]
 pub(crate) use manifests::load;

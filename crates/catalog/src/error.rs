@@ -79,6 +79,17 @@ impl Classified for object_store::Error {
     }
 }
 
+impl Classified for parquet::errors::ParquetError {
+    fn kind(&self) -> ErrorKind {
+        // What the storage says passes through; everything else is about what the file holds.
+        match (find::<iceberg::Error>(self), find::<io::Error>(self)) {
+            (Some(error), _) => Classified::kind(error),
+            (None, Some(error)) => Classified::kind(error),
+            (None, None) => ErrorKind::DataCorrupt,
+        }
+    }
+}
+
 impl Classified for sqlx::Error {
     fn kind(&self) -> ErrorKind {
         match self {

@@ -1,20 +1,25 @@
 //! Reading a pinned table.
 
+mod delete;
+mod file;
 mod plan;
 mod read;
+mod rows;
+mod task;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
-
-use iceberg::spec::{NestedFieldRef, Schema, SchemaRef, SnapshotRef};
+use iceberg::spec::{SchemaRef, SnapshotRef};
 use iceberg::table::Table;
 use icecore_core::{Error, ErrorKind, PinnedTable, Result, SnapshotId};
 
+pub(crate) use delete::deleted_positions;
 pub(crate) use plan::plan_files;
 pub use plan::{ColumnRange, FilePlan, PlannedFile};
 pub(crate) use read::scan;
+pub(crate) use rows::{TaskRead, read_task};
+pub(crate) use task::{DeleteTask, FileFacts, FileTask, plan_tasks};
 
 use crate::error::Context as _;
 
@@ -31,20 +36,6 @@ fn snapshot(table: &Table, id: Option<i64>) -> Result<Option<SnapshotRef>> {
             .with_help("it may have been expired; `icecore log` lists the snapshots there are")),
         },
     }
-}
-
-/// The columns that Iceberg's planning may be asked about. It holds no bounds of lists and structs,
-/// and it leaves out every file from before a column became wider.
-fn steady_columns<'a>(table: &Table, columns: &'a Schema) -> BTreeSet<&'a str> {
-    let is_steady = |field: &&NestedFieldRef| {
-        let mut schemas = table.metadata().schemas_iter();
-        field.field_type.is_primitive()
-            && schemas.all(|schema| {
-                schema.field_by_id(field.id).is_none_or(|past| past.field_type == field.field_type)
-            })
-    };
-    let fields = columns.as_struct().fields().iter().filter(is_steady);
-    fields.map(|field| field.name.as_str()).collect()
 }
 
 /// The columns that a snapshot was written with.

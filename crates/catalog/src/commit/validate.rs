@@ -12,7 +12,8 @@ use super::delta::{FileSet, Removal};
 use super::manifests::{load, spec_of};
 use super::partitions::Touched;
 use crate::history::ancestors;
-use crate::predicate::Filter;
+use crate::predicate::{Filter, PartitionFilter};
+use crate::scan::FileFacts;
 use crate::storage;
 
 /// The column of a file of position deletes that names the data file.
@@ -204,7 +205,7 @@ impl Check<'_> {
             Reads::Nothing => false,
             Reads::Everything => true,
             Reads::Partitions(touched) => touched.hold(self.metadata, spec, file)?,
-            Reads::Filter(filter) => may_pass(filter, file),
+            Reads::Filter(filter) => may_pass(filter, spec, file),
         };
         Ok(read || self.validation.removes_area() && removed()?)
     }
@@ -304,6 +305,7 @@ fn may_point_at(deletes: &DataFile, files: &FileSet) -> bool {
 }
 
 /// Whether a file may hold a row that passes. Errs towards yes.
-const fn may_pass(filter: &Filter, _file: &DataFile) -> bool {
-    !filter.is_never()
+fn may_pass(filter: &Filter, spec: &PartitionSpecRef, file: &DataFile) -> bool {
+    PartitionFilter::new(filter, spec).may_hold(file.partition())
+        && filter.may_pass(&FileFacts(file))
 }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int32Array,
-    Int64Array, StringArray, TimestampMicrosecondArray, TimestampNanosecondArray,
+    ArrayRef, BooleanArray, Date32Array, Decimal128Array, FixedSizeBinaryArray, Float32Array,
+    Float64Array, Int32Array, Int64Array, LargeBinaryArray, StringArray, Time64MicrosecondArray,
+    TimestampMicrosecondArray, TimestampNanosecondArray,
 };
 use iceberg::spec::{Datum, Literal as IcebergLiteral, PrimitiveLiteral, PrimitiveType, Type};
 use icecore_core::{Date, Error, Literal, Result, Timestamp};
@@ -245,71 +246,91 @@ fn decimal_datum(units: i128, primitive: &PrimitiveType) -> Result<Datum> {
 
 /// An array of these values, which are of one type.
 pub(super) fn array_of(values: &[Datum]) -> Result<ArrayRef> {
-    use PrimitiveType as P;
     let Some(first) = values.first() else {
         return Err(Error::internal("a list of no values has no type"));
     };
-    let ints = || {
-        values.iter().map(|value| match value.literal() {
-            PrimitiveLiteral::Int(value) => *value,
-            _ => 0,
-        })
+    let literals: Vec<&PrimitiveLiteral> = values.iter().map(Datum::literal).collect();
+    array_of_literals(first.data_type(), &literals)
+}
+
+/// An array of these values of one type.
+///
+/// # Errors
+///
+/// `DataCorrupt` for a value that is not of the type.
+pub(crate) fn array_of_literals(
+    of: &PrimitiveType,
+    values: &[&PrimitiveLiteral],
+) -> Result<ArrayRef> {
+    use PrimitiveLiteral as L;
+    use PrimitiveType as P;
+    let misfit = || Error::corrupt(format!("a value that should be `{of}` is not"));
+    let ints = || all(values, |value| if let L::Int(value) = value { Some(*value) } else { None });
+    let longs =
+        || all(values, |value| if let L::Long(value) = value { Some(*value) } else { None });
+    let bytes = || {
+        all(
+            values,
+            |value| if let L::Binary(value) = value { Some(value.as_slice()) } else { None },
+        )
     };
-    let longs = || {
-        values.iter().map(|value| match value.literal() {
-            PrimitiveLiteral::Long(value) => *value,
-            _ => 0,
-        })
-    };
-    Ok(match first.data_type() {
-        P::Boolean => {
-            Arc::new(BooleanArray::from_iter(values.iter().map(|value| match value.literal() {
-                PrimitiveLiteral::Boolean(value) => Some(*value),
-                _ => None,
-            })))
-        }
-        P::Int => Arc::new(Int32Array::from_iter_values(ints())),
-        P::Date => Arc::new(Date32Array::from_iter_values(ints())),
-        P::Long => Arc::new(Int64Array::from_iter_values(longs())),
-        P::Timestamp => Arc::new(TimestampMicrosecondArray::from_iter_values(longs())),
-        P::Timestamptz => {
-            Arc::new(TimestampMicrosecondArray::from_iter_values(longs()).with_timezone("+00:00"))
-        }
-        P::TimestampNs => Arc::new(TimestampNanosecondArray::from_iter_values(longs())),
-        P::TimestamptzNs => {
-            Arc::new(TimestampNanosecondArray::from_iter_values(longs()).with_timezone("+00:00"))
-        }
-        P::Float => {
-            Arc::new(Float32Array::from_iter(values.iter().map(|value| match value.literal() {
-                PrimitiveLiteral::Float(value) => Some(value.0),
-                _ => None,
-            })))
-        }
-        P::Double => {
-            Arc::new(Float64Array::from_iter(values.iter().map(|value| match value.literal() {
-                PrimitiveLiteral::Double(value) => Some(value.0),
-                _ => None,
-            })))
-        }
-        P::String => {
-            Arc::new(StringArray::from_iter(values.iter().map(|value| match value.literal() {
-                PrimitiveLiteral::String(text) => Some(text.as_str()),
-                _ => None,
-            })))
-        }
+    let array: Option<ArrayRef> = match of {
+        P::Boolean => all(values, |v| if let L::Boolean(v) = v { Some(*v) } else { None })
+            .map(|values| Arc::new(BooleanArray::from(values)) as ArrayRef),
+        P::Int => ints().map(|values| Arc::new(Int32Array::from(values)) as ArrayRef),
+        P::Date => ints().map(|values| Arc::new(Date32Array::from(values)) as ArrayRef),
+        P::Long => longs().map(|values| Arc::new(Int64Array::from(values)) as ArrayRef),
+        P::Time => longs().map(|v| Arc::new(Time64MicrosecondArray::from(v)) as ArrayRef),
+        P::Timestamp => longs().map(|v| Arc::new(TimestampMicrosecondArray::from(v)) as ArrayRef),
+        P::Timestamptz => longs().map(|values| {
+            Arc::new(TimestampMicrosecondArray::from(values).with_timezone("+00:00")) as ArrayRef
+        }),
+        P::TimestampNs => longs().map(|v| Arc::new(TimestampNanosecondArray::from(v)) as ArrayRef),
+        P::TimestamptzNs => longs().map(|values| {
+            Arc::new(TimestampNanosecondArray::from(values).with_timezone("+00:00")) as ArrayRef
+        }),
+        P::Float => all(values, |v| if let L::Float(v) = v { Some(v.0) } else { None })
+            .map(|values| Arc::new(Float32Array::from(values)) as ArrayRef),
+        P::Double => all(values, |v| if let L::Double(v) = v { Some(v.0) } else { None })
+            .map(|values| Arc::new(Float64Array::from(values)) as ArrayRef),
+        P::String => all(values, |v| if let L::String(v) = v { Some(v.as_str()) } else { None })
+            .map(|values| Arc::new(StringArray::from(values)) as ArrayRef),
+        P::Binary => bytes().map(|values| Arc::new(LargeBinaryArray::from(values)) as ArrayRef),
+        P::Fixed(_) => match bytes() {
+            Some(values) => {
+                Some(Arc::new(FixedSizeBinaryArray::try_from_iter(values.into_iter())?))
+            }
+            None => None,
+        },
+        P::Uuid => match all(values, |v| if let L::UInt128(v) = v { Some(*v) } else { None }) {
+            Some(values) => {
+                let values: Vec<[u8; 16]> = values.into_iter().map(u128::to_be_bytes).collect();
+                Some(Arc::new(FixedSizeBinaryArray::try_from_iter(values.iter())?))
+            }
+            None => None,
+        },
         P::Decimal { precision, scale } => {
-            let units = values.iter().map(|value| match value.literal() {
-                PrimitiveLiteral::Int128(units) => Some(*units),
-                _ => None,
-            });
             let (Ok(precision), Ok(scale)) = (u8::try_from(*precision), i8::try_from(*scale))
             else {
                 return Err(Error::corrupt("a decimal has more digits than there can be"));
             };
-            Arc::new(Decimal128Array::from_iter(units).with_precision_and_scale(precision, scale)?)
+            match all(values, |v| if let L::Int128(v) = v { Some(*v) } else { None }) {
+                Some(units) => Some(Arc::new(
+                    Decimal128Array::from(units).with_precision_and_scale(precision, scale)?,
+                )),
+                None => None,
+            }
         }
-        other => return Err(Error::unsupported(format!("values of `{other}` cannot be compared"))),
-    })
+    };
+    array.ok_or_else(misfit)
+}
+
+/// The values, if each is of the wanted kind.
+fn all<'v, T>(
+    values: &[&'v PrimitiveLiteral],
+    get: impl Fn(&'v PrimitiveLiteral) -> Option<T>,
+) -> Option<Vec<T>> {
+    values.iter().map(|value| get(value)).collect()
 }
 
 /// A value of a table as a literal; `None` for one that no literal says exactly.
@@ -343,3 +364,6 @@ fn from_primitive(primitive: &PrimitiveType, value: &PrimitiveLiteral) -> Option
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,17 +1,13 @@
 //! Which files a read has to open, and what is known of them before.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use arrow::datatypes::SchemaRef;
-use futures::TryStreamExt;
-use iceberg::spec::{
-    DataFile, DataFileFormat, ManifestContentType, PartitionSpec, Schema, SnapshotRef,
-};
+use iceberg::spec::{DataFile, PartitionSpec, Schema};
 use iceberg::table::Table;
 use icecore_core::{Error, Literal, Predicate, Result};
 
-use super::{columns_of, snapshot, steady_columns};
-use crate::error::Context as _;
+use super::{columns_of, snapshot, task};
 use crate::predicate::{Filter, from_datum, from_literal};
 use crate::{schema, storage};
 
@@ -87,42 +83,18 @@ pub(crate) async fn plan_files(
         native: binds_by_name(table, &columns),
     };
     let Some(snapshot) = snapshot else { return Ok(plan) };
-    if filter.as_ref().is_some_and(Filter::is_never) {
-        return Ok(plan);
-    }
-    let wanted = match &filter {
-        Some(filter) => Some(matching_paths(table, &snapshot, &columns, filter).await?),
-        None => None,
-    };
-    let manifests = table
-        .manifest_list_reader(&snapshot)
-        .load()
-        .await
-        .context(|| format!("cannot read the files of snapshot {}", snapshot.snapshot_id()))?;
-    for manifest in manifests.entries() {
-        let path = &manifest.manifest_path;
-        let loaded = manifest
-            .load_manifest(table.file_io())
-            .await
-            .context(|| format!("cannot read manifest `{path}`"))?;
-        let mut live = loaded.entries().iter().filter(|entry| entry.is_alive());
-        if manifest.content == ManifestContentType::Deletes {
-            plan.native &= live.next().is_none();
-            continue;
-        }
-        let spec = table.metadata().partition_spec_by_id(manifest.partition_spec_id);
-        let spec = spec.ok_or_else(|| {
-            Error::corrupt(format!("manifest `{path}` is of a partitioning that nobody knows"))
+    let planned = task::plan(table, &snapshot, filter.as_ref()).await?;
+    plan.total_files = planned.total_files;
+    plan.native &= !planned.has_deletes;
+    for task in &planned.tasks {
+        let spec = table.metadata().partition_spec_by_id(task.spec_id).ok_or_else(|| {
+            Error::corrupt(format!(
+                "`{}` is of a partitioning that nobody knows",
+                task.file.file_path()
+            ))
         })?;
-        for entry in live {
-            let file = entry.data_file();
-            plan.total_files += 1;
-            if wanted.as_ref().is_none_or(|wanted| wanted.contains(file.file_path())) {
-                plan.files.push(planned_file(file, spec, &columns, table)?);
-            }
-        }
+        plan.files.push(planned_file(&task.file, spec, &columns, table)?);
     }
-    plan.files.sort_by(|left, right| left.path.cmp(&right.path));
     Ok(plan)
 }
 
@@ -133,34 +105,12 @@ fn binds_by_name(table: &Table, columns: &Schema) -> bool {
     !has_default && schema::names_are_stable(table.metadata())
 }
 
-async fn matching_paths(
-    table: &Table,
-    snapshot: &SnapshotRef,
-    columns: &Schema,
-    filter: &Filter,
-) -> Result<HashSet<String>> {
-    let filter = filter.to_iceberg(&steady_columns(table, columns));
-    let plan = async {
-        let scan = table.scan().snapshot_id(snapshot.snapshot_id());
-        let scan = scan.with_filter(filter).build()?;
-        scan.plan_files().await?.map_ok(|task| task.data_file_path).try_collect().await
-    };
-    plan.await.context(|| "cannot plan a read")
-}
-
 fn planned_file(
     file: &DataFile,
     spec: &PartitionSpec,
     columns: &Schema,
     table: &Table,
 ) -> Result<PlannedFile> {
-    if file.file_format() != DataFileFormat::Parquet {
-        return Err(Error::unsupported(format!(
-            "data file `{}` is {}, and icecore reads Parquet",
-            file.file_path(),
-            file.file_format()
-        )));
-    }
     // A partitioning may be of a column that has since been dropped.
     let partition_type = spec
         .partition_type(columns)

@@ -1,0 +1,138 @@
+//! Deleted rows: which delete files apply to which data files, and what they say.
+
+mod keys;
+mod positions;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use iceberg::metadata_columns::RESERVED_FIELD_ID_DELETE_FILE_PATH;
+use iceberg::spec::{DataContentType, DataFile, Literal, PrimitiveLiteral, Struct};
+use icecore_core::{Error, Result};
+
+use super::task::DeleteTask;
+
+pub(super) use keys::DeletedKeys;
+pub(crate) use positions::deleted_positions;
+pub(super) use positions::{Deleted, live_ranges};
+
+/// Delete files by what they apply to.
+#[derive(Debug, Default)]
+pub(super) struct DeleteIndex {
+    /// Deletion vectors by the data file that they are of.
+    vectors: HashMap<String, Arc<DeleteTask>>,
+    /// Position deletes that are of one data file.
+    by_path: HashMap<String, Vec<Arc<DeleteTask>>>,
+    /// Position deletes by partition.
+    positions: HashMap<Partition, Vec<Arc<DeleteTask>>>,
+    /// Equality deletes by partition.
+    keys: HashMap<Partition, Vec<Arc<DeleteTask>>>,
+    /// Equality deletes that apply to every partition.
+    everywhere: Vec<Arc<DeleteTask>>,
+}
+
+/// A partition of a spec.
+type Partition = (i32, Struct);
+
+impl DeleteIndex {
+    /// Takes in a delete file.
+    ///
+    /// # Errors
+    ///
+    /// `DataCorrupt` for a second deletion vector of one data file, or for a vector of none.
+    pub(super) fn add(&mut self, delete: DeleteTask, is_global: bool) -> Result<()> {
+        let partition = (delete.spec_id, normal(delete.file.partition()));
+        let path = only_path(&delete.file);
+        let delete = Arc::new(delete);
+        if delete.is_vector() {
+            let name = delete.file.file_path();
+            let Some(path) = path else {
+                return Err(Error::corrupt(format!("deletion vector `{name}` is of no file")));
+            };
+            if self.vectors.insert(path.clone(), delete.clone()).is_some() {
+                return Err(Error::corrupt(format!("`{path}` has two deletion vectors")));
+            }
+            return Ok(());
+        }
+        match (delete.file.content_type(), path) {
+            (DataContentType::EqualityDeletes, _) if is_global => self.everywhere.push(delete),
+            (DataContentType::EqualityDeletes, _) => {
+                self.keys.entry(partition).or_default().push(delete);
+            }
+            (_, Some(path)) => self.by_path.entry(path).or_default().push(delete),
+            (_, None) => self.positions.entry(partition).or_default().push(delete),
+        }
+        Ok(())
+    }
+
+    /// The delete files that apply to a data file.
+    pub(super) fn of(&self, file: &DataFile, spec_id: i32, sequence: i64) -> Vec<Arc<DeleteTask>> {
+        let mut found = Vec::new();
+        if self.is_empty() {
+            return found;
+        }
+        let path = file.file_path();
+        let partition = (spec_id, normal(file.partition()));
+        let from = |deletes: Option<&Vec<Arc<DeleteTask>>>| deletes.cloned().unwrap_or_default();
+        let vector = self.vectors.get(path).filter(|vector| sequence <= vector.sequence);
+        if let Some(vector) = vector {
+            // It holds what the position deletes before it said.
+            found.push(vector.clone());
+        } else {
+            let all = from(self.by_path.get(path))
+                .into_iter()
+                .chain(from(self.positions.get(&partition)));
+            found.extend(
+                all.filter(|delete| sequence <= delete.sequence && may_name(&delete.file, path)),
+            );
+        }
+        let all =
+            from(self.keys.get(&partition)).into_iter().chain(self.everywhere.iter().cloned());
+        found.extend(all.filter(|delete| sequence < delete.sequence));
+        found
+    }
+
+    fn is_empty(&self) -> bool {
+        self.vectors.is_empty()
+            && self.by_path.is_empty()
+            && self.positions.is_empty()
+            && self.keys.is_empty()
+            && self.everywhere.is_empty()
+    }
+}
+
+/// A partition whose values are as wide as they get, because a column may have become wider since.
+fn normal(partition: &Struct) -> Struct {
+    let wide = |value: &Literal| match value {
+        Literal::Primitive(PrimitiveLiteral::Int(value)) => Literal::long(*value),
+        Literal::Primitive(PrimitiveLiteral::Float(value)) => Literal::double(f64::from(value.0)),
+        other => other.clone(),
+    };
+    partition.iter().map(|value| value.map(wide)).collect()
+}
+
+/// The data file that all of a file's position deletes are of, if the manifest says so.
+fn only_path(file: &DataFile) -> Option<String> {
+    if let Some(path) = file.referenced_data_file() {
+        return Some(path);
+    }
+    let (lower, upper) = path_bounds(file)?;
+    (lower == upper).then(|| lower.to_owned())
+}
+
+fn may_name(file: &DataFile, path: &str) -> bool {
+    path_bounds(file).is_none_or(|(lower, upper)| {
+        // An upper bound may be a prefix of the greatest path.
+        lower <= path && (path <= upper || path.starts_with(upper))
+    })
+}
+
+fn path_bounds(file: &DataFile) -> Option<(&str, &str)> {
+    match (
+        file.lower_bounds().get(&RESERVED_FIELD_ID_DELETE_FILE_PATH)?.literal(),
+        file.upper_bounds().get(&RESERVED_FIELD_ID_DELETE_FILE_PATH)?.literal(),
+    ) {
+        (PrimitiveLiteral::String(lower), PrimitiveLiteral::String(upper)) => Some((lower, upper)),
+        _ => None,
+    }
+}

@@ -7,6 +7,7 @@
 
 mod binary;
 mod cdnow;
+mod changes;
 mod commands;
 mod crash;
 mod errors;

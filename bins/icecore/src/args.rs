@@ -2,6 +2,7 @@
 
 pub(crate) mod alter;
 pub(crate) mod upkeep;
+pub(crate) mod rows;
 
 use std::path::PathBuf;
 
@@ -144,9 +145,11 @@ pub(crate) struct IngestArgs {
     /// Read and check everything, write nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) rows: rows::RowArgs,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Mode {
     /// Keep them
     Append,
@@ -154,6 +157,8 @@ pub(crate) enum Mode {
     Overwrite,
     /// Replace those of the partitions that the new rows lie in
     OverwritePartitions,
+    /// Update those that have the key of a new row, and insert the others
+    Upsert,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -281,6 +286,8 @@ pub(crate) enum TableCommand {
         #[arg(long, short, value_name = "FILE")]
         output: PathBuf,
     },
+    /// Delete the rows for which a condition is true
+    Delete(rows::DeleteArgs),
     /// Forget a table; its files stay
     Drop {
         table: TableName,

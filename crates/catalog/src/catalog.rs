@@ -7,6 +7,7 @@ mod create;
 mod edits;
 mod open;
 mod options;
+mod rowlevel;
 mod snapshots;
 mod transaction;
 mod upkeep;

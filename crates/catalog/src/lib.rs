@@ -55,6 +55,7 @@ mod metadata_table;
 mod pointer;
 mod predicate;
 mod refs;
+mod rowlevel;
 mod scan;
 mod schema;
 mod sql;
@@ -76,6 +77,10 @@ pub use maintenance::{
 pub use metadata_table::MetadataTable;
 pub use pointer::{NamespaceStore, Place, PointerStore, Swap};
 pub use refs::{RefInfo, RefKind, Retention, RollbackPolicy, TagMove};
+pub use rowlevel::{
+    DuplicateKeys, NullKeys, RowChanges, RowDelta, RowFilter, RowMode, RowOptions, RowTest,
+    UpsertOptions, WhenMatched, WhenNotMatched,
+};
 pub use scan::{ColumnRange, FilePlan, PlannedFile};
 pub use schema::{Alteration, ColumnPlace, ColumnType, NewColumn};
 pub use storage::{BucketOptions, StorageLimits, StorageOptions};

@@ -9,12 +9,16 @@ mod buffer;
 mod cast;
 mod conform;
 mod default;
+pub(crate) mod deletion_vector;
 mod encode;
+pub(crate) mod equality_deletes;
 mod jobs;
+pub(crate) mod lineage;
 mod metrics;
 mod modes;
 mod naming;
 mod options;
+pub(crate) mod position_deletes;
 mod sort;
 mod split;
 mod transform;
@@ -28,13 +32,13 @@ use arrow::array::RecordBatch;
 use arrow::compute::BatchCoalescer;
 use futures::StreamExt;
 use iceberg::io::FileIO;
-use iceberg::spec::{DataFile, TableMetadata};
+use iceberg::spec::{DataFile, Schema, TableMetadata};
 use icecore_core::{BatchStream, Result};
 use uuid::Uuid;
 
 use crate::schema;
 use buffer::Buffers;
-use conform::Conform;
+pub(crate) use conform::Conform;
 use encode::Encoding;
 use jobs::Jobs;
 use split::Splitter;
@@ -95,16 +99,32 @@ impl Default for Limits {
 /// Those of the stream; `NotFound` for a column that the table lacks; `InvalidInput` for a type or
 /// a value that a column cannot hold and for a null in a required column; those of the storage.
 pub(crate) async fn write_rows(target: &WriteTarget, rows: BatchStream) -> Result<WrittenFiles> {
-    write_within(target, rows, Limits::default()).await.map(|(written, _)| written)
+    let columns = target.metadata.current_schema();
+    write_within(target, columns, rows, Limits::default()).await.map(|(written, _)| written)
+}
+
+/// [`write_rows`] of rows that were rows of the table before: their last two columns are those of
+/// [`lineage::columns`], and go into the files too.
+///
+/// # Errors
+///
+/// As [`write_rows`].
+pub(crate) async fn write_moved_rows(
+    target: &WriteTarget,
+    rows: BatchStream,
+) -> Result<WrittenFiles> {
+    let columns = lineage::with_table(target.metadata.current_schema())?;
+    write_within(target, &columns, rows, Limits::default()).await.map(|(written, _)| written)
 }
 
 /// [`write_rows`], which also returns the most bytes of rows that were held at a time.
 async fn write_within(
     target: &WriteTarget,
+    columns: &Schema,
     rows: BatchStream,
     limits: Limits,
 ) -> Result<(WrittenFiles, usize)> {
-    let mut writer = TableWriter::new(target, &rows, limits)?;
+    let mut writer = TableWriter::new(target, columns, &rows, limits)?;
     let written = async {
         writer.consume(rows).await?;
         writer.finish().await
@@ -129,11 +149,16 @@ struct TableWriter {
 }
 
 impl TableWriter {
-    fn new(target: &WriteTarget, rows: &BatchStream, limits: Limits) -> Result<Self> {
+    fn new(
+        target: &WriteTarget,
+        columns: &Schema,
+        rows: &BatchStream,
+        limits: Limits,
+    ) -> Result<Self> {
         let metadata = &target.metadata;
         let schema = metadata.current_schema();
-        let arrow = schema::to_arrow(schema)?;
-        let conform = Conform::for_table(rows.schema(), &arrow, schema)?;
+        let arrow = schema::to_arrow(columns)?;
+        let conform = Conform::for_table(rows.schema(), &arrow, columns)?;
         let spec = metadata.default_partition_spec();
         let splitter =
             if spec.is_unpartitioned() { None } else { Some(Splitter::try_new(schema, spec)?) };

@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
 use datafusion::dataframe::DataFrame;
 use datafusion::execution::TaskContext;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
@@ -13,9 +14,10 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionState;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::TableReference;
-use icecore_catalog::IcebergCatalog;
+use icecore_catalog::{IcebergCatalog, RowFilter};
 use icecore_core::{BatchStream, Error, PinnedTable, Result, SnapshotSelector, TableName};
 
+use crate::condition;
 use crate::error::OrOurs as _;
 use crate::resolve::Resolver;
 use crate::{query, session, stream};
@@ -199,6 +201,16 @@ impl Engine {
         let session = self.session(std::slice::from_ref(pin)).await?;
         let name = TableReference::partial(pin.table.namespace(), pin.table.table());
         session.table(name).await.or_ours()
+    }
+
+    /// Understands a condition on rows of these columns, as SQL writes it after `WHERE`. What a
+    /// predicate can say becomes one; anything else is asked of each row.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for what is no condition, `NotFound` for an unknown column.
+    pub fn row_filter(&self, columns: &SchemaRef, condition: &str) -> Result<RowFilter> {
+        condition::row_filter(&self.shared.base, columns, condition)
     }
 
     /// Runs a frame: strings become `Utf8`, moments `Timestamp(Microsecond, "+00:00")`, errors

@@ -37,6 +37,7 @@
 //! # }
 //! ```
 
+mod condition;
 mod diff;
 mod engine;
 mod error;

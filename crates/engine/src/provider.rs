@@ -23,6 +23,8 @@ mod scan;
 mod source;
 mod statistics;
 
+pub(crate) use filter::{exact as exact_predicate, weak as implied_predicate};
+
 /// A table at one snapshot, or some of its files.
 #[derive(Debug)]
 pub(crate) struct PinnedProvider {

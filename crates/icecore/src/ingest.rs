@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures::StreamExt;
+use icecore_catalog::{RowChanges, RowMode, RowOptions, UpsertOptions};
 use icecore_core::{
     BatchStream, CommitOptions, Error, ErrorKind, NewTable, PinnedTable, Result, SnapshotCatalog,
     TableName, WriteMode,
@@ -22,6 +23,8 @@ pub struct IngestJob {
     pub files: Vec<PathBuf>,
     /// What happens to the rows that are there.
     pub mode: WriteMode,
+    /// Instead of the mode: which rows of the table take part, one by one.
+    pub rows: Option<RowWrite>,
     /// Partition fields of a new table.
     pub partition_by: Vec<String>,
     /// Columns that a new table's files are sorted by.
@@ -44,6 +47,7 @@ impl IngestJob {
             table,
             files,
             mode: WriteMode::Append,
+            rows: None,
             partition_by: Vec::new(),
             sort_by: Vec::new(),
             on_error: OnError::Fail,
@@ -68,6 +72,26 @@ impl IngestJob {
     }
 }
 
+/// A way to write rows that looks at the rows that are there.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum RowWrite {
+    /// Inserts and updates rows by these columns.
+    Upsert {
+        /// The columns of the key.
+        key: Vec<String>,
+        /// What happens to matched and unmatched rows.
+        options: UpsertOptions,
+    },
+    /// Replaces the rows for which a condition is true; it has to be true for each new row.
+    OverwriteWhere {
+        /// The condition, as SQL writes it after `WHERE`.
+        condition: String,
+        /// How rows leave their files; absent means what the table's property says.
+        mode: Option<RowMode>,
+    },
+}
+
 /// What an ingest did.
 #[derive(Debug, Clone)]
 pub struct IngestReport {
@@ -87,6 +111,8 @@ pub struct IngestReport {
     pub added_columns: Vec<String>,
     /// Whether there is a new snapshot.
     pub changed: bool,
+    /// What became of rows one by one, where the job looked at them.
+    pub row_changes: Option<RowChanges>,
     /// What a person should know about the types that were inferred.
     pub notes: Vec<String>,
 }
@@ -126,10 +152,11 @@ impl Project {
             created: existing.is_none(),
             added_columns: unknown_columns,
             changed: false,
+            row_changes: None,
             notes,
         };
         if job.dry_run {
-            report.rows = count(stream).await?;
+            self.rehearse(&job, stream, &mut report).await?;
         } else {
             self.write(&job, stream, &mut report).await?;
         }
@@ -157,11 +184,23 @@ impl Project {
         let mut options =
             CommitOptions::new(job.mode).with_summary("icecore.source-files", files.join(", "));
         options.job_id.clone_from(&job.job_id);
-        match self.catalog().commit(&job.table, rows, options).await {
-            Ok(committed) => {
+        let written = match &job.rows {
+            None => self.catalog().commit(&job.table, rows, options).await.map(|committed| {
                 report.rows = if committed.changed { committed.added_rows } else { 0 };
                 report.changed = committed.changed;
-                report.pinned = Some(committed.pinned);
+                committed.pinned
+            }),
+            Some(write) => self.write_by_row(job, write, rows, options).await.map(|changes| {
+                let put_in = changes.inserted + changes.updated;
+                report.rows = if changes.changed { put_in } else { 0 };
+                report.changed = changes.changed;
+                report.row_changes = Some(changes.clone());
+                changes.pinned
+            }),
+        };
+        match written {
+            Ok(pinned) => {
+                report.pinned = Some(pinned);
                 Ok(())
             }
             Err(error) => {
@@ -176,6 +215,49 @@ impl Project {
                 Err(error)
             }
         }
+    }
+}
+
+impl Project {
+    async fn write_by_row(
+        &self,
+        job: &IngestJob,
+        write: &RowWrite,
+        rows: BatchStream,
+        commit: CommitOptions,
+    ) -> Result<RowChanges> {
+        match write {
+            RowWrite::Upsert { key, options } => {
+                let mut options = options.clone().with_commit(commit);
+                options.dry_run = job.dry_run;
+                self.catalog().upsert(&job.table, rows, key, options).await
+            }
+            RowWrite::OverwriteWhere { condition, mode } => {
+                let filter = self.row_filter(&job.table, condition).await?;
+                let mut options = RowOptions::default().with_commit(commit);
+                (options.mode, options.dry_run) = (*mode, job.dry_run);
+                self.catalog().overwrite_where(&job.table, filter, rows, options).await
+            }
+        }
+    }
+
+    /// Says what would be written, as far as that can be known without writing.
+    async fn rehearse(
+        &self,
+        job: &IngestJob,
+        rows: BatchStream,
+        report: &mut IngestReport,
+    ) -> Result<()> {
+        match &job.rows {
+            // New columns would have to be added first.
+            Some(write) if !report.created && report.added_columns.is_empty() => {
+                let changes = self.write_by_row(job, write, rows, CommitOptions::default()).await?;
+                report.rows = changes.inserted + changes.updated;
+                report.row_changes = Some(changes);
+            }
+            _ => report.rows = count(rows).await?,
+        }
+        Ok(())
     }
 }
 

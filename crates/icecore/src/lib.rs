@@ -27,6 +27,7 @@
 //! them alone to use it alone.
 
 mod config;
+mod delete;
 mod features;
 mod ingest;
 mod init;
@@ -41,7 +42,7 @@ pub use config::{CatalogConfig, Config, EngineConfig, OnlineConfig, ServeConfig,
 pub use icecore_engine::files;
 pub use icecore_features::ComputeOptions;
 pub use icecore_score::MaterializeOptions;
-pub use ingest::{IngestJob, IngestReport};
+pub use ingest::{IngestJob, IngestReport, RowWrite};
 pub use init::{Template, init};
 pub use project::{OpenOptions, Project};
 pub use score::{MaterializedScores, ScoredRun};

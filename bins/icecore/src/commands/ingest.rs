@@ -15,9 +15,11 @@ const REJECTS_SHOWN: usize = 20;
 pub(super) async fn run(context: &Context, args: IngestArgs) -> Result<Answer> {
     let project = context.open().await?;
     context.progress.say(format!("reading {} files into {}", args.files.len(), args.table));
+    let rows = super::rows::row_write(&args)?;
     let mut job = IngestJob::new(args.table, args.files).with_partition_by(args.partition_by);
+    job.rows = rows;
     job.mode = match args.mode {
-        Mode::Append => WriteMode::Append,
+        Mode::Append | Mode::Upsert => WriteMode::Append,
         Mode::Overwrite => WriteMode::Overwrite,
         Mode::OverwritePartitions => WriteMode::OverwritePartitions,
     };
@@ -50,7 +52,7 @@ pub(crate) fn document(report: &IngestReport) -> Value {
             })
         })
         .collect();
-    json!({
+    let mut document = json!({
         "table": report.table,
         "snapshot_id": report.pinned.as_ref().map(|pin| pin.snapshot),
         "rows": report.rows,
@@ -60,7 +62,11 @@ pub(crate) fn document(report: &IngestReport) -> Value {
         "added_columns": report.added_columns,
         "changed": report.changed,
         "notes": report.notes,
-    })
+    });
+    if let Some(changes) = &report.row_changes {
+        super::rows::add_counts(&mut document, changes);
+    }
+    document
 }
 
 fn text(report: &IngestReport) -> String {
@@ -71,6 +77,9 @@ fn text(report: &IngestReport) -> String {
         ],
         None => vec![("dry run", format!("{} rows would go to {}", report.rows, report.table))],
     };
+    if let Some(changes) = &report.row_changes {
+        lines.push(("", super::rows::counts(changes)));
+    }
     if !report.changed && report.pinned.is_some() {
         lines.push(("unchanged", "this job was done before, or it had no rows".to_owned()));
     }

@@ -55,6 +55,7 @@ pub(super) async fn run(context: &Context, command: TableCommand) -> Result<Answ
             upkeep::rewrite_manifests(context, &project, args).await
         }
         TableCommand::Clean(args) => upkeep::clean(context, &project, args).await,
+        TableCommand::Delete(args) => super::rows::delete(&project, args).await,
         TableCommand::Drop { table, yes } => drop_table(&project, &table, yes).await,
     }
 }

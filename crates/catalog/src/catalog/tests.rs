@@ -7,6 +7,7 @@ mod lineage;
 mod oracle;
 mod refs;
 mod replace;
+mod rowlevel;
 mod tables;
 mod transaction;
 

@@ -12,7 +12,7 @@ use crate::schema::unknown_column;
 
 /// Turns batches of one schema into batches of a table's.
 #[derive(Debug)]
-pub(super) struct Conform {
+pub(crate) struct Conform {
     target: SchemaRef,
     /// For each column of the table, which column of the rows it is.
     sources: Vec<Option<usize>>,
@@ -28,15 +28,14 @@ impl Conform {
     ///
     /// `NotFound` for a column that the table lacks, `InvalidInput` for a required one that the
     /// rows lack, for one that they have twice, and for a type that the table's cannot hold.
-    pub(super) fn for_table(rows: &SchemaRef, target: &SchemaRef, of: &Schema) -> Result<Self> {
+    pub(crate) fn for_table(rows: &SchemaRef, target: &SchemaRef, of: &Schema) -> Result<Self> {
         let columns = of.as_struct().fields().iter().zip(target.fields());
         let defaults = columns.map(|(column, field)| default_of(column, field));
         Self::with_defaults(rows, target, defaults.collect::<Result<_>>()?)
     }
 
-    /// For a table without defaults.
-    #[cfg(test)]
-    pub(super) fn try_new(rows: &SchemaRef, target: &SchemaRef) -> Result<Self> {
+    /// For columns without defaults.
+    pub(crate) fn try_new(rows: &SchemaRef, target: &SchemaRef) -> Result<Self> {
         Self::with_defaults(rows, target, vec![None; target.fields().len()])
     }
 
@@ -79,7 +78,7 @@ impl Conform {
     /// # Errors
     ///
     /// `InvalidInput` for a value that a column cannot hold, and for a null in a required column.
-    pub(super) fn batch(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+    pub(crate) fn batch(&self, batch: &RecordBatch) -> Result<RecordBatch> {
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.sources.len());
         let targets = self.target.fields().iter().zip(&self.defaults);
         for (source, (field, default)) in self.sources.iter().zip(targets) {

@@ -45,3 +45,14 @@ fn plain(text: &str) -> String {
         })
         .collect()
 }
+
+/// The path of the commit's `number`-th delete file.
+pub(super) fn delete_file_path(
+    location: &str,
+    commit: Uuid,
+    number: usize,
+    extension: &str,
+) -> String {
+    let location = location.trim_end_matches('/');
+    format!("{location}/data/{commit}-{number:05}-deletes.{extension}")
+}

@@ -1,4 +1,5 @@
 mod casts;
+mod deletes;
 mod partitions;
 mod properties;
 mod rows;
@@ -73,7 +74,8 @@ impl Bench {
         limits: Limits,
     ) -> Result<(WrittenFiles, usize)> {
         let rows = BatchStream::from_batches(self.schema.clone(), batches);
-        write_within(&self.target, rows, limits).await
+        let columns = self.target.metadata.current_schema();
+        write_within(&self.target, columns, rows, limits).await
     }
 
     /// Every file below the table's directory, by its path relative to it.

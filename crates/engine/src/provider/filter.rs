@@ -14,7 +14,7 @@ pub(super) fn predicate(filters: &[Expr], schema: &SchemaRef) -> Option<Predicat
 }
 
 /// A predicate that every row passes that passes the expression.
-fn weak(expr: &Expr, schema: &SchemaRef) -> Option<Predicate> {
+pub(crate) fn weak(expr: &Expr, schema: &SchemaRef) -> Option<Predicate> {
     match expr {
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) => {
             match (weak(left, schema), weak(right, schema)) {
@@ -30,7 +30,7 @@ fn weak(expr: &Expr, schema: &SchemaRef) -> Option<Predicate> {
 }
 
 /// A predicate that is true, false and null where the expression is.
-fn exact(expr: &Expr, schema: &SchemaRef) -> Option<Predicate> {
+pub(crate) fn exact(expr: &Expr, schema: &SchemaRef) -> Option<Predicate> {
     match expr {
         Expr::Alias(alias) => exact(&alias.expr, schema),
         Expr::Not(inner) => Some(Predicate::Not(Box::new(exact(inner, schema)?))),

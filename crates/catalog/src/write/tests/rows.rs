@@ -170,7 +170,8 @@ async fn after_a_failure_nothing_remains() {
     let mut batches: Vec<_> = cut(&events(0..50_000), &[8192]).into_iter().map(Ok).collect();
     batches.push(Err(Error::unavailable("the source went away")));
     let rows = BatchStream::new(events_schema(), futures::stream::iter(batches));
-    let error = write_within(&bench.target, rows, limits).await.unwrap_err();
+    let columns = bench.target.metadata.current_schema();
+    let error = write_within(&bench.target, columns, rows, limits).await.unwrap_err();
     assert_eq!(error.to_string(), "the source went away");
     assert_eq!(bench.files().keys().collect::<Vec<_>>(), Vec::<&PathBuf>::new());
 }

@@ -1,0 +1,121 @@
+//! Conditions on the rows of a table, as people write them: `amount < 0 AND user_token = 'u1'`.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{AsArray, BooleanArray, RecordBatch};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
+use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::simplify::SimplifyContext;
+use datafusion::logical_expr::{Expr, ExprSchemable};
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::sql::parser::DFParserBuilder;
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use icecore_catalog::{RowFilter, RowTest};
+use icecore_core::{Error, Predicate, Result};
+
+use crate::error::OrOurs as _;
+use crate::provider::{exact_predicate, implied_predicate, plain};
+
+/// Understands a condition on rows of these columns.
+pub(crate) fn row_filter(
+    state: &SessionState,
+    columns: &SchemaRef,
+    condition: &str,
+) -> Result<RowFilter> {
+    let columns = &plain(columns);
+    let schema = DFSchema::try_from(columns.as_ref().clone()).or_ours()?;
+    let expr = simplified(state, &schema, condition)?;
+    if let Expr::Literal(ScalarValue::Boolean(answer), _) = &expr {
+        let none = Vec::new();
+        let all = *answer == Some(true);
+        return Ok(if all { Predicate::And(none) } else { Predicate::Or(none) }.into());
+    }
+    if let Some(predicate) = exact_predicate(&expr, columns) {
+        return Ok(predicate.into());
+    }
+    let mut names: Vec<String> =
+        expr.column_refs().into_iter().map(|column| column.name.clone()).collect();
+    names.sort_unstable();
+    let fields = names.iter().map(|name| columns.field_with_name(name).cloned());
+    let fields = fields.collect::<std::result::Result<Vec<_>, _>>()?;
+    let schema = DFSchema::try_from(Schema::new(fields)).or_ours()?;
+    let physical = state.create_physical_expr(expr.clone(), &schema).or_ours()?;
+    let implied = implied_predicate(&expr, columns);
+    let test: Arc<dyn RowTest> =
+        Arc::new(Condition { text: condition.to_owned(), names, implied, physical });
+    Ok(test.into())
+}
+
+fn simplified(state: &SessionState, schema: &DFSchema, condition: &str) -> Result<Expr> {
+    let expr = parse(state, schema, condition)?;
+    let context = SimplifyContext::default()
+        .with_schema(Arc::new(schema.clone()))
+        .with_config_options(Arc::clone(state.config_options()))
+        // `now()` is one moment for all rows.
+        .with_current_time();
+    let simplifier = ExprSimplifier::new(context);
+    let expr = simplifier.coerce(expr, schema).or_ours()?;
+    let of = expr.get_type(schema).or_ours()?;
+    if of != DataType::Boolean {
+        return Err(Error::invalid(format!("`{condition}` is `{of}`, and not true or false"))
+            .with_help("write a condition such as `amount < 0`"));
+    }
+    let expr = simplifier.simplify(expr).or_ours()?;
+    if expr.is_volatile() {
+        return Err(Error::invalid(format!(
+            "`{condition}` has another answer each time that it is asked"
+        )));
+    }
+    Ok(expr)
+}
+
+fn parse(state: &SessionState, schema: &DFSchema, condition: &str) -> Result<Expr> {
+    let recursion_limit = state.config_options().sql_parser.recursion_limit;
+    let mut parser = DFParserBuilder::new(condition)
+        .with_dialect(&GenericDialect {})
+        .with_recursion_limit(recursion_limit)
+        .build()
+        .or_ours()?;
+    // Nothing may follow: `true); …` is no condition.
+    let parsed = parser.parse_into_expr().or_ours()?;
+    state.create_logical_expr_from_sql_expr(parsed, schema).or_ours()
+}
+
+/// A condition that no predicate says.
+struct Condition {
+    text: String,
+    names: Vec<String>,
+    implied: Option<Predicate>,
+    physical: Arc<dyn PhysicalExpr>,
+}
+
+impl fmt::Debug for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Condition").field(&self.text).finish()
+    }
+}
+
+impl RowTest for Condition {
+    fn columns(&self) -> Vec<String> {
+        self.names.clone()
+    }
+
+    fn implied(&self) -> Option<Predicate> {
+        self.implied.clone()
+    }
+
+    fn passes(&self, rows: &RecordBatch) -> Result<BooleanArray> {
+        let answer = self.physical.evaluate(rows).or_ours()?;
+        let answer = answer.into_array(rows.num_rows()).or_ours()?;
+        answer
+            .as_boolean_opt()
+            .cloned()
+            .ok_or_else(|| Error::internal(format!("`{}` is not true or false", self.text)))
+    }
+}
+
+#[cfg(test)]
+mod tests;

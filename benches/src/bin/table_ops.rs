@@ -8,11 +8,11 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use arrow::array::{Array, AsArray as _, RecordBatch};
-use arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type};
+use arrow::datatypes::{DataType, Date32Type, Float64Type, Int32Type, Int64Type};
 use datafusion::prelude::{ParquetReadOptions, SessionContext, col, lit};
 use futures::StreamExt as _;
 use icecore_benches::usage;
-use icecore_catalog::{CatalogOptions, IcebergCatalog};
+use icecore_catalog::{CatalogOptions, IcebergCatalog, RowMode, RowOptions, UpsertOptions};
 use icecore_core::{
     BatchStream, CommitOptions, CompareOp, Date, Literal, NewTable, Predicate, ScanOptions,
     SnapshotCatalog as _, SnapshotSelector, TableName, WriteMode,
@@ -57,6 +57,13 @@ async fn run(operation: &str, lake: &Path, table: &str, rest: &[String]) -> Outc
         ("overwrite-partitions", files) => {
             side.write(WriteMode::OverwritePartitions, files).await?
         }
+        ("overwrite-where", [file]) => side.overwrite_where(file).await?,
+        ("upsert", [file, key]) => side.upsert(file, key, RowMode::CopyOnWrite).await?,
+        ("upsert-merge-on-read", [file, key]) => {
+            side.upsert(file, key, RowMode::MergeOnRead).await?
+        }
+        ("delete", [users]) => side.delete(users, RowMode::CopyOnWrite).await?,
+        ("delete-merge-on-read", [users]) => side.delete(users, RowMode::MergeOnRead).await?,
         ("scan", []) => side.scan().await?,
         ("query", []) => side.query().await?,
         ("query-bare", [list]) => bare(&lines(list)?).await?,
@@ -112,6 +119,40 @@ impl Side {
         let rows = Self::read(files).await?;
         let done = self.catalog.commit(&self.table, rows, CommitOptions::new(mode)).await?;
         Ok(json!({ "rows": done.added_rows, "removed": done.removed_rows }))
+    }
+
+    /// Replaces the rows of the day that the file's first row is of.
+    async fn overwrite_where(&self, file: &str) -> Outcome {
+        let rows = Self::read(&[file.to_owned()]).await?;
+        let schema = rows.schema().clone();
+        let batches = rows.collect().await?;
+        let first = batches.first().and_then(|batch| batch.column_by_name("feature_date"));
+        let days = first.ok_or("the file has no `feature_date`")?.as_primitive::<Date32Type>();
+        let filter =
+            Predicate::equal("feature_date", Literal::Date(Date::from_days(days.value(0))));
+        let rows = BatchStream::from_batches(schema, batches);
+        let options = RowOptions::default();
+        let done = self.catalog.overwrite_where(&self.table, filter, rows, options).await?;
+        Ok(json!({ "rows": done.inserted, "removed": done.deleted }))
+    }
+
+    /// Inserts and updates the rows of a file by columns with commas between them.
+    async fn upsert(&self, file: &str, key: &str, mode: RowMode) -> Outcome {
+        let rows = Self::read(&[file.to_owned()]).await?;
+        let key: Vec<String> = key.split(',').map(str::to_owned).collect();
+        let options = UpsertOptions::default().with_mode(mode);
+        let done = self.catalog.upsert(&self.table, rows, &key, options).await?;
+        Ok(json!({ "rows": done.inserted + done.updated, "updated": done.updated }))
+    }
+
+    /// Deletes the rows of the users that a file lists.
+    async fn delete(&self, users: &str, mode: RowMode) -> Outcome {
+        let users = std::fs::read_to_string(users)?;
+        let users = users.split_whitespace().map(|user| Literal::Text(user.to_owned()));
+        let filter = Predicate::In("user_token".to_owned(), users.collect());
+        let options = RowOptions::default().with_mode(mode);
+        let done = self.catalog.delete(&self.table, filter, options).await?;
+        Ok(json!({ "rows": done.deleted }))
     }
 
     /// Six columns with a filter, as Arrow batches, by the catalog's own scan.

@@ -1,8 +1,8 @@
 //! What can be typed.
 
 pub(crate) mod alter;
-pub(crate) mod upkeep;
 pub(crate) mod rows;
+pub(crate) mod upkeep;
 
 use std::path::PathBuf;
 

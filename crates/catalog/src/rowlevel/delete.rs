@@ -17,6 +17,7 @@ use super::options::{Operation, RowMode};
 use super::patch::Patch;
 use super::target::{Target, for_each, schema_of};
 use super::writing::{Effect, Fate};
+use crate::blocking::cores;
 use crate::commit::OwnedReads;
 use crate::predicate::PartitionFilter;
 use crate::scan::{FileFacts, FileTask, deleted_positions};
@@ -56,7 +57,7 @@ pub(super) async fn find(target: &Arc<Target>, rows: &RowFilter) -> Result<Compu
         let finder = finder.clone();
         async move { finder.look(task).await }
     };
-    let found = for_each(tasks, look, &mut |_| {}).await?;
+    let found = for_each(tasks, cores(), look, &mut |_| {}).await?;
     let mut computed = Computed::default();
     for (effect, deleted) in found.into_iter().flatten() {
         computed.effects.push(effect);

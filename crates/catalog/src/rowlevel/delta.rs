@@ -1,10 +1,11 @@
 //! Deleting rows by key without looking for them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::compute::concat_batches;
 use futures::TryStreamExt;
-use iceberg::spec::{PrimitiveType, Schema, TableMetadata, Type};
+use iceberg::spec::{PartitionSpecRef, PrimitiveType, Schema, TableMetadata, Type};
 use icecore_core::{BatchStream, Error, Result};
 
 use super::target::Target;
@@ -58,25 +59,47 @@ pub(crate) async fn delete_keys(
     if let Some(rows) = delta.rows {
         writing.insert(rows).await?;
     }
-    writing.delete_keys(&keys).await
+    for keys in keys {
+        writing.delete_keys(&keys).await?;
+    }
+    Ok(())
 }
 
-/// The keys in the table's types.
-async fn deleted_keys(target: &Target, keys: BatchStream) -> Result<DeletedKeys> {
+/// The keys in the table's types, once for each partitioning that files of the table are of: a key
+/// of a partition says nothing about files of another partitioning.
+async fn deleted_keys(target: &Target, keys: BatchStream) -> Result<Vec<DeletedKeys>> {
     let metadata = target.table.metadata();
     let names: Vec<String> =
         keys.schema().fields().iter().map(|field| field.name().clone()).collect();
     let columns = key_schema(target.columns(), &names)?;
     check_types(&columns)?;
-    check_partition(metadata, &columns)?;
+    let specs = specs(target).await?;
+    for spec in &specs {
+        check_partition(metadata, spec, &columns)?;
+    }
     let arrow = schema::to_arrow(&columns)?;
     let conform = Conform::try_new(keys.schema(), &arrow)?;
     let batches: Vec<_> = keys.and_then(async |batch| conform.batch(&batch)).try_collect().await?;
-    Ok(DeletedKeys {
-        schema: Arc::new(columns),
-        keys: concat_batches(&arrow, &batches)?,
-        spec: metadata.default_partition_spec().clone(),
-    })
+    let (schema, keys) = (Arc::new(columns), concat_batches(&arrow, &batches)?);
+    let deleted = specs.into_iter().map(|spec| DeletedKeys {
+        schema: schema.clone(),
+        keys: keys.clone(),
+        spec,
+    });
+    Ok(deleted.collect())
+}
+
+/// The partitionings that keys have to be written for. One of no partitions speaks of all files.
+async fn specs(target: &Target) -> Result<Vec<PartitionSpecRef>> {
+    let metadata = target.table.metadata();
+    let mut ids = BTreeSet::from([metadata.default_partition_spec_id()]);
+    ids.extend(target.tasks(None).await?.iter().map(|task| task.spec_id));
+    let specs = ids.into_iter().filter_map(|id| metadata.partition_spec_by_id(id).cloned());
+    let specs: Vec<PartitionSpecRef> = specs.collect();
+    match specs.iter().find(|spec| spec.is_unpartitioned()) {
+        Some(global) => Ok(vec![global.clone()]),
+        None => Ok(specs),
+    }
 }
 
 fn check_types(columns: &Schema) -> Result<()> {
@@ -97,8 +120,12 @@ fn check_types(columns: &Schema) -> Result<()> {
     Ok(())
 }
 
-fn check_partition(metadata: &TableMetadata, columns: &Schema) -> Result<()> {
-    for field in metadata.default_partition_spec().fields() {
+fn check_partition(
+    metadata: &TableMetadata,
+    spec: &PartitionSpecRef,
+    columns: &Schema,
+) -> Result<()> {
+    for field in spec.fields() {
         if columns.field_by_id(field.source_id).is_none() {
             let source = metadata.current_schema().field_by_id(field.source_id);
             let name = source.map_or(field.name.as_str(), |source| source.name.as_str());

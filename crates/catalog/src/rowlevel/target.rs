@@ -8,7 +8,6 @@ use iceberg::table::Table;
 use icecore_core::{BatchStream, Error, Result};
 use tokio::task::JoinSet;
 
-use crate::blocking::cores;
 use crate::error::Context as _;
 use crate::ids::{Ids, new_uuid};
 use crate::predicate::Filter;
@@ -116,12 +115,13 @@ pub(super) fn schema_of(fields: Vec<NestedFieldRef>) -> Result<SchemaRef> {
     schema.map(Arc::new).context(|| "cannot take columns of a table")
 }
 
-/// Does the same with each of these at the same time, and returns what came of it, in order.
+/// Does the same with each of these, some at the same time, and returns what came of it, in order.
 ///
 /// After a failure none is begun any more, and those that run are waited for: `undo` is told what
 /// they made.
 pub(super) async fn for_each<I, T, F>(
     items: Vec<I>,
+    at_once: usize,
     work: impl Fn(I) -> F,
     undo: &mut (dyn FnMut(T) + Send),
 ) -> Result<Vec<T>>
@@ -133,7 +133,7 @@ where
     let (mut done, mut failed): (Vec<(usize, T)>, Option<Error>) = (Vec::new(), None);
     let mut items = items.into_iter().enumerate();
     loop {
-        while failed.is_none() && running.len() < cores() {
+        while failed.is_none() && running.len() < at_once.max(1) {
             let Some((place, item)) = items.next() else { break };
             let work = work(item);
             running.spawn(async move { (place, work.await) });

@@ -12,7 +12,7 @@ use arrow::datatypes::{DataType, Int64Type, SchemaRef as ArrowSchemaRef};
 use async_trait::async_trait;
 use futures::TryStreamExt;
 use iceberg::spec::SchemaRef;
-use icecore_core::{BatchStream, Error, Result};
+use icecore_core::{BatchStream, Error, ErrorKind, Result};
 use roaring::RoaringBitmap;
 
 use super::compare::differing;
@@ -23,6 +23,7 @@ use super::range;
 use super::source::Source;
 use super::target::{Target, for_each};
 use super::writing::{Effect, Fate};
+use crate::blocking::cores;
 use crate::commit::OwnedReads;
 use crate::predicate::Filter;
 use crate::scan::FileTask;
@@ -88,7 +89,7 @@ impl RowOperation for Upsert {
                     let (target, plan) = (target.clone(), plan.clone());
                     async move { plan.changed(&target, matched).await }
                 };
-                let changed = for_each(matched, work, &mut |_| {}).await?;
+                let changed = for_each(matched, cores(), work, &mut |_| {}).await?;
                 update(changed, &plan, &mut computed);
             }
         }
@@ -104,7 +105,7 @@ impl Upsert {
             let (target, source) = (target.clone(), self.source.clone());
             async move { matches_of(&target, &source, task).await }
         };
-        let matched = for_each(tasks, work, &mut |_| {}).await?;
+        let matched = for_each(tasks, cores(), work, &mut |_| {}).await?;
         Ok(matched.into_iter().filter(|matched| !matched.pairs.is_empty()).collect())
     }
 
@@ -162,6 +163,7 @@ impl UpdatePlan {
         let table = schema::to_arrow(target.columns())?;
         let moved = schema::to_arrow(&*target.moved_columns()?)?;
         let rows = &upsert.source.rows;
+        check_types(rows, &table)?;
         if let Some(wanted) = &upsert.options.update_columns {
             for name in wanted {
                 super::source::column(rows, name)?;
@@ -287,6 +289,21 @@ impl UpdatePlan {
         });
         Ok(RecordBatch::try_new(self.moved.clone(), columns.collect::<Result<_>>()?)?)
     }
+}
+
+/// The new rows were read for the columns that the table had then.
+fn check_types(rows: &RecordBatch, table: &ArrowSchemaRef) -> Result<()> {
+    for field in rows.schema_ref().fields() {
+        let now = table.field_with_name(field.name()).ok();
+        if now.is_none_or(|now| now.data_type() != field.data_type()) {
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                format!("column `{}` was changed while rows were upserted", field.name()),
+            )
+            .with_help("do it again"));
+        }
+    }
+    Ok(())
 }
 
 fn new_rows(pairs: &[(u64, u32)]) -> UInt32Array {

@@ -12,12 +12,16 @@ use icecore_core::{BatchStream, Error, Result};
 use super::options::RowMode;
 use super::patch::{NewValues, Patch, Patcher};
 use super::target::{Target, for_each};
+use crate::blocking::cores;
 use crate::commit::{AddedFiles, FileChange, FileSet, OwnedRemoval};
 use crate::scan::{FileTask, deleted_positions};
 use crate::schema;
 use crate::write::equality_deletes::{DeletedKeys, write_equality_deletes};
 use crate::write::position_deletes::{DeletedRows, write_position_deletes};
 use crate::write::{WrittenFiles, deletion_vector::write_deletion_vectors, write_rows};
+
+/// Files that are written again at the same time: each may hold a row group or two in memory.
+const REWRITES_MAX: usize = 4;
 
 /// What becomes of a data file.
 #[derive(Debug)]
@@ -98,7 +102,7 @@ impl Writing {
         self.data.extend(written.files);
     }
 
-    /// Deletes rows of these keys, wherever they are.
+    /// Deletes rows of these keys from files of one partitioning.
     pub(super) async fn delete_keys(&mut self, keys: &DeletedKeys) -> Result<()> {
         let files = write_equality_deletes(&self.target.write_target(), keys, 0).await?;
         let spec = keys.spec.spec_id();
@@ -191,8 +195,9 @@ impl Writing {
             }
         };
         let mut done: Vec<DataFile> = Vec::new();
+        let at_once = cores().min(REWRITES_MAX);
         let mut undo = |undone: WrittenFiles| done.extend(undone.files);
-        let written = for_each(patched, work, &mut undo).await;
+        let written = for_each(patched, at_once, work, &mut undo).await;
         self.data.extend(done);
         written?.into_iter().for_each(|written| self.take_in(written));
         tasks.iter().for_each(|task| self.remove(task));
@@ -212,7 +217,7 @@ impl Writing {
             }
         };
         let mut done = Vec::new();
-        let written = for_each(numbered, work, &mut |undone| done.push(undone)).await;
+        let written = for_each(numbered, cores(), work, &mut |undone| done.push(undone)).await;
         self.deletes.extend(done);
         self.deletes.extend(written?);
         Ok(())

@@ -4,7 +4,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::catalog::AlterOptions;
 use crate::rowlevel::{NullKeys, UpsertOptions, WhenMatched};
+use crate::schema::Alteration;
 
 const SCORES: [f64; 5] = [0.0, -0.0, 1.5, f64::NAN, f64::NEG_INFINITY];
 const NAMES: [&str; 4] = ["", "a", "雪だるま☃", "a longer name than Parquet's shortest"];
@@ -72,6 +74,20 @@ enum Step {
     },
     /// Adds a column.
     Evolve,
+    /// Lays files out otherwise from now on.
+    LayOut(usize),
+}
+
+/// Ways to lay files out.
+fn layout(which: usize) -> Alteration {
+    let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    match which {
+        0 => Alteration::PartitionBy(owned(&[])),
+        1 => Alteration::PartitionBy(owned(&["day"])),
+        2 => Alteration::PartitionBy(owned(&["bucket(3, id)", "name"])),
+        3 => Alteration::PartitionBy(owned(&["truncate(2, name)"])),
+        _ => Alteration::SortBy(owned(&["score desc", "id"])),
+    }
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -92,6 +108,7 @@ fn step() -> impl Strategy<Value = Step> {
             }
         ),
         1 => Just(Step::Evolve),
+        1 => (0..5_usize).prop_map(Step::LayOut),
     ]
 }
 
@@ -185,6 +202,11 @@ impl World {
             Step::Upsert { rows, with_name, matched, mode, partial } => {
                 let rows = self.fit(rows);
                 self.upsert(rows, with_name, (matched, mode, partial)).await;
+            }
+            Step::LayOut(which) => {
+                let (table, to) = (&self.lines.table, [layout(which)]);
+                let done = self.lines.catalog().alter(table, &to, AlterOptions::default());
+                done.await.unwrap();
             }
             Step::Evolve => {
                 self.lines.extra = true;

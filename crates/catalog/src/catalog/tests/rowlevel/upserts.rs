@@ -163,6 +163,19 @@ async fn a_delta_deletes_older_rows_of_its_keys_without_looking_for_them() {
         assert!(done.unwrap().changed);
         assert_eq!(lines.now().await, [line(1, "again", 1.0, 1), line(2, "b", 0.0, 1)]);
     }
+    // A key of a partition says nothing about files of an older partitioning.
+    let lines = Lines::new(2, &["day"]).await;
+    lines.append(&[line(1, "a", 0.5, 1), line(2, "b", 0.0, 1)]).await;
+    let to = [crate::schema::Alteration::PartitionBy(vec!["bucket(4, id)".to_owned()])];
+    let options = crate::catalog::AlterOptions::default();
+    lines.catalog().alter(&lines.table, &to, options).await.unwrap();
+    let all = lines_of(&[line(1, "", 0.0, 1)], false);
+    let schema = Arc::new(all.schema().project(&[0, 3]).unwrap());
+    let keys = all.concat().await.unwrap().project(&[0, 3]).unwrap();
+    let delta = RowDelta::new(BatchStream::from_batches(schema, vec![keys]));
+    lines.catalog().row_delta(&lines.table, delta, CommitOptions::default()).await.unwrap();
+    assert_eq!(lines.now().await, [line(2, "b", 0.0, 1)]);
+
     let lines = Lines::new(2, &["day"]).await;
     let ids = Schema::new(vec![Field::new("id", DataType::Int64, false)]);
     let delta = RowDelta::new(BatchStream::from_batches(Arc::new(ids), vec![]));

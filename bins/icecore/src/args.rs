@@ -1,13 +1,14 @@
 //! What can be typed.
 
 pub(crate) mod alter;
+pub(crate) mod refs;
 pub(crate) mod rows;
 pub(crate) mod upkeep;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use icecore_core::{Date, RefName, SnapshotId, SnapshotSelector, TableName, Timestamp};
+use icecore_core::{Date, RefName, SnapshotId, SnapshotSelector, Span, TableName, Timestamp};
 
 /// The lakehouse for machine learning: one Iceberg copy of the data for BI, features, training,
 /// scoring and serving.
@@ -142,6 +143,15 @@ pub(crate) struct IngestArgs {
     /// A name for this piece of work: repeating it changes nothing
     #[arg(long, value_name = "NAME")]
     pub(crate) job_id: Option<String>,
+    /// The branch that the rows go to [default: main]
+    #[arg(long, value_name = "BRANCH")]
+    pub(crate) branch: Option<RefName>,
+    /// Begin the branch at the head of `main` if it is not there
+    #[arg(long, requires = "branch")]
+    pub(crate) create_branch: bool,
+    /// The version of Iceberg's format of a new table, 2 or 3 [default: 2]
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) format_version: Option<u8>,
     /// Read and check everything, write nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -249,16 +259,24 @@ pub(crate) enum TableCommand {
         /// Move the tag if it is there
         #[arg(long)]
         force: bool,
+        /// Let it go when its snapshot is so old, such as `90d`
+        #[arg(long, value_name = "AGE")]
+        max_ref_age: Option<Span>,
     },
     /// Remove a tag
     Untag { table: TableName, name: RefName },
     /// Name a line of work that begins at a snapshot
-    Branch {
-        table: TableName,
-        name: RefName,
-        #[arg(long, default_value = "latest")]
-        at: SnapshotSelector,
-    },
+    Branch(refs::BranchArgs),
+    /// Say how long a tag or branch and its snapshots are kept
+    Retain(refs::RetainArgs),
+    /// Move a branch along to where another one is
+    FastForward(refs::FastForwardArgs),
+    /// Make what was written to a branch the current state: write, audit, publish
+    Publish(refs::PublishArgs),
+    /// Take over the rows that a snapshot of another branch appended
+    CherryPick(refs::CherryPickArgs),
+    /// Upgrade a table to a later version of Iceberg's format
+    Upgrade(refs::UpgradeArgs),
     /// Make an older snapshot the current one; nothing is lost
     Rollback {
         table: TableName,

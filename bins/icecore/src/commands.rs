@@ -7,6 +7,7 @@ pub(crate) mod ingest;
 mod models;
 mod online;
 mod project;
+mod refs;
 mod rows;
 pub(crate) mod score;
 mod serve;

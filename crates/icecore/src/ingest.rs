@@ -6,8 +6,8 @@ use std::sync::Arc;
 use futures::StreamExt;
 use icecore_catalog::{RowChanges, RowMode, RowOptions, UpsertOptions};
 use icecore_core::{
-    BatchStream, CommitOptions, Error, ErrorKind, NewTable, PinnedTable, Result, SnapshotCatalog,
-    TableName, WriteMode,
+    BatchStream, CommitOptions, Error, ErrorKind, NewTable, PinnedTable, RefName, Result,
+    SnapshotCatalog, TableName, WriteMode,
 };
 use icecore_engine::files::{FileFormat, FileReadOptions, FileRows, OnError, Reject, read_files};
 
@@ -35,6 +35,12 @@ pub struct IngestJob {
     pub format: Option<FileFormat>,
     /// A name for this piece of work: repeating it changes nothing.
     pub job_id: Option<String>,
+    /// The branch that the rows go to; absent means `main`.
+    pub branch: Option<RefName>,
+    /// Whether a branch that does not exist begins at the head of `main`.
+    pub create_branch: bool,
+    /// The version of Iceberg's format of a new table.
+    pub format_version: Option<u8>,
     /// Reads and checks everything, and writes nothing.
     pub dry_run: bool,
 }
@@ -53,6 +59,9 @@ impl IngestJob {
             on_error: OnError::Fail,
             format: None,
             job_id: None,
+            branch: None,
+            create_branch: false,
+            format_version: None,
             dry_run: false,
         }
     }
@@ -173,9 +182,10 @@ impl Project {
     ) -> Result<()> {
         let schema = Arc::clone(rows.schema());
         if report.created {
-            let new = NewTable::new(Arc::clone(&schema))
+            let mut new = NewTable::new(Arc::clone(&schema))
                 .with_partition_by(job.partition_by.iter().cloned())
                 .with_sort_by(job.sort_by.iter().cloned());
+            new.format_version = job.format_version;
             self.catalog().ensure_table(&job.table, &new).await?;
         } else if !report.added_columns.is_empty() {
             report.added_columns = self.catalog().evolve(&job.table, &schema).await?;
@@ -184,6 +194,8 @@ impl Project {
         let mut options =
             CommitOptions::new(job.mode).with_summary("icecore.source-files", files.join(", "));
         options.job_id.clone_from(&job.job_id);
+        options.branch.clone_from(&job.branch);
+        options.create_branch = job.create_branch;
         let written = match &job.rows {
             None => self.catalog().commit(&job.table, rows, options).await.map(|committed| {
                 report.rows = if committed.changed { committed.added_rows } else { 0 };

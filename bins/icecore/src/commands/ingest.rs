@@ -34,6 +34,9 @@ pub(super) async fn run(context: &Context, args: IngestArgs) -> Result<Answer> {
         InputFormat::Json => FileFormat::JsonLines,
     });
     job.job_id = args.job_id;
+    job.branch = args.branch;
+    job.create_branch = args.create_branch;
+    job.format_version = args.format_version;
     job.dry_run = args.dry_run;
     let report = project.ingest(job).await?;
     Ok(Answer::new(document(&report), text(&report)))

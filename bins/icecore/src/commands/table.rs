@@ -1,14 +1,14 @@
 //! `icecore table`: the version control of data.
 
 use icecore::Project;
-use icecore::catalog::{RefKind, RollbackPolicy, TagMove};
+use icecore::catalog::{RefKind, Retention, RollbackPolicy, TagMove};
 use icecore_core::{
     Error, RefName, Result, SnapshotCatalog, SnapshotId, SnapshotInfo, SnapshotSelector, TableName,
 };
 use serde_json::{Value, json};
 
 use super::Context;
-use super::{alter, sql, upkeep};
+use super::{alter, refs, sql, upkeep};
 use crate::args::{self, TableCommand};
 use crate::report::{Answer, facts, table};
 
@@ -24,21 +24,23 @@ pub(super) async fn run(context: &Context, command: TableCommand) -> Result<Answ
             diff(&project, &table, [&a, &b], &key, rows).await
         }
         TableCommand::Alter(args) => alter::run(&project, args).await,
-        TableCommand::Tag { table, name, at, force } => {
+        TableCommand::Tag { table, name, at, force, max_ref_age } => {
             let moving = if force { TagMove::Force } else { TagMove::Refuse };
-            tag(&project, &table, &name, &at, moving).await
+            let mut keep = Retention::default();
+            keep.max_ref_age_ms = max_ref_age.map(|age| (age.micros() / 1000).max(1));
+            tag(&project, &table, (&name, &at), (moving, keep)).await
         }
         TableCommand::Untag { table, name } => {
             project.catalog().drop_ref(&table, &name).await?;
             let text = format!("`{name}` is no longer a tag of `{table}`");
             Ok(Answer::new(json!({ "table": table, "removed": name }), text))
         }
-        TableCommand::Branch { table, name, at } => {
-            let pin = project.catalog().pin(&table, &at).await?;
-            project.catalog().branch(&pin, &name).await?;
-            let json = json!({ "table": table, "branch": name, "snapshot_id": pin.snapshot });
-            Ok(Answer::new(json, format!("branch `{name}` begins at {pin}")))
-        }
+        TableCommand::Branch(args) => refs::branch(&project, args).await,
+        TableCommand::Retain(args) => refs::retain(&project, args).await,
+        TableCommand::FastForward(args) => refs::fast_forward(&project, args).await,
+        TableCommand::Publish(args) => refs::publish(&project, args).await,
+        TableCommand::CherryPick(args) => refs::cherry_pick(&project, args).await,
+        TableCommand::Upgrade(args) => refs::upgrade(&project, args).await,
         TableCommand::Rollback { table, to, force, dry_run } => {
             let policy = if force { RollbackPolicy::Force } else { RollbackPolicy::AncestorsOnly };
             rollback(&project, &table, &to, (policy, dry_run)).await
@@ -111,6 +113,9 @@ async fn show(project: &Project, name: &TableName) -> Result<Answer> {
         "sort_by": found.sort_by, "identifier": found.identifier, "properties": found.properties,
         "refs": refs.iter().map(|r| json!({
             "name": r.name, "snapshot_id": r.snapshot, "kind": kind(r.kind),
+            "max_ref_age_ms": r.retention.max_ref_age_ms,
+            "min_snapshots_to_keep": r.retention.min_snapshots_to_keep,
+            "max_snapshot_age_ms": r.retention.max_snapshot_age_ms,
         })).collect::<Vec<_>>(),
     });
     let mut lines = vec![
@@ -118,6 +123,7 @@ async fn show(project: &Project, name: &TableName) -> Result<Answer> {
         ("uuid", found.uuid.clone()),
         ("location", found.location.clone()),
         ("metadata", found.metadata_location.clone()),
+        ("format version", found.format_version.to_string()),
         ("snapshot", found.head.map(args::id).unwrap_or_default()),
         ("partition by", found.partition_by.join(", ")),
         ("sort by", found.sort_by.join(", ")),
@@ -202,12 +208,11 @@ fn line_of(history: Vec<SnapshotInfo>, head: SnapshotId) -> Vec<SnapshotInfo> {
 async fn tag(
     project: &Project,
     name: &TableName,
-    tag: &RefName,
-    at: &SnapshotSelector,
-    moving: TagMove,
+    (tag, at): (&RefName, &SnapshotSelector),
+    (moving, keep): (TagMove, Retention),
 ) -> Result<Answer> {
     let pin = project.catalog().pin(name, at).await?;
-    project.catalog().tag(&pin, tag, moving).await?;
+    project.catalog().tag_with(&pin, tag, moving, keep).await?;
     let json = json!({ "table": name, "tag": tag, "snapshot_id": pin.snapshot });
     Ok(Answer::new(json, format!("tag `{tag}` is {pin}")))
 }

@@ -113,6 +113,22 @@ impl IcebergCatalog {
         Ok(pinned)
     }
 
+    /// What [`fast_forward`](Self::fast_forward) would come to now. Changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those of `fast_forward`.
+    pub async fn check_fast_forward(
+        &self,
+        table: &TableName,
+        branch: &RefName,
+        to: &RefName,
+    ) -> Result<PinnedTable> {
+        let head = self.tables_now().load(table).await?;
+        refs::plan_fast_forward(&head, table, branch, to)?;
+        Ok(history::at_ref(table, &head, to))
+    }
+
     /// Makes what was written to a branch the current state of the table (write, audit, publish):
     /// `main` moves along to it. The branch stays.
     ///
@@ -146,6 +162,22 @@ impl IcebergCatalog {
         let done = self.committed(table, outcome, onto);
         tracing::info!(table = %table, picked = %snapshot, snapshot = %done.pinned.snapshot, "cherry-picked");
         Ok(done)
+    }
+
+    /// How many rows [`cherry_pick`](Self::cherry_pick) would take over now. Changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those of `cherry_pick`.
+    pub async fn check_cherry_pick(
+        &self,
+        table: &TableName,
+        snapshot: SnapshotId,
+        onto: &RefName,
+    ) -> Result<u64> {
+        let picked = self.pin(table, &SnapshotSelector::Id(snapshot)).await?;
+        let head = self.tables_now().load(table).await?;
+        CherryPick { snapshot, uuid: picked.uuid, branch: onto }.check(&head)
     }
 
     /// Drops a tag or branch. The snapshot stays until it is expired.

@@ -3,11 +3,13 @@ mod branches;
 mod contention;
 mod faults;
 mod history;
+mod isolation;
 mod lineage;
 mod oracle;
 mod refs;
 mod replace;
 mod rowlevel;
+mod serial;
 mod tables;
 mod transaction;
 

@@ -1,6 +1,6 @@
 //! Doing again on a branch what a snapshot elsewhere did.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use async_trait::async_trait;
 use iceberg::TableRequirement;
@@ -9,7 +9,7 @@ use iceberg::table::Table;
 use icecore_core::{Error, ErrorKind, RefName, Result, SnapshotId};
 
 use super::branch::Tip;
-use super::delta::{AddedFiles, Delta, Removal};
+use super::delta::{AddedFiles, Delta, FileSet, Removal};
 use super::manifests::{load, spec_of};
 use super::{ATTEMPT_ID, Attempt, Change, Plan, snapshot};
 use crate::error::Context;
@@ -30,7 +30,31 @@ pub(crate) struct CherryPick<'a> {
     pub(crate) branch: &'a RefName,
 }
 
+/// Whether a snapshot was made from where a branch is, and so can become its head as it is.
+fn follows(picked: &SnapshotRef, tip: &Tip<'_>) -> bool {
+    picked.parent_snapshot_id() == tip.snapshot.map(|head| head.snapshot_id())
+}
+
 impl CherryPick<'_> {
+    /// Fails if the rows of the snapshot cannot be taken over; returns how many there are.
+    pub(crate) fn check(&self, head: &Table) -> Result<u64> {
+        let metadata = head.metadata();
+        let picked = self.picked(metadata)?;
+        let tip = Tip::of(head, self.branch, false)?;
+        self.check_new(metadata, picked, &tip)?;
+        let operation = &picked.summary().operation;
+        if *operation != Operation::Append && !follows(picked, &tip) {
+            return Err(Error::unsupported(format!(
+                "snapshot `{}` is of kind {}, and only appends can be done again elsewhere",
+                self.snapshot,
+                operation.as_str()
+            ))
+            .with_note(format!("`{}` is not the snapshot that it was made from", self.branch))
+            .with_help("do the change again on the branch"));
+        }
+        Ok(super::counts(&picked.summary().additional_properties).0)
+    }
+
     fn picked<'m>(&self, metadata: &'m TableMetadata) -> Result<&'m SnapshotRef> {
         metadata
             .snapshot_by_id(self.snapshot.get())
@@ -88,24 +112,22 @@ impl Change for CherryPick<'_> {
         let metadata = head.metadata();
         let picked = self.picked(metadata)?;
         let tip = Tip::of(head, self.branch, false)?;
-        self.check_new(metadata, picked, &tip)?;
-        if picked.parent_snapshot_id() == tip.snapshot.map(|head| head.snapshot_id()) {
+        self.check(head)?;
+        if follows(picked, &tip) {
             let requirements =
                 vec![TableRequirement::UuidMatch { uuid: metadata.uuid() }, tip.unmoved()];
             let updates = vec![tip.moved(head, picked.snapshot_id(), attempt)?];
             return Ok(Plan::Apply { requirements, updates });
         }
-        let operation = &picked.summary().operation;
-        if *operation != Operation::Append {
-            return Err(Error::unsupported(format!(
-                "snapshot `{}` is of kind {}, and only appends can be done again elsewhere",
-                self.snapshot,
-                operation.as_str()
-            ))
-            .with_note(format!("`{}` is not the snapshot that it was made from", self.branch))
-            .with_help("do the change again on the branch"));
-        }
         let added = added_by(head, picked).await?;
+        // The snapshot that took them over may be expired by now.
+        if let Some(path) = alive_in(head, &tip, &added).await? {
+            return Err(Error::new(
+                ErrorKind::AlreadyExists,
+                format!("`{}` has the rows of snapshot `{}` already", self.branch, self.snapshot),
+            )
+            .with_note(format!("`{path}` is one of its files")));
+        }
         let fields = self.fields(picked);
         let delta = Delta {
             branch: self.branch.as_str(),
@@ -121,6 +143,29 @@ impl Change for CherryPick<'_> {
     fn is_repeatable(&self) -> bool {
         false
     }
+}
+
+/// One of these files that a branch has.
+async fn alive_in(head: &Table, tip: &Tip<'_>, added: &[AddedFiles]) -> Result<Option<String>> {
+    let Some(snapshot) = tip.snapshot else { return Ok(None) };
+    let wanted = FileSet::of(added.iter().flat_map(|added| &added.files));
+    let specs: HashSet<i32> = added.iter().map(|added| added.spec.spec_id()).collect();
+    let list = head
+        .manifest_list_reader(snapshot)
+        .load()
+        .await
+        .context(|| format!("cannot read manifest list `{}`", snapshot.manifest_list()))?;
+    for file in list.entries() {
+        if file.content != ManifestContentType::Data || !specs.contains(&file.partition_spec_id) {
+            continue;
+        }
+        let manifest = load(head, file).await?;
+        let mut live = manifest.entries().iter().filter(|entry| entry.is_alive());
+        if let Some(found) = live.find(|entry| wanted.contains(entry.data_file())) {
+            return Ok(Some(found.file_path().to_owned()));
+        }
+    }
+    Ok(None)
 }
 
 /// The files that a snapshot added.

@@ -1,0 +1,135 @@
+//! `icecore table branch | retain | fast-forward | publish | cherry-pick | upgrade`.
+
+use icecore::Project;
+use icecore_core::{
+    Error, PinnedTable, RefName, Result, SnapshotCatalog, SnapshotSelector, TableName,
+};
+use serde_json::json;
+
+use crate::args::refs::{
+    BranchArgs, CherryPickArgs, FastForwardArgs, PublishArgs, RetainArgs, UpgradeArgs,
+};
+use crate::report::Answer;
+
+pub(super) async fn branch(project: &Project, args: BranchArgs) -> Result<Answer> {
+    let pin = project.catalog().pin(&args.table, &args.at).await?;
+    project.catalog().branch_with(&pin, &args.name, args.keep.retention()).await?;
+    let json = json!({ "table": args.table, "branch": args.name, "snapshot_id": pin.snapshot });
+    Ok(Answer::new(json, format!("branch `{}` begins at {pin}", args.name)))
+}
+
+pub(super) async fn retain(project: &Project, args: RetainArgs) -> Result<Answer> {
+    let (table, name, retention) = (&args.table, &args.name, args.keep.retention());
+    // An unknown ref is an error of a dry run too.
+    project.catalog().pin(table, &SnapshotSelector::Ref(name.clone())).await?;
+    if !args.dry_run {
+        project.catalog().set_retention(table, name, retention).await?;
+    }
+    let json = json!({
+        "table": table, "ref": name, "dry_run": args.dry_run,
+        "max_ref_age_ms": retention.max_ref_age_ms,
+        "min_snapshots_to_keep": retention.min_snapshots_to_keep,
+        "max_snapshot_age_ms": retention.max_snapshot_age_ms,
+    });
+    let verb = if args.dry_run { "would be" } else { "is" };
+    let text = match retention.max_ref_age_ms {
+        Some(millis) => format!("`{name}` of `{table}` {verb} kept for {millis} ms"),
+        None => format!("`{name}` of `{table}` {verb} kept for ever"),
+    };
+    Ok(Answer::new(json, text))
+}
+
+pub(super) async fn fast_forward(project: &Project, args: FastForwardArgs) -> Result<Answer> {
+    let FastForwardArgs { table, branch, to, dry_run } = args;
+    let before = tip(project, &table, &branch).await?;
+    let catalog = project.catalog();
+    let after = if dry_run {
+        catalog.check_fast_forward(&table, &branch, &to).await?
+    } else {
+        catalog.fast_forward(&table, &branch, &to).await?
+    };
+    Ok(moved(&table, &branch, [&before, &after], dry_run))
+}
+
+pub(super) async fn publish(project: &Project, args: PublishArgs) -> Result<Answer> {
+    let PublishArgs { table, branch, dry_run } = args;
+    let (main, catalog) = (RefName::main(), project.catalog());
+    let before = tip(project, &table, &main).await?;
+    let after = if dry_run {
+        catalog.check_fast_forward(&table, &main, &branch).await?
+    } else {
+        catalog.publish(&table, &branch).await?
+    };
+    Ok(moved(&table, &main, [&before, &after], dry_run))
+}
+
+pub(super) async fn cherry_pick(project: &Project, args: CherryPickArgs) -> Result<Answer> {
+    let CherryPickArgs { table, snapshot, branch, dry_run } = args;
+    let catalog = project.catalog();
+    if dry_run {
+        let rows = catalog.check_cherry_pick(&table, snapshot, &branch).await?;
+        let json = json!({
+            "table": table, "branch": branch, "picked": snapshot, "rows": rows, "dry_run": true,
+        });
+        let text =
+            format!("{rows} rows of snapshot {snapshot} would go to `{branch}` of `{table}`");
+        return Ok(Answer::new(json, text));
+    }
+    let done = catalog.cherry_pick(&table, snapshot, &branch).await?;
+    let json = json!({
+        "table": table, "branch": branch, "picked": snapshot, "rows": done.added_rows,
+        "snapshot_id": done.pinned.snapshot, "dry_run": false,
+    });
+    let text = format!(
+        "{} rows of snapshot {snapshot} are in `{branch}`: {}",
+        done.added_rows, done.pinned
+    );
+    Ok(Answer::new(json, text))
+}
+
+pub(super) async fn upgrade(project: &Project, args: UpgradeArgs) -> Result<Answer> {
+    let UpgradeArgs { table, to, dry_run, yes } = args;
+    let before = project.catalog().describe(&table).await?.format_version;
+    if !dry_run && !yes && before != to {
+        return Err(Error::invalid(format!("an upgrade of `{table}` cannot be taken back"))
+            .with_note(format!("readers that do not know format version {to} will not read it"))
+            .with_help("repeat the command with `--yes`"));
+    }
+    if !dry_run {
+        project.catalog().upgrade(&table, to).await?;
+    }
+    let json = json!({
+        "table": table, "format_version": to, "previous_format_version": before,
+        "dry_run": dry_run,
+    });
+    let verb = if dry_run { "would have" } else { "has" };
+    Ok(Answer::new(json, format!("`{table}` {verb} format version {to} (it had {before})")))
+}
+
+/// Where a branch is.
+async fn tip(project: &Project, table: &TableName, branch: &RefName) -> Result<PinnedTable> {
+    project.catalog().pin(table, &SnapshotSelector::Ref(branch.clone())).await
+}
+
+fn moved(
+    table: &TableName,
+    branch: &RefName,
+    [before, after]: [&PinnedTable; 2],
+    dry_run: bool,
+) -> Answer {
+    let json = json!({
+        "table": table, "branch": branch, "snapshot_id": after.snapshot,
+        "previous_snapshot_id": before.snapshot, "changed": before != after && !dry_run,
+        "dry_run": dry_run,
+    });
+    let verb = if dry_run { "would be" } else { "is" };
+    let text = if before == after {
+        format!("`{branch}` of `{table}` is at {} already", after.snapshot)
+    } else {
+        format!(
+            "`{branch}` of `{table}` {verb} at {} (it was at {})",
+            after.snapshot, before.snapshot
+        )
+    };
+    Answer::new(json, text)
+}

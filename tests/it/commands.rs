@@ -63,7 +63,12 @@ fn every_other_command_answers_in_json() {
     for arguments in [
         &["table", "list"][..],
         &["table", "show", "events.raw_transactions"],
-        &["table", "branch", "events.raw_transactions", "dev"],
+        &["table", "branch", "events.raw_transactions", "dev", "--min-snapshots-to-keep", "3"],
+        &["table", "retain", "events.raw_transactions", "dev", "--max-ref-age", "30d"],
+        &["table", "fast-forward", "events.raw_transactions", "dev"],
+        &["table", "publish", "events.raw_transactions", "dev", "--dry-run"],
+        &["table", "publish", "events.raw_transactions", "dev"],
+        &["table", "upgrade", "events.raw_transactions", "--to", "3", "--dry-run"],
         &["table", "tag", "events.raw_transactions", "once"],
         &["table", "untag", "events.raw_transactions", "once"],
         &["table", "export", "labels.churn_outcomes", "--output", export],

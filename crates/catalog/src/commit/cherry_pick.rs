@@ -12,8 +12,8 @@ use super::branch::Tip;
 use super::delta::{AddedFiles, Delta, FileSet, Removal};
 use super::manifests::{load, spec_of};
 use super::{ATTEMPT_ID, Attempt, Change, Plan, snapshot};
-use crate::error::Context;
 use crate::history::ancestors;
+use crate::storage::load_list;
 
 /// The summary field that names the snapshot whose rows were taken over.
 const SOURCE: &str = "source-snapshot-id";
@@ -150,11 +150,7 @@ async fn alive_in(head: &Table, tip: &Tip<'_>, added: &[AddedFiles]) -> Result<O
     let Some(snapshot) = tip.snapshot else { return Ok(None) };
     let wanted = FileSet::of(added.iter().flat_map(|added| &added.files));
     let specs: HashSet<i32> = added.iter().map(|added| added.spec.spec_id()).collect();
-    let list = head
-        .manifest_list_reader(snapshot)
-        .load()
-        .await
-        .context(|| format!("cannot read manifest list `{}`", snapshot.manifest_list()))?;
+    let list = load_list(head, snapshot).await?;
     for file in list.entries() {
         if file.content != ManifestContentType::Data || !specs.contains(&file.partition_spec_id) {
             continue;
@@ -171,11 +167,7 @@ async fn alive_in(head: &Table, tip: &Tip<'_>, added: &[AddedFiles]) -> Result<O
 /// The files that a snapshot added.
 async fn added_by(head: &Table, snapshot: &SnapshotRef) -> Result<Vec<AddedFiles>> {
     let id = snapshot.snapshot_id();
-    let list = head
-        .manifest_list_reader(snapshot)
-        .load()
-        .await
-        .context(|| format!("cannot read manifest list `{}`", snapshot.manifest_list()))?;
+    let list = load_list(head, snapshot).await?;
     let mut added = Vec::new();
     for file in list.entries() {
         if file.added_snapshot_id != id || file.content != ManifestContentType::Data {

@@ -149,7 +149,8 @@ impl Check<'_> {
 
     /// Whether a manifest that the snapshot wrote may contradict the change. Errs towards yes.
     fn concerns(&self, file: &ManifestFile) -> Result<bool> {
-        if !self.validation.depends_on.is_empty() {
+        let may_touch = file.content == ManifestContentType::Deletes || file.has_deleted_files();
+        if may_touch && !self.validation.depends_on.is_empty() {
             return Ok(true);
         }
         if self.moves_only() && self.validation.isolation == Isolation::Serializable {
@@ -158,7 +159,11 @@ impl Check<'_> {
         Ok(self.validation.removes.may_take(file, self.metadata)?
             || match self.validation.reads {
                 Reads::Nothing => false,
-                Reads::Everything | Reads::Filter(_) => true,
+                Reads::Everything => true,
+                Reads::Filter(filter) => {
+                    let spec = spec_of(self.metadata, file)?;
+                    PartitionFilter::new(filter, spec).may_name(file.partitions.as_ref())
+                }
                 Reads::Partitions(touched) => touched.may_hold(file, spec_of(self.metadata, file)?),
             })
     }

@@ -226,6 +226,46 @@ async fn every_kind_of_change_knows_what_contradicts_it() {
     }
 }
 
+/// Whether a file of which these are the least and the greatest number, and which was appended to a
+/// day since, contradicts a change that looked at numbers above 100 of day 1.
+async fn contradicts(day: i32, least: i64, greatest: i64) -> bool {
+    use icecore_core::{CompareOp, Literal, Predicate};
+
+    let lake = start().await;
+    let base = lake.catalog.tables_now().load(&lake.table).await.unwrap();
+    let mut theirs = change(&lake, &base, Op::Append(day), "theirs");
+    let bounds = |value: i64| [(1, iceberg::spec::Datum::long(value))].into();
+    let mut appended = file(&lake, "theirs", day);
+    appended.lower_bounds(bounds(least)).upper_bounds(bounds(greatest));
+    appended.null_value_counts([(1, 0)].into());
+    theirs.added = vec![AddedFiles::data(base.metadata(), vec![appended.build().unwrap()])];
+    lake.catalog.commit_change(&lake.table, theirs).await.unwrap();
+    let mut mine = change(&lake, &base, Op::Rewrite, "mine");
+    let compare =
+        |column: &str, op, value| Predicate::Compare { column: column.to_owned(), op, value };
+    let day_1 = Literal::Date(icecore_core::Date::from_days(1));
+    let filter = Predicate::And(vec![
+        compare("number", CompareOp::Gt, Literal::Int(100)),
+        compare("day", CompareOp::Eq, day_1),
+    ]);
+    let schema = base.metadata().current_schema();
+    mine.reads = OwnedReads::Filter(crate::predicate::Filter::bind(&filter, schema).unwrap());
+    match lake.catalog.commit_change(&lake.table, mine).await {
+        Ok(_) => false,
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::Conflict, "{error:?}");
+            true
+        }
+    }
+}
+
+#[tokio::test]
+async fn only_files_that_may_hold_rows_that_were_asked_for_contradict() {
+    assert!(contradicts(1, 50, 150).await);
+    assert!(!contradicts(1, 50, 100).await);
+    assert!(!contradicts(2, 50, 150).await);
+}
+
 #[tokio::test]
 async fn rows_that_others_appended_to_an_overwritten_partition_stay_where_they_do_not_conflict() {
     let (mine, theirs) = (Op::OverwriteDay(1), Op::Append(1));

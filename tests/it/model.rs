@@ -8,6 +8,7 @@
 //! `ICECORE_MODEL_SEED` which ones.
 
 mod oracle;
+mod row_changes;
 mod step;
 mod world;
 

@@ -1,12 +1,16 @@
 //! The operations, each on icecore's side and on the oracle's.
 
+mod columns;
+mod pyiceberg;
+mod row_changes;
+mod upkeep;
+
 use arrow::datatypes::{DataType, Field, Schema};
-use icecore_catalog::{ExpireOptions, RollbackPolicy, TagMove};
+use icecore_catalog::RowMode::{CopyOnWrite as Copy, MergeOnRead as Merge};
+use icecore_catalog::{RollbackPolicy, TagMove};
 use icecore_core::{
-    Clock as _, CommitOptions, Error, RefName, Result, SnapshotCatalog as _, SnapshotSelector,
-    SystemClock, Timestamp, WriteMode,
+    CommitOptions, Error, RefName, Result, SnapshotCatalog as _, SnapshotSelector, WriteMode,
 };
-use serde_json::json;
 
 use super::lake::{Lake, row};
 use crate::readers::Readers;
@@ -18,13 +22,32 @@ pub(super) enum Operation {
     Append,
     Overwrite,
     OverwritePartitions,
+    Delete,
+    DeleteByFiles,
+    DeleteTwice,
+    DeleteTwiceByFiles,
+    DeleteRegion,
+    OverwriteWhere,
+    OverwriteWhereByFiles,
+    Upsert,
+    UpsertByFiles,
+    UpsertByTwoKeys,
+    DeleteUpsertAndGoOn,
+    RowDelta,
     AddColumn,
     Widen,
+    DropAndAddColumn,
+    RenameColumns,
+    MoveColumn,
+    AddColumnWithDefault,
+    Repartition,
+    SortBy,
     TagAndBranch,
     Rollback,
     Publish,
     CherryPick,
     Expire,
+    RewriteManifests,
     PyicebergAppend,
     PyicebergOverwrite,
     PyicebergDelete,
@@ -39,13 +62,32 @@ impl Operation {
             O::Append,
             O::Overwrite,
             O::OverwritePartitions,
+            O::Delete,
+            O::DeleteByFiles,
+            O::DeleteTwice,
+            O::DeleteTwiceByFiles,
+            O::DeleteRegion,
+            O::OverwriteWhere,
+            O::OverwriteWhereByFiles,
+            O::Upsert,
+            O::UpsertByFiles,
+            O::UpsertByTwoKeys,
+            O::DeleteUpsertAndGoOn,
+            O::RowDelta,
             O::AddColumn,
             O::Widen,
+            O::DropAndAddColumn,
+            O::RenameColumns,
+            O::MoveColumn,
+            O::AddColumnWithDefault,
+            O::Repartition,
+            O::SortBy,
             O::TagAndBranch,
             O::Rollback,
             O::Publish,
             O::CherryPick,
             O::Expire,
+            O::RewriteManifests,
             O::PyicebergAppend,
             O::PyicebergOverwrite,
             O::PyicebergDelete,
@@ -59,14 +101,23 @@ impl Operation {
         !matches!(self, Self::Expire)
     }
 
-    /// Whether PyIceberg can do it in this version of the format: it writes version 2 alone.
+    /// Whether it can be done in this version of the format: PyIceberg writes version 2 alone, and
+    /// defaults came with version 3.
     pub(super) fn is_possible(self, version: u8) -> bool {
-        version == 2 || !format!("{self:?}").starts_with("Pyiceberg")
+        match self {
+            Self::AddColumnWithDefault => version == 3,
+            _ => version == 2 || !format!("{self:?}").starts_with("Pyiceberg"),
+        }
     }
 
     /// How a reader refuses the state after it, where it does.
-    pub(super) const fn refused_by(self, _reader: &str, _version: u8) -> Option<&'static str> {
-        None
+    pub(super) fn refused_by(self, reader: &str, _version: u8) -> Option<&'static str> {
+        match (self, reader) {
+            (Self::RowDelta, "pyiceberg") => {
+                Some("PyIceberg does not yet support equality deletes")
+            }
+            _ => None,
+        }
     }
 
     /// Does it, and returns what the table holds then.
@@ -80,18 +131,37 @@ impl Operation {
             Self::Append => append(lake, rows).await,
             Self::Overwrite => overwrite(lake, rows).await,
             Self::OverwritePartitions => overwrite_partitions(lake, rows).await,
+            Self::Delete => row_changes::delete(lake, Copy, rows).await,
+            Self::DeleteByFiles => row_changes::delete(lake, Merge, rows).await,
+            Self::DeleteTwice => row_changes::delete_twice(lake, Copy, rows).await,
+            Self::DeleteTwiceByFiles => row_changes::delete_twice(lake, Merge, rows).await,
+            Self::DeleteRegion => row_changes::delete_region(lake, Merge, rows).await,
+            Self::OverwriteWhere => row_changes::overwrite_where(lake, Copy, rows).await,
+            Self::OverwriteWhereByFiles => row_changes::overwrite_where(lake, Merge, rows).await,
+            Self::Upsert => row_changes::upsert(lake, Copy, &["id"], rows).await,
+            Self::UpsertByFiles => row_changes::upsert(lake, Merge, &["id"], rows).await,
+            Self::UpsertByTwoKeys => row_changes::upsert(lake, Copy, &["region", "id"], rows).await,
+            Self::DeleteUpsertAndGoOn => row_changes::delete_and_go_on(lake, Merge, rows).await,
+            Self::RowDelta => row_changes::row_delta(lake, rows).await,
             Self::AddColumn => add_column(lake, rows).await,
             Self::Widen => widen(lake, rows).await,
+            Self::DropAndAddColumn => columns::drop_and_add(lake, rows).await,
+            Self::RenameColumns => columns::rename(lake, rows).await,
+            Self::MoveColumn => columns::reorder(lake, rows).await,
+            Self::AddColumnWithDefault => columns::add_with_default(lake, rows).await,
+            Self::Repartition => columns::repartition(lake, rows).await,
+            Self::SortBy => columns::sort(lake, rows).await,
             Self::TagAndBranch => tag_and_branch(lake, rows).await,
             Self::Rollback => rollback(lake, rows).await,
             Self::Publish => publish(lake, rows).await,
             Self::CherryPick => cherry_pick(lake, rows).await,
-            Self::Expire => expire(lake, rows).await,
-            Self::PyicebergAppend => pyiceberg_append(lake, readers, rows).await,
-            Self::PyicebergOverwrite => pyiceberg_overwrite(lake, readers, rows).await,
-            Self::PyicebergDelete => pyiceberg_delete(lake, readers, rows).await,
-            Self::PyicebergUpsert => pyiceberg_upsert(lake, readers, rows).await,
-            Self::PyicebergEvolve => pyiceberg_evolve(lake, readers, rows).await,
+            Self::Expire => upkeep::expire(lake, rows).await,
+            Self::RewriteManifests => upkeep::rewrite_manifests(lake, rows).await,
+            Self::PyicebergAppend => pyiceberg::append(lake, readers, rows).await,
+            Self::PyicebergOverwrite => pyiceberg::overwrite(lake, readers, rows).await,
+            Self::PyicebergDelete => pyiceberg::delete(lake, readers, rows).await,
+            Self::PyicebergUpsert => pyiceberg::upsert(lake, readers, rows).await,
+            Self::PyicebergEvolve => pyiceberg::evolve(lake, readers, rows).await,
         }
     }
 }
@@ -221,98 +291,5 @@ async fn cherry_pick(lake: &Lake, rows: Rows) -> Result<Rows> {
             rows.rows.extend(more.rows);
         }
     }
-    Ok(rows)
-}
-
-/// Everything but the last state goes, with the files of what was overwritten before.
-async fn expire(lake: &Lake, rows: Rows) -> Result<Rows> {
-    let rows = overwrite_partitions(lake, rows).await?;
-    let later = Timestamp::from_micros(SystemClock.now().micros() + 3_600_000_000);
-    let options = ExpireOptions::default().with_older_than(Some(later)).with_retain_last(Some(1));
-    let report = lake.catalog.expire(&lake.table, options).await?;
-    if report.expired.len() != 2 || report.deleted_files == 0 {
-        return Err(Error::internal(format!("it expired otherwise: {report:?}")));
-    }
-    Ok(rows)
-}
-
-fn write(readers: &mut Readers, request: &serde_json::Value) -> Result<()> {
-    match readers.ask(request) {
-        Ok(_) => Ok(()),
-        Err((kind, message)) => Err(Error::internal(format!("pyiceberg: {kind}: {message}"))),
-    }
-}
-
-async fn pyiceberg_append(lake: &Lake, readers: &mut Readers, mut rows: Rows) -> Result<Rows> {
-    let theirs = rows.with((200..207).map(|id| row(id, 2)).collect());
-    let mut request = lake.write_request("append");
-    request["rows"] = theirs.to_json();
-    write(readers, &request)?;
-    rows.rows.extend(theirs.rows);
-    append(lake, rows).await
-}
-
-async fn pyiceberg_overwrite(lake: &Lake, readers: &mut Readers, mut rows: Rows) -> Result<Rows> {
-    let theirs = rows.with((200..207).map(|id| row(id, 2)).collect());
-    let mut request = lake.write_request("overwrite");
-    request["rows"] = theirs.to_json();
-    request["filter"] = json!("region = 'east'");
-    write(readers, &request)?;
-    rows.rows.retain(|row| row[1] != Value::text("east"));
-    rows.rows.extend(theirs.rows);
-    overwrite_partitions(lake, rows).await
-}
-
-async fn pyiceberg_delete(lake: &Lake, readers: &mut Readers, mut rows: Rows) -> Result<Rows> {
-    let mut request = lake.write_request("delete");
-    request["filter"] = json!("id >= 20 and id < 37");
-    write(readers, &request)?;
-    rows.rows.retain(|row| !matches!(row[0], Value::Int(20..37)));
-    append(lake, rows).await
-}
-
-async fn pyiceberg_upsert(lake: &Lake, readers: &mut Readers, mut rows: Rows) -> Result<Rows> {
-    let theirs = rows.with([5, 17, 18, 59, 400, 401].map(|id| row(id, 2)).to_vec());
-    let mut request = lake.write_request("upsert");
-    request["rows"] = theirs.to_json();
-    request["keys"] = json!(["id"]);
-    write(readers, &request)?;
-    rows.rows.retain(|row| !theirs.rows.iter().any(|new| new[0] == row[0]));
-    rows.rows.extend(theirs.rows);
-    append(lake, rows).await
-}
-
-async fn pyiceberg_evolve(lake: &Lake, readers: &mut Readers, mut rows: Rows) -> Result<Rows> {
-    let changes = [
-        json!({ "change": "add", "column": "channel" }),
-        json!({ "change": "rename", "column": "note", "to": "remark" }),
-        json!({ "change": "widen", "column": "visits" }),
-        json!({ "change": "drop", "column": "amount" }),
-        json!({ "change": "partition", "column": "id", "transform": "bucket[4]" }),
-    ];
-    for change in changes {
-        let mut request = lake.write_request("evolve");
-        for (field, value) in change.as_object().into_iter().flatten() {
-            request[field] = value.clone();
-        }
-        write(readers, &request)?;
-    }
-    let (amount, visits, note) = (rows.at("amount"), rows.at("visits"), rows.at("note"));
-    rows.columns[note].0 = "remark".to_owned();
-    rows.columns[visits].1 = DataType::Int64;
-    rows.columns.push(("channel".to_owned(), DataType::Utf8));
-    rows.columns.remove(amount);
-    for row in &mut rows.rows {
-        row.push(Value::Null);
-        row.remove(amount);
-    }
-    let new = |id| {
-        let mut row = with(row(id, 1), Value::text("shop"));
-        row.remove(amount);
-        row
-    };
-    let more = rows.with((100..106).map(new).collect());
-    lake.append(&more).await?;
-    rows.rows.extend(more.rows);
     Ok(rows)
 }

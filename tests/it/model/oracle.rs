@@ -77,6 +77,8 @@ pub(super) const REGION: u32 = 2;
 pub(super) const DAY: u32 = 3;
 pub(super) const AMOUNT: u32 = 4;
 pub(super) const COUNT: u32 = 5;
+/// How many columns there are that never go.
+pub(super) const FIXED: usize = 5;
 
 impl Oracle {
     pub(super) fn new() -> Self {

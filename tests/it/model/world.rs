@@ -4,20 +4,20 @@ use std::collections::BTreeSet;
 
 use arrow::datatypes::{DataType, Field, Schema};
 use icecore_catalog::{
-    CatalogOptions, CleanOptions, ExpireOptions, FsckOptions, IcebergCatalog, RollbackPolicy,
-    TagMove,
+    AlterOptions, Alteration, CatalogOptions, CleanOptions, ExpireOptions, FsckOptions,
+    IcebergCatalog, RewriteManifestsOptions, RollbackPolicy, TagMove,
 };
 use icecore_core::{
     Clock as _, CommitOptions, Committed, ErrorKind, NewTable, PinnedTable, RefName, ScanOptions,
     SnapshotCatalog as _, SnapshotSelector, Span, SystemClock, TableName, Timestamp, WriteMode,
 };
 
-use super::oracle::{COUNT, Column, DAY, ID, Oracle, REGION, Ref, Row, visible};
+use super::oracle::{COUNT, Column, DAY, FIXED, ID, Oracle, REGION, Ref, Row, visible};
 use super::step::{Layout, Partition, Step};
 use crate::matrix::{difference, scratch};
 use crate::rows::{Rows, Value};
 
-type Told = Result<(), String>;
+pub(super) type Told = Result<(), String>;
 
 pub(super) struct World {
     root: tempfile::TempDir,
@@ -25,6 +25,8 @@ pub(super) struct World {
     pub(super) table: TableName,
     pub(super) oracle: Oracle,
     layout: Layout,
+    /// Whether rows may lie in partitions of another layout.
+    has_moved: bool,
 }
 
 impl World {
@@ -36,7 +38,7 @@ impl World {
             .with_partition_by(layout.partition.fields().iter().copied())
             .with_format_version(layout.version);
         assert!(catalog.ensure_table(&table, &new).await.unwrap());
-        Self { root, catalog, table, oracle, layout }
+        Self { root, catalog, table, oracle, layout, has_moved: false }
     }
 
     /// Takes a step on both sides.
@@ -48,9 +50,19 @@ impl World {
             Step::Overwrite { first, count } => {
                 self.write(WriteMode::Overwrite, None, self.fresh(number, first, count)).await
             }
+            // What is in one partition of a new layout lies in several of an old one.
+            Step::OverwritePartitions { .. } if self.has_moved => Ok(()),
             Step::OverwritePartitions { first, count } => {
                 let rows = self.fresh(number, first, count);
                 self.write(WriteMode::OverwritePartitions, None, rows).await
+            }
+            Step::Delete { first, count, copy } => self.delete(first..first + count, copy).await,
+            Step::OverwriteRegion { region, count, copy } => {
+                let rows = (0..count).map(|at| self.oracle.row(60 + 3 * at + region, number));
+                self.overwrite_region(rows.collect(), copy).await
+            }
+            Step::Upsert { first, count, copy } => {
+                self.upsert(self.fresh(number, first, count), copy).await
             }
             Step::AppendToBranch { branch, first, count } => {
                 let Some(name) = self.branch(branch) else { return Ok(()) };
@@ -64,9 +76,17 @@ impl World {
             Step::Publish(pick) => self.publish(pick).await,
             Step::CherryPick(pick) => self.cherry_pick(pick).await,
             Step::AddColumn(which) => self.add_column(which).await,
+            Step::DropColumn(pick) => self.drop_column(pick).await,
+            Step::RenameColumn(pick) => self.rename_column(pick).await,
+            Step::PartitionBy(partition) => self.partition_by(partition).await,
             Step::Widen => self.widen().await,
             Step::Expire { retain } => self.expire(retain).await,
             Step::Clean => self.clean().await,
+            Step::RewriteManifests => {
+                let options = RewriteManifestsOptions::default().with_force(true);
+                self.catalog.rewrite_manifests(&self.table, options).await.map_err(told)?;
+                self.settle().await
+            }
             Step::Reopen => {
                 self.catalog = open(&self.root).await;
                 Ok(())
@@ -86,7 +106,12 @@ impl World {
     }
 
     /// Notes a state that a commit made on a branch.
-    fn note(&mut self, branch: Option<&str>, made: &PinnedTable, rows: Vec<Row>) -> usize {
+    pub(super) fn note(
+        &mut self,
+        branch: Option<&str>,
+        made: &PinnedTable,
+        rows: Vec<Row>,
+    ) -> usize {
         let parent = self.head(branch);
         let place = self.oracle.commit(made.snapshot, parent, rows);
         match branch {
@@ -277,6 +302,45 @@ impl World {
         self.evolve(columns).await
     }
 
+    async fn alter(&mut self, alteration: Alteration, columns: Vec<Column>) -> Told {
+        let options = AlterOptions::default();
+        self.catalog.alter(&self.table, &[alteration], options).await.map_err(told)?;
+        self.oracle.columns = columns;
+        self.settle().await
+    }
+
+    /// One of the columns that were added.
+    fn added(&self, pick: u8) -> Option<usize> {
+        let added = self.oracle.columns.len() - FIXED;
+        (added > 0).then(|| FIXED + usize::from(pick) % added)
+    }
+
+    async fn drop_column(&mut self, pick: u8) -> Told {
+        let Some(place) = self.added(pick) else { return Ok(()) };
+        let mut columns = self.oracle.columns.clone();
+        let dropped = columns.remove(place);
+        self.alter(Alteration::DropColumn(dropped.name), columns).await
+    }
+
+    async fn rename_column(&mut self, pick: u8) -> Told {
+        let Some(place) = self.added(pick) else { return Ok(()) };
+        let mut columns = self.oracle.columns.clone();
+        let to = format!("named{pick}");
+        if columns.iter().any(|column| column.name == to) {
+            return Ok(());
+        }
+        let column = std::mem::replace(&mut columns[place].name, to.clone());
+        self.alter(Alteration::RenameColumn { column, to }, columns).await
+    }
+
+    async fn partition_by(&mut self, partition: Partition) -> Told {
+        self.has_moved |= partition != self.layout.partition;
+        self.layout.partition = partition;
+        let fields = partition.fields().iter().map(|field| (*field).to_owned()).collect();
+        let columns = self.oracle.columns.clone();
+        self.alter(Alteration::PartitionBy(fields), columns).await
+    }
+
     async fn widen(&mut self) -> Told {
         let mut columns = self.oracle.columns.clone();
         for column in columns.iter_mut().filter(|column| column.number == COUNT) {
@@ -393,7 +457,7 @@ fn named(name: &str) -> RefName {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is given to `map_err`")]
-fn told(error: icecore_core::Error) -> String {
+pub(super) fn told(error: icecore_core::Error) -> String {
     format!("{error}: {:?}", error.notes())
 }
 

@@ -136,10 +136,12 @@ impl Changes {
     }
 }
 
-/// Counts of a summary that a caller reports.
+/// Counts of a summary that a caller reports. The records of a file that was removed count whole,
+/// and those that were deleted in it by position went before, with a delete file that went now.
 pub(crate) fn counts(summary: &HashMap<String, String>) -> (u64, u64) {
     let count = |field| count(summary, field).and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
-    (count("added-records"), count("deleted-records"))
+    let gone_before = count("removed-position-deletes");
+    (count("added-records"), count("deleted-records").saturating_sub(gone_before))
 }
 
 /// Adds the totals to a summary. A total that the parent does not state is not known, and left

@@ -5,6 +5,7 @@ mod faults;
 mod history;
 mod isolation;
 mod lineage;
+mod older_partitions;
 mod oracle;
 mod refs;
 mod replace;

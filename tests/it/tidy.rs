@@ -18,8 +18,9 @@ const FLOORS: [&[&str]; 6] = [
 const NEIGHBOURS: [(&str, &str); 1] = [("icecore", "serve")];
 
 /// Where each foreign system is at home.
-const HOMES: [(&str, &[&str]); 9] = [
+const HOMES: [(&str, &[&str]); 10] = [
     ("iceberg", &["catalog"]),
+    ("reqwest", &["catalog"]),
     ("object_store", &["catalog", "engine"]),
     ("parquet", &["catalog", "engine"]),
     ("datafusion", &["engine", "features", "pit"]),

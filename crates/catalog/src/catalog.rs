@@ -5,6 +5,7 @@ mod branches;
 mod commits;
 mod create;
 mod edits;
+mod foreign;
 mod open;
 mod options;
 mod rowlevel;
@@ -121,7 +122,7 @@ impl IcebergCatalog {
     pub async fn drop_table(&self, table: &TableName) -> Result<()> {
         // Loading first gives an unknown name its error.
         self.tables_now().load(table).await?;
-        self.tables_now().pointers().remove(table).await?;
+        self.tables_now().remove(table).await?;
         tracing::info!(table = %table, "dropped");
         Ok(())
     }
@@ -161,7 +162,7 @@ impl IcebergCatalog {
     ///
     /// `Unavailable` if the catalog cannot be read.
     pub async fn find_attempt(&self, attempt: &str) -> Result<Option<Committed>> {
-        for name in self.tables_now().pointers().list().await? {
+        for name in self.tables_now().list().await? {
             let Some(table) = self.tables_now().find(&name).await? else { continue };
             if let Some(snapshot) = commit::made_by(table.metadata(), attempt) {
                 return Ok(Some(commits::committed(&name, &table, snapshot, true)));
@@ -180,6 +181,22 @@ impl IcebergCatalog {
     #[must_use]
     pub fn warehouse(&self) -> &str {
         self.shared.warehouse.url()
+    }
+
+    /// Looks whether the place of new tables can be reached, and says where it is.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` or `Denied` if it cannot.
+    pub async fn check_warehouse(&self) -> Result<String> {
+        use crate::error::Context;
+        let place = self.warehouse();
+        if !self.shared.warehouse.is_place() {
+            return Ok("where the catalog's server says".to_owned());
+        }
+        let looked = self.tables_now().io().exists(place).await;
+        looked.context(|| format!("cannot reach the warehouse at `{place}`"))?;
+        Ok(place.to_owned())
     }
 
     async fn check_pin(&self, pinned: &PinnedTable) -> Result<(), Error> {

@@ -72,7 +72,7 @@ pub(crate) async fn check(
     let subject = match Subject::load(tables, name).await {
         Ok(subject) => subject,
         Err(error) if is_damage(&error) => {
-            let location = tables.pointers().find(name).await?;
+            let location = tables.pointer(name).await?;
             metadata::unreadable(tables.io(), location.as_deref(), &error, &mut findings).await?;
             check.findings = findings.into_sorted();
             return Ok(check);

@@ -55,6 +55,7 @@ mod metadata_table;
 mod pointer;
 mod predicate;
 mod refs;
+mod rest;
 mod rowlevel;
 mod scan;
 mod schema;

@@ -11,6 +11,7 @@ mod buckets;
 mod durable;
 mod engine;
 mod files;
+mod footer;
 mod limits;
 mod local;
 mod location;
@@ -33,7 +34,7 @@ pub use limits::StorageLimits;
 pub(crate) use location::key_of;
 #[cfg(test)]
 pub(crate) use location::local_path;
-pub(crate) use parse::{load_list, load_manifest, read_metadata};
+pub(crate) use parse::{load_list, load_manifest, read_manifest, read_metadata};
 pub(crate) use roots::Roots;
 
 use buckets::Buckets;
@@ -79,7 +80,7 @@ impl Files {
         warehouse: &Warehouse,
         limits: StorageLimits,
     ) -> Result<Self> {
-        let (known, warehouse) = (Roots::at(&warehouse.url)?, Roots::at(&warehouse.url)?);
+        let (known, warehouse) = (warehouse.roots()?, warehouse.roots()?);
         Ok(Self { store, router: None, known: Arc::new(known), warehouse, limits })
     }
 
@@ -118,7 +119,8 @@ impl Files {
 
     /// The files of every table, as Arrow and DataFusion read them.
     pub(crate) fn object_store(&self) -> Arc<dyn ObjectStore> {
-        Arc::new(engine::Rooted::new(Arc::clone(&self.store), Arc::clone(&self.known)))
+        let (store, roots) = (Arc::clone(&self.store), Arc::clone(&self.known));
+        Arc::new(engine::Rooted::new(store, roots, self.limits.footer_bytes))
     }
 
     /// The store that everything goes through.
@@ -139,8 +141,9 @@ impl Files {
 /// Where new tables are put.
 #[derive(Debug, Clone)]
 pub(crate) struct Warehouse {
-    /// A URL without a slash at the end.
+    /// A URL without a slash at the end, or a name that only a catalog's server understands.
     url: String,
+    is_place: bool,
 }
 
 impl Warehouse {
@@ -174,12 +177,26 @@ impl Warehouse {
         })?;
         let url = format!("file://{}", text.trim_end_matches('/'));
         durable::create_directory(path).await?;
-        Ok(Self { url })
+        Ok(Self { url, is_place: true })
     }
 
     /// Takes a URL as it is.
     pub(crate) fn at(url: &str) -> Self {
-        Self { url: url.trim_end_matches('/').to_owned() }
+        Self { url: url.trim_end_matches('/').to_owned(), is_place: true }
+    }
+
+    /// One that a catalog's server knows by name: it says where new tables are put.
+    pub(crate) fn named(name: &str) -> Self {
+        Self { url: name.to_owned(), is_place: false }
+    }
+
+    /// Whether it is known where it is.
+    pub(crate) const fn is_place(&self) -> bool {
+        self.is_place
+    }
+
+    fn roots(&self) -> Result<Roots> {
+        if self.is_place { Roots::at(&self.url) } else { Ok(Roots::default()) }
     }
 
     pub(crate) fn url(&self) -> &str {

@@ -1,8 +1,10 @@
 //! Tables as they are now: loading them, and swapping in their next metadata.
 
+mod backend;
 mod cache;
 mod commit;
 mod metadata;
+mod tidy;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,12 +17,14 @@ use icecore_core::{Clock, Error, Result, TableName};
 
 use crate::error::Context;
 use crate::ids::{Ids, RandomIds};
+#[cfg(test)]
 use crate::pointer::PointerStore;
 use crate::storage::Files;
 use crate::timer::{SystemTimer, Timer};
+pub(crate) use backend::{Backend, Created};
 use cache::TableCache;
 pub(crate) use commit::{Collided, Open, Planned, Stored};
-pub(crate) use metadata::NextMetadata;
+use metadata::NextMetadata;
 
 /// Manifests that stay in memory, in bytes per table.
 const MANIFEST_CACHE_BYTES: u64 = 16 << 20;
@@ -28,7 +32,7 @@ const MANIFEST_CACHE_BYTES: u64 = 16 << 20;
 /// Every table of a catalog.
 #[derive(Debug)]
 pub(crate) struct Tables {
-    pointers: Arc<dyn PointerStore>,
+    backend: Backend,
     files: Files,
     io: FileIO,
     clock: Arc<dyn Clock>,
@@ -42,13 +46,9 @@ pub(crate) struct Tables {
 pub(crate) type Turn = Arc<tokio::sync::Mutex<()>>;
 
 impl Tables {
-    pub(crate) fn new(
-        pointers: Arc<dyn PointerStore>,
-        files: Files,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
+    pub(crate) fn new(backend: Backend, files: Files, clock: Arc<dyn Clock>) -> Self {
         Self {
-            pointers,
+            backend,
             io: files.io(),
             files,
             clock,
@@ -75,8 +75,12 @@ impl Tables {
         &*self.timer
     }
 
+    #[cfg(test)]
     pub(crate) fn pointers(&self) -> &dyn PointerStore {
-        &*self.pointers
+        match &self.backend {
+            Backend::Pointers(pointers) => &**pointers,
+            Backend::Rest(_) => panic!("a REST catalog has no pointers"),
+        }
     }
 
     /// What reads and writes files.
@@ -115,21 +119,9 @@ impl Tables {
         }
     }
 
-    /// The table as it is now, or `None` where there is none.
-    pub(crate) async fn find(&self, name: &TableName) -> Result<Option<Table>> {
-        let Some(location) = self.pointers.find(name).await? else { return Ok(None) };
-        if let Some(table) = self.cache.get(&location) {
-            return Ok(Some(table));
-        }
-        let metadata = self.files.read_metadata(&location).await?;
-        let table = self.build(name, metadata, &location)?;
-        self.cache.insert(&location, &table);
-        Ok(Some(table))
-    }
-
     async fn unknown(&self, name: &TableName) -> Error {
         let error = Error::not_found(format!("there is no table `{name}`"));
-        match self.pointers.list().await {
+        match self.list().await {
             Ok(tables) if tables.is_empty() => error.with_note("the catalog has no tables"),
             Ok(tables) => {
                 let near =
@@ -150,7 +142,7 @@ impl Tables {
     }
 
     /// The table that a swap made current.
-    pub(crate) fn adopt(&self, next: NextMetadata) -> Table {
+    fn adopt(&self, next: NextMetadata) -> Table {
         self.cache.insert(&next.location, &next.table);
         next.table
     }

@@ -1,10 +1,18 @@
 //! Settings: environment over `icecore.toml` over defaults.
 
+mod catalog;
+mod secret;
+mod storage;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use icecore_core::{Error, Location, Result};
 use serde::{Deserialize, Serialize};
+
+pub use catalog::CatalogConfig;
+pub use secret::Secret;
+pub use storage::StorageConfig;
 
 /// The name of a project's settings file.
 pub(crate) const FILE_NAME: &str = "icecore.toml";
@@ -16,6 +24,8 @@ pub(crate) const FILE_NAME: &str = "icecore.toml";
 pub struct Config {
     /// Where tables are.
     pub catalog: CatalogConfig,
+    /// How their files are reached.
+    pub storage: StorageConfig,
     /// Where values are that must be served fast.
     pub online: OnlineConfig,
     /// Where runs and models are recorded.
@@ -24,28 +34,6 @@ pub struct Config {
     pub serve: ServeConfig,
     /// How queries run.
     pub engine: EngineConfig,
-}
-
-/// Where tables are.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct CatalogConfig {
-    /// The catalog: `sqlite:PATH`, the path relative to the project.
-    pub uri: String,
-    /// The name that the catalog's rows carry; other readers must use the same.
-    pub name: String,
-    /// Where the files of tables are: a directory relative to the project.
-    pub warehouse: String,
-}
-
-impl Default for CatalogConfig {
-    fn default() -> Self {
-        Self {
-            uri: "sqlite:.icecore/catalog.db".to_owned(),
-            name: "icecore".to_owned(),
-            warehouse: ".icecore/warehouse".to_owned(),
-        }
-    }
 }
 
 /// Where values are that must be served fast.
@@ -152,6 +140,7 @@ impl Config {
                 .with_note("variables are named ICECORE_SECTION__KEY")
         })?;
         config.engine.memory_bytes()?;
+        config.storage.options()?;
         Ok(config)
     }
 }
@@ -163,21 +152,29 @@ impl EngineConfig {
     ///
     /// `InvalidInput` for what is not a size of at least 64 MiB.
     pub fn memory_bytes(&self) -> Result<usize> {
-        let text = self.memory_limit.trim();
-        let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-        let unit = match text[split..].trim() {
-            "" | "B" => 1_usize,
-            "KiB" => 1 << 10,
-            "MiB" => 1 << 20,
-            "GiB" => 1 << 30,
-            _ => 0,
-        };
-        let bytes = text[..split].parse::<usize>().ok().and_then(|count| count.checked_mul(unit));
+        let bytes = size(&self.memory_limit).ok().and_then(|bytes| usize::try_from(bytes).ok());
         bytes.filter(|bytes| *bytes >= 64 << 20).ok_or_else(|| {
-            Error::invalid(format!("`{text}` is not a memory limit"))
+            Error::invalid(format!("`{}` is not a memory limit", self.memory_limit.trim()))
                 .with_help("write at least `64MiB`, for example `4GiB`")
         })
     }
+}
+
+/// A size such as `64MiB`, in bytes.
+fn size(text: &str) -> Result<u64> {
+    let text = text.trim();
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let unit = match text[split..].trim() {
+        "" | "B" => 1_u64,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => 0,
+    };
+    let bytes = text[..split].parse::<u64>().ok().and_then(|count| count.checked_mul(unit));
+    bytes.filter(|bytes| *bytes > 0).ok_or_else(|| {
+        Error::invalid(format!("`{text}` is not a size")).with_help("write for example `64MiB`")
+    })
 }
 
 /// Replaces `${NAME}` by the variable.
@@ -229,13 +226,27 @@ fn overlay(table: &mut toml::Table, environment: &BTreeMap<String, String>) -> R
                 .to_owned();
             key = short.to_owned();
         }
-        let parsed = value.parse().map_or(toml::Value::String(value), toml::Value::Integer);
+        let parsed = typed(&section, &key, value);
         let entry = table.entry(section).or_insert_with(|| toml::Value::Table(toml::Table::new()));
         if let toml::Value::Table(section) = entry {
             section.insert(key, parsed);
         }
     }
     Ok(())
+}
+
+/// The value of a variable as the setting wants it. Most are text, also where it looks like a number:
+/// a password may.
+fn typed(section: &str, key: &str, value: String) -> toml::Value {
+    match (section, key) {
+        ("engine", "threads") => {
+            value.parse().map_or(toml::Value::String(value), toml::Value::Integer)
+        }
+        ("storage", "virtual_host" | "allow_http") => {
+            value.parse().map_or(toml::Value::String(value), toml::Value::Boolean)
+        }
+        _ => toml::Value::String(value),
+    }
 }
 
 #[cfg(test)]
@@ -262,6 +273,35 @@ mod tests {
         let config = parse(text, &set).unwrap();
         assert_eq!(config.online.url, "redis://cache:6379/${HOST}");
         assert_eq!(config.engine.threads, 2);
+    }
+
+    #[test]
+    fn secrets_are_read_and_never_shown() {
+        let text = "[catalog]\nuri = 'postgres://me@db/lake'\n[storage]\nazure_key = 'k3y'\n";
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "123456\n").unwrap();
+        let path = file.path().to_str().unwrap();
+        let set = [
+            ("ICECORE_CATALOG__PASSWORD_FILE", path),
+            ("ICECORE_CATALOG__CREDENTIAL", "me:hunter2"),
+            ("ICECORE_STORAGE__ALLOW_HTTP", "true"),
+        ];
+        let config = parse(text, &set).unwrap();
+        // It looks like a number, and is a password all the same.
+        assert_eq!(config.catalog.password.as_ref().unwrap().reveal(), "123456");
+        assert_eq!(config.catalog.credential.as_ref().unwrap().reveal(), "me:hunter2");
+        assert!(config.storage.allow_http);
+        let shown = format!("{config:?} {}", toml::to_string(&config).unwrap());
+        for secret in ["123456", "hunter2", "k3y"] {
+            assert!(!shown.contains(secret), "{shown}");
+        }
+    }
+
+    #[test]
+    fn limits_are_sizes() {
+        let config = parse("[storage]\nmanifest_limit = '1 GiB'", &[]).unwrap();
+        assert_eq!(config.storage.options().unwrap().limits.manifest_bytes, 1 << 30);
+        assert!(parse("[storage]\nmanifest_limit = 'a lot'", &[]).is_err());
     }
 
     #[test]

@@ -38,7 +38,10 @@ mod service;
 mod train;
 mod upkeep;
 
-pub use config::{CatalogConfig, Config, EngineConfig, OnlineConfig, ServeConfig, TrackingConfig};
+pub use config::{
+    CatalogConfig, Config, EngineConfig, OnlineConfig, Secret, ServeConfig, StorageConfig,
+    TrackingConfig,
+};
 pub use icecore_engine::files;
 pub use icecore_features::ComputeOptions;
 pub use icecore_score::MaterializeOptions;

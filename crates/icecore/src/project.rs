@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use icecore_catalog::{CatalogOptions, IcebergCatalog};
+use icecore_catalog::IcebergCatalog;
 use icecore_core::{Clock, Error, OnlineStore, Result, SystemClock};
 use icecore_dataset::DatasetSpec;
 use icecore_engine::{Engine, EngineOptions};
@@ -87,14 +87,8 @@ impl Project {
             Error::invalid("the project's directory has no absolute path").with_source(error)
         })?;
         let config = Config::load(&dir, &options.environment)?;
-        let database = local(&dir, "sqlite:", &config.catalog.uri)?;
-        let warehouse = dir.join(config.catalog.warehouse.trim_start_matches("file://"));
-        let mut catalog = CatalogOptions::new(
-            format!("sqlite:{}", database.display()),
-            warehouse.display().to_string(),
-        );
-        catalog.name.clone_from(&config.catalog.name);
-        catalog.clock = Arc::clone(&options.clock);
+        let catalog = config.catalog.options(&dir, &config.storage)?;
+        let catalog = catalog.with_clock(Arc::clone(&options.clock));
         let catalog = IcebergCatalog::open(catalog).await?;
 
         let mut engine = EngineOptions::default();
@@ -104,7 +98,10 @@ impl Project {
         let engine = Engine::new(catalog, engine)?;
 
         let tracking = match config.tracking.uri.as_str() {
-            "catalog" => database,
+            "catalog" => {
+                let own = || dir.join(".icecore").join("tracking.db");
+                config.catalog.database(&dir).unwrap_or_else(own)
+            }
             uri => local(&dir, "sqlite:", uri)?,
         };
         let uri = format!("sqlite:{}", tracking.display());

@@ -68,7 +68,11 @@ impl Home {
             Kind::Postgres { url, .. } => url.clone(),
             Kind::Rest(server) => server.uri().to_owned(),
         };
-        CatalogOptions::new(uri, path("warehouse"))
+        let mut options = CatalogOptions::new(uri, path("warehouse"));
+        if matches!(self.kind, Kind::Rest(_)) {
+            options.access.credential = Some("matrix:secret".to_owned());
+        }
+        options
     }
 
     /// The catalog as PyIceberg opens it.

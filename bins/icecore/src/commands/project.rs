@@ -31,6 +31,7 @@ pub(super) async fn doctor(context: &Context) -> Result<Answer> {
     let mut checks: Vec<(&str, Result<String>)> = Vec::new();
     let tables = project.catalog().tables().await;
     checks.push(("catalog", tables.map(|tables| format!("{} tables", tables.len()))));
+    checks.push(("warehouse", project.catalog().check_warehouse().await));
     let views =
         project.definitions().map(|definitions| format!("{} views", definitions.views.len()));
     checks.push(("features", views));

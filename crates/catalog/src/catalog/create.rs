@@ -12,8 +12,11 @@ use uuid::Uuid;
 use super::IcebergCatalog;
 use crate::error::Context;
 use crate::ids::new_uuid;
-use crate::pointer::Swap;
 use crate::schema;
+use crate::tables::Created;
+
+/// Stands for a location that somebody else chooses.
+const NOWHERE: &str = "memory:///nowhere";
 
 /// Properties that a table gets unless it asks for others.
 const DEFAULT_PROPERTIES: [(&str, &str); 1] = [("write.parquet.compression-codec", "zstd")];
@@ -29,43 +32,25 @@ impl IcebergCatalog {
         }
         let uuid = new_uuid(&**tables.ids());
         let metadata = first_metadata(new, self.new_location(name).await?, uuid)?;
-        let next = tables.write_first(name, metadata).await?;
-        let swap = tables.pointers().create(name, &next.location).await;
-        match swap {
-            Swap::Done => {
-                tables.adopt(next);
+        match tables.create(name, metadata).await? {
+            Created::Done => {
                 tracing::info!(table = %name, "created");
                 Ok(true)
             }
-            Swap::Moved => {
-                tables.discard(std::slice::from_ref(&next.location)).await;
+            Created::Taken => {
                 check_same(name, &tables.load(name).await?, new)?;
                 Ok(false)
             }
-            Swap::Failed(error) => {
-                tables.discard(std::slice::from_ref(&next.location)).await;
-                Err(error)
-            }
-            // A created table has its own metadata file, so whose it is can be read.
-            Swap::Unknown(error) => match tables.pointers().find(name).await {
-                Ok(Some(location)) if location == next.location => Ok(true),
-                Ok(Some(_)) => {
-                    check_same(name, &tables.load(name).await?, new)?;
-                    Ok(false)
-                }
-                _ => Err(Error::new(
-                    ErrorKind::OutcomeUnknown,
-                    format!("nobody knows whether table `{name}` was created"),
-                )
-                .with_help("create it again: that does no harm")
-                .with_source(error)),
-            },
         }
     }
 
     /// Where a new table's files go. The files of a dropped table stay, so a second table of that
     /// name gets a directory of its own.
-    async fn new_location(&self, name: &TableName) -> Result<String> {
+    pub(super) async fn new_location(&self, name: &TableName) -> Result<String> {
+        if !self.shared.warehouse.is_place() {
+            // The catalog's server finds a place.
+            return Ok(NOWHERE.to_owned());
+        }
         let plain = format!("{}/{}/{}", self.warehouse(), name.namespace(), name.table());
         let taken = self
             .tables_now()

@@ -8,6 +8,7 @@ use object_store::ObjectStore;
 
 use crate::ids::{Ids, RandomIds};
 use crate::pointer::PointerStore;
+use crate::rest::Credentials;
 use crate::storage::{StorageLimits, StorageOptions};
 use crate::timer::{SystemTimer, Timer};
 
@@ -18,7 +19,8 @@ const DEFAULT_NAME: &str = "icecore";
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct CatalogOptions {
-    /// Where the pointers to tables are: `sqlite:PATH` or `postgres://USER@HOST/DATABASE`.
+    /// Where tables are looked up: `sqlite:PATH`, `postgres://USER@HOST/DATABASE`, or the
+    /// `https://` address of a REST catalog.
     pub uri: String,
     /// What opens it, kept apart from the URI so that it is never shown.
     pub access: CatalogAccess,
@@ -79,6 +81,13 @@ impl CatalogOptions {
         self
     }
 
+    /// Opens the catalog with these secrets.
+    #[must_use]
+    pub fn with_access(mut self, access: CatalogAccess) -> Self {
+        self.access = access;
+        self
+    }
+
     /// Reaches files like this.
     #[must_use]
     pub fn with_storage(mut self, storage: StorageOptions) -> Self {
@@ -93,6 +102,26 @@ impl CatalogOptions {
 pub struct CatalogAccess {
     /// The password of a database.
     pub password: Option<String>,
+    /// The bearer token that a REST catalog wants.
+    pub token: Option<String>,
+    /// `ID:SECRET`, with which a REST catalog gives out tokens (OAuth 2, client credentials).
+    pub credential: Option<String>,
+    /// What such a token is to be good for. Default `catalog`.
+    pub scope: Option<String>,
+    /// Where such tokens are given out, if not at the catalog itself.
+    pub token_endpoint: Option<String>,
+}
+
+impl CatalogAccess {
+    pub(super) fn credentials(&self) -> Credentials {
+        match (&self.token, &self.credential) {
+            (Some(token), _) => Credentials::Token(token.clone()),
+            (None, Some(credential)) => {
+                Credentials::client(credential, self.scope.clone(), self.token_endpoint.clone())
+            }
+            (None, None) => Credentials::None,
+        }
+    }
 }
 
 impl fmt::Debug for CatalogAccess {

@@ -13,7 +13,7 @@ use crate::{history, scan, schema};
 #[async_trait]
 impl SnapshotCatalog for IcebergCatalog {
     async fn tables(&self) -> Result<Vec<TableName>> {
-        self.tables_now().pointers().list().await
+        self.tables_now().list().await
     }
 
     async fn pin(&self, table: &TableName, selector: &SnapshotSelector) -> Result<PinnedTable> {

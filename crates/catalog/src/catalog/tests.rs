@@ -1,7 +1,9 @@
 mod alter;
+mod borders;
 mod branches;
 mod contention;
 mod faults;
+mod foreign;
 mod history;
 mod isolation;
 mod lineage;
@@ -11,6 +13,7 @@ mod refs;
 mod replace;
 mod rowlevel;
 mod serial;
+mod services;
 mod tables;
 mod transaction;
 

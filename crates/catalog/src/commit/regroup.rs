@@ -19,6 +19,7 @@ use super::snapshot::complete;
 use super::summary::Changes;
 use super::{Attempt, Change, Plan};
 use crate::error::Context;
+use crate::storage;
 
 /// Puts the entries of a branch's manifests together anew.
 #[derive(Debug)]
@@ -86,11 +87,7 @@ impl Regroup {
     async fn groups(&self, head: &Table) -> Result<(u64, Vec<Vec<ManifestFile>>)> {
         let tip = Tip::at(head, self.branch.as_str());
         let Some(parent) = tip.snapshot else { return Ok((0, Vec::new())) };
-        let list = head
-            .manifest_list_reader(parent)
-            .load()
-            .await
-            .context(|| format!("cannot read manifest list `{}`", parent.manifest_list()))?;
+        let list = storage::load_list(head, parent).await?;
         let (mut count, mut groups) = (0, BTreeMap::<(u8, i32), Vec<ManifestFile>>::new());
         for file in list.consume_entries() {
             count += 1;

@@ -166,11 +166,11 @@ impl<'a> Sweep<'a> {
     async fn tables_inside(&self, head: &Table) -> Result<Vec<Place>> {
         let own = Place::of(head.metadata().location());
         let mut inside = Vec::new();
-        for other in self.tables.pointers().list().await? {
+        for other in self.tables.list().await? {
             if other == *self.name {
                 continue;
             }
-            let Some(location) = self.tables.pointers().find(&other).await? else { continue };
+            let Some(location) = self.tables.pointer(&other).await? else { continue };
             let Some(directory) = directory_of(&location) else { continue };
             if directory == own {
                 return Err(Error::invalid(format!(

@@ -9,6 +9,7 @@ use icecore_core::Result;
 
 use crate::error::Context;
 use crate::fsck::is_damage;
+use crate::storage;
 
 /// Lists and manifests that are read at once.
 const READS_AT_ONCE: usize = 8;
@@ -88,8 +89,7 @@ pub(super) fn live_files<'a>(
     stream::iter(manifests)
         .map(move |file| async move {
             let path = &file.manifest_path;
-            let read = file.load_manifest(io).await;
-            let read = read.context(|| format!("cannot read manifest `{path}`"));
+            let read = storage::read_manifest(io, file).await;
             let Some(manifest) = damage.check(path, read)? else { return Ok(Vec::new()) };
             let live = manifest.entries().iter().filter(|entry| entry.is_alive());
             Ok(live

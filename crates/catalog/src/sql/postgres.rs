@@ -24,7 +24,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const TURN_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The lock under which the tables are created: any number that others do not use.
-const CREATION_LOCK: i64 = 0x6963_6563_6f72_65;
+const CREATION_LOCK: i64 = 0x0069_6365_636f_7265;
 
 /// What a session is set to: no acknowledgement before the disk has it, and no transaction of a
 /// client that vanished holds up the others.

@@ -87,10 +87,21 @@ impl Staged {
                 self.published = true;
             }
             // Unlike a rename, a second link never takes the place of a file.
-            Name::MustBeFree => fs::hard_link(&self.temporary, &self.target)?,
+            Name::MustBeFree => match fs::hard_link(&self.temporary, &self.target) {
+                Err(error) if has_no_links(&error) && !self.target.try_exists()? => {
+                    fs::rename(&self.temporary, &self.target)?;
+                    self.published = true;
+                }
+                linked => linked?,
+            },
         }
         sync_directory(self.target.parent())
     }
+}
+
+/// Whether a file system has no links, as those of cameras and some networks.
+fn has_no_links(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied)
 }
 
 /// Whether a file may take the place of another one.

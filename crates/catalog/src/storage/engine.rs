@@ -10,10 +10,11 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
-    ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload,
+    ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
+use super::footer;
 use super::roots::Roots;
 
 /// A store whose files below the roots can be read.
@@ -21,11 +22,20 @@ use super::roots::Roots;
 pub(super) struct Rooted {
     inner: Arc<dyn ObjectStore>,
     roots: Arc<Roots>,
+    footer_bytes: u64,
 }
 
 impl Rooted {
-    pub(super) fn new(inner: Arc<dyn ObjectStore>, roots: Arc<Roots>) -> Self {
-        Self { inner, roots }
+    pub(super) fn new(inner: Arc<dyn ObjectStore>, roots: Arc<Roots>, footer_bytes: u64) -> Self {
+        Self { inner, roots, footer_bytes }
+    }
+
+    /// Bytes that were read, unless they announce a footer that is too large.
+    fn checked(&self, key: &Path, bytes: Bytes) -> Result<Bytes> {
+        match footer::check(key.as_ref(), &bytes, self.footer_bytes) {
+            Ok(()) => Ok(bytes),
+            Err(error) => Err(Error::Generic { store: "table", source: error.into() }),
+        }
     }
 
     async fn check(&self, key: &Path) -> Result<()> {
@@ -67,12 +77,22 @@ impl ObjectStore for Rooted {
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         self.check(location).await?;
-        self.inner.get_opts(location, options).await
+        let is_part = options.range.is_some() && !options.head;
+        let found = self.inner.get_opts(location, options).await?;
+        if !is_part || found.range.end - found.range.start > footer::READ_BYTES_MAX {
+            return Ok(found);
+        }
+        let (meta, range) = (found.meta.clone(), found.range.clone());
+        let attributes = found.attributes.clone();
+        let bytes = self.checked(location, found.bytes().await?)?;
+        let payload = GetResultPayload::Stream(stream::iter([Ok(bytes)]).boxed());
+        Ok(GetResult { payload, meta, range, attributes })
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         self.check(location).await?;
-        self.inner.get_ranges(location, ranges).await
+        let found = self.inner.get_ranges(location, ranges).await?;
+        found.into_iter().map(|bytes| self.checked(location, bytes)).collect()
     }
 
     fn delete_stream(

@@ -17,6 +17,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use serde::{Deserialize, Serialize};
 
 use super::avro;
+use super::footer;
 use super::limits::{self, StorageLimits};
 use super::roots::Roots;
 use super::write::FileWriter;
@@ -154,7 +155,8 @@ impl Storage for RootedStorage {
     async fn reader(&self, path: &str) -> iceberg::Result<Box<dyn FileRead>> {
         let at = self.at()?;
         let key = at.key(path).await.map_err(foreign)?;
-        Ok(Box::new(Reader { store: Arc::clone(&at.store), key, location: path.to_owned() }))
+        let (store, footer_bytes) = (Arc::clone(&at.store), at.limits.footer_bytes);
+        Ok(Box::new(Reader { store, key, location: path.to_owned(), footer_bytes }))
     }
 
     async fn write(&self, path: &str, bytes: Bytes) -> iceberg::Result<()> {
@@ -199,16 +201,15 @@ struct Reader {
     store: Arc<dyn ObjectStore>,
     key: Path,
     location: String,
+    footer_bytes: u64,
 }
 
 #[async_trait]
 impl FileRead for Reader {
     async fn read(&self, range: Range<u64>) -> iceberg::Result<Bytes> {
-        let read: Result<Bytes> = self
-            .store
-            .get_range(&self.key, range)
-            .await
-            .context(|| format!("cannot read `{}`", self.location));
-        read.map_err(foreign)
+        let read = self.store.get_range(&self.key, range).await;
+        let read = read.context(|| format!("cannot read `{}`", self.location)).map_err(foreign)?;
+        footer::check(&self.location, &read, self.footer_bytes).map_err(foreign)?;
+        Ok(read)
     }
 }

@@ -10,7 +10,7 @@ use futures::FutureExt;
 use iceberg::io::FileIO;
 use iceberg::spec::{Manifest, ManifestFile, ManifestList, SnapshotRef, TableMetadata};
 use iceberg::table::Table;
-use icecore_core::{Error, Result};
+use icecore_core::{Error, ErrorKind, Result};
 
 use super::limits::{StorageLimits, exceeded};
 use crate::error::Context;
@@ -28,6 +28,10 @@ pub(crate) async fn guarded<T>(
     parse: impl Future<Output = Result<T>>,
 ) -> Result<T> {
     match AssertUnwindSafe(parse).catch_unwind().await {
+        // Whatever a parser did not expect, it is the file that holds it.
+        Ok(Err(error)) if error.kind() == ErrorKind::Internal => {
+            Err(Error::corrupt(format!("`{location}` cannot be parsed")).with_source(error))
+        }
         Ok(parsed) => parsed,
         Err(panic) => {
             let said = panic
@@ -58,9 +62,18 @@ pub(crate) async fn load_list(table: &Table, snapshot: &SnapshotRef) -> Result<M
 ///
 /// As [`load_list`].
 pub(crate) async fn load_manifest(table: &Table, manifest: &ManifestFile) -> Result<Manifest> {
+    read_manifest(table.file_io(), manifest).await
+}
+
+/// Reads the entries of a manifest of any table.
+///
+/// # Errors
+///
+/// As [`load_list`].
+pub(crate) async fn read_manifest(io: &FileIO, manifest: &ManifestFile) -> Result<Manifest> {
     let path = &manifest.manifest_path;
     let cannot = || format!("cannot read manifest `{path}`");
-    let load = async { manifest.load_manifest(table.file_io()).await.context(cannot) };
+    let load = async { manifest.load_manifest(io).await.context(cannot) };
     guarded(path, load).await
 }
 

@@ -19,6 +19,9 @@ use super::buckets::Buckets;
 use super::local::DurableFiles;
 use super::location::{LOCAL, split};
 
+/// What is deleted from one store: its part of a key, the store, and the keys in it.
+type Batch = (String, Arc<dyn ObjectStore>, Vec<Result<Path>>);
+
 /// Objects that are deleted at once.
 const DELETES_AT_ONCE: usize = 16;
 
@@ -141,8 +144,7 @@ impl ObjectStore for Router {
         locations
             .ready_chunks(1000)
             .map(move |chunk| {
-                let mut by_store: Vec<(String, Arc<dyn ObjectStore>, Vec<Result<Path>>)> =
-                    Vec::new();
+                let mut by_store: Vec<Batch> = Vec::new();
                 let mut failed = Vec::new();
                 for location in chunk {
                     match location.and_then(|key| routes.route(&key)) {

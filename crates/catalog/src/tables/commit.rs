@@ -5,8 +5,9 @@ use iceberg::table::Table;
 use iceberg::{TableRequirement, TableUpdate};
 use icecore_core::{Error, Result, TableName};
 
-use super::{Tables, location_of, metadata};
+use super::{Backend, Tables, location_of, metadata};
 use crate::pointer::{Place, Swap};
+use crate::rest::Posted;
 
 /// A change of one state of a table.
 #[derive(Debug)]
@@ -79,9 +80,22 @@ impl Tables {
         tracing::trace!(table = %name, attempt, updates = updates.len(), "commits");
         metadata::check(name, head.metadata(), &requirements)?;
         let from = location_of(head)?.to_owned();
+        let pointers = match &self.backend {
+            Backend::Pointers(pointers) => pointers,
+            Backend::Rest(rest) => {
+                let posted = rest.commit(name, &requirements, &updates).await;
+                let open = Open { from, to: None, requirements };
+                return Ok(self.settle(name, posted, open));
+            }
+        };
         let next = self.write_next(name, head, updates).await?;
-        let stored = match self.pointers.swap(name, &from, &next.location).await {
-            Swap::Done => return Ok(Stored::Done(self.adopt(next))),
+        let stored = match pointers.swap(name, &from, &next.location).await {
+            Swap::Done => {
+                let forgotten = next.forgotten.clone();
+                let table = self.adopt(next);
+                self.tidy_up(&table, forgotten).await;
+                return Ok(Stored::Done(table));
+            }
             Swap::Unknown(error) => {
                 let open = Open { from, to: Some(next.location), requirements };
                 return Ok(Stored::Unknown(error, open));
@@ -91,6 +105,19 @@ impl Tables {
         };
         self.discard(std::slice::from_ref(&next.location)).await;
         Ok(stored)
+    }
+
+    /// What a server's answer says about a change.
+    fn settle(&self, name: &TableName, posted: Posted, open: Open) -> Stored {
+        match posted {
+            Posted::Done(state) => match self.accept(name, *state) {
+                Ok(table) => Stored::Done(table),
+                Err(error) => Stored::Unknown(error, open),
+            },
+            Posted::Refused => Stored::Moved,
+            Posted::Failed(error) => Stored::Failed(error),
+            Posted::Unknown(error) => Stored::Unknown(error, open),
+        }
     }
 
     /// Deletes files that nothing refers to. What stays behind does no harm.
@@ -105,10 +132,12 @@ impl Tables {
     /// Waits behind the writers of other processes that collided on a table, where there are any
     /// or this one `collided` itself.
     pub(crate) async fn queue(&self, name: &TableName, collided: Collided) -> Place {
-        if collided == Collided::No && !self.pointers.has_queue(name).await {
+        // A server has its own ways to keep writers apart.
+        let Backend::Pointers(pointers) = &self.backend else { return Place::default() };
+        if collided == Collided::No && !pointers.has_queue(name).await {
             return Place::default();
         }
-        match self.pointers.queue(name).await {
+        match pointers.queue(name).await {
             Ok(place) => place,
             // Without a place a writer is as correct, only less patient.
             Err(error) => {

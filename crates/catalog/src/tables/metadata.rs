@@ -1,8 +1,11 @@
 //! Making and writing a table's next metadata.
 
+use std::io::{self, Write};
 use std::str::FromStr;
 
 use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use iceberg::spec::{MAIN_BRANCH, TableMetadata};
 use iceberg::table::Table;
 use iceberg::{MetadataLocation, TableRequirement, TableUpdate};
@@ -14,20 +17,23 @@ use super::{Tables, location_of};
 use crate::error::Context;
 use crate::ids::new_uuid;
 
+pub(super) const GZIP_SUFFIX: &str = ".gz.metadata.json";
 /// Letters of a uuid with its hyphens.
 const UUID_CHARS: usize = 36;
 
 /// A table's next metadata, written but not pointed at.
 #[derive(Debug)]
-pub(crate) struct NextMetadata {
-    pub(crate) location: String,
+pub(super) struct NextMetadata {
+    pub(super) location: String,
     /// The table as it will be. It is made before the swap, after which nothing may fail.
     pub(super) table: Table,
+    /// Older metadata files that it names no more.
+    pub(super) forgotten: Vec<String>,
 }
 
 impl Tables {
     /// Writes the metadata that a new table begins with.
-    pub(crate) async fn write_first(
+    pub(super) async fn write_first(
         &self,
         name: &TableName,
         metadata: TableMetadata,
@@ -55,7 +61,8 @@ impl Tables {
         for update in updates {
             builder = update.apply(builder).context(cannot)?;
         }
-        let metadata = builder.build().context(cannot)?.metadata;
+        let built = builder.build().context(cannot)?;
+        let (metadata, expired) = (built.metadata, built.expired_metadata_logs);
         let value = if adds {
             let at = metadata.last_updated_ms();
             stamped(&metadata, at, false)?
@@ -67,7 +74,9 @@ impl Tables {
             .context(cannot)?
             .with_next_version()
             .with_new_metadata(&metadata);
-        self.write(name, &location, value).await
+        let mut next = self.write(name, &location, value).await?;
+        next.forgotten = expired.into_iter().map(|entry| entry.metadata_file).collect();
+        Ok(next)
     }
 
     async fn write(
@@ -83,14 +92,19 @@ impl Tables {
         let metadata: TableMetadata = serde_json::from_value(value)
             .context(|| "cannot understand metadata that icecore made")?;
         let table = self.build(name, metadata, &path)?;
-        if path.ends_with(".gz.metadata.json") {
-            table.metadata().write_to(&self.io, location).await.context(cannot)?;
-        } else {
-            let output = self.io.new_output(&path).context(cannot)?;
-            output.write(Bytes::from(bytes)).await.context(cannot)?;
-        }
-        Ok(NextMetadata { location: path, table })
+        let bytes =
+            if path.ends_with(GZIP_SUFFIX) { zipped(&bytes).context(cannot)? } else { bytes };
+        let output = self.io.new_output(&path).context(cannot)?;
+        output.write(Bytes::from(bytes)).await.context(cannot)?;
+        Ok(NextMetadata { location: path, table, forgotten: Vec::new() })
     }
+}
+
+/// Bytes as gzip has them: the same for the same bytes.
+fn zipped(bytes: &[u8]) -> io::Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(bytes)?;
+    encoder.finish()
 }
 
 /// The same location with another id: Iceberg takes one from the operating system.

@@ -19,10 +19,10 @@ pub(super) enum Shape {
     Number,
     Fixed(usize),
     Bytes,
-    Array(Box<Shape>),
-    Map(Box<Shape>),
-    Union(Vec<Shape>),
-    Record(Vec<Shape>),
+    Array(Box<Self>),
+    Map(Box<Self>),
+    Union(Vec<Self>),
+    Record(Vec<Self>),
 }
 
 impl Shape {

@@ -1,0 +1,247 @@
+//! Who knows which tables there are: a database of pointers, or a catalog behind a protocol.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use iceberg::spec::TableMetadata;
+use iceberg::table::Table;
+use icecore_core::{Error, ErrorKind, Result, TableName};
+
+use super::Tables;
+use crate::pointer::{PointerStore, Swap};
+use crate::rest::{Afresh, Loaded, Posted, RestCatalog, State};
+
+/// Who knows which tables there are.
+#[derive(Debug)]
+pub(crate) enum Backend {
+    /// A database of pointers: icecore writes metadata, and swaps.
+    Pointers(Arc<dyn PointerStore>),
+    /// A catalog that writes metadata itself.
+    Rest(Box<RestCatalog>),
+}
+
+/// What became of a new table.
+#[derive(Debug)]
+pub(crate) enum Created {
+    Done,
+    /// The name is taken.
+    Taken,
+}
+
+/// Namespaces and their properties.
+pub(crate) type Namespaces = BTreeMap<String, BTreeMap<String, String>>;
+
+impl Tables {
+    /// The tables, in order of name.
+    pub(crate) async fn list(&self) -> Result<Vec<TableName>> {
+        match &self.backend {
+            Backend::Pointers(pointers) => pointers.list().await,
+            Backend::Rest(rest) => rest.list().await,
+        }
+    }
+
+    /// Where a table's metadata is, or `None` where there is no such table.
+    pub(crate) async fn pointer(&self, name: &TableName) -> Result<Option<String>> {
+        match &self.backend {
+            Backend::Pointers(pointers) => pointers.find(name).await,
+            Backend::Rest(_) => match self.find(name).await? {
+                Some(table) => Ok(table.metadata_location().map(str::to_owned)),
+                None => Ok(None),
+            },
+        }
+    }
+
+    /// The table as it is now, or `None` where there is none.
+    pub(crate) async fn find(&self, name: &TableName) -> Result<Option<Table>> {
+        let pointers = match &self.backend {
+            Backend::Pointers(pointers) => pointers,
+            Backend::Rest(rest) => return self.find_by_rest(rest, name).await,
+        };
+        let Some(location) = pointers.find(name).await? else { return Ok(None) };
+        if let Some(table) = self.cache.get(&location) {
+            return Ok(Some(table));
+        }
+        let metadata = self.files.read_metadata(&location).await?;
+        let table = self.build(name, metadata, &location)?;
+        self.cache.insert(&location, &table);
+        Ok(Some(table))
+    }
+
+    async fn find_by_rest(&self, rest: &RestCatalog, name: &TableName) -> Result<Option<Table>> {
+        let mut loaded = rest.load(name, Afresh::No).await?;
+        if let Loaded::Same(location) = &loaded {
+            if let Some(table) = self.cache.get(location) {
+                return Ok(Some(table));
+            }
+            loaded = rest.load(name, Afresh::Yes).await?;
+        }
+        match loaded {
+            Loaded::New(state) => self.accept(name, *state).map(Some),
+            Loaded::Missing => Ok(None),
+            Loaded::Same(_) => {
+                Err(Error::corrupt(format!("the catalog does not say what table `{name}` is")))
+            }
+        }
+    }
+
+    /// The table that a catalog says to be in this state.
+    pub(super) fn accept(&self, name: &TableName, state: State) -> Result<Table> {
+        for lent in state.lent {
+            self.files.lend(&lent.prefix, lent.config)?;
+        }
+        if let Some(table) = self.cache.get(&state.location) {
+            return Ok(table);
+        }
+        let table = self.build(name, state.metadata, &state.location)?;
+        self.cache.insert(&state.location, &table);
+        Ok(table)
+    }
+
+    /// Enters a new table.
+    ///
+    /// # Errors
+    ///
+    /// `OutcomeUnknown` if nobody knows whether it is there: creating it again does no harm.
+    pub(crate) async fn create(
+        &self,
+        name: &TableName,
+        metadata: TableMetadata,
+    ) -> Result<Created> {
+        let lost = |error: Error| {
+            Error::new(
+                ErrorKind::OutcomeUnknown,
+                format!("nobody knows whether table `{name}` was created"),
+            )
+            .with_help("create it again: that does no harm")
+            .with_source(error)
+        };
+        let pointers = match &self.backend {
+            Backend::Pointers(pointers) => pointers,
+            Backend::Rest(rest) => {
+                return match rest.create(name, &metadata).await {
+                    Posted::Done(state) => self.accept(name, *state).map(|_| Created::Done),
+                    Posted::Refused => Ok(Created::Taken),
+                    Posted::Failed(error) => Err(error),
+                    // Whoever made it, it is there.
+                    Posted::Unknown(error) => match self.find(name).await {
+                        Ok(Some(_)) => Ok(Created::Taken),
+                        _ => Err(lost(error)),
+                    },
+                };
+            }
+        };
+        let next = self.write_first(name, metadata).await?;
+        let failed = match pointers.create(name, &next.location).await {
+            Swap::Done => {
+                self.adopt(next);
+                return Ok(Created::Done);
+            }
+            Swap::Moved => Ok(Created::Taken),
+            Swap::Failed(error) => Err(error),
+            // A created table has its own metadata file, so whose it is can be read.
+            Swap::Unknown(error) => {
+                return match pointers.find(name).await {
+                    Ok(Some(location)) if location == next.location => Ok(Created::Done),
+                    Ok(Some(_)) => Ok(Created::Taken),
+                    _ => Err(lost(error)),
+                };
+            }
+        };
+        self.discard(std::slice::from_ref(&next.location)).await;
+        failed
+    }
+
+    /// Forgets a table, and says whether there was one.
+    pub(crate) async fn remove(&self, name: &TableName) -> Result<bool> {
+        match &self.backend {
+            Backend::Pointers(pointers) => pointers.remove(name).await,
+            Backend::Rest(rest) => rest.remove(name).await,
+        }
+    }
+
+    /// The namespaces: those that tables are in, and those that exist without.
+    pub(crate) async fn namespaces(&self) -> Result<Namespaces> {
+        let mut found = match &self.backend {
+            Backend::Rest(rest) => {
+                let mut found = Namespaces::new();
+                for name in rest.namespace_names().await? {
+                    let properties = rest.namespace(&name).await?.unwrap_or_default();
+                    found.insert(name, properties);
+                }
+                return Ok(found);
+            }
+            Backend::Pointers(pointers) => match pointers.namespaces() {
+                Some(namespaces) => namespaces.list().await?,
+                None => Namespaces::new(),
+            },
+        };
+        for table in self.list().await? {
+            found.entry(table.namespace().to_owned()).or_default();
+        }
+        Ok(found)
+    }
+
+    /// Makes a namespace exist with these properties.
+    pub(crate) async fn put_namespace(
+        &self,
+        name: &str,
+        properties: &BTreeMap<String, String>,
+    ) -> Result<()> {
+        match &self.backend {
+            Backend::Rest(rest) => rest.put_namespace(name, properties).await,
+            Backend::Pointers(pointers) => match pointers.namespaces() {
+                Some(namespaces) => namespaces.put(name, properties).await,
+                None => Err(Error::unsupported("this catalog keeps no namespaces")),
+            },
+        }
+    }
+
+    /// Removes a namespace that holds nothing, and says whether there was one.
+    pub(crate) async fn remove_namespace(&self, name: &str) -> Result<bool> {
+        match &self.backend {
+            Backend::Rest(rest) => rest.remove_namespace(name).await,
+            Backend::Pointers(pointers) => match pointers.namespaces() {
+                Some(namespaces) => namespaces.remove(name).await,
+                None => Ok(false),
+            },
+        }
+    }
+
+    /// Gives a table another name; its files stay where they are.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists` if that is taken; `OutcomeUnknown` with what to look at.
+    pub(crate) async fn rename(&self, from: &TableName, to: &TableName) -> Result<()> {
+        let pointers = match &self.backend {
+            Backend::Rest(rest) => return rest.rename(from, to).await,
+            Backend::Pointers(pointers) => pointers,
+        };
+        let table = self.load(from).await?;
+        self.register(to, super::location_of(&table)?).await?;
+        // A table under two names is better than one under none.
+        pointers.remove(from).await.map(|_| ())
+    }
+
+    /// Enters a table whose metadata exists.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists` if the name is taken.
+    pub(crate) async fn register(&self, name: &TableName, location: &str) -> Result<()> {
+        let pointers = match &self.backend {
+            Backend::Rest(rest) => return rest.register(name, location).await,
+            Backend::Pointers(pointers) => pointers,
+        };
+        let metadata = self.files.read_metadata(location).await?;
+        self.build(name, metadata, location)?;
+        match pointers.create(name, location).await {
+            Swap::Done => Ok(()),
+            Swap::Moved => Err(Error::new(
+                ErrorKind::AlreadyExists,
+                format!("there is a table `{name}` already"),
+            )),
+            Swap::Failed(error) | Swap::Unknown(error) => Err(error),
+        }
+    }
+}

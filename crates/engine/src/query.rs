@@ -109,11 +109,15 @@ pub(crate) async fn pin(
             .with_note(format!("it reads: {}", read.join(", ")))
             .with_candidates(unread.as_str(), read.iter().copied()));
     }
-    let mut pins = Vec::with_capacity(names.len());
-    for name in &names {
-        let chosen = at.iter().find(|(table, _)| table == name).map(|(_, selector)| selector);
-        pins.push(resolver.pin(name, chosen.unwrap_or(&SnapshotSelector::Latest)).await?);
-    }
+    let wanted: Vec<(TableName, SnapshotSelector)> = names
+        .into_iter()
+        .map(|name| {
+            let chosen = at.iter().find(|(table, _)| *table == name);
+            let selector = chosen.map_or(SnapshotSelector::Latest, |(_, chosen)| chosen.clone());
+            (name, selector)
+        })
+        .collect();
+    let mut pins = resolver.pin_all(&wanted).await?;
     pins.sort();
     Ok(pins)
 }

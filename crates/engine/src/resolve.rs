@@ -84,6 +84,31 @@ impl Resolver {
         Ok(pin)
     }
 
+    /// Pins tables at one moment, as far as they are not pinned yet: a query that joins them sees
+    /// no commit to one of them without an earlier one to another.
+    pub(crate) async fn pin_all(
+        &self,
+        wanted: &[(TableName, SnapshotSelector)],
+    ) -> Result<Vec<PinnedTable>> {
+        let mut pins = self.pins.lock().await;
+        let new: Vec<(TableName, SnapshotSelector)> =
+            wanted.iter().filter(|(name, _)| !pins.contains_key(name)).cloned().collect();
+        if new.len() > 1 {
+            match self.catalog.pin_all(&new).await {
+                Ok(found) => pins.extend(found.into_iter().map(|pin| (pin.table.clone(), pin))),
+                // Asked for one by one, they tell which of them is not there.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        drop(pins);
+        let mut all = Vec::with_capacity(wanted.len());
+        for (name, selector) in wanted {
+            all.push(self.pin(name, selector).await?);
+        }
+        Ok(all)
+    }
+
     /// What a name means.
     pub(crate) async fn named(&self, catalog: &str, namespace: &str, table: &str) -> Result<Named> {
         if catalog == CATALOG && namespace == NO_NAMESPACE {

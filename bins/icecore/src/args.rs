@@ -294,6 +294,8 @@ pub(crate) enum TableCommand {
     Expire(upkeep::ExpireArgs),
     /// Delete files that nothing names: what writers left that died
     Clean(upkeep::CleanArgs),
+    /// Put small files together, fold deletes in, sort
+    Compact(upkeep::CompactArgs),
     /// Name a table's files in fewer manifests, so that reads have fewer to open
     RewriteManifests(upkeep::RewriteManifestsArgs),
     /// Write a version of a table to one Parquet, CSV or JSON file

@@ -5,6 +5,7 @@
 //! everything that is wrong: what, in which file, and what to do about it. Only what cannot be
 //! reached at all is an error of the check itself.
 
+mod deep;
 mod entries;
 mod finding;
 mod history;
@@ -86,6 +87,10 @@ pub(crate) async fn check(
     let contents = snapshots::check(&subject, &mut findings).await?;
     stored::check(&subject, &contents, &mut findings).await?;
     contents.count(&mut check);
+    if options.deep {
+        let table = tables.load(name).await?;
+        check.rows_read = deep::check(&table, &contents, &mut findings).await?;
+    }
     check.findings = findings.into_sorted();
     tracing::info!(table = %name, findings = check.findings.len(), "checked");
     Ok(check)

@@ -72,8 +72,9 @@ pub use catalog::{
 pub use fsck::{Finding, FindingKind, FsckOptions, FsckReport, Severity, TableCheck};
 pub use ids::{Ids, RandomIds};
 pub use maintenance::{
-    CleanOptions, CleanReport, ExpireOptions, ExpireReport, HeldSnapshot, Hold, OnMismatch, Orphan,
-    RewriteManifestsOptions, RewriteManifestsReport, SnapshotHolder,
+    CleanOptions, CleanReport, CompactOptions, CompactProgress, CompactReport, CompactStrategy,
+    ExpireOptions, ExpireReport, HeldSnapshot, Hold, OnMismatch, Orphan, RewriteManifestsOptions,
+    RewriteManifestsReport, SnapshotHolder,
 };
 pub use metadata_table::MetadataTable;
 pub use pointer::{NamespaceStore, Place, PointerStore, Swap};

@@ -9,6 +9,7 @@
 //! - A file that nothing names yet may belong to a writer: it has to be old before it is garbage.
 
 mod clean;
+mod compact;
 mod delete;
 mod expire;
 mod hold;
@@ -20,6 +21,8 @@ mod retention;
 
 pub(crate) use clean::clean;
 pub use clean::{CleanOptions, CleanReport, OnMismatch, Orphan};
+pub(crate) use compact::compact;
+pub use compact::{CompactOptions, CompactProgress, CompactReport, CompactStrategy};
 pub(crate) use expire::expire;
 pub use expire::{ExpireOptions, ExpireReport, HeldSnapshot};
 pub use hold::{Hold, SnapshotHolder};

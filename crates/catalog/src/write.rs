@@ -43,6 +43,9 @@ use encode::Encoding;
 use jobs::Jobs;
 use split::Splitter;
 
+pub(crate) use options::target_bytes;
+pub(crate) use sort::RowOrder;
+
 /// Rows that are split, sorted and accounted for at a time.
 const CHUNK_ROWS: usize = 8192;
 

@@ -103,3 +103,29 @@ pub(crate) struct RewriteManifestsArgs {
     #[arg(long)]
     pub(crate) dry_run: bool,
 }
+
+#[derive(Debug, Args)]
+pub(crate) struct CompactArgs {
+    pub(crate) table: TableName,
+    /// The files of this branch
+    #[arg(long, value_name = "NAME", default_value = "main")]
+    pub(crate) branch: RefName,
+    /// Sort the rows of a partition across all of its files, by the table's order
+    #[arg(long)]
+    pub(crate) sort: bool,
+    /// The size of files in bytes [default: the table's setting, or 512 MiB]
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) target_size: Option<u64>,
+    /// So many small files of a partition are worth it
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub(crate) min_files: usize,
+    /// So many delete files that apply to a file are worth it
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) min_deletes: usize,
+    /// Write every file anew, however it is
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Say what would be done, change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}

@@ -56,6 +56,7 @@ pub(super) async fn run(context: &Context, command: TableCommand) -> Result<Answ
         TableCommand::RewriteManifests(args) => {
             upkeep::rewrite_manifests(context, &project, args).await
         }
+        TableCommand::Compact(args) => Box::pin(upkeep::compact(context, &project, args)).await,
         TableCommand::Clean(args) => upkeep::clean(context, &project, args).await,
         TableCommand::Delete(args) => super::rows::delete(&project, args).await,
         TableCommand::Drop { table, yes } => drop_table(&project, &table, yes).await,

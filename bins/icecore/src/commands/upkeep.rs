@@ -2,15 +2,17 @@
 
 use icecore::Project;
 use icecore::catalog::{
-    CleanOptions, CleanReport, ExpireOptions, ExpireReport, Finding, FsckOptions, FsckReport,
-    OnMismatch, RewriteManifestsOptions,
+    CleanOptions, CleanReport, CompactOptions, CompactReport, CompactStrategy, ExpireOptions,
+    ExpireReport, Finding, FsckOptions, FsckReport, OnMismatch, RewriteManifestsOptions,
 };
 use icecore_core::{Error, ErrorKind, Result, Span, TableName};
 use serde_json::{Value, json};
 
 use super::Context;
 use crate::args;
-use crate::args::upkeep::{CleanArgs, ExpireArgs, FsckArgs, Mismatch, RewriteManifestsArgs};
+use crate::args::upkeep::{
+    CleanArgs, CompactArgs, ExpireArgs, FsckArgs, Mismatch, RewriteManifestsArgs,
+};
 use crate::report::{Answer, exit_status, table};
 
 /// Below this age, files of a writer that is at work could be taken for garbage.
@@ -229,4 +231,68 @@ pub(super) async fn rewrite_manifests(
         }
     };
     Ok(Answer::new(json, text))
+}
+
+pub(super) async fn compact(
+    context: &Context,
+    project: &Project,
+    typed: CompactArgs,
+) -> Result<Answer> {
+    let name = typed.table;
+    context.progress.say(format!("planning the files of {name}"));
+    let (progress, table) = (context.progress.clone(), name.clone());
+    let options = CompactOptions::default()
+        .with_branch(typed.branch)
+        .with_strategy(if typed.sort { CompactStrategy::Sort } else { CompactStrategy::BinPack })
+        .with_target_bytes(typed.target_size)
+        .with_min_input_files(typed.min_files)
+        .with_min_delete_files(typed.min_deletes)
+        .with_all(typed.all)
+        .with_dry_run(typed.dry_run)
+        .with_progress(move |now| {
+            progress.say(format!(
+                "compacting {table}: group {} of {}, {} files, {} bytes",
+                now.group, now.groups, now.files, now.bytes
+            ));
+        });
+    let report = project.catalog().compact(&name, options).await?;
+    let json = json!({
+        "table": name,
+        "dry_run": report.dry_run,
+        "snapshot_id": report.snapshot,
+        "groups": report.groups,
+        "removed_files": report.removed_files,
+        "removed_bytes": report.removed_bytes,
+        "added_files": report.added_files,
+        "added_bytes": report.added_bytes,
+        "rows": report.rows,
+        "removed_delete_files": report.removed_delete_files,
+        "commits": report.commits,
+        "conflicts": report.conflicts,
+    });
+    Ok(Answer::new(json, compact_text(&name, &report)))
+}
+
+fn compact_text(name: &TableName, report: &CompactReport) -> String {
+    if report.removed_files == 0 && report.removed_delete_files == 0 {
+        return format!("the files of `{name}` are as they should be");
+    }
+    if report.dry_run {
+        return format!(
+            "`{name}`: would write {} files of {} bytes anew in {} groups, and drop {} delete files",
+            report.removed_files, report.removed_bytes, report.groups, report.removed_delete_files
+        );
+    }
+    let mut text = format!(
+        "`{name}`: {} files of {} bytes in place of {} files of {} bytes, {} delete files dropped",
+        report.added_files,
+        report.added_bytes,
+        report.removed_files,
+        report.removed_bytes,
+        report.removed_delete_files
+    );
+    if report.conflicts > 0 {
+        text.push_str(&format!("; {} times another writer was first", report.conflicts));
+    }
+    text
 }

@@ -7,8 +7,8 @@ use icecore_core::{Result, TableName};
 use super::IcebergCatalog;
 use crate::fsck::{self, FsckOptions, FsckReport};
 use crate::maintenance::{
-    self, CleanOptions, CleanReport, ExpireOptions, ExpireReport, RewriteManifestsOptions,
-    RewriteManifestsReport,
+    self, CleanOptions, CleanReport, CompactOptions, CompactReport, ExpireOptions, ExpireReport,
+    RewriteManifestsOptions, RewriteManifestsReport,
 };
 
 impl IcebergCatalog {
@@ -62,6 +62,22 @@ impl IcebergCatalog {
         options: RewriteManifestsOptions,
     ) -> Result<RewriteManifestsReport> {
         erased(maintenance::rewrite_manifests(self.tables_now(), table, &options)).await
+    }
+
+    /// Writes files of a branch anew: small ones put together, deletes folded in, rows in order if
+    /// that is asked for. The rows stay the same, and pins stay valid.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` for an unknown branch; `Conflict` if other writers were first every time;
+    /// `DataCorrupt` if a file does not hold what its manifest says. What was committed until then
+    /// stays.
+    pub async fn compact(
+        &self,
+        table: &TableName,
+        options: CompactOptions,
+    ) -> Result<CompactReport> {
+        erased(maintenance::compact(self, table, &options)).await
     }
 }
 

@@ -8,6 +8,7 @@ use iceberg::spec::{
 };
 
 use super::finding::{FindingKind, Findings, TableCheck};
+use crate::commit::RowIds;
 
 /// What tells a file from others: its path, and for one of several deletion vectors of a file its
 /// place in there.
@@ -17,6 +18,7 @@ pub(super) type FileKey = (String, Option<i64>);
 #[derive(Debug)]
 pub(super) struct StoredFile {
     pub(super) file: DataFile,
+    pub(super) spec_id: i32,
     /// A manifest that names it.
     pub(super) manifest: String,
 }
@@ -53,11 +55,15 @@ impl Contents {
         let mut check = ManifestCheck { listed, findings };
         check.header(manifest, metadata);
         check.counts(manifest);
+        let mut ids = RowIds::of(listed);
         for entry in manifest.entries() {
             check.entry(entry, metadata);
             let changed = Change::of(entry);
             if entry.is_alive() {
-                entries.live.push(self.intern(entry, listed, check.findings));
+                let index = self.intern(entry, listed, check.findings);
+                entries.live.push(index);
+                let first = ids.first_of(entry.data_file());
+                entries.row_ids.extend(first.map(|first| (first, index)));
             }
             entries.changes.extend(changed);
         }
@@ -81,9 +87,11 @@ impl Contents {
                 format!("it describes `{}` unlike `{}` does", file.file_path(), same.manifest),
             ),
             Some(_) => {}
-            None => self
-                .files
-                .push(StoredFile { file: file.clone(), manifest: listed.manifest_path.clone() }),
+            None => self.files.push(StoredFile {
+                file: file.clone(),
+                spec_id: listed.partition_spec_id,
+                manifest: listed.manifest_path.clone(),
+            }),
         }
         known
     }
@@ -112,6 +120,8 @@ pub(super) fn bytes_of(file: &DataFile) -> u64 {
 pub(super) struct Entries {
     /// Live files, by their place in [`Contents::files`].
     pub(super) live: Vec<usize>,
+    /// The first ids of the rows of live files, with their files, where rows have ids.
+    pub(super) row_ids: Vec<(u64, usize)>,
     pub(super) changes: Vec<Change>,
 }
 

@@ -135,6 +135,7 @@ impl Check<'_> {
         let mut listed = HashSet::new();
         let mut held: HashSet<usize> = HashSet::new();
         let mut changes = Vec::new();
+        let mut row_ids = Vec::new();
         let mut is_whole = true;
         for manifest in list.entries() {
             let path = &manifest.manifest_path;
@@ -155,11 +156,13 @@ impl Check<'_> {
                     self.add(FindingKind::DuplicateFile, of.file.file_path(), "is held twice");
                 }
             }
+            row_ids.extend(entries.row_ids.iter().copied());
             let own = entries.changes.iter();
             let own = own.filter(|change| change.snapshot == Some(self.snapshot.snapshot_id()));
             changes.extend(own.copied());
         }
         if is_whole {
+            self.row_ids(row_ids);
             self.deletes(&held);
             let expected = self.expected(&held, &changes);
             self.summary(&expected);
@@ -169,6 +172,29 @@ impl Check<'_> {
     fn add(&mut self, kind: FindingKind, file: &str, what: &str) {
         let id = self.snapshot.snapshot_id();
         self.findings.add(kind, file, format!("in snapshot {id}: {what}"));
+    }
+
+    /// Ids of rows are of one row each, and were given out.
+    fn row_ids(&mut self, mut ranges: Vec<(u64, usize)>) {
+        ranges.sort_unstable();
+        let next = self.subject.metadata.next_row_id();
+        let mut before: Option<(u64, &str)> = None;
+        for (first, index) in ranges {
+            let Some(of) = self.contents.files.get(index) else { continue };
+            let path = of.file.file_path();
+            let end = first.saturating_add(of.file.record_count());
+            if let Some((taken, other)) = before.filter(|(taken, _)| first < *taken) {
+                let what = format!(
+                    "its rows have ids from {first}, and those of `{other}` end at {taken}"
+                );
+                self.add(FindingKind::BadRowIds, path, &what);
+            }
+            if end > next {
+                let what = format!("its rows have ids up to {end}, and the table gave out {next}");
+                self.add(FindingKind::BadRowIds, path, &what);
+            }
+            before = Some((end, path));
+        }
     }
 
     /// Deletes of one data file are of one that the snapshot holds.

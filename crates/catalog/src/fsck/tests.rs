@@ -1,5 +1,7 @@
 //! Damage that a check must find and name.
 
+mod deep;
+
 use std::path::PathBuf;
 
 use iceberg::spec::Snapshot;

@@ -47,6 +47,11 @@ pub(crate) struct DeleteTask {
 }
 
 impl DeleteTask {
+    /// One that nothing was read of.
+    pub(crate) fn new(file: DataFile, spec_id: i32, sequence: i64) -> Self {
+        Self { file, spec_id, sequence, content: OnceCell::new() }
+    }
+
     /// Whether it is a deletion vector.
     pub(crate) fn is_vector(&self) -> bool {
         self.file.content_type() == DataContentType::PositionDeletes

@@ -27,7 +27,7 @@ const DATA_PATH: &str = "write.data.path";
 const FPP: f64 = 0.01;
 
 /// The size that files should have.
-pub(super) fn target_bytes(metadata: &TableMetadata) -> Result<usize> {
+pub(crate) fn target_bytes(metadata: &TableMetadata) -> Result<usize> {
     Ok(number(metadata.properties(), TARGET_FILE_BYTES)?.unwrap_or(512 << 20))
 }
 

@@ -11,7 +11,7 @@ use super::transform::Source;
 
 /// How to sort the rows of a file.
 #[derive(Debug)]
-pub(super) struct RowOrder {
+pub(crate) struct RowOrder {
     id: i64,
     keys: Vec<Key>,
 }
@@ -25,7 +25,7 @@ struct Key {
 impl RowOrder {
     /// The table's order; `None` where it has none, or one by what lies in lists, which Iceberg
     /// allows a writer to leave out.
-    pub(super) fn try_new(schema: &Schema, order: &SortOrder) -> Result<Option<Self>> {
+    pub(crate) fn try_new(schema: &Schema, order: &SortOrder) -> Result<Option<Self>> {
         let mut keys = Vec::with_capacity(order.fields.len());
         for field in &order.fields {
             let Some(source) = Source::find(schema, field.source_id, field.transform)? else {
@@ -41,7 +41,7 @@ impl RowOrder {
     }
 
     /// What a file that is sorted so says of itself.
-    pub(super) fn id(&self) -> Option<i32> {
+    pub(crate) fn id(&self) -> Option<i32> {
         i32::try_from(self.id).ok()
     }
 
@@ -71,7 +71,8 @@ impl RowOrder {
         Ok(())
     }
 
-    fn sort_keys(&self, pieces: &[RecordBatch]) -> Result<Rows> {
+    /// What the rows of these batches are sorted by, in a form that compares.
+    pub(crate) fn sort_keys(&self, pieces: &[RecordBatch]) -> Result<Rows> {
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.keys.len());
         for key in &self.keys {
             let parts = pieces.iter().map(|piece| key.source.values(piece));

@@ -181,7 +181,12 @@ fn scratch() -> tempfile::TempDir {
 }
 
 fn options(root: &tempfile::TempDir, clock: &Arc<HandClock>) -> CatalogOptions {
-    let path = |name: &str| root.path().join(name).display().to_string();
+    options_at(root.path(), clock)
+}
+
+/// How another process opens the catalog of a directory.
+pub(crate) fn options_at(root: &std::path::Path, clock: &Arc<HandClock>) -> CatalogOptions {
+    let path = |name: &str| root.join(name).display().to_string();
     CatalogOptions::new(format!("sqlite:{}", path("catalog.db")), path("warehouse"))
         .with_clock(clock.clone())
 }

@@ -1,5 +1,6 @@
 mod clean;
 mod compact;
+mod deletes;
 mod expire;
 mod histories;
 mod names;

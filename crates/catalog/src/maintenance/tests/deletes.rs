@@ -45,7 +45,7 @@ async fn compact(lake: &Lake, options: CompactOptions) -> CompactReport {
     report
 }
 
-async fn total_deletes(lake: &Lake) -> u64 {
+async fn total_deletes(lake: &Lake) -> i64 {
     let history = lake.catalog.history(&lake.table).await.unwrap();
     history.last().unwrap().count("total-delete-files")
 }

@@ -7,9 +7,9 @@ use iceberg::table::Table;
 use icecore_core::{Error, Result};
 
 use super::options::{CompactOptions, CompactStrategy};
-use crate::error::Context;
 use crate::predicate::Filter;
 use crate::scan::{FileTask, plan_tasks};
+use crate::storage::{load_list, load_manifest};
 use crate::write::target_bytes;
 
 /// Files below this part of the size that files should have are small.
@@ -142,15 +142,11 @@ pub(super) async fn plan(head: &Table, options: &CompactOptions) -> Result<Optio
 /// The delete files of a snapshot.
 async fn delete_files(head: &Table, snapshot: i64) -> Result<Vec<DataFile>> {
     let Some(snapshot) = head.metadata().snapshot_by_id(snapshot) else { return Ok(Vec::new()) };
-    let list = head
-        .manifest_list_reader(snapshot)
-        .load()
-        .await
-        .context(|| format!("cannot read manifest list `{}`", snapshot.manifest_list()))?;
+    let list = load_list(head, snapshot).await?;
     let mut files = Vec::new();
     for manifest in list.entries() {
         if manifest.content == ManifestContentType::Deletes {
-            let loaded = crate::commit::load(head, manifest).await?;
+            let loaded = load_manifest(head, manifest).await?;
             let live = loaded.entries().iter().filter(|entry| entry.is_alive());
             files.extend(live.map(|entry| entry.data_file().clone()));
         }

@@ -11,6 +11,7 @@ mod changes;
 mod commands;
 mod crash;
 mod errors;
+mod evolution;
 mod interoperability;
 mod matrix;
 mod model;

@@ -1,6 +1,7 @@
 //! What can be typed.
 
 pub(crate) mod alter;
+pub(crate) mod changes;
 pub(crate) mod refs;
 pub(crate) mod rows;
 pub(crate) mod upkeep;
@@ -249,6 +250,8 @@ pub(crate) enum TableCommand {
     },
     /// Change a table's columns, partitioning or order; no file is rewritten
     Alter(alter::AlterArgs),
+    /// Read the rows that were inserted, updated and deleted between two versions
+    Changes(changes::ChangesArgs),
     /// Name a snapshot, for ever
     Tag {
         table: TableName,

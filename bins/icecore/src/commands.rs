@@ -1,6 +1,7 @@
 //! The commands: each opens the project, calls it, and says what came of it.
 
 mod alter;
+mod changes;
 pub(crate) mod dataset;
 pub(crate) mod features;
 pub(crate) mod ingest;

@@ -2,6 +2,7 @@
 
 mod alter;
 mod branches;
+mod changes;
 mod commits;
 mod create;
 mod edits;

@@ -45,6 +45,7 @@
 
 mod blocking;
 mod catalog;
+mod changes;
 mod commit;
 mod error;
 mod fsck;
@@ -69,6 +70,7 @@ pub use catalog::{
     AlterOptions, Altered, CatalogAccess, CatalogOptions, CatalogParts, IcebergCatalog,
     TableDescription, Transaction,
 };
+pub use changes::{ChangeMode, ChangeOptions, Changes};
 pub use fsck::{Finding, FindingKind, FsckOptions, FsckReport, Severity, TableCheck};
 pub use ids::{Ids, RandomIds};
 pub use maintenance::{

@@ -1,28 +1,28 @@
 //! What is different between two states of a table, or between two tables.
+//!
+//! Of two states of one table, the catalog reads only what changed between them; the queries here
+//! count and pair those rows. Two tables have no files in common, so all of their rows are
+//! compared.
 
-use std::collections::HashSet;
+mod columns;
+mod source;
+
 use std::fmt;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, SchemaRef};
+use datafusion::catalog::TableProvider;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::TableReference;
-use icecore_catalog::FilePlan;
-use icecore_core::{BatchStream, Error, PinnedTable, Result};
-use object_store::path::Path;
+use icecore_catalog::ChangeOptions;
+use icecore_core::{BatchStream, PinnedTable, Result, SnapshotCatalog as _};
 
 use crate::Engine;
 use crate::error::OrOurs as _;
 use crate::provider::PinnedProvider;
-
-/// How many more times a row is in the old state than in the new one.
-const NET: &str = "__icecore_net";
-/// Which of the rows of one key.
-const RANK: &str = "__icecore_rank";
-/// Which side a row is on.
-const SIDE: &str = "__icecore_side";
+use columns::Columns;
 
 /// The differences between two states, each a multiset of rows. Values are equal when they are not
 /// distinct: null equals null.
@@ -33,10 +33,14 @@ pub struct TableDiff {
     pub removed: u64,
     /// Rows whose key both states have, with other values. Zero without a key.
     pub changed: u64,
-    /// Columns that only the new state has. Their values in the old one count as null.
+    /// Columns that only the new state has. Their values in the old one count as null, or as their
+    /// default.
     pub columns_added: Vec<String>,
-    /// Columns that only the old state has. Their values in the new one count as null.
+    /// Columns that only the old state has. Of one table their values do not count; of two tables
+    /// their values in the new one count as null.
     pub columns_removed: Vec<String>,
+    /// Columns that are called otherwise in the new state: their old and their new names.
+    pub columns_renamed: Vec<(String, String)>,
     /// Files that both states have, which were not read.
     pub shared_files: usize,
     engine: Engine,
@@ -81,7 +85,8 @@ impl TableDiff {
 }
 
 impl Engine {
-    /// Compares two states row by row, or key by key. Files that both have are not read.
+    /// Compares two states row by row, or key by key. Of one table, files that both have with the
+    /// same deletes applied to them are not read, so that the cost is that of what changed.
     ///
     /// # Errors
     ///
@@ -93,53 +98,104 @@ impl Engine {
         new: &PinnedTable,
         key: &[String],
     ) -> Result<TableDiff> {
-        let plans = (
-            self.catalog().plan_files(old, None).await?,
-            self.catalog().plan_files(new, None).await?,
-        );
-        let shared = shared_files(&plans.0, &plans.1);
         let session = self.session(&[]).await?;
-        let mut schemas = Vec::new();
-        for (name, pin, plan) in [("old", old, &plans.0), ("new", new, &plans.1)] {
-            let mut provider = PinnedProvider::open(self.catalog().clone(), pin.clone()).await?;
-            if !shared.is_empty() {
-                let files = plan.files.iter().map(|file| file.path.clone());
-                provider =
-                    provider.with_only(files.filter(|path| !shared.contains(path)).collect());
-            }
-            schemas.push(datafusion::catalog::TableProvider::schema(&provider));
-            let reference = TableReference::bare(name);
-            session.register_table(reference, Arc::new(provider)).or_ours()?;
-        }
-        let [old_schema, new_schema] = schemas.as_slice() else {
-            return Err(Error::internal("a diff has two sides"));
+        let is_one_table = old.table == new.table;
+        let (columns, shared_files) = if is_one_table {
+            self.changed_rows(&session, old, new, key).await?
+        } else {
+            (self.both_tables(&session, old, new, key).await?, 0)
         };
-        let columns = Columns::of(old_schema, new_schema, key)?;
-        let counts_sql = if key.is_empty() { columns.row_counts() } else { columns.key_counts() };
+        let counts_sql = columns.counts();
         let counts = self.stream(session.sql(&counts_sql).await.or_ours()?).await?.concat().await?;
-        let rows_sql = if key.is_empty() { columns.row_diff() } else { columns.key_diff() };
+        let names = self.column_names(old, new).await?;
         Ok(TableDiff {
             added: count(&counts, 0),
             removed: count(&counts, 1),
             changed: count(&counts, 2),
-            columns_added: missing(new_schema, old_schema),
-            columns_removed: missing(old_schema, new_schema),
-            shared_files: shared.len(),
+            columns_added: names.added,
+            columns_removed: names.removed,
+            columns_renamed: names.renamed,
+            shared_files,
             engine: self.clone(),
             session,
-            rows_sql,
+            rows_sql: columns.rows(),
         })
+    }
+
+    /// Registers the rows that changed between two states of a table.
+    async fn changed_rows(
+        &self,
+        session: &SessionContext,
+        old: &PinnedTable,
+        new: &PinnedTable,
+        key: &[String],
+    ) -> Result<(Columns, usize)> {
+        let options = || ChangeOptions::default().with_key(key.to_vec());
+        // Names the columns that there are if the key is none of them.
+        let changes = self.catalog().changes(old, new, options()).await?;
+        let rows =
+            source::changed_rows(self.catalog(), old, new, changes.rows.schema()).or_ours()?;
+        let names = source::columns(changes.rows.schema());
+        session.register_table(TableReference::bare("changes"), rows).or_ours()?;
+        Ok((Columns::of_changes(names, key), changes.files_skipped))
+    }
+
+    /// Registers two tables that have nothing in common.
+    async fn both_tables(
+        &self,
+        session: &SessionContext,
+        old: &PinnedTable,
+        new: &PinnedTable,
+        key: &[String],
+    ) -> Result<Columns> {
+        let mut schemas = Vec::new();
+        for (name, pin) in [("old", old), ("new", new)] {
+            let provider = PinnedProvider::open(self.catalog().clone(), pin.clone()).await?;
+            schemas.push(provider.schema());
+            session.register_table(TableReference::bare(name), Arc::new(provider)).or_ours()?;
+        }
+        Columns::of_tables(&schemas, key)
+    }
+
+    async fn column_names(&self, old: &PinnedTable, new: &PinnedTable) -> Result<Names> {
+        let (from, to) = (self.catalog().schema(old).await?, self.catalog().schema(new).await?);
+        if old.table != new.table {
+            return Ok(Names {
+                added: columns::missing(&to, &from),
+                removed: columns::missing(&from, &to),
+                renamed: Vec::new(),
+            });
+        }
+        let ids = |schema: &SchemaRef| -> Vec<(Option<String>, String)> {
+            let fields = schema.fields().iter();
+            fields
+                .map(|field| {
+                    (field.metadata().get("PARQUET:field_id").cloned(), field.name().clone())
+                })
+                .collect()
+        };
+        let (from, to) = (ids(&from), ids(&to));
+        let mut names = Names::default();
+        for (id, name) in &to {
+            match from.iter().find(|(old_id, _)| old_id == id) {
+                None => names.added.push(name.clone()),
+                Some((_, old)) if old != name => names.renamed.push((old.clone(), name.clone())),
+                Some(_) => {}
+            }
+        }
+        let is_gone = |id: &Option<String>| to.iter().all(|(new_id, _)| new_id != id);
+        names.removed =
+            from.into_iter().filter(|(id, _)| is_gone(id)).map(|(_, name)| name).collect();
+        Ok(names)
     }
 }
 
-/// Files that both states have. Where a file's rows are not the table's, no file is the same.
-fn shared_files(old: &FilePlan, new: &FilePlan) -> HashSet<Path> {
-    if !old.native || !new.native {
-        return HashSet::new();
-    }
-    let paths: HashSet<&Path> = old.files.iter().map(|file| &file.path).collect();
-    let shared = new.files.iter().map(|file| &file.path).filter(|path| paths.contains(path));
-    shared.cloned().collect()
+/// How the columns of two states differ.
+#[derive(Debug, Default)]
+struct Names {
+    added: Vec<String>,
+    removed: Vec<String>,
+    renamed: Vec<(String, String)>,
 }
 
 fn count(counts: &RecordBatch, column: usize) -> u64 {
@@ -147,138 +203,4 @@ fn count(counts: &RecordBatch, column: usize) -> u64 {
         column.as_primitive_opt::<Int64Type>().map(|values| values.iter().flatten().sum::<i64>())
     });
     u64::try_from(values.unwrap_or(0)).unwrap_or(0)
-}
-
-fn missing(of: &SchemaRef, from: &SchemaRef) -> Vec<String> {
-    let names = of.fields().iter().map(|field| field.name());
-    names.filter(|name| from.field_with_name(name).is_err()).cloned().collect()
-}
-
-/// A name in SQL.
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-/// Text in SQL.
-fn text(value: &str) -> String {
-    format!("'{}'", value.replace('\'', "''"))
-}
-
-/// The columns of a diff, and the queries over them.
-struct Columns<'a> {
-    old: &'a SchemaRef,
-    new: &'a SchemaRef,
-    key: &'a [String],
-    /// Those of the old state, then those that only the new one has.
-    all: Vec<String>,
-}
-
-impl<'a> Columns<'a> {
-    fn of(old: &'a SchemaRef, new: &'a SchemaRef, key: &'a [String]) -> Result<Self> {
-        for name in key {
-            for schema in [old, new] {
-                if schema.field_with_name(name).is_err() {
-                    let names: Vec<&str> =
-                        schema.fields().iter().map(|field| field.name().as_str()).collect();
-                    return Err(Error::not_found(format!("there is no column `{name}`"))
-                        .with_note(format!("columns: {}", names.join(", ")))
-                        .with_candidates(name, names.iter().copied()));
-                }
-            }
-        }
-        let mut all: Vec<String> = old.fields().iter().map(|field| field.name().clone()).collect();
-        all.extend(missing(new, old));
-        Ok(Self { old, new, key, all })
-    }
-
-    fn list(&self) -> String {
-        self.all.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ")
-    }
-
-    fn keys(&self) -> String {
-        self.key.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ")
-    }
-
-    fn others(&self) -> Vec<&String> {
-        self.all.iter().filter(|name| !self.key.contains(name)).collect()
-    }
-
-    /// The rows of one side, each with `sign`.
-    fn side(&self, table: &str, schema: &SchemaRef, sign: i8) -> String {
-        let columns = self.all.iter().map(|name| match schema.field_with_name(name) {
-            Ok(_) => quoted(name),
-            Err(_) => format!("NULL AS {}", quoted(name)),
-        });
-        let columns = columns.collect::<Vec<_>>().join(", ");
-        format!("SELECT {columns}, CAST({sign} AS BIGINT) AS {SIDE} FROM \"{table}\"")
-    }
-
-    /// Every row that is not the same number of times on both sides.
-    fn leftover(&self) -> String {
-        let (old, new) = (self.side("old", self.old, 1), self.side("new", self.new, -1));
-        let list = self.list();
-        format!(
-            "SELECT {list}, SUM({SIDE}) AS {NET} FROM ({old} UNION ALL {new}) \
-             GROUP BY {list} HAVING SUM({SIDE}) <> 0"
-        )
-    }
-
-    fn row_counts(&self) -> String {
-        let leftover = self.leftover();
-        format!(
-            "SELECT SUM(GREATEST(-{NET}, 0)), SUM(GREATEST({NET}, 0)), CAST(0 AS BIGINT) \
-             FROM ({leftover})"
-        )
-    }
-
-    fn key_counts(&self) -> String {
-        let (leftover, keys) = (self.leftover(), self.keys());
-        format!(
-            "SELECT SUM(GREATEST(n - o, 0)), SUM(GREATEST(o - n, 0)), SUM(LEAST(o, n)) FROM \
-             (SELECT SUM(GREATEST({NET}, 0)) AS o, SUM(GREATEST(-{NET}, 0)) AS n \
-             FROM ({leftover}) GROUP BY {keys})"
-        )
-    }
-
-    fn row_diff(&self) -> String {
-        let (leftover, list) = (self.leftover(), self.list());
-        format!(
-            "SELECT CASE WHEN {NET} < 0 THEN 'added' ELSE 'removed' END AS \"_change\", \
-             ABS({NET}) AS \"_copies\", {list} FROM ({leftover}) ORDER BY {list}, {NET}"
-        )
-    }
-
-    /// The rows of one key are numbered on each side, and those of one number are a pair.
-    fn key_diff(&self) -> String {
-        let (leftover, list, keys) = (self.leftover(), self.list(), self.keys());
-        let ranked = format!(
-            "SELECT {list}, {NET} > 0 AS {SIDE}, ROW_NUMBER() OVER \
-             (PARTITION BY {keys}, {NET} > 0 ORDER BY {list}) AS {RANK} FROM \
-             (SELECT {list}, {NET}, UNNEST(RANGE(0, ABS({NET}))) FROM ({leftover}))"
-        );
-        let (mut pairs, mut shown, mut changed) = (String::new(), String::new(), String::new());
-        for name in self.others() {
-            let (column, before, after) =
-                (quoted(name), quoted(&format!("before.{name}")), quoted(&format!("after.{name}")));
-            let _ = write!(
-                pairs,
-                ", FIRST_VALUE({column}) FILTER (WHERE {SIDE}) AS {before}, \
-                 FIRST_VALUE({column}) FILTER (WHERE NOT {SIDE}) AS {after}"
-            );
-            let _ = write!(shown, ", {before}, {after}");
-            let _ = write!(
-                changed,
-                ", CASE WHEN {before} IS DISTINCT FROM {after} THEN {} END",
-                text(name)
-            );
-        }
-        format!(
-            "SELECT CASE WHEN o = 0 THEN 'added' WHEN n = 0 THEN 'removed' ELSE 'changed' END \
-             AS \"_change\", CASE WHEN o > 0 AND n > 0 THEN CONCAT_WS(', '{changed}) END \
-             AS \"_columns\", {keys}{shown} FROM \
-             (SELECT {keys}, {RANK}, COUNT(*) FILTER (WHERE {SIDE}) AS o, \
-             COUNT(*) FILTER (WHERE NOT {SIDE}) AS n{pairs} \
-             FROM ({ranked}) GROUP BY {keys}, {RANK}) ORDER BY {keys}, {RANK}"
-        )
-    }
 }

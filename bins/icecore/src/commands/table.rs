@@ -8,7 +8,7 @@ use icecore_core::{
 use serde_json::{Value, json};
 
 use super::Context;
-use super::{alter, refs, sql, upkeep};
+use super::{alter, changes, refs, sql, upkeep};
 use crate::args::{self, TableCommand};
 use crate::report::{Answer, facts, table};
 
@@ -24,6 +24,7 @@ pub(super) async fn run(context: &Context, command: TableCommand) -> Result<Answ
             diff(&project, &table, [&a, &b], &key, rows).await
         }
         TableCommand::Alter(args) => alter::run(&project, args).await,
+        TableCommand::Changes(args) => changes::run(&project, args).await,
         TableCommand::Tag { table, name, at, force, max_ref_age } => {
             let moving = if force { TagMove::Force } else { TagMove::Refuse };
             let mut keep = Retention::default();

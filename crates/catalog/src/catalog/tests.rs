@@ -1,6 +1,8 @@
 mod alter;
+mod altered;
 mod borders;
 mod branches;
+mod changes;
 mod contention;
 mod faults;
 mod foreign;

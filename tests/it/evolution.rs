@@ -1,0 +1,98 @@
+//! Changing tables, and reading what changed, from the command line.
+
+use std::path::{Path, PathBuf};
+
+use crate::binary::{failure, json, run};
+
+fn project() -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let project = dir.path().join("project");
+    assert!(run(&["init", project.to_str().unwrap(), "--template", "empty"]).status.success());
+    (dir, project)
+}
+
+fn ingest(project: &Path, text: &str, more: &[&str]) -> String {
+    let path = project.join("rows.csv");
+    std::fs::write(&path, text).unwrap();
+    let mut arguments = vec!["ingest", "shop.orders", path.to_str().unwrap()];
+    arguments.extend(more);
+    json(project, &arguments)["snapshot_id"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_table_is_altered_step_by_step() {
+    let (_dir, project) = project();
+    ingest(&project, "id,amount,note\n1,1.5,x\n2,2.5,y\n", &[]);
+    let alter = |arguments: &[&str]| {
+        let mut all = vec!["table", "alter", "shop.orders"];
+        all.extend(arguments);
+        json(&project, &all)
+    };
+    let names = |document: &serde_json::Value| -> Vec<String> {
+        let columns = document["columns"].as_array().unwrap();
+        columns.iter().map(|column| column["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let dry = alter(&["add", "country", "string", "--after", "id", "--dry-run"]);
+    assert_eq!(names(&dry), ["id", "country", "amount", "note"]);
+    assert_eq!(names(&json(&project, &["table", "show", "shop.orders"])).len(), 3);
+    alter(&["add", "country", "string", "--after", "id", "--doc", "ISO 3166"]);
+    alter(&["rename", "amount", "price"]);
+    alter(&["drop", "note"]);
+    alter(&["add", "place", "struct<city: string, zip: int not null>"]);
+    alter(&["add", "place.street", "string"]);
+    alter(&["move", "price", "--first"]);
+    alter(&["partition-by", "bucket(4, id)"]);
+    alter(&["partition-add", "country"]);
+    alter(&["partition-drop", "bucket(4, id)"]);
+    let last = alter(&["sort-by", "id desc"]);
+    assert_eq!(names(&last), ["price", "id", "country", "place"]);
+    assert_eq!(last["partition_by"], serde_json::json!(["country"]));
+    assert_eq!(last["sort_by"], serde_json::json!(["id desc"]));
+    ingest(&project, "id,price,country\n3,3.5,de\n4,4.5,fr\n", &[]);
+    let rows = json(&project, &["sql", "SELECT id, price, country FROM shop.orders ORDER BY id"]);
+    assert_eq!(rows[0], serde_json::json!({ "id": 1, "price": 1.5, "country": null }));
+    assert_eq!(rows[3], serde_json::json!({ "id": 4, "price": 4.5, "country": "fr" }));
+    let (status, message) = failure(&project, &["table", "alter", "shop.orders", "drop", "countr"]);
+    assert_eq!(status, 1);
+    assert!(message.contains("did you mean `country`?"), "{message}");
+    let (_, message) = failure(&project, &["table", "alter", "shop.orders", "drop", "country"]);
+    assert!(message.contains("partitioned by it"), "{message}");
+    let (_, message) = failure(&project, &["table", "alter", "shop.orders", "add", "x", "strin"]);
+    assert!(message.contains("there is no type `strin`"), "{message}");
+}
+
+// C155 C156
+#[test]
+fn changes_are_read_from_where_the_last_reading_ended() {
+    let (_dir, project) = project();
+    let one = ingest(&project, "id,v\n1,one\n2,two\n3,three\n", &[]);
+    let two = ingest(&project, "id,v\n2,two\n3,THREE\n4,four\n", &["--mode", "overwrite"]);
+    let three = ingest(&project, "id,v\n5,five\n", &[]);
+    let changes = |arguments: &[&str]| {
+        let mut all = vec!["table", "changes", "shop.orders"];
+        all.extend(arguments);
+        json(&project, &all)
+    };
+    let count = |document: &serde_json::Value, kind: &str| {
+        let rows = document["rows"].as_array().unwrap();
+        rows.iter().filter(|row| row["_change_type"] == kind).count()
+    };
+    let keyed = changes(&["--from", &one, "--to", &two, "--key", "id"]);
+    let kinds = ["insert", "delete", "update_before", "update_after"];
+    assert_eq!(kinds.map(|kind| count(&keyed, kind)), [1, 1, 1, 1]);
+    let log = changes(&["--mode", "log"]);
+    assert_eq!(kinds.map(|kind| count(&log, kind)), [6, 2, 0, 0]);
+    let last = &log["rows"].as_array().unwrap().last().unwrap()["_change_ordinal"];
+    assert_eq!(*last, serde_json::json!(2));
+    let rest = changes(&["--from", &two]);
+    assert_eq!((&rest["to"], count(&rest, "insert")), (&three.into(), 1));
+    assert_eq!(rest["rows"].as_array().unwrap().len(), 1);
+    let file = project.join("changes.jsonl");
+    let written = changes(&["--output", file.to_str().unwrap()]);
+    assert_eq!(written["row_count"], 4);
+    assert_eq!(std::fs::read_to_string(&file).unwrap().lines().count(), 4);
+    let (_, message) = failure(&project, &["table", "changes", "shop.orders", "--key", "ident"]);
+    assert!(message.contains("no column `ident`"), "{message}");
+    let log = json(&project, &["table", "log", "shop.orders", "--branch", "main"]);
+    assert_eq!(log.as_array().unwrap().len(), 3);
+}

@@ -33,7 +33,9 @@ fn snapshot(table: &Table, id: Option<i64>) -> Result<Option<SnapshotRef>> {
                 ErrorKind::NotFound,
                 format!("table `{}` has no snapshot `{id}`", table.identifier()),
             )
-            .with_help("it may have been expired; `icecore log` lists the snapshots there are")),
+            .with_help(
+                "it may have been expired; `icecore table log` lists the snapshots there are",
+            )),
         },
     }
 }

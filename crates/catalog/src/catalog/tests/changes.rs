@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use arrow::array::AsArray;
-use icecore_core::SnapshotId;
+use icecore_core::{Literal, Predicate, SnapshotId};
 use proptest::prelude::*;
 
 use super::*;
-use crate::{AlterOptions, Alteration, ChangeMode, ChangeOptions, Changes, NewColumn};
+use crate::{
+    AlterOptions, Alteration, ChangeMode, ChangeOptions, Changes, NewColumn, RowMode, RowOptions,
+};
 
 /// What happened to a row, the row, and in which step.
 type Change = (String, Row, i64);
@@ -174,6 +176,42 @@ async fn more_changes_than_fit_into_memory_are_read_in_parts() {
     }
 }
 
+/// `ns.events` in this version of the format.
+async fn lake_of(version: u8) -> Lake {
+    let lake = Lake::empty().await;
+    let new = NewTable::new(columns()).with_partition_by(["day"]).with_format_version(version);
+    lake.catalog.ensure_table(&lake.table, &new).await.unwrap();
+    lake
+}
+
+async fn delete(lake: &Lake, number: i64, mode: RowMode) -> PinnedTable {
+    let filter = Predicate::equal("number", Literal::Int(number));
+    let options = RowOptions::default().with_mode(mode);
+    lake.catalog.delete(&lake.table, filter, options).await.unwrap().pinned
+}
+
+#[tokio::test]
+async fn deleted_rows_are_changes_however_they_were_deleted() {
+    for version in [2, 3] {
+        let lake = lake_of(version).await;
+        let one = lake.append(&[(1, 1), (2, 1), (3, 1), (4, 2)]).await;
+        let two = delete(&lake, 2, RowMode::MergeOnRead).await;
+        let three = delete(&lake, 3, RowMode::MergeOnRead).await;
+        let four = delete(&lake, 1, RowMode::CopyOnWrite).await;
+        let found = lake.catalog.changes(&one, &two, net()).await.unwrap();
+        assert_eq!((found.files_read, found.files_skipped), (1, 1), "version {version}");
+        let found: Vec<Change> = collect(found).await.into_iter().map(|(c, _)| c).collect();
+        assert_eq!(found, [change("delete", (2, 1), 0)]);
+        let found = read(&lake, &two, &three, net()).await;
+        assert_eq!(found, [change("delete", (3, 1), 0)]);
+        let found = read(&lake, &one, &four, log()).await;
+        let expected = [(2, 0), (3, 1), (1, 2)].map(|(n, at)| change("delete", (n, 1), at));
+        assert_eq!(found, expected);
+        let back = sorted(read(&lake, &four, &one, net()).await);
+        assert_eq!(back, [1, 2, 3].map(|n| change("insert", (n, 1), 0)));
+    }
+}
+
 fn counted(rows: &[Row]) -> BTreeMap<Row, i64> {
     let mut counts = BTreeMap::new();
     rows.iter().for_each(|row| *counts.entry(*row).or_default() += 1);
@@ -196,7 +234,7 @@ fn applied(before: &[Row], changes: &[Change]) -> Vec<Row> {
 
 fn operation() -> impl Strategy<Value = (u8, Vec<Row>)> {
     let rows = proptest::collection::vec((0_i64..4, 0_i32..3), 0..5);
-    (0_u8..5, rows)
+    (0_u8..8, rows)
 }
 
 proptest! {
@@ -205,16 +243,19 @@ proptest! {
     #[test]
     fn changes_lead_from_each_state_to_each_other(
         operations in proptest::collection::vec(operation(), 1..7),
+        version in 2_u8..4,
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let lake = Lake::new().await;
+            let lake = lake_of(version).await;
             let mut states = vec![(lake.pin("latest").await.unwrap(), Vec::new())];
             for (operation, rows) in &operations {
                 let pin = match operation {
                     0 | 1 => lake.append(rows).await,
                     2 => lake.commit(WriteMode::Overwrite, rows).await.pinned,
                     3 => lake.commit(WriteMode::OverwritePartitions, rows).await.pinned,
+                    4 => delete(&lake, rows.len() as i64, RowMode::CopyOnWrite).await,
+                    5 | 6 => delete(&lake, rows.len() as i64, RowMode::MergeOnRead).await,
                     _ => {
                         let back = states[states.len() / 2].0.clone();
                         if back.snapshot == PinnedTable::EMPTY {

@@ -1,7 +1,6 @@
 //! A pinned table as DataFusion sees it.
 
 use std::any::Any;
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
@@ -13,7 +12,6 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
 use icecore_catalog::{FilePlan, IcebergCatalog};
 use icecore_core::{PinnedTable, Predicate, Result, SnapshotCatalog};
-use object_store::path::Path;
 
 use crate::error::to_datafusion;
 
@@ -25,35 +23,23 @@ mod statistics;
 
 pub(crate) use filter::{exact as exact_predicate, weak as implied_predicate};
 
-/// A table at one snapshot, or some of its files.
+/// A table at one snapshot.
 #[derive(Debug)]
 pub(crate) struct PinnedProvider {
     catalog: IcebergCatalog,
     pin: PinnedTable,
     schema: SchemaRef,
-    /// Only these files; absent means all.
-    only: Option<HashSet<Path>>,
 }
 
 impl PinnedProvider {
     /// Opens a table at its pin.
     pub(crate) async fn open(catalog: IcebergCatalog, pin: PinnedTable) -> Result<Self> {
         let schema = plain(&catalog.schema(&pin).await?);
-        Ok(Self { catalog, pin, schema, only: None })
-    }
-
-    /// Reads only these files.
-    pub(crate) fn with_only(mut self, files: HashSet<Path>) -> Self {
-        self.only = Some(files);
-        self
+        Ok(Self { catalog, pin, schema })
     }
 
     async fn plan(&self, filter: Option<&Predicate>) -> Result<FilePlan> {
-        let mut plan = self.catalog.plan_files(&self.pin, filter).await?;
-        if let Some(only) = &self.only {
-            plan.files.retain(|file| only.contains(&file.path));
-        }
-        Ok(plan)
+        self.catalog.plan_files(&self.pin, filter).await
     }
 }
 
@@ -102,8 +88,7 @@ impl TableProvider for PinnedProvider {
         tracing::debug!(table = %self.pin, kept = plan.files.len(), of = plan.total_files, "planned a read");
         let request =
             native::Request { schema: &self.schema, projection, filters, limit, label: &label };
-        // A subset of files is only asked for where files can be read as they are.
-        if plan.native || self.only.is_some() {
+        if plan.native {
             return native::plan(state, &plan, request);
         }
         let scan = scan::CatalogScan::new(&self.catalog, &self.pin, request, filter)?;

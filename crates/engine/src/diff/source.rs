@@ -12,7 +12,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::PartitionStream;
 use futures::{StreamExt, TryStreamExt};
 use icecore_catalog::{ChangeOptions, IcebergCatalog};
-use icecore_core::PinnedTable;
+use icecore_core::{Error, PinnedTable};
 
 use crate::error::to_datafusion;
 use crate::provider::plain;
@@ -65,7 +65,7 @@ impl PartitionStream for ChangedRows {
         let schema = Arc::clone(&self.schema);
         let rows = async move {
             let changes = catalog.changes(&old, &new, ChangeOptions::default()).await?;
-            Ok(changes.rows)
+            Ok::<_, Error>(changes.rows)
         };
         let batches = futures::stream::once(rows).try_flatten().map(move |batch| {
             let batch: RecordBatch = batch.map_err(to_datafusion)?;

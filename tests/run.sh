@@ -12,6 +12,7 @@ step() { printf '\n== %s\n' "$*" >&2; }
 
 missing=()
 command -v redis-server >/dev/null || missing+=(redis-server)
+command -v strace >/dev/null || missing+=(strace)
 command -v redis-cli >/dev/null || missing+=(redis-tools)
 # Debian keeps the server's programs off the path; the tests find them there, and run them as the
 # user that comes with them where they are run by root.
@@ -51,6 +52,8 @@ step "tests"
 # The black-box tests run the binary that is built here.
 cargo build --workspace --bins --locked
 cargo test --workspace --locked "$@"
+step "planted bugs"
+cargo test --workspace --locked --features icecore-testkit/planted-bugs --test planted
 step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
 step "all passed"

@@ -53,6 +53,7 @@ mod history;
 mod ids;
 mod maintenance;
 mod metadata_table;
+mod planted;
 mod pointer;
 mod predicate;
 mod refs;
@@ -79,6 +80,10 @@ pub use maintenance::{
     RewriteManifestsReport, SnapshotHolder,
 };
 pub use metadata_table::MetadataTable;
+#[doc(hidden)]
+pub use planted::PlantedBug;
+#[cfg(feature = "planted-bugs")]
+pub use planted::plant;
 pub use pointer::{NamespaceStore, Place, PointerStore, Swap};
 pub use refs::{RefInfo, RefKind, Retention, RollbackPolicy, TagMove};
 pub use rowlevel::{

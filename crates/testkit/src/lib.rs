@@ -18,12 +18,15 @@
 
 mod cdnow;
 mod clock;
+pub mod faults;
 mod online_store;
 mod payments;
 mod postgres_server;
 mod python_server;
 mod random;
 mod redis_server;
+pub mod sim;
+pub mod specimen;
 mod tracking;
 mod trainer;
 

@@ -16,6 +16,7 @@ use crate::commit::{
 };
 use crate::history;
 use crate::ids::new_uuid;
+use crate::planted::{self, PlantedBug};
 use crate::write::{WriteTarget, WrittenFiles, write_rows};
 
 impl IcebergCatalog {
@@ -39,7 +40,10 @@ impl IcebergCatalog {
         let unused = match &result {
             Ok(done) => !done.changed,
             // Nobody knows whether the table refers to them.
-            Err(error) => error.kind() != ErrorKind::OutcomeUnknown,
+            Err(error) => {
+                error.kind() != ErrorKind::OutcomeUnknown
+                    || planted::has(PlantedBug::UnknownIsCleanedUp)
+            }
         };
         if unused {
             self.tables_now().discard(&paths).await;

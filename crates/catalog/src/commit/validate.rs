@@ -12,6 +12,7 @@ use super::delta::{FileSet, Removal};
 use super::manifests::{load, spec_of};
 use super::partitions::Touched;
 use crate::history::ancestors;
+use crate::planted::{self, PlantedBug};
 use crate::predicate::{Filter, PartitionFilter};
 use crate::scan::FileFacts;
 use crate::storage;
@@ -66,7 +67,8 @@ pub(crate) enum NewDeletes {
 pub(crate) async fn validate(head: &Table, validation: &Validation<'_>) -> Result<()> {
     let metadata = head.metadata();
     let tip = Tip::at(head, validation.branch).snapshot.map(|snapshot| snapshot.snapshot_id());
-    if tip == validation.base || !validation.asks() {
+    let is_blind = planted::has(PlantedBug::NothingIsValidated);
+    if tip == validation.base || !validation.asks() || is_blind {
         return Ok(());
     }
     for snapshot in since(head, tip, validation)? {

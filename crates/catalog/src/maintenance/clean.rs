@@ -11,6 +11,7 @@ use super::delete::delete;
 use super::list::{Listed, list};
 use super::place::Place;
 use super::reach::{Damage, Named, live_files, skeleton, statistics};
+use crate::planted::{self, PlantedBug};
 use crate::tables::{Tables, location_of};
 
 /// Files that tell readers without a catalog which metadata is current.
@@ -105,6 +106,11 @@ pub(crate) async fn clean(
     let head = tables.load(name).await?;
     let now = tables.clock().now().micros();
     let cutoff = Timestamp::from_micros(now.saturating_sub(options.older_than.micros()));
+    let cutoff = if planted::has(PlantedBug::YoungIsGarbage) {
+        Timestamp::from_micros(i64::MAX)
+    } else {
+        cutoff
+    };
     let mut sweep = Sweep::new(tables, name, options.on_mismatch);
     let others = sweep.tables_inside(&head).await?;
     // First the files, then the state: what is committed meanwhile is in the state.

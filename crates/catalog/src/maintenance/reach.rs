@@ -1,6 +1,6 @@
 //! Which files a state of a table needs.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use iceberg::io::FileIO;
@@ -46,7 +46,7 @@ impl Damage {
 #[derive(Debug, Default)]
 pub(super) struct Skeleton {
     pub(super) lists: BTreeSet<String>,
-    pub(super) manifests: HashMap<String, ManifestFile>,
+    pub(super) manifests: BTreeMap<String, ManifestFile>,
 }
 
 /// The manifests of some snapshots, each once.
@@ -68,7 +68,7 @@ pub(super) async fn skeleton<'s>(
             damage.check(&path, read.await)
         })
         .buffer_unordered(READS_AT_ONCE);
-    let mut manifests = HashMap::new();
+    let mut manifests = BTreeMap::new();
     while let Some(list) = reads.try_next().await? {
         for manifest in list.into_iter().flat_map(ManifestList::consume_entries) {
             manifests.insert(manifest.manifest_path.clone(), manifest);

@@ -122,8 +122,9 @@ fn read_all(
                 Some(Step::Rows(batch)) => Some((Ok(batch), Some((path, receiver)))),
                 Some(Step::Failed(error)) => Some((Err(error), None)),
                 Some(Step::End) => None,
-                // A file that broke off must not look like one that ended.
-                None => Some((Err(Error::internal(format!("reading `{path}` broke off"))), None)),
+                // A file that broke off must not look like one that ended: what decodes it takes for
+                // granted what a damaged file does not hold.
+                None => Some((Err(Error::corrupt(format!("reading `{path}` broke off"))), None)),
             }
         })
     })

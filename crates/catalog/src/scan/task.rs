@@ -95,11 +95,7 @@ pub(super) async fn plan(
     if filter.is_some_and(Filter::is_never) {
         return Ok(Planned::default());
     }
-    let list = table
-        .manifest_list_reader(snapshot)
-        .load()
-        .await
-        .context(|| format!("cannot read the files of snapshot {}", snapshot.snapshot_id()))?;
+    let list = crate::storage::load_list(table, snapshot).await?;
     let mut planner = Planner {
         table,
         filter: filter.filter(|filter| !filter.is_always()),

@@ -11,7 +11,7 @@ use iceberg::io::{
     FileIO, FileIOBuilder, FileMetadata, FileRead, FileWrite, InputFile, OutputFile, Storage,
     StorageConfig, StorageFactory,
 };
-use icecore_core::Result;
+use icecore_core::{Error, Result};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use serde::{Deserialize, Serialize};
@@ -109,7 +109,9 @@ impl At {
         {
             return Err(limits::exceeded(location, "the file", limit, setting));
         }
+        let size = object.meta.size;
         let bytes = object.bytes().await.context(cannot)?;
+        check_whole(location, &bytes, size)?;
         if limits::is_avro(location) {
             avro::check(location, &bytes, self.limits.inflated_bytes)?;
         }
@@ -195,6 +197,16 @@ impl Storage for RootedStorage {
     }
 }
 
+/// Fails where an answer was cut off. The beginning of a manifest may look like a whole one, with
+/// fewer files.
+fn check_whole(location: &str, bytes: &Bytes, wanted: u64) -> Result<()> {
+    if bytes.len() as u64 == wanted {
+        return Ok(());
+    }
+    let error = Error::unavailable(format!("cannot read `{location}`: the answer was cut off"));
+    Err(error.with_note(format!("{} of {wanted} bytes came", bytes.len())))
+}
+
 /// Reads ranges of one file.
 #[derive(Debug)]
 struct Reader {
@@ -207,8 +219,10 @@ struct Reader {
 #[async_trait]
 impl FileRead for Reader {
     async fn read(&self, range: Range<u64>) -> iceberg::Result<Bytes> {
+        let wanted = range.end.saturating_sub(range.start);
         let read = self.store.get_range(&self.key, range).await;
         let read = read.context(|| format!("cannot read `{}`", self.location)).map_err(foreign)?;
+        check_whole(&self.location, &read, wanted).map_err(foreign)?;
         footer::check(&self.location, &read, self.footer_bytes).map_err(foreign)?;
         Ok(read)
     }

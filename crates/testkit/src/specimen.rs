@@ -1,0 +1,159 @@
+//! A small table whose files can be replaced one at a time, to see what reading damaged ones does.
+#![expect(clippy::expect_used, reason = "a specimen that cannot be made is a bug of its own")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema};
+use bytes::Bytes;
+use futures::TryStreamExt;
+use icecore_catalog::{CatalogParts, FsckOptions, IcebergCatalog};
+use icecore_core::{
+    BatchStream, CommitOptions, NewTable, Result, ScanOptions, SnapshotCatalog, SnapshotSelector,
+    TableName, Timestamp,
+};
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+
+use crate::ManualClock;
+use crate::faults::{MemoryPointers, MemoryStore};
+
+/// What a damaged file may be inflated to.
+const INFLATED_MAX: u64 = 32 << 20;
+const WAREHOUSE: &str = "memory:///lake";
+
+/// A kind of file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Part {
+    /// The table's metadata.
+    Metadata,
+    /// The list of its manifests.
+    ManifestList,
+    /// A list of its files.
+    Manifest,
+    /// A file of its rows.
+    Rows,
+}
+
+/// A small table in memory.
+#[derive(Debug)]
+pub struct Specimen {
+    files: BTreeMap<Path, Bytes>,
+    parts: BTreeMap<Part, Path>,
+    pointers: Arc<MemoryPointers>,
+    table: TableName,
+}
+
+impl Specimen {
+    /// Makes one with a few rows.
+    #[must_use]
+    pub fn new() -> Self {
+        let runtime = runtime();
+        runtime.block_on(Self::make()).expect("a table in memory")
+    }
+
+    async fn make() -> Result<Self> {
+        let store = Arc::new(MemoryStore::new(clock()));
+        let pointers = Arc::new(MemoryPointers::default());
+        let table = TableName::parse("damaged.goods")?;
+        let catalog = catalog(pointers.clone(), store.clone())?;
+        let columns = Arc::new(Schema::new(vec![
+            Field::new("id", DataType::Int64, false),
+            Field::new("name", DataType::Utf8, true),
+        ]));
+        catalog.ensure_table(&table, &NewTable::new(columns.clone())).await?;
+        let names: Vec<String> = (0..200).map(|number| format!("name {}", number % 7)).collect();
+        let rows = RecordBatch::try_new(
+            columns.clone(),
+            vec![
+                Arc::new(Int64Array::from_iter_values(0..200)),
+                Arc::new(StringArray::from(names)),
+            ],
+        )?;
+        let rows = BatchStream::from_batches(columns, vec![rows]);
+        catalog.commit(&table, rows, CommitOptions::default()).await?;
+        let mut files = BTreeMap::new();
+        let listed: Vec<_> = store.list(None).try_collect().await.expect("a listing");
+        for meta in listed {
+            let found = store.get(&meta.location).await.expect("a file that was listed");
+            files.insert(meta.location, found.bytes().await.expect("its bytes"));
+        }
+        let parts = files.keys().filter_map(|path| Some((part(path)?, path.clone()))).collect();
+        Ok(Self { files, parts, pointers, table })
+    }
+
+    /// The bytes of a file as they should be.
+    #[must_use]
+    pub fn bytes(&self, part: Part) -> Bytes {
+        self.parts.get(&part).and_then(|path| self.files.get(path)).cloned().unwrap_or_default()
+    }
+
+    /// The name of a file.
+    #[must_use]
+    pub fn name(&self, part: Part) -> &str {
+        self.parts.get(&part).and_then(Path::filename).unwrap_or_default()
+    }
+
+    /// Reads the table with these bytes in the place of one of its files: its history, its rows,
+    /// its plan, and a check of everything.
+    ///
+    /// # Errors
+    ///
+    /// What the reader says of them.
+    pub fn read(&self, part: Part, bytes: Bytes) -> Result<()> {
+        runtime().block_on(async {
+            let store = Arc::new(MemoryStore::new(clock()));
+            for (path, content) in &self.files {
+                let is_it = self.parts.get(&part) == Some(path);
+                let content = if is_it { &bytes } else { content };
+                let put = store.put(path, content.clone().into()).await;
+                put.map_err(|error| icecore_core::Error::internal("memory").with_source(error))?;
+            }
+            let catalog = catalog(self.pointers.clone(), store)?;
+            let options = FsckOptions::default().with_deep(true);
+            let checked = catalog.fsck(&self.table, options).await;
+            let pin = catalog.pin(&self.table, &SnapshotSelector::Latest).await?;
+            catalog.history(&self.table).await?;
+            catalog.plan_files(&pin, None).await?;
+            catalog.scan(&pin, ScanOptions::default()).await?.concat().await?;
+            checked.map(|_| ())
+        })
+    }
+}
+
+impl Default for Specimen {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime")
+}
+
+fn clock() -> Arc<ManualClock> {
+    Arc::new(ManualClock::new(Timestamp::from_micros(1_767_225_600_000_000)))
+}
+
+fn catalog(pointers: Arc<MemoryPointers>, store: Arc<MemoryStore>) -> Result<IcebergCatalog> {
+    let mut parts = CatalogParts::new(pointers, store, WAREHOUSE);
+    parts.clock = clock();
+    parts.limits.inflated_bytes = INFLATED_MAX;
+    IcebergCatalog::from_parts(parts)
+}
+
+/// The last one of its kind is the one that is in use.
+fn part(path: &Path) -> Option<Part> {
+    let name = path.filename()?;
+    if name.ends_with(".metadata.json") {
+        Some(Part::Metadata)
+    } else if name.starts_with("snap-") {
+        Some(Part::ManifestList)
+    } else if name.ends_with(".avro") {
+        Some(Part::Manifest)
+    } else {
+        name.ends_with(".parquet").then_some(Part::Rows)
+    }
+}

@@ -9,12 +9,7 @@
 //! ```text
 //! ICECORE_SIM_FROM=4711 ICECORE_SIM_SEEDS=1 cargo test -p icecore-testkit --test simulation thousand
 //! ```
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::print_stderr,
-    reason = "clippy's exemption does not reach the helpers of a test"
-)]
+#![expect(clippy::unwrap_used, reason = "clippy's exemption does not reach the helpers of a test")]
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;

@@ -130,10 +130,7 @@ pub(super) async fn plan(
 /// Reads and parses a manifest on a thread of its own.
 async fn load(io: iceberg::io::FileIO, file: ManifestFile) -> Result<(ManifestFile, Manifest)> {
     let parsed = tokio::spawn(async move {
-        let manifest = file
-            .load_manifest(&io)
-            .await
-            .context(|| format!("cannot read manifest `{}`", file.manifest_path))?;
+        let manifest = crate::storage::read_manifest(&io, &file).await?;
         Ok((file, manifest))
     });
     parsed.await.context(|| "cannot read a manifest")?

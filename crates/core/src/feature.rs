@@ -82,6 +82,16 @@ pub enum AggregateFunction {
     Sum,
     /// The mean: the exact sum, rounded, divided by the count; null over no value.
     Mean,
+    /// The sample variance (divided by `n - 1`), from exact moments; null over fewer than two
+    /// values, NaN where one of them is not finite.
+    Variance,
+    /// The sample standard deviation: the root of the variance.
+    Stddev,
+    /// The skewness of the values as a population, from exact moments; null where no two differ.
+    Skewness,
+    /// The excess kurtosis of the values as a population, from exact moments (zero for a normal
+    /// distribution); null where no two differ.
+    Kurtosis,
     /// The least value; null over no value. NaN is greater than every number.
     Min,
     /// The greatest value; null over no value. NaN is greater than every number.

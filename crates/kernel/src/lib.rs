@@ -7,7 +7,7 @@
 //!
 //! - [`WindowKernel`] computes every window and aggregate of a feature view over sorted events.
 //! - [`AsOfMatcher`] finds what each spine row could see, over two sorted streams.
-//! - [`ExactSum`] and [`HyperLogLog`] are accumulators that merge.
+//! - [`ExactSum`], [`PowerSums`] and [`HyperLogLog`] are accumulators that merge.
 //! - [`hash_rows`], [`hash_values`] and [`ContentHash`] identify values, rows and tables.
 //!
 //! # Example
@@ -45,7 +45,7 @@ mod asof;
 mod hash;
 mod window;
 
-pub use accumulate::{ExactSum, HyperLogLog};
+pub use accumulate::{ExactSum, HyperLogLog, PowerSums};
 pub use asof::{AsOfMatcher, AsOfOptions, Candidates, Moments, Progress};
 pub use hash::{ContentHash, hash_rows, hash_values};
 pub use window::{EntityEvents, WindowColumn, WindowKernel, WindowPiece, WindowRows, WindowSpec};

@@ -9,6 +9,7 @@ mod measure;
 mod order;
 mod pick;
 mod plan;
+mod spread;
 mod sums;
 #[cfg(test)]
 mod tests;
@@ -94,6 +95,8 @@ pub struct WindowPiece {
 /// - Bounds are of a RANGE frame: events of one time are in or out together.
 /// - Sums of floats are exact before one rounding, so equal windows have equal sums whatever lay
 ///   before them. NaN and infinities count as in [`ExactSum`](crate::ExactSum).
+/// - Variance, standard deviation, skewness and kurtosis come from exact sums of powers, as in
+///   [`PowerSums`](crate::PowerSums), so they too depend on the window's values alone.
 /// - Minimum and maximum order floats totally: `-0.0` before `0.0`, NaN after everything.
 /// - Distinct counts take NaN for one value and `-0.0` for `0.0`. The approximate one equals a
 ///   [`HyperLogLog`](crate::HyperLogLog) over the window's values alone.

@@ -16,6 +16,7 @@ use super::emit::Rows;
 use super::events::{Events, NO_ROW};
 use super::order::Keys;
 use super::plan::{Job, PlannedMeasure};
+use super::spread::{Shape, Spread};
 use super::sums::Sums;
 use super::{order, pick};
 use crate::hash::canonical::plain_cast;
@@ -30,6 +31,7 @@ pub(crate) struct Measure<'a> {
     valid: Option<BooleanBuffer>,
     counts: OnceCell<Counts>,
     sums: OnceCell<Sums>,
+    spread: OnceCell<Spread>,
     codes: OnceCell<Codes>,
     ranks: OnceCell<Ranks>,
     keys: OnceCell<Keys>,
@@ -60,6 +62,7 @@ impl<'a> Measure<'a> {
             valid,
             counts: OnceCell::new(),
             sums: OnceCell::new(),
+            spread: OnceCell::new(),
             codes: OnceCell::new(),
             ranks: OnceCell::new(),
             keys: OnceCell::new(),
@@ -88,6 +91,10 @@ impl<'a> Measure<'a> {
                 }
                 Arc::new(Float64Array::new(means.into(), not_empty(&counts)))
             }
+            AggregateFunction::Variance => self.shape(Shape::Variance, bounds)?,
+            AggregateFunction::Stddev => self.shape(Shape::Deviation, bounds)?,
+            AggregateFunction::Skewness => self.shape(Shape::Skewness, bounds)?,
+            AggregateFunction::Kurtosis => self.shape(Shape::Kurtosis, bounds)?,
             AggregateFunction::CountDistinct => whole_numbers(self.codes()?.in_windows(bounds)),
             AggregateFunction::ApproxCountDistinct => {
                 Arc::new(Int64Array::from(self.ranks()?.in_windows(bounds)))
@@ -135,6 +142,13 @@ impl<'a> Measure<'a> {
         get_or_try_init(&self.sums, || {
             Sums::try_new(self.input()?, self.valid.as_ref(), self.events, self.rows)
         })
+    }
+
+    fn shape(&self, shape: Shape, bounds: Bounds<'_>) -> Result<ArrayRef> {
+        let spread = get_or_try_init(&self.spread, || {
+            Spread::try_new(self.input()?, self.valid.as_ref(), self.events)
+        })?;
+        Ok(Arc::new(spread.in_windows(shape, self.rows, bounds)))
     }
 
     fn codes(&self) -> Result<&Codes> {

@@ -93,7 +93,14 @@ pub(crate) fn output_field(column: &WindowColumn, inputs: &[DataType]) -> Result
             return Err(Error::invalid(message));
         }
         (AggregateFunction::Sum, Some(input)) => (sum_type(name, input)?, true),
-        (AggregateFunction::Mean, Some(input)) => {
+        (
+            AggregateFunction::Mean
+            | AggregateFunction::Variance
+            | AggregateFunction::Stddev
+            | AggregateFunction::Skewness
+            | AggregateFunction::Kurtosis,
+            Some(input),
+        ) => {
             sum_type(name, input)?;
             (DataType::Float64, true)
         }

@@ -1,6 +1,6 @@
 //! Exact sums of windows.
 
-mod float;
+pub(crate) mod float;
 
 use std::sync::Arc;
 

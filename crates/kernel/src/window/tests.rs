@@ -16,10 +16,14 @@ use super::{EntityEvents, WindowColumn, WindowKernel, WindowPiece, WindowRows, W
 use crate::{HyperLogLog, hash_values};
 use oracle::{Case, Value};
 
-const FUNCTIONS: [AggregateFunction; 10] = [
+const FUNCTIONS: [AggregateFunction; 14] = [
     AggregateFunction::Count,
     AggregateFunction::Sum,
     AggregateFunction::Mean,
+    AggregateFunction::Variance,
+    AggregateFunction::Stddev,
+    AggregateFunction::Skewness,
+    AggregateFunction::Kurtosis,
     AggregateFunction::Min,
     AggregateFunction::Max,
     AggregateFunction::CountDistinct,
@@ -161,7 +165,15 @@ fn columns(windows: &[Window]) -> Vec<WindowColumn> {
     let mut columns = Vec::new();
     for window in windows {
         for function in FUNCTIONS {
-            let numeric = matches!(function, AggregateFunction::Sum | AggregateFunction::Mean);
+            let numeric = matches!(
+                function,
+                AggregateFunction::Sum
+                    | AggregateFunction::Mean
+                    | AggregateFunction::Variance
+                    | AggregateFunction::Stddev
+                    | AggregateFunction::Skewness
+                    | AggregateFunction::Kurtosis
+            );
             let bare =
                 matches!(function, AggregateFunction::Count | AggregateFunction::DaysSinceLast);
             for input in [None, Some(0), Some(1), Some(2), Some(3), Some(4)] {

@@ -14,7 +14,7 @@ use super::super::bounds::{Bounds, Slide, slide};
 use super::super::counts::before;
 use super::super::emit::Rows;
 use super::super::events::Events;
-use crate::accumulate::ExactSum;
+use crate::accumulate::{ExactSum, power_of_two};
 
 const FRACTION_BITS: u32 = 52;
 /// What is left of `i128` for values and the growth of their sums.
@@ -159,7 +159,7 @@ fn mantissa(bits: u64) -> u64 {
 
 /// The greatest power of two of which all values are multiples, as far as is needed to fit them and
 /// their sums into `i128`; absent when they do not fit.
-fn unit(values: &[f64]) -> Option<i32> {
+pub(crate) fn unit(values: &[f64]) -> Option<i32> {
     let growth = usize::BITS - values.len().leading_zeros();
     let room = (ROOM_BITS - FRACTION_BITS - 1).saturating_sub(growth) as i32;
     let (mut least, mut greatest) = (i32::MAX, 1);
@@ -186,7 +186,7 @@ fn unit(values: &[f64]) -> Option<i32> {
 
 /// A finite float in units of `2^unit`, of which it is a multiple.
 #[inline]
-fn in_units(value: f64, unit: i32) -> i128 {
+pub(crate) fn in_units(value: f64, unit: i32) -> i128 {
     let bits = value.to_bits();
     if bits << 1 == 0 {
         return 0;
@@ -195,15 +195,6 @@ fn in_units(value: f64, unit: i32) -> i128 {
     let magnitude = i128::from(mantissa(bits));
     let magnitude = if shift < 0 { magnitude >> -shift } else { magnitude << shift };
     if value < 0.0 { -magnitude } else { magnitude }
-}
-
-/// `2^power`, for powers from -1074 to 1023.
-fn power_of_two(power: i32) -> f64 {
-    let bits = match power {
-        ..-1022 => 1_u64 << (power + 1074),
-        _ => ((power + 1023) as u64) << FRACTION_BITS,
-    };
-    f64::from_bits(bits)
 }
 
 /// The sum of values of any exponents.

@@ -7,8 +7,9 @@ use arrow::array::{Array, ArrayRef, AsArray, Int64Array, StringArray};
 use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int64Type};
 use icecore_core::{AggregateFunction, Closed, Emit, TimeRange, Timestamp, Window};
 
+use crate::accumulate::{Limbs, Order, WholePowers};
 use crate::window::{WindowColumn, WindowSpec};
-use crate::{ExactSum, HyperLogLog, hash_values};
+use crate::{ExactSum, HyperLogLog, PowerSums, hash_values};
 
 const DAY: i64 = 86_400_000_000;
 
@@ -141,6 +142,10 @@ pub(super) fn value(
             Value::Float(sum) => Value::Float(sum / seen.len() as f64),
             other => other,
         },
+        function @ (AggregateFunction::Variance
+        | AggregateFunction::Stddev
+        | AggregateFunction::Skewness
+        | AggregateFunction::Kurtosis) => spread(function, &seen, scale),
         AggregateFunction::Min => {
             only.min_by(|a, b| a.order().cmp(&b.order())).cloned().unwrap_or(Value::Null)
         }
@@ -166,6 +171,32 @@ pub(super) fn value(
         }
         _ => unreachable!(),
     }
+}
+
+/// Of just these values. Decimals are counted in cents.
+fn spread(function: AggregateFunction, seen: &[(i64, Value)], scale: i32) -> Value {
+    let mut floats = PowerSums::default();
+    let mut whole = WholePowers::<12>::default();
+    for (_, value) in seen {
+        match value {
+            Value::Float(value) => floats.add(*value),
+            Value::Int(value) => whole.add(&Limbs::shifted(*value, 0), Order::Fourth),
+            other => unreachable!("{other:?}"),
+        }
+    }
+    let divisor = 10_f64.powi(2 * scale);
+    let is_float = floats.count() > 0;
+    let found = match function {
+        AggregateFunction::Variance if is_float => floats.variance(),
+        AggregateFunction::Variance => whole.variance_of(0, divisor),
+        AggregateFunction::Stddev if is_float => floats.stddev(),
+        AggregateFunction::Stddev => whole.variance_of(0, divisor).map(f64::sqrt),
+        AggregateFunction::Skewness if is_float => floats.skewness(),
+        AggregateFunction::Skewness => whole.skewness(),
+        AggregateFunction::Kurtosis if is_float => floats.kurtosis(),
+        _ => whole.kurtosis(),
+    };
+    found.map_or(Value::Null, Value::Float)
 }
 
 fn sum(seen: &[(i64, Value)]) -> Value {

@@ -10,10 +10,14 @@ use serde::de::value::StrDeserializer;
 use crate::document::{Document, Findings, Table, TextOrTable};
 
 /// The aggregate functions, as users write them.
-pub(crate) const FUNCTIONS: [&str; 10] = [
+pub(crate) const FUNCTIONS: [&str; 14] = [
     "count",
     "sum",
     "mean",
+    "variance",
+    "stddev",
+    "skewness",
+    "kurtosis",
     "min",
     "max",
     "count_distinct",
@@ -24,10 +28,15 @@ pub(crate) const FUNCTIONS: [&str; 10] = [
 ];
 
 /// What other systems call our functions.
-const SYNONYMS: [(&str, &str); 8] = [
+const SYNONYMS: [(&str, &str); 13] = [
     ("avg", "mean"),
     ("average", "mean"),
     ("total", "sum"),
+    ("var", "variance"),
+    ("var_samp", "variance"),
+    ("std", "stddev"),
+    ("stddev_samp", "stddev"),
+    ("skew", "skewness"),
     ("nunique", "count_distinct"),
     ("distinct_count", "count_distinct"),
     ("approx_distinct", "approx_count_distinct"),

@@ -84,7 +84,7 @@ fn text(report: &IngestReport) -> String {
         lines.push(("", super::rows::counts(changes)));
     }
     if !report.changed && report.pinned.is_some() {
-        lines.push(("unchanged", "this job was done before, or it had no rows".to_owned()));
+        lines.push(("unchanged", "nothing to change, or this job was done before".to_owned()));
     }
     if !report.added_columns.is_empty() {
         lines.push(("new columns", report.added_columns.join(", ")));

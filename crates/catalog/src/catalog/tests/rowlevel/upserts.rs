@@ -166,8 +166,8 @@ async fn a_delta_deletes_older_rows_of_its_keys_without_looking_for_them() {
     // A key of a partition says nothing about files of an older partitioning.
     let lines = Lines::new(2, &["day"]).await;
     lines.append(&[line(1, "a", 0.5, 1), line(2, "b", 0.0, 1)]).await;
-    let to = [crate::schema::Alteration::PartitionBy(vec!["bucket(4, id)".to_owned()])];
-    let options = crate::catalog::AlterOptions::default();
+    let to = [schema::Alteration::PartitionBy(vec!["bucket(4, id)".to_owned()])];
+    let options = AlterOptions::default();
     lines.catalog().alter(&lines.table, &to, options).await.unwrap();
     let all = lines_of(&[line(1, "", 0.0, 1)], false);
     let schema = Arc::new(all.schema().project(&[0, 3]).unwrap());

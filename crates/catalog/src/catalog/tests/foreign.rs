@@ -89,7 +89,7 @@ async fn namespaces_and_tables_are_listed_renamed_and_dropped() {
 
     let old = TableIdent::new(space("ns"), "events".to_owned());
     let new = TableIdent::new(space("x.y"), "moved".to_owned());
-    assert_eq!(catalog.list_tables(&space("ns")).await.unwrap(), [old.clone()]);
+    assert_eq!(catalog.list_tables(&space("ns")).await.unwrap(), std::slice::from_ref(&old));
     let location =
         catalog.load_table(&old).await.unwrap().metadata_location_result().unwrap().to_owned();
     catalog.rename_table(&old, &new).await.unwrap();

@@ -48,7 +48,7 @@ async fn check_lake(lake: &Lake, other: &IcebergCatalog) {
     assert_eq!(log.len(), 10);
     assert!(log.windows(2).all(|pair| pair[1].parent == Some(pair[0].id)));
 
-    assert_eq!(other.tables().await.unwrap(), [lake.table.clone()]);
+    assert_eq!(other.tables().await.unwrap(), std::slice::from_ref(&lake.table));
     let unknown = TableName::parse("ns.event").unwrap();
     let error = other.describe(&unknown).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);

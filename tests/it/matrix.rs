@@ -17,13 +17,13 @@ use operations::Operation;
 
 #[test]
 fn every_operation_reads_the_same_everywhere_through_sqlite() {
-    run(Home::sqlite());
+    run(&Home::sqlite());
 }
 
 #[test]
 fn every_operation_reads_the_same_everywhere_through_postgres() {
     if let Some(home) = Home::postgres() {
-        run(home);
+        run(&home);
     }
 }
 
@@ -31,12 +31,12 @@ fn every_operation_reads_the_same_everywhere_through_postgres() {
 #[ignore = "the catalog is not there yet"]
 fn every_operation_reads_the_same_everywhere_through_rest() {
     if let Some(home) = Home::rest() {
-        run(home);
+        run(&home);
     }
 }
 
 /// Runs the part of the matrix that is in one catalog; says everything that is wrong at once.
-fn run(home: Home) {
+fn run(home: &Home) {
     let Some(mut readers) = Readers::start() else { return };
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let mut wrong = Vec::new();
@@ -49,7 +49,7 @@ fn run(home: Home) {
                     home.kind()
                 );
                 let mut found = Vec::new();
-                let shown = cell_of(&home, operation, version, partitioned);
+                let shown = Cell { home, operation, version, partitioned };
                 runtime.block_on(shown.check(&mut readers, &mut found));
                 wrong.extend(found.into_iter().map(|what| format!("{cell}: {what}")));
             }
@@ -66,10 +66,6 @@ struct Cell<'a> {
     partitioned: bool,
 }
 
-const fn cell_of(home: &Home, operation: Operation, version: u8, partitioned: bool) -> Cell<'_> {
-    Cell { home, operation, version, partitioned }
-}
-
 impl Cell<'_> {
     async fn check(&self, readers: &mut Readers, wrong: &mut Vec<String>) {
         let name = format!("{:?}_v{}_{}", self.operation, self.version, u8::from(self.partitioned));
@@ -83,9 +79,9 @@ impl Cell<'_> {
                 return;
             }
         };
-        self.compare(&lake, readers, &after, None, wrong).await;
+        wrong.extend(self.compare(&lake, readers, &after, None).await);
         if self.operation.keeps_history() {
-            self.compare(&lake, readers, &before, Some(&pin), wrong).await;
+            wrong.extend(self.compare(&lake, readers, &before, Some(&pin)).await);
         }
         if let Err(what) = lake.fsck().await {
             wrong.push(what);
@@ -96,7 +92,7 @@ impl Cell<'_> {
             Ok(_) => {
                 let mut all = after.clone();
                 all.rows.extend(more.rows);
-                self.compare(&lake, readers, &all, None, wrong).await;
+                wrong.extend(self.compare(&lake, readers, &all, None).await);
             }
             Err(error) => wrong.push(format!("the append after it failed: {error}")),
         }
@@ -109,8 +105,8 @@ impl Cell<'_> {
         readers: &mut Readers,
         expected: &Rows,
         pin: Option<&icecore_core::PinnedTable>,
-        wrong: &mut Vec<String>,
-    ) {
+    ) -> Vec<String> {
+        let mut wrong = Vec::new();
         let state = expected.state();
         let at = if pin.is_some() { "the state before" } else { "the head" };
         for (reader, found) in
@@ -148,6 +144,7 @@ impl Cell<'_> {
                 }
             }
         }
+        wrong
     }
 }
 

@@ -6,7 +6,7 @@ mod row_changes;
 mod upkeep;
 
 use arrow::datatypes::{DataType, Field, Schema};
-use icecore_catalog::RowMode::{CopyOnWrite as Copy, MergeOnRead as Merge};
+use icecore_catalog::RowMode::{CopyOnWrite as ByCopy, MergeOnRead as ByFiles};
 use icecore_catalog::{RollbackPolicy, TagMove};
 use icecore_core::{
     CommitOptions, Error, RefName, Result, SnapshotCatalog as _, SnapshotSelector, WriteMode,
@@ -131,17 +131,19 @@ impl Operation {
             Self::Append => append(lake, rows).await,
             Self::Overwrite => overwrite(lake, rows).await,
             Self::OverwritePartitions => overwrite_partitions(lake, rows).await,
-            Self::Delete => row_changes::delete(lake, Copy, rows).await,
-            Self::DeleteByFiles => row_changes::delete(lake, Merge, rows).await,
-            Self::DeleteTwice => row_changes::delete_twice(lake, Copy, rows).await,
-            Self::DeleteTwiceByFiles => row_changes::delete_twice(lake, Merge, rows).await,
-            Self::DeleteRegion => row_changes::delete_region(lake, Merge, rows).await,
-            Self::OverwriteWhere => row_changes::overwrite_where(lake, Copy, rows).await,
-            Self::OverwriteWhereByFiles => row_changes::overwrite_where(lake, Merge, rows).await,
-            Self::Upsert => row_changes::upsert(lake, Copy, &["id"], rows).await,
-            Self::UpsertByFiles => row_changes::upsert(lake, Merge, &["id"], rows).await,
-            Self::UpsertByTwoKeys => row_changes::upsert(lake, Copy, &["region", "id"], rows).await,
-            Self::DeleteUpsertAndGoOn => row_changes::delete_and_go_on(lake, Merge, rows).await,
+            Self::Delete => row_changes::delete(lake, ByCopy, rows).await,
+            Self::DeleteByFiles => row_changes::delete(lake, ByFiles, rows).await,
+            Self::DeleteTwice => row_changes::delete_twice(lake, ByCopy, rows).await,
+            Self::DeleteTwiceByFiles => row_changes::delete_twice(lake, ByFiles, rows).await,
+            Self::DeleteRegion => row_changes::delete_region(lake, ByFiles, rows).await,
+            Self::OverwriteWhere => row_changes::overwrite_where(lake, ByCopy, rows).await,
+            Self::OverwriteWhereByFiles => row_changes::overwrite_where(lake, ByFiles, rows).await,
+            Self::Upsert => row_changes::upsert(lake, ByCopy, &["id"], rows).await,
+            Self::UpsertByFiles => row_changes::upsert(lake, ByFiles, &["id"], rows).await,
+            Self::UpsertByTwoKeys => {
+                row_changes::upsert(lake, ByCopy, &["region", "id"], rows).await
+            }
+            Self::DeleteUpsertAndGoOn => row_changes::delete_and_go_on(lake, ByFiles, rows).await,
             Self::RowDelta => row_changes::row_delta(lake, rows).await,
             Self::AddColumn => add_column(lake, rows).await,
             Self::Widen => widen(lake, rows).await,

@@ -33,14 +33,14 @@ impl World {
         Ok(())
     }
 
-    pub(super) async fn overwrite_region(&mut self, rows: Vec<Row>, copy: bool) -> Told {
+    pub(super) async fn overwrite_region(&mut self, rows: &[Row], copy: bool) -> Told {
         let Some(region) = rows.first().and_then(|row| row.get(&REGION)).cloned() else {
             return Ok(());
         };
         let Value::Text(name) = &region else { return Ok(()) };
         let filter = Predicate::equal("region", Literal::Text(name.clone()));
         let options = RowOptions::default().with_mode(mode(copy));
-        let stream = visible(&self.oracle.columns, &rows).to_stream();
+        let stream = visible(&self.oracle.columns, rows).to_stream();
         let done = self.catalog.overwrite_where(&self.table, filter, stream, options).await;
         let done = done.map_err(told)?;
         let mut after = self.oracle.rows_of(self.oracle.main);

@@ -45,21 +45,21 @@ impl World {
     pub(super) async fn take(&mut self, number: usize, step: &Step) -> Told {
         match *step {
             Step::Append { first, count } => {
-                self.write(WriteMode::Append, None, self.fresh(number, first, count)).await
+                self.write(WriteMode::Append, None, &self.fresh(number, first, count)).await
             }
             Step::Overwrite { first, count } => {
-                self.write(WriteMode::Overwrite, None, self.fresh(number, first, count)).await
+                self.write(WriteMode::Overwrite, None, &self.fresh(number, first, count)).await
             }
             // What is in one partition of a new layout lies in several of an old one.
             Step::OverwritePartitions { .. } if self.has_moved => Ok(()),
             Step::OverwritePartitions { first, count } => {
                 let rows = self.fresh(number, first, count);
-                self.write(WriteMode::OverwritePartitions, None, rows).await
+                self.write(WriteMode::OverwritePartitions, None, &rows).await
             }
             Step::Delete { first, count, copy } => self.delete(first..first + count, copy).await,
             Step::OverwriteRegion { region, count, copy } => {
                 let rows = (0..count).map(|at| self.oracle.row(60 + 3 * at + region, number));
-                self.overwrite_region(rows.collect(), copy).await
+                self.overwrite_region(&rows.collect::<Vec<_>>(), copy).await
             }
             Step::Upsert { first, count, copy } => {
                 self.upsert(self.fresh(number, first, count), copy).await
@@ -67,7 +67,7 @@ impl World {
             Step::AppendToBranch { branch, first, count } => {
                 let Some(name) = self.branch(branch) else { return Ok(()) };
                 let rows = self.fresh(number, first, count);
-                self.write(WriteMode::Append, Some(name), rows).await
+                self.write(WriteMode::Append, Some(&name), &rows).await
             }
             Step::Tag(pick) => self.name(pick, true).await,
             Step::Branch(pick) => self.name(pick, false).await,
@@ -123,14 +123,14 @@ impl World {
         place
     }
 
-    async fn write(&mut self, mode: WriteMode, branch: Option<String>, rows: Vec<Row>) -> Told {
+    async fn write(&mut self, mode: WriteMode, branch: Option<&str>, rows: &[Row]) -> Told {
         let mut options = CommitOptions::new(mode);
-        if let Some(name) = &branch {
+        if let Some(name) = branch {
             options = options.with_branch(named(name));
         }
-        let stream = visible(&self.oracle.columns, &rows).to_stream();
+        let stream = visible(&self.oracle.columns, rows).to_stream();
         let done = self.catalog.commit(&self.table, stream, options).await.map_err(told)?;
-        let before = self.oracle.rows_of(self.head(branch.as_deref()));
+        let before = self.oracle.rows_of(self.head(branch));
         let mut after = match mode {
             WriteMode::Append => before.clone(),
             WriteMode::OverwritePartitions => {
@@ -142,9 +142,9 @@ impl World {
         };
         let removed = before.len() - after.len();
         after.extend(rows.iter().cloned());
-        let at = self.note(branch.as_deref(), &done.pinned, after);
+        let at = self.note(branch, &done.pinned, after);
         if mode == WriteMode::Append {
-            self.oracle.states[at].appended = Some(rows.clone());
+            self.oracle.states[at].appended = Some(rows.to_vec());
         }
         counted(&done, rows.len(), removed)
     }

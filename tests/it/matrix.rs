@@ -28,7 +28,6 @@ fn every_operation_reads_the_same_everywhere_through_postgres() {
 }
 
 #[test]
-#[ignore = "the catalog is not there yet"]
 fn every_operation_reads_the_same_everywhere_through_rest() {
     if let Some(home) = Home::rest() {
         run(&home);

@@ -166,7 +166,8 @@ def once(given, job, peer, round_number):
     except subprocess.TimeoutExpired:
         return {"over": given.limit}
     if run.returncode != 0:
-        return {"error": run.stderr.strip().splitlines()[-1][:300] if run.stderr else "no message"}
+        said = run.stderr.strip().splitlines()
+        return {"error": said[-1][:300] if said else f"ended with status {run.returncode}"}
     report = json.loads(run.stdout)
     report["process_seconds"] = time.monotonic() - began
     if job.changes:

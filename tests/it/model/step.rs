@@ -92,6 +92,7 @@ pub(super) enum Step {
     /// Files that no state names go.
     Clean,
     RewriteManifests,
+    Compact,
     /// From here on through another handle, that has nothing cached.
     Reopen,
 }
@@ -137,6 +138,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         1 => (1_usize..4).prop_map(|retain| Step::Expire { retain }),
         1 => Just(Step::Clean),
         1 => Just(Step::RewriteManifests),
+        1 => Just(Step::Compact),
         1 => Just(Step::Reopen),
     ]
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use arrow::datatypes::{DataType, Field, Schema};
 use icecore_catalog::{
-    AlterOptions, Alteration, CatalogOptions, CleanOptions, ExpireOptions, FsckOptions,
-    IcebergCatalog, RewriteManifestsOptions, RollbackPolicy, TagMove,
+    AlterOptions, Alteration, CatalogOptions, CleanOptions, CompactOptions, ExpireOptions,
+    FsckOptions, IcebergCatalog, RewriteManifestsOptions, RollbackPolicy, TagMove,
 };
 use icecore_core::{
     Clock as _, CommitOptions, Committed, ErrorKind, NewTable, PinnedTable, RefName, ScanOptions,
@@ -85,6 +85,12 @@ impl World {
             Step::RewriteManifests => {
                 let options = RewriteManifestsOptions::default().with_force(true);
                 self.catalog.rewrite_manifests(&self.table, options).await.map_err(told)?;
+                self.settle().await
+            }
+            Step::Compact => {
+                // Files of an old layout are written in the new one, and so lie in its partitions.
+                let options = CompactOptions::default().with_all(true);
+                self.catalog.compact(&self.table, options).await.map_err(told)?;
                 self.settle().await
             }
             Step::Reopen => {

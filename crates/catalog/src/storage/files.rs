@@ -70,7 +70,7 @@ fn unavailable() -> iceberg::Error {
 }
 
 /// Our errors travel through Iceberg as sources and come back as themselves.
-pub(super) fn foreign(error: icecore_core::Error) -> iceberg::Error {
+pub(super) fn foreign(error: Error) -> iceberg::Error {
     iceberg::Error::new(iceberg::ErrorKind::Unexpected, error.to_string()).with_source(error)
 }
 
@@ -219,10 +219,20 @@ struct Reader {
 #[async_trait]
 impl FileRead for Reader {
     async fn read(&self, range: Range<u64>) -> iceberg::Result<Bytes> {
+        let cannot = || format!("cannot read `{}`", self.location);
+        let read = self.store.get_range(&self.key, range.clone()).await;
+        let read = read.context(cannot).map_err(foreign)?;
         let wanted = range.end.saturating_sub(range.start);
-        let read = self.store.get_range(&self.key, range).await;
-        let read = read.context(|| format!("cannot read `{}`", self.location)).map_err(foreign)?;
-        check_whole(&self.location, &read, wanted).map_err(foreign)?;
+        if let Err(error) = check_whole(&self.location, &read, wanted) {
+            let size = self.store.head(&self.key).await.context(cannot).map_err(foreign)?.size;
+            let error = if size < range.end {
+                Error::corrupt(format!("`{}` ends after {size} bytes", self.location))
+                    .with_note(format!("it is said to have {} at least", range.end))
+            } else {
+                error
+            };
+            return Err(foreign(error));
+        }
         footer::check(&self.location, &read, self.footer_bytes).map_err(foreign)?;
         Ok(read)
     }

@@ -264,8 +264,8 @@ fn r19_a_conditional_put_that_is_refused_though_nothing_landed_loses_nothing() {
 
 #[test]
 fn a_thousand_commits_whose_every_reply_is_lost_are_stored_once() {
-    const TABLES: usize = 10;
-    const COMMITS: i64 = 100;
+    const TABLES: usize = 20;
+    const COMMITS: i64 = 50;
     play(async |lake| {
         let catalog = lake.unlucky(Answer::LostAfter);
         let mut snapshots = 0;

@@ -9,6 +9,7 @@ mod edits;
 mod foreign;
 mod open;
 mod options;
+mod reading;
 mod rowlevel;
 mod snapshots;
 mod transaction;
@@ -18,17 +19,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use icecore_core::{Committed, Error, PinnedTable, Predicate, Result, SnapshotId, TableName};
+use icecore_core::{Committed, Error, PinnedTable, Result, SnapshotId, TableName};
 use object_store::ObjectStore;
 
 pub use alter::{AlterOptions, Altered};
 pub use options::{CatalogAccess, CatalogOptions, CatalogParts};
 
 use crate::commit;
-use crate::metadata_table::{self, MetadataTable};
-use crate::scan::{self, FilePlan};
 use crate::storage::Warehouse;
 use crate::tables::{Tables, location_of};
 use crate::{history, schema};
@@ -126,34 +124,6 @@ impl IcebergCatalog {
         self.tables_now().remove(table).await?;
         tracing::info!(table = %table, "dropped");
         Ok(())
-    }
-
-    /// The files that a pinned table is made of, without those that cannot hold a row that passes.
-    ///
-    /// # Errors
-    ///
-    /// `NotFound` if the pin's snapshot is gone or the filter names an unknown column.
-    pub async fn plan_files(
-        &self,
-        pinned: &PinnedTable,
-        filter: Option<&Predicate>,
-    ) -> Result<FilePlan> {
-        let table = self.tables_now().load(&pinned.table).await?;
-        let snapshot = history::pinned(pinned, &table).await?.map(|found| found.snapshot_id());
-        scan::plan_files(&table, snapshot, filter).await
-    }
-
-    /// What a table knows about itself, as rows.
-    ///
-    /// # Errors
-    ///
-    /// `NotFound` for an unknown table.
-    pub async fn metadata_table(
-        &self,
-        table: &TableName,
-        which: MetadataTable,
-    ) -> Result<RecordBatch> {
-        metadata_table::read(&self.tables_now().load(table).await?, which).await
     }
 
     /// What became of a commit whose outcome was unknown: what it did, or `None` if no table has

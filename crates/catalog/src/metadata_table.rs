@@ -2,11 +2,13 @@
 
 mod files;
 mod log;
+mod partitions;
 
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, TimestampMicrosecondArray};
 use arrow::datatypes::{Field, Schema, SchemaRef};
+use iceberg::spec::{DataContentType, SnapshotRef};
 use iceberg::table::Table;
 use icecore_core::{Error, Result};
 
@@ -15,31 +17,46 @@ use icecore_core::{Error, Result};
 #[non_exhaustive]
 pub enum MetadataTable {
     /// Every snapshot, oldest first: `snapshot_id, parent_id, sequence_number, committed_at,
-    /// operation, added_rows, removed_rows, summary` (JSON).
+    /// operation, added_rows, removed_rows, summary` (JSON)`, manifest_list`.
     Snapshots,
     /// What `main` pointed at and since when: `made_current_at, snapshot_id, parent_id,
     /// is_current_ancestor`.
     History,
     /// Tags and branches: `name, type, snapshot_id`.
     Refs,
-    /// The files of the head: `content, file_path, file_format, partition, record_count,
-    /// file_size_in_bytes, spec_id, sequence_number, snapshot_id`.
+    /// The live files of a snapshot: `content, file_path, file_format, partition, record_count,
+    /// file_size_in_bytes, spec_id, sequence_number, snapshot_id, sort_order_id, equality_ids,
+    /// referenced_data_file, first_row_id`.
     Files,
-    /// The partitions of the head: `partition, spec_id, record_count, file_count,
-    /// total_size_in_bytes, delete_file_count, last_updated_at, last_updated_snapshot_id`.
+    /// Those of [`Files`](Self::Files) that hold rows.
+    DataFiles,
+    /// Those of [`Files`](Self::Files) that say which rows are deleted.
+    DeleteFiles,
+    /// What the manifests of a snapshot say, of files that it removed too: `status` (`existing`,
+    /// `added` or `deleted`)`, snapshot_id, sequence_number, file_sequence_number`, and the columns
+    /// of [`Files`](Self::Files).
+    Entries,
+    /// The partitions of a snapshot: `partition, spec_id, record_count, file_count,
+    /// total_size_in_bytes, delete_file_count, last_updated_at, last_updated_snapshot_id,
+    /// position_delete_record_count, position_delete_file_count, equality_delete_record_count,
+    /// equality_delete_file_count`.
     Partitions,
-    /// The manifests of the head: `content, path, length, partition_spec_id, added_snapshot_id,
-    /// added_files_count, existing_files_count, deleted_files_count`.
+    /// The manifests of a snapshot: `content, path, length, partition_spec_id, added_snapshot_id,
+    /// added_files_count, existing_files_count, deleted_files_count, added_rows_count,
+    /// existing_rows_count, deleted_rows_count, sequence_number`.
     Manifests,
 }
 
 impl MetadataTable {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 9] = [
         Self::Snapshots,
         Self::History,
         Self::Refs,
         Self::Files,
+        Self::DataFiles,
+        Self::DeleteFiles,
+        Self::Entries,
         Self::Partitions,
         Self::Manifests,
     ];
@@ -52,9 +69,18 @@ impl MetadataTable {
             Self::History => "history",
             Self::Refs => "refs",
             Self::Files => "files",
+            Self::DataFiles => "data_files",
+            Self::DeleteFiles => "delete_files",
+            Self::Entries => "entries",
             Self::Partitions => "partitions",
             Self::Manifests => "manifests",
         }
+    }
+
+    /// Whether it is of one snapshot, and not of the table and its past.
+    #[must_use]
+    pub const fn is_of_snapshot(self) -> bool {
+        !matches!(self, Self::Snapshots | Self::History | Self::Refs)
     }
 
     /// The table of this name.
@@ -72,15 +98,26 @@ impl MetadataTable {
     }
 }
 
-/// Reads one of the tables about a table.
-pub(crate) async fn read(table: &Table, which: MetadataTable) -> Result<RecordBatch> {
+/// Reads one of the tables about a table, or about one of its snapshots.
+pub(crate) async fn read(
+    table: &Table,
+    snapshot: Option<&SnapshotRef>,
+    which: MetadataTable,
+) -> Result<RecordBatch> {
     match which {
         MetadataTable::Snapshots => log::snapshots(table),
         MetadataTable::History => log::history(table),
         MetadataTable::Refs => log::refs(table),
-        MetadataTable::Files => files::files(table).await,
-        MetadataTable::Partitions => files::partitions(table).await,
-        MetadataTable::Manifests => files::manifests(table).await,
+        MetadataTable::Files => files::files(table, snapshot, |_| true).await,
+        MetadataTable::DataFiles => {
+            files::files(table, snapshot, |content| content == DataContentType::Data).await
+        }
+        MetadataTable::DeleteFiles => {
+            files::files(table, snapshot, |content| content != DataContentType::Data).await
+        }
+        MetadataTable::Entries => files::entries(table, snapshot).await,
+        MetadataTable::Partitions => partitions::partitions(table, snapshot).await,
+        MetadataTable::Manifests => files::manifests(table, snapshot).await,
     }
 }
 

@@ -17,9 +17,9 @@ use icecore_core::{Error, ErrorKind, PinnedTable, Result, SnapshotId};
 pub(crate) use delete::deleted_positions;
 pub(crate) use plan::plan_files;
 pub use plan::{ColumnRange, FilePlan, PlannedFile};
-pub(crate) use read::scan;
+pub(crate) use read::{scan, scan_files};
 pub(crate) use rows::{TaskRead, read_task};
-pub(crate) use task::{DeleteTask, FileFacts, FileTask, plan_tasks};
+pub(crate) use task::{FileFacts, FileTask, plan_tasks};
 
 use crate::error::Context as _;
 

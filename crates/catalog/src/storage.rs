@@ -34,7 +34,7 @@ pub use limits::StorageLimits;
 pub(crate) use location::key_of;
 #[cfg(test)]
 pub(crate) use location::local_path;
-pub(crate) use parse::{load_list, load_manifest, read_manifest, read_metadata};
+pub(crate) use parse::{guarded, load_list, load_manifest, read_manifest, read_metadata};
 pub(crate) use roots::Roots;
 
 use buckets::Buckets;

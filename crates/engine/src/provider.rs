@@ -10,7 +10,8 @@ use datafusion::common::DataFusionError;
 use datafusion::datasource::TableType;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
-use icecore_catalog::{FilePlan, IcebergCatalog};
+use datafusion::physical_plan::union::UnionExec;
+use icecore_catalog::{FilePlan, IcebergCatalog, PlannedFile};
 use icecore_core::{PinnedTable, Predicate, Result, SnapshotCatalog};
 
 use crate::error::to_datafusion;
@@ -88,10 +89,18 @@ impl TableProvider for PinnedProvider {
         tracing::debug!(table = %self.pin, kept = plan.files.len(), of = plan.total_files, "planned a read");
         let request =
             native::Request { schema: &self.schema, projection, filters, limit, label: &label };
-        if plan.native {
-            return native::plan(state, &plan, request);
+        let is_native = |file: &PlannedFile| file.native;
+        let (native, others): (Vec<_>, Vec<_>) = plan.files.into_iter().partition(is_native);
+        if others.is_empty() {
+            return native::plan(state, &native, request);
         }
-        let scan = scan::CatalogScan::new(&self.catalog, &self.pin, request, filter)?;
-        Ok(Arc::new(scan))
+        let partitions = state.config().target_partitions().max(1);
+        let rows = scan::Rows { catalog: &self.catalog, pin: &self.pin, files: others, filter };
+        let scan = Arc::new(scan::CatalogScan::new(rows, request, partitions)?);
+        if native.is_empty() {
+            return Ok(scan);
+        }
+        // Only the files that rows were deleted from take the longer way.
+        UnionExec::try_new(vec![native::plan(state, &native, request)?, scan])
     }
 }

@@ -98,9 +98,14 @@ pub(crate) async fn pin(
     for reference in state.resolve_table_references(statement).or_ours()? {
         let reference = reference.resolve(CATALOG, NO_NAMESPACE);
         let named = resolver.named(&reference.catalog, &reference.schema, &reference.table).await?;
-        match named {
-            Named::Table(name) if !names.contains(&name) => names.push(name),
-            Named::Table(_) | Named::Metadata(..) | Named::Function => {}
+        // Files and partitions are those of one state, as rows are.
+        let name = match named {
+            Named::Table(name) => name,
+            Named::Metadata(name, which) if which.is_of_snapshot() => name,
+            Named::Metadata(..) | Named::Function => continue,
+        };
+        if !names.contains(&name) {
+            names.push(name);
         }
     }
     if let Some((unread, _)) = at.iter().find(|(name, _)| !names.contains(name)) {

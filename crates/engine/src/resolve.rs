@@ -56,7 +56,12 @@ impl Resolver {
                 Some(Arc::new(PinnedProvider::open(self.catalog.clone(), pin).await?))
             }
             Named::Metadata(name, which) => {
-                let batch = self.catalog.metadata_table(&name, which).await?;
+                let batch = if which.is_of_snapshot() {
+                    let pin = self.pin(&name, &SnapshotSelector::Latest).await?;
+                    self.catalog.metadata_table_at(&pin, which).await?
+                } else {
+                    self.catalog.metadata_table(&name, which).await?
+                };
                 let table = MemTable::try_new(batch.schema(), vec![vec![batch]]).or_ours()?;
                 Some(Arc::new(table))
             }

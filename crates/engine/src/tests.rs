@@ -1,5 +1,6 @@
 //! The engine over real tables in a directory of their own.
 
+mod deletes;
 mod diff;
 mod pruning;
 mod sql;

@@ -48,7 +48,7 @@ fn predicate(column: &str, range: TimeRange) -> Predicate {
 /// The days that rows at events can lie in; rows of a grid go on after the last event, to the end
 /// of the range.
 fn days(plan: &FilePlan, column: &str, range: TimeRange) -> Option<(Date, Date)> {
-    let ranges = plan.files.iter().map(|file| file.columns.get(column));
+    let ranges = plan.files.iter().map(|file| file.columns().get(column));
     let ranges = ranges.collect::<Option<Vec<&ColumnRange>>>()?;
     let moments = |pick: fn(&ColumnRange) -> Option<&Literal>| {
         let moments = ranges.iter().map(|range| match pick(range) {

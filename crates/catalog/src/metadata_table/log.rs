@@ -28,6 +28,13 @@ pub(super) fn snapshots(table: &Table) -> Result<RecordBatch> {
     let sequence: Int64Array = log.iter().map(|snapshot| Some(snapshot.sequence_number)).collect();
     let operations: StringArray =
         log.iter().map(|snapshot| Some(snapshot.operation.as_str())).collect();
+    let metadata = table.metadata();
+    let lists: StringArray = log
+        .iter()
+        .map(|snapshot| {
+            metadata.snapshot_by_id(snapshot.id.get()).map(|found| found.manifest_list())
+        })
+        .collect();
     batch(vec![
         ("snapshot_id", false, Arc::new(ids)),
         ("parent_id", true, Arc::new(parents)),
@@ -41,6 +48,7 @@ pub(super) fn snapshots(table: &Table) -> Result<RecordBatch> {
         ("added_rows", false, Arc::new(numbers("added-records"))),
         ("removed_rows", false, Arc::new(numbers("deleted-records"))),
         ("summary", false, Arc::new(StringArray::from(summaries))),
+        ("manifest_list", true, Arc::new(lists)),
     ])
 }
 

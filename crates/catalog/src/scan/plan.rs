@@ -1,13 +1,16 @@
 //! Which files a read has to open, and what is known of them before.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::{Arc, OnceLock};
 
 use arrow::datatypes::SchemaRef;
-use iceberg::spec::{DataFile, PartitionSpec, Schema};
+use iceberg::spec::{DEFAULT_SCHEMA_NAME_MAPPING, DataFile, Schema, Transform, Type};
 use iceberg::table::Table;
 use icecore_core::{Error, Literal, Predicate, Result};
 
-use super::{columns_of, snapshot, task};
+use super::task::{self, FileTask};
+use super::{columns_of, snapshot};
 use crate::predicate::{Filter, from_datum, from_literal};
 use crate::{schema, storage};
 
@@ -27,7 +30,7 @@ pub struct FilePlan {
 }
 
 impl FilePlan {
-    /// Rows of all files.
+    /// Rows of all files, deleted ones among them.
     #[must_use]
     pub fn rows(&self) -> u64 {
         self.files.iter().map(|file| file.rows).sum()
@@ -41,13 +44,38 @@ pub struct PlannedFile {
     pub path: object_store::path::Path,
     /// Its length in bytes.
     pub size_bytes: u64,
-    /// Its rows.
+    /// Its rows, deleted ones among them.
     pub rows: u64,
+    /// Its rows without the deleted ones, where that is known without reading anything.
+    pub live_rows: Option<u64>,
+    /// Whether reading the file as it is, columns found by name and absent ones null, gives its
+    /// rows in the table.
+    pub native: bool,
     /// Names and values of its partition, as the table was partitioned when it was written.
     /// `None` is null, or a value that a [`Literal`] cannot say.
     pub partition: Vec<(String, Option<Literal>)>,
+    facts: Arc<Facts>,
+}
+
+/// Where the rest of what is known of a file is worked out from.
+#[derive(Debug)]
+struct Facts {
+    task: FileTask,
+    columns: iceberg::spec::SchemaRef,
+    ranges: OnceLock<BTreeMap<String, ColumnRange>>,
+}
+
+impl PlannedFile {
     /// What is known of its columns, by name. A column may be absent.
-    pub columns: BTreeMap<String, ColumnRange>,
+    #[must_use]
+    pub fn columns(&self) -> &BTreeMap<String, ColumnRange> {
+        let facts = &self.facts;
+        facts.ranges.get_or_init(|| ranges(&facts.task.file, &facts.columns))
+    }
+
+    pub(super) fn task(&self) -> &FileTask {
+        &self.facts.task
+    }
 }
 
 /// What is known of a column of a file: no value lies outside the bounds, but none need lie on
@@ -85,15 +113,17 @@ pub(crate) async fn plan_files(
     let Some(snapshot) = snapshot else { return Ok(plan) };
     let planned = task::plan(table, &snapshot, filter.as_ref()).await?;
     plan.total_files = planned.total_files;
+    let binds = plan.native;
     plan.native &= !planned.has_deletes;
-    for task in &planned.tasks {
-        let spec = table.metadata().partition_spec_by_id(task.spec_id).ok_or_else(|| {
-            Error::corrupt(format!(
-                "`{}` is of a partitioning that nobody knows",
-                task.file.file_path()
-            ))
-        })?;
-        plan.files.push(planned_file(&task.file, spec, &columns, table)?);
+    let mut specs = BTreeMap::new();
+    for task in planned.tasks {
+        let spec = match specs.entry(task.spec_id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(Spec::of(table, task.spec_id, &columns)?),
+        };
+        let file = planned_file(task, (spec, binds), &columns)?;
+        plan.native &= file.native;
+        plan.files.push(file);
     }
     Ok(plan)
 }
@@ -102,31 +132,73 @@ pub(crate) async fn plan_files(
 fn binds_by_name(table: &Table, columns: &Schema) -> bool {
     let has_default =
         columns.field_id_to_fields().values().any(|field| field.initial_default.as_ref().is_some());
-    !has_default && schema::names_are_stable(table.metadata())
+    let has_mapping = table.metadata().properties().contains_key(DEFAULT_SCHEMA_NAME_MAPPING);
+    !has_default && !has_mapping && schema::names_are_stable(table.metadata())
+}
+
+/// A partitioning, as far as it is needed to describe its files.
+struct Spec {
+    fields: Vec<(String, Type)>,
+    /// Columns that a file may leave to its partition.
+    identities: Vec<i32>,
+}
+
+impl Spec {
+    fn of(table: &Table, id: i32, columns: &Schema) -> Result<Self> {
+        let metadata = table.metadata();
+        let spec = metadata.partition_spec_by_id(id).ok_or_else(|| {
+            Error::corrupt(format!("partition spec {id} is one that the table does not have"))
+        })?;
+        // A partitioning may be of a column that has since been dropped.
+        let types = spec
+            .partition_type(columns)
+            .or_else(|_| spec.partition_type(metadata.current_schema()));
+        let fields = match types {
+            Ok(types) => {
+                let fields = spec.fields().iter().zip(types.fields());
+                fields
+                    .map(|(field, typed)| (field.name.clone(), typed.field_type.as_ref().clone()))
+                    .collect()
+            }
+            Err(_) => Vec::new(),
+        };
+        let identities = spec.fields().iter();
+        let identities = identities.filter(|field| field.transform == Transform::Identity);
+        Ok(Self { fields, identities: identities.map(|field| field.source_id).collect() })
+    }
 }
 
 fn planned_file(
-    file: &DataFile,
-    spec: &PartitionSpec,
-    columns: &Schema,
-    table: &Table,
+    task: FileTask,
+    (spec, binds): (&Spec, bool),
+    columns: &iceberg::spec::SchemaRef,
 ) -> Result<PlannedFile> {
-    // A partitioning may be of a column that has since been dropped.
-    let partition_type = spec
-        .partition_type(columns)
-        .or_else(|_| spec.partition_type(table.metadata().current_schema()));
-    let partition = match partition_type {
-        Ok(types) => {
-            let fields = spec.fields().iter().zip(types.fields()).zip(file.partition().iter());
-            fields
-                .map(|((field, typed), value)| {
-                    let value = value.and_then(|value| from_literal(&typed.field_type, value));
-                    (field.name.clone(), value)
-                })
-                .collect()
-        }
-        Err(_) => Vec::new(),
+    let file = &task.file;
+    let partition =
+        spec.fields.iter().zip(file.partition().iter()).map(|((name, of), value)| {
+            (name.clone(), value.and_then(|value| from_literal(of, value)))
+        });
+    let rows = file.record_count();
+    let live_rows = match task.deletes.as_slice() {
+        [] => Some(rows),
+        [vector] if vector.is_vector() => rows.checked_sub(vector.file.record_count()),
+        _ => None,
     };
+    let is_there = |id: &i32| {
+        file.null_value_counts().contains_key(id) || file.column_sizes().contains_key(id)
+    };
+    Ok(PlannedFile {
+        path: storage::key_of(file.file_path())?,
+        size_bytes: file.file_size_in_bytes(),
+        rows,
+        live_rows,
+        native: binds && task.deletes.is_empty() && spec.identities.iter().all(is_there),
+        partition: partition.collect(),
+        facts: Arc::new(Facts { columns: columns.clone(), ranges: OnceLock::new(), task }),
+    })
+}
+
+fn ranges(file: &DataFile, columns: &Schema) -> BTreeMap<String, ColumnRange> {
     let ranges = columns.as_struct().fields().iter().filter_map(|field| {
         let nulls = file.null_value_counts().get(&field.id).copied();
         let min = file.lower_bounds().get(&field.id);
@@ -138,13 +210,7 @@ fn planned_file(
         };
         (range != ColumnRange::default()).then(|| (field.name.clone(), range))
     });
-    Ok(PlannedFile {
-        path: storage::key_of(file.file_path())?,
-        size_bytes: file.file_size_in_bytes(),
-        rows: file.record_count(),
-        partition,
-        columns: ranges.collect(),
-    })
+    ranges.collect()
 }
 
 fn has_no_nan(file: &DataFile, field: &iceberg::spec::NestedField) -> bool {

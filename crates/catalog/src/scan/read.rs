@@ -11,6 +11,7 @@ use icecore_core::{BatchStream, Error, Result, ScanOptions};
 use tokio::sync::mpsc;
 
 use super::file::BATCH_ROWS;
+use super::plan::PlannedFile;
 use super::rows::{TaskRead, read_task};
 use super::task::{FileTask, plan};
 use super::{columns_of, snapshot};
@@ -51,6 +52,35 @@ pub(crate) async fn scan(
         batch_rows: options.batch_rows.unwrap_or(BATCH_ROWS).max(1),
     };
     Ok(BatchStream::new(schema, read_all(table, planned.tasks, read, output)))
+}
+
+/// Reads some files of a plan, one after the other.
+///
+/// # Errors
+///
+/// As [`scan`].
+pub(crate) fn scan_files(
+    table: &Table,
+    snapshot_id: Option<i64>,
+    files: &[PlannedFile],
+    options: ScanOptions,
+) -> Result<BatchStream> {
+    let snapshot = snapshot(table, snapshot_id)?;
+    let columns = columns_of(table, snapshot.as_ref())?;
+    let filter =
+        options.filter.as_ref().map(|filter| Filter::bind(filter, &columns)).transpose()?;
+    let output = Output::new(&columns, options.columns.as_deref())?;
+    let schema = output.schema.clone();
+    let read = TaskRead {
+        columns: output.columns.clone(),
+        filter,
+        positions: false,
+        batch_rows: options.batch_rows.unwrap_or(BATCH_ROWS).max(1),
+    };
+    let tasks: Vec<FileTask> = files.iter().map(|file| file.task().clone()).collect();
+    let table = table.clone();
+    let batches = stream::iter(tasks).flat_map(move |task| read_task(&table, &task, &read));
+    Ok(BatchStream::new(schema, batches.map(move |batch| output.batch(&batch?))))
 }
 
 /// The columns that are wanted; one may be wanted twice.

@@ -1,5 +1,6 @@
 //! The live rows of a data file.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions};
@@ -19,7 +20,7 @@ use super::delete::{Deleted, DeletedKeys, deleted_positions};
 use super::file::{Decode, Decoded, decode, names_of};
 use super::task::FileTask;
 use crate::predicate::Filter;
-use crate::schema;
+use crate::{schema, storage};
 
 /// What is wanted of the rows of a file.
 #[derive(Debug, Clone)]
@@ -90,10 +91,14 @@ async fn open(
         deleted,
         batch_rows: read.batch_rows.max(1),
     };
-    let decoded = decode(table.file_io(), &task.file, decode_live).await?;
+    // Decoders take for granted what a damaged file does not hold.
+    let file = task.file.file_path();
+    let decoding = decode(table.file_io(), &task.file, decode_live);
+    let decoded = AssertUnwindSafe(storage::guarded(file, decoding).await?).catch_unwind();
     let finish = Finish { output, keys, lineage, wanted, positions: read.positions };
     let path = task.file.file_path().to_owned();
     let batches = decoded.map(move |rows| {
+        let rows = rows.map_err(|_| Error::corrupt(format!("`{path}` cannot be decoded")))?;
         rows.and_then(|rows| finish.batch(rows)).map_err(|error| {
             if error.to_string().contains(&path) {
                 return error;

@@ -18,6 +18,7 @@ use crate::error::Context as _;
 use crate::predicate::{
     Evidence, Filter, Known, Nulls, PartitionFilter, Question, Value, has_nan, primitive,
 };
+use crate::storage;
 
 /// Manifests that are read at a time.
 const MANIFESTS_AT_ONCE: usize = 16;
@@ -95,7 +96,7 @@ pub(super) async fn plan(
     if filter.is_some_and(Filter::is_never) {
         return Ok(Planned::default());
     }
-    let list = crate::storage::load_list(table, snapshot).await?;
+    let list = storage::load_list(table, snapshot).await?;
     let mut planner = Planner {
         table,
         filter: filter.filter(|filter| !filter.is_always()),
@@ -113,9 +114,9 @@ pub(super) async fn plan(
     planner.planned.has_deletes = !deletes.is_empty();
     for manifests in [deletes, data] {
         let wanted = planner.wanted(manifests)?;
-        let io = table.file_io().clone();
+        let owned = table.clone();
         let mut loaded = stream::iter(wanted)
-            .map(move |manifest| load(io.clone(), manifest))
+            .map(move |manifest| load(owned.clone(), manifest))
             .buffered(MANIFESTS_AT_ONCE);
         while let Some(loaded) = loaded.next().await {
             let (file, manifest) = loaded?;
@@ -128,9 +129,9 @@ pub(super) async fn plan(
 }
 
 /// Reads and parses a manifest on a thread of its own.
-async fn load(io: iceberg::io::FileIO, file: ManifestFile) -> Result<(ManifestFile, Manifest)> {
+async fn load(table: Table, file: ManifestFile) -> Result<(ManifestFile, Manifest)> {
     let parsed = tokio::spawn(async move {
-        let manifest = crate::storage::read_manifest(&io, &file).await?;
+        let manifest = storage::load_manifest(&table, &file).await?;
         Ok((file, manifest))
     });
     parsed.await.context(|| "cannot read a manifest")?

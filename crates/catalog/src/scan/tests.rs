@@ -1,3 +1,5 @@
+mod delete_files;
+mod deletes;
 mod every_type;
 mod filters;
 

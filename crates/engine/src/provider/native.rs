@@ -17,7 +17,7 @@ use datafusion::datasource::source::DataSourceExec;
 use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::utils::expr_to_columns;
 use datafusion::physical_plan::ExecutionPlan;
-use icecore_catalog::{FilePlan, PlannedFile};
+use icecore_catalog::PlannedFile;
 use object_store::ObjectMeta;
 
 use super::source::PinnedSource;
@@ -40,12 +40,12 @@ pub(super) struct Request<'a> {
 /// rows are sorted as the table now is.
 pub(super) fn plan(
     state: &dyn Session,
-    plan: &FilePlan,
+    planned: &[PlannedFile],
     request: Request<'_>,
 ) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
     let partitions = state.config().target_partitions().max(1);
     let (mut files, mut known, mut bytes) = (Vec::new(), Vec::new(), 0);
-    for file in &plan.files {
+    for file in planned {
         let statistics = statistics::of_file(file, request.schema);
         bytes += file.size_bytes;
         files.push(partitioned(file).with_statistics(Arc::clone(&statistics)));
@@ -108,22 +108,29 @@ fn partitioned(file: &PlannedFile) -> PartitionedFile {
 
 /// Shares files out so that no partition has much more to read than another. Where that is not
 /// enough, DataFusion cuts large files into ranges.
-fn groups(mut files: Vec<PartitionedFile>, partitions: usize) -> Vec<FileGroup> {
-    files.sort_by_key(|file| Reverse(file.object_meta.size));
-    let mut groups: Vec<(u64, Vec<PartitionedFile>)> =
-        // No file is still a partition, one without rows: operators cannot have none.
-        vec![(0, Vec::new()); partitions.min(files.len()).max(1)];
+fn groups(files: Vec<PartitionedFile>, partitions: usize) -> Vec<FileGroup> {
+    let shares = shared_out(files, partitions, |file| file.object_meta.size);
+    let in_order = |mut files: Vec<PartitionedFile>| {
+        files.sort_by(|left, right| left.path().cmp(right.path()));
+        FileGroup::new(files)
+    };
+    shares.into_iter().map(in_order).collect()
+}
+
+/// Makes at most so many shares of about the same size.
+pub(super) fn shared_out<F: Clone>(
+    mut files: Vec<F>,
+    shares: usize,
+    size: impl Fn(&F) -> u64,
+) -> Vec<Vec<F>> {
+    files.sort_by_key(|file| Reverse(size(file)));
+    // No file is still a share, one without rows: operators cannot have no partition.
+    let mut groups: Vec<(u64, Vec<F>)> = vec![(0, Vec::new()); shares.min(files.len()).max(1)];
     for file in files {
         if let Some((bytes, group)) = groups.iter_mut().min_by_key(|(bytes, _)| *bytes) {
-            *bytes += file.object_meta.size;
+            *bytes += size(&file);
             group.push(file);
         }
     }
-    groups
-        .into_iter()
-        .map(|(_, mut files)| {
-            files.sort_by(|left, right| left.path().cmp(right.path()));
-            FileGroup::new(files)
-        })
-        .collect()
+    groups.into_iter().map(|(_, files)| files).collect()
 }

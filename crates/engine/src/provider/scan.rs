@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::compute::cast;
 use arrow::datatypes::SchemaRef;
-use datafusion::common::{DataFusionError, internal_err};
+use datafusion::common::{DataFusionError, Statistics, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::EquivalenceProperties;
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
@@ -17,53 +17,69 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
 };
 use futures::{StreamExt, TryStreamExt};
-use icecore_catalog::IcebergCatalog;
-use icecore_core::{PinnedTable, Predicate, ScanOptions, SnapshotCatalog};
+use icecore_catalog::{IcebergCatalog, PlannedFile};
+use icecore_core::{PinnedTable, Predicate, ScanOptions};
 
-use super::native::Request;
+use super::native::{Request, shared_out};
+use super::statistics;
 use crate::error::to_datafusion;
 
-/// One partition of rows from the catalog.
+/// Rows of files from the catalog, a share of the files in each partition.
 #[derive(Debug)]
 pub(super) struct CatalogScan {
     catalog: IcebergCatalog,
     pin: PinnedTable,
+    shares: Vec<Vec<PlannedFile>>,
     schema: SchemaRef,
     options: ScanOptions,
+    limit: Option<usize>,
     label: String,
+    statistics: Statistics,
     properties: Arc<PlanProperties>,
+}
+
+/// The rows to read.
+pub(super) struct Rows<'a> {
+    pub(super) catalog: &'a IcebergCatalog,
+    pub(super) pin: &'a PinnedTable,
+    pub(super) files: Vec<PlannedFile>,
+    /// Rows that do not pass are left out.
+    pub(super) filter: Option<Predicate>,
 }
 
 impl CatalogScan {
     pub(super) fn new(
-        catalog: &IcebergCatalog,
-        pin: &PinnedTable,
+        rows: Rows<'_>,
         request: Request<'_>,
-        filter: Option<Predicate>,
+        partitions: usize,
     ) -> Result<Self, DataFusionError> {
         let schema = match request.projection {
             Some(projection) => Arc::new(request.schema.project(projection)?),
             None => Arc::clone(request.schema),
         };
-        // Rows without columns have a number, which only a column can tell.
-        let names: Vec<String> = match schema.fields().is_empty() {
-            true => request.schema.fields().iter().take(1).map(|f| f.name().clone()).collect(),
-            false => schema.fields().iter().map(|field| field.name().clone()).collect(),
-        };
+        let names: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
         let mut options = ScanOptions::default().with_columns(names);
-        options.filter = filter;
+        let statistics = statistics::of_live(&rows.files, rows.filter.is_some(), &schema);
+        options.filter = rows.filter;
+        let mut shares = shared_out(rows.files, partitions, |file| file.size_bytes);
+        for share in &mut shares {
+            share.sort_by(|left, right| left.path.cmp(&right.path));
+        }
         let properties = PlanProperties::new(
             EquivalenceProperties::new(Arc::clone(&schema)),
-            Partitioning::UnknownPartitioning(1),
+            Partitioning::UnknownPartitioning(shares.len()),
             EmissionType::Incremental,
             Boundedness::Bounded,
         );
         Ok(Self {
-            catalog: catalog.clone(),
-            pin: pin.clone(),
+            catalog: rows.catalog.clone(),
+            pin: rows.pin.clone(),
+            shares,
             schema,
             options,
+            limit: request.limit,
             label: request.label.to_owned(),
+            statistics,
             properties: Arc::new(properties),
         })
     }
@@ -71,7 +87,13 @@ impl CatalogScan {
 
 impl DisplayAs for CatalogScan {
     fn fmt_as(&self, _format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "CatalogScan: {}", self.label)
+        let files: usize = self.shares.iter().map(Vec::len).sum();
+        let partitions = self.shares.len();
+        write!(f, "CatalogScan: {}, deletes in {files}, partitions={partitions}", self.label)?;
+        match self.limit {
+            Some(limit) => write!(f, ", limit={limit}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -104,21 +126,49 @@ impl ExecutionPlan for CatalogScan {
         partition: usize,
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream, DataFusionError> {
-        if partition != 0 {
-            return internal_err!("a catalog scan has one partition, not {partition}");
-        }
-        let (catalog, pin) = (self.catalog.clone(), self.pin.clone());
+        let Some(share) = self.shares.get(partition) else {
+            return internal_err!("a catalog scan has no partition {partition}");
+        };
+        let (catalog, pin, share) = (self.catalog.clone(), self.pin.clone(), share.clone());
         let mut options = self.options.clone();
         options.batch_rows = Some(context.session_config().batch_size());
         let schema = Arc::clone(&self.schema);
-        let batches = futures::stream::once(async move { catalog.scan(&pin, options).await })
-            .try_flatten()
-            .map(move |batch| fit(&batch.map_err(to_datafusion)?, &schema));
+        let mut left = self.limit.unwrap_or(usize::MAX);
+        let batches =
+            futures::stream::once(async move { catalog.scan_files(&pin, &share, options).await })
+                .try_flatten()
+                .map(move |batch| fit(&batch.map_err(to_datafusion)?, &schema))
+                .map(move |batch| {
+                    let batch = batch?;
+                    let taken = batch.num_rows().min(left);
+                    left -= taken;
+                    Ok((batch.slice(0, taken), left == 0))
+                });
+        // Nothing more is decoded once there are rows enough.
+        let batches = batches.scan(false, |is_full, step: Result<_, DataFusionError>| {
+            let next = (!*is_full).then(|| {
+                step.map(|(batch, full)| {
+                    *is_full = full;
+                    batch
+                })
+            });
+            futures::future::ready(next)
+        });
         Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), batches)))
+    }
+
+    fn partition_statistics(
+        &self,
+        partition: Option<usize>,
+    ) -> Result<Statistics, DataFusionError> {
+        Ok(match partition {
+            None => self.statistics.clone(),
+            Some(_) => Statistics::new_unknown(&self.schema),
+        })
     }
 }
 
-/// The columns of the schema, in its types. A column that only counted the rows falls away.
+/// The columns of the schema, in its types.
 fn fit(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, DataFusionError> {
     let columns = batch
         .columns()

@@ -15,7 +15,7 @@ use icecore_core::Literal;
 /// file. Those of the whole scan, from which `min` and `max` are answered, are [inexact](total).
 pub(super) fn of_file(file: &PlannedFile, schema: &SchemaRef) -> Arc<Statistics> {
     let columns = schema.fields().iter().map(|field| {
-        let range = file.columns.get(field.name());
+        let range = file.columns().get(field.name());
         let nulls = range.and_then(|range| range.nulls).and_then(|n| usize::try_from(n).ok());
         let bound = |of: fn(&ColumnRange) -> &Option<Literal>| {
             let literal = range.and_then(|range| of(range).as_ref());
@@ -59,6 +59,24 @@ pub(super) fn total(files: &[Arc<Statistics>], bytes: u64, schema: &SchemaRef) -
     }
     total.total_byte_size = Precision::Inexact(usize::try_from(bytes).unwrap_or(usize::MAX));
     total
+}
+
+/// Statistics of the live rows of files that rows were deleted from. Their number is exact where
+/// the catalog knows it and every row is wanted.
+pub(super) fn of_live(files: &[PlannedFile], is_filtered: bool, schema: &SchemaRef) -> Statistics {
+    let known: Vec<Arc<Statistics>> = files.iter().map(|file| of_file(file, schema)).collect();
+    let bytes = files.iter().map(|file| file.size_bytes).sum();
+    let mut of_all = total(&known, bytes, schema);
+    let live = files.iter().map(|file| file.live_rows).sum::<Option<u64>>();
+    let count = |rows: u64| usize::try_from(rows).unwrap_or(usize::MAX);
+    of_all.num_rows = match live {
+        Some(live) if !is_filtered => Precision::Exact(count(live)),
+        _ => of_all.num_rows.to_inexact(),
+    };
+    for column in &mut of_all.column_statistics {
+        column.null_count = std::mem::take(&mut column.null_count).to_inexact();
+    }
+    of_all
 }
 
 /// A literal as a value of a column's type.

@@ -104,7 +104,7 @@ async fn files_that_no_row_can_see_are_not_opened() {
     assert_eq!(files.len(), 5);
     let unseen = |name: &str, low: i64, high: i64| {
         let range = |file: &icecore_catalog::PlannedFile| {
-            let column = file.columns.get(name).unwrap();
+            let column = file.columns().get(name).unwrap();
             (column.min.clone().unwrap(), column.max.clone().unwrap())
         };
         let number = |literal: icecore_core::Literal| match literal {

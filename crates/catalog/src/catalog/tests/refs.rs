@@ -1,6 +1,7 @@
 //! Tags, branches and rollbacks.
 
 use super::*;
+use crate::MetadataTable;
 use crate::RefKind;
 
 async fn property(lake: &Lake, name: &str) -> Option<String> {

@@ -1,6 +1,7 @@
 //! Overwrites, and what contradicts them.
 
 use super::*;
+use crate::MetadataTable;
 
 const PARTITIONS: WriteMode = WriteMode::OverwritePartitions;
 

@@ -1,6 +1,7 @@
 //! Creating, describing, changing and dropping tables.
 
 use super::*;
+use crate::MetadataTable;
 
 #[tokio::test]
 async fn a_table_is_created_once_and_described() {

@@ -1,7 +1,5 @@
 use std::borrow::Borrow;
 
-use iceberg::spec::PrimitiveType;
-
 use super::*;
 
 #[track_caller]
@@ -53,9 +51,7 @@ impl Place {
     fn below(self) -> Self {
         match self {
             Self::After(datum) => match datum.literal() {
-                iceberg::spec::PrimitiveLiteral::Double(value) => {
-                    Self::After(Datum::double(value.0.next_down()))
-                }
+                PrimitiveLiteral::Double(value) => Self::After(Datum::double(value.0.next_down())),
                 _ => Self::After(datum),
             },
             other => other,
@@ -84,7 +80,7 @@ fn decimals_are_compared_digit_by_digit() {
 
 #[test]
 fn a_moment_lies_in_a_day_and_a_day_begins_at_a_moment() {
-    let noon = Literal::Timestamp(icecore_core::Timestamp::parse("1969-12-31T12:00:00Z").unwrap());
+    let noon = Literal::Timestamp(Timestamp::parse("1969-12-31T12:00:00Z").unwrap());
     check(PrimitiveType::Date, noon.clone(), Place::After(Datum::date(-1)));
     check(
         PrimitiveType::Timestamp,
@@ -99,6 +95,6 @@ fn a_moment_lies_in_a_day_and_a_day_begins_at_a_moment() {
     let day = Literal::Text("1970-01-02".to_owned());
     check(PrimitiveType::Date, day.clone(), Place::At(Datum::date(1)));
     check(PrimitiveType::Timestamptz, day, Place::At(Datum::timestamptz_micros(86_400_000_000)));
-    let far = Literal::Timestamp(icecore_core::Timestamp::parse("9999-01-01").unwrap());
+    let far = Literal::Timestamp(Timestamp::parse("9999-01-01").unwrap());
     check(PrimitiveType::TimestampNs, far, Place::Above);
 }

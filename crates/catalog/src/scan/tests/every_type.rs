@@ -175,13 +175,13 @@ async fn a_plan_knows_partitions_counts_and_bounds_and_its_paths_open() {
         let object = lake.catalog.object_store().get(&file.path).await.unwrap();
         assert_eq!(object.bytes().await.unwrap().len() as u64, file.size_bytes);
     }
-    let first = |file: &&crate::PlannedFile| file.columns["id"].min == Some(Literal::Int(1));
+    let first = |file: &&crate::PlannedFile| file.columns()["id"].min == Some(Literal::Int(1));
     let first = plan.files.iter().find(first).unwrap();
     let day = Literal::Date(Date::parse("0001-01-01").unwrap());
     let text = Literal::Text("grün 🦀 \0".to_owned());
     let partition = [("utc_day".to_owned(), Some(day)), ("text".to_owned(), Some(text))];
     assert_eq!(first.partition, partition);
-    let range = |column: &str| first.columns[column].clone();
+    let range = |column: &str| first.columns()[column].clone();
     assert_eq!(range("i8").max, Some(Literal::Int(-128)));
     let dawn = Timestamp::parse("0001-01-01").unwrap();
     assert_eq!(range("utc").min, Some(Literal::Timestamp(dawn)));

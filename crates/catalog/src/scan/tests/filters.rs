@@ -25,15 +25,19 @@ const OPS: [CompareOp; 6] = [
 const INF: f64 = f64::INFINITY;
 
 #[derive(Debug, Clone)]
-struct Row {
-    n: Option<i64>,
+pub(super) struct Row {
+    pub(super) n: Option<i64>,
     f: Option<f64>,
-    text: Option<String>,
+    pub(super) text: Option<String>,
     at: Option<i64>,
     day: Option<i32>,
 }
 
-fn rows() -> impl Strategy<Value = Vec<Row>> {
+pub(super) fn rows() -> impl Strategy<Value = Vec<Row>> {
+    prop::collection::vec(row(), 1..40)
+}
+
+pub(super) fn row() -> impl Strategy<Value = Row> {
     let floats = vec![0.0, -0.0, 1.0, 1.5, -2.5, 3.0, f64::NAN, -f64::NAN, INF, -INF];
     let row = (
         prop::option::of(-4_i64..5),
@@ -42,11 +46,10 @@ fn rows() -> impl Strategy<Value = Vec<Row>> {
         prop::option::of((-3_i64..4).prop_map(|half_days| half_days * DAY / 2)),
         prop::option::of(-2_i32..3),
     );
-    let row = row.prop_map(|(n, f, text, at, day)| Row { n, f, text, at, day });
-    prop::collection::vec(row, 1..40)
+    row.prop_map(|(n, f, text, at, day)| Row { n, f, text, at, day })
 }
 
-fn predicates() -> impl Strategy<Value = Predicate> {
+pub(super) fn predicates() -> impl Strategy<Value = Predicate> {
     let floats = vec![0.0, -0.0, 1.0, 1.5, -2.5, 0.25, f64::NAN, INF, -INF, 1e30];
     let number = prop_oneof![
         (-5_i64..6).prop_map(Literal::Int),
@@ -126,7 +129,7 @@ fn order(left: &Value, right: &Value) -> Ordering {
 }
 
 /// True, false or unknown, as SQL has it.
-fn passes(row: &Row, predicate: &Predicate) -> Option<bool> {
+pub(super) fn passes(row: &Row, predicate: &Predicate) -> Option<bool> {
     match predicate {
         Predicate::Compare { column, op, value } => {
             let order = order(&value_of(row, column)?, &literal(value, column));
@@ -164,7 +167,7 @@ fn all(answers: impl Iterator<Item = Option<bool>>) -> Option<bool> {
     answers.iter().all(Option::is_some).then_some(true)
 }
 
-fn batch(rows: &[Row]) -> RecordBatch {
+pub(super) fn batch(rows: &[Row]) -> RecordBatch {
     let times = TimestampMicrosecondArray::from_iter(rows.iter().map(|row| row.at));
     let columns: [(&str, ArrayRef); 6] = [
         ("id", Arc::new(Int64Array::from_iter_values(0..rows.len() as i64))),

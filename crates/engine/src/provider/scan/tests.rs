@@ -23,7 +23,9 @@ async fn both(
     let schema = provider.schema();
     let request = Request { schema: &schema, projection, filters, limit: None, label: "t" };
     let filter = predicate(filters, &schema);
-    let scan = CatalogScan::new(lake.catalog(), &pin, request, filter).unwrap();
+    let files = lake.catalog().plan_files(&pin, filter.as_ref()).await.unwrap().files;
+    let rows = Rows { catalog: lake.catalog(), pin: &pin, files, filter };
+    let scan = CatalogScan::new(rows, request, 2).unwrap();
     let native = provider.scan(&session.state(), projection, &[], None).await.unwrap();
     let mut answers = Vec::new();
     for plan in [Arc::new(scan) as Arc<dyn ExecutionPlan>, native] {

@@ -19,7 +19,7 @@ pub(crate) use plan::plan_files;
 pub use plan::{ColumnRange, FilePlan, PlannedFile};
 pub(crate) use read::{scan, scan_files};
 pub(crate) use rows::{TaskRead, read_task};
-pub(crate) use task::{FileFacts, FileTask, plan_tasks};
+pub(crate) use task::{DeleteTask, FileFacts, FileTask, plan_tasks};
 
 use crate::error::Context as _;
 

@@ -35,7 +35,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => (any::<prop::sample::Index>(), any::<bool>()).prop_map(|(at, both)| Step::Keys(at, both)),
         1 => Just(Step::Widen),
     ];
-    prop::collection::vec(step, 1..8)
+    prop::collection::vec(step, 1..7)
 }
 
 /// A table and what it should hold.
@@ -185,7 +185,7 @@ fn with_ids(rows: &RecordBatch, ids: Int64Array) -> RecordBatch {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
 
     /// Whatever was deleted, in whichever way, and however columns changed since.
     #[test]

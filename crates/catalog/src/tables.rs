@@ -4,6 +4,7 @@ mod backend;
 mod cache;
 mod commit;
 mod metadata;
+mod numbered;
 mod tidy;
 
 use std::collections::HashMap;

@@ -5,6 +5,7 @@ use iceberg::table::Table;
 use iceberg::{TableRequirement, TableUpdate};
 use icecore_core::{Error, Result, TableName};
 
+use super::numbered::numbered;
 use super::{Backend, Tables, location_of, metadata};
 use crate::planted::{self, PlantedBug};
 use crate::pointer::{Place, Swap};
@@ -84,6 +85,7 @@ impl Tables {
         let pointers = match &self.backend {
             Backend::Pointers(pointers) => pointers,
             Backend::Rest(rest) => {
+                let updates = numbered(head, &updates)?;
                 let posted = rest.commit(name, &requirements, &updates).await;
                 let open = Open { from, to: None, requirements };
                 return Ok(self.settle(name, posted, open));

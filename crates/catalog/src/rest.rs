@@ -204,7 +204,7 @@ impl RestCatalog {
         let path = format!("{}/namespaces", self.root);
         match self.post(&path, &create).await? {
             Delivery::Answered(answer) if answer.status == 409 => {}
-            sent => return self.http.expect(sent).map(|_| ()),
+            sent => return self.http.success(sent).map(|_| ()),
         }
         let old = self.namespace(name).await?.unwrap_or_default();
         let removals: Vec<&String> =
@@ -217,14 +217,14 @@ impl RestCatalog {
         let path = format!("{}/properties", self.namespace_path(name));
         let change = wire::UpdateNamespace { removals, updates };
         let sent = self.post(&path, &change).await?;
-        self.http.expect(sent).map(|_| ())
+        self.http.success(sent).map(|_| ())
     }
 
     /// Removes a namespace and says whether there was one.
     pub(crate) async fn remove_namespace(&self, name: &str) -> Result<bool> {
         match self.http.delete(&self.namespace_path(name)).await {
             Delivery::Answered(answer) if answer.status == 404 => Ok(false),
-            sent => self.http.expect(sent).map(|_| true),
+            sent => self.http.success(sent).map(|_| true),
         }
     }
 
@@ -326,7 +326,7 @@ impl RestCatalog {
         self.marks().remove(name);
         match self.http.delete(&path).await {
             Delivery::Answered(answer) if answer.status == 404 => Ok(false),
-            sent => self.http.expect(sent).map(|_| true),
+            sent => self.http.success(sent).map(|_| true),
         }
     }
 
@@ -335,7 +335,7 @@ impl RestCatalog {
         let request =
             wire::RenameRequest { source: Identifier::of(from), destination: Identifier::of(to) };
         let sent = self.post(&format!("{}/tables/rename", self.root), &request).await?;
-        self.http.expect(sent).map(|_| ())
+        self.http.success(sent).map(|_| ())
     }
 
     /// Enters a table whose metadata exists.
@@ -343,7 +343,7 @@ impl RestCatalog {
         let path = format!("{}/register", self.namespace_path(name.namespace()));
         let request = wire::RegisterRequest { name: name.table(), metadata_location };
         let sent = self.post(&path, &request).await?;
-        self.http.expect(sent).map(|_| ())
+        self.http.success(sent).map(|_| ())
     }
 
     /// Posts a change. A server that got it twice does it once.

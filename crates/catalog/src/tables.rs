@@ -80,7 +80,7 @@ impl Tables {
     pub(crate) fn pointers(&self) -> &dyn PointerStore {
         match &self.backend {
             Backend::Pointers(pointers) => &**pointers,
-            Backend::Rest(_) => panic!("a REST catalog has no pointers"),
+            Backend::Rest(_) => unreachable!("a REST catalog has no pointers"),
         }
     }
 

@@ -244,7 +244,7 @@ impl Http {
     }
 
     /// The answer to a request that must succeed.
-    pub(super) fn expect(&self, sent: Delivery) -> Result<Answer> {
+    pub(super) fn success(&self, sent: Delivery) -> Result<Answer> {
         match sent {
             Delivery::Answered(answer) if (200..300).contains(&answer.status) => Ok(answer),
             Delivery::Answered(answer) => Err(self.refusal(&answer)),

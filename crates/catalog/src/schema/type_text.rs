@@ -143,18 +143,18 @@ impl<'t> Reader<'t> {
         let name = word.to_ascii_lowercase();
         match name.as_str() {
             "list" | "array" => {
-                self.expect('<')?;
+                self.wants('<')?;
                 let (element, required) = self.item()?;
-                self.expect('>')?;
+                self.wants('>')?;
                 let element = NestedField::list_element(0, element, required);
                 Ok(Type::List(ListType::new(Arc::new(element))))
             }
             "map" => {
-                self.expect('<')?;
+                self.wants('<')?;
                 let key = self.any_type()?;
-                self.expect(',')?;
+                self.wants(',')?;
                 let (value, required) = self.item()?;
-                self.expect('>')?;
+                self.wants('>')?;
                 let value = NestedField::map_value_element(0, value, required);
                 let key = NestedField::map_key_element(0, key);
                 Ok(Type::Map(MapType::new(Arc::new(key), Arc::new(value))))
@@ -163,7 +163,7 @@ impl<'t> Reader<'t> {
             "decimal" | "numeric" => {
                 let precision = self.number('(')?;
                 let scale = self.number(',')?;
-                self.expect(')')?;
+                self.wants(')')?;
                 Type::decimal(precision, scale).map_err(|error| {
                     Error::invalid(format!("no column holds `decimal({precision}, {scale})`"))
                         .with_note("a decimal has 1 to 38 digits")
@@ -173,7 +173,7 @@ impl<'t> Reader<'t> {
             "fixed" => {
                 let (open, close) = if self.peek('[') { ('[', ']') } else { ('(', ')') };
                 let width = self.number(open)?;
-                self.expect(close)?;
+                self.wants(close)?;
                 Ok(Type::Primitive(PrimitiveType::Fixed(u64::from(width))))
             }
             plain => primitive(plain).map(Type::Primitive).ok_or_else(|| unknown(word)),
@@ -181,7 +181,7 @@ impl<'t> Reader<'t> {
     }
 
     fn fields(&mut self) -> Result<Type> {
-        self.expect('<')?;
+        self.wants('<')?;
         let mut fields: Vec<NestedFieldRef> = Vec::new();
         loop {
             let name = self.word().to_owned();
@@ -192,16 +192,16 @@ impl<'t> Reader<'t> {
                 return Err(Error::invalid(format!("two fields of a struct are called `{name}`")));
             }
             if self.peek(':') {
-                self.expect(':')?;
+                self.wants(':')?;
             }
             let (field_type, required) = self.item()?;
             fields.push(Arc::new(NestedField::new(0, name, field_type, required)));
             if !self.peek(',') {
                 break;
             }
-            self.expect(',')?;
+            self.wants(',')?;
         }
-        self.expect('>')?;
+        self.wants('>')?;
         Ok(Type::Struct(StructType::new(fields)))
     }
 
@@ -228,7 +228,7 @@ impl<'t> Reader<'t> {
     }
 
     fn number(&mut self, before: char) -> Result<u32> {
-        self.expect(before)?;
+        self.wants(before)?;
         let word = self.word();
         word.parse().map_err(|_| Error::invalid(format!("`{word}` is no whole number")))
     }
@@ -237,7 +237,7 @@ impl<'t> Reader<'t> {
         self.rest.trim_start().starts_with(what)
     }
 
-    fn expect(&mut self, what: char) -> Result<()> {
+    fn wants(&mut self, what: char) -> Result<()> {
         match self.rest.trim_start().strip_prefix(what) {
             Some(rest) => {
                 self.rest = rest;

@@ -1,7 +1,5 @@
 //! A table of the matrix, in one of the catalogs.
 
-use std::path::Path;
-
 use arrow::datatypes::{DataType, TimeUnit};
 use icecore_catalog::{CatalogOptions, FsckOptions, IcebergCatalog};
 use icecore_core::{
@@ -55,10 +53,6 @@ impl Home {
             Kind::Postgres { .. } => "Postgres",
             Kind::Rest(_) => "REST",
         }
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        self.root.path()
     }
 
     fn options(&self) -> CatalogOptions {

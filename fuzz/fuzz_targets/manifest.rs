@@ -10,5 +10,5 @@ use libfuzzer_sys::fuzz_target;
 static SPECIMEN: LazyLock<Specimen> = LazyLock::new(Specimen::new);
 
 fuzz_target!(|bytes: &[u8]| {
-    let _ = SPECIMEN.read(Part::Manifest, Bytes::copy_from_slice(bytes));
+    let _ = SPECIMEN.read(Part::Manifest, &Bytes::copy_from_slice(bytes));
 });

@@ -19,7 +19,7 @@ pub enum PlantedBug {
 }
 
 #[cfg(feature = "planted-bugs")]
-mod planted {
+mod choice {
     use std::cell::Cell;
 
     use super::PlantedBug;
@@ -39,12 +39,12 @@ mod planted {
 }
 
 #[cfg(not(feature = "planted-bugs"))]
-mod planted {
+mod choice {
     pub(crate) const fn has(_bug: super::PlantedBug) -> bool {
         false
     }
 }
 
-pub(crate) use planted::has;
+pub(crate) use choice::has;
 #[cfg(feature = "planted-bugs")]
-pub use planted::plant;
+pub use choice::plant;

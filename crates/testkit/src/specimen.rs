@@ -101,12 +101,12 @@ impl Specimen {
     /// # Errors
     ///
     /// What the reader says of them.
-    pub fn read(&self, part: Part, bytes: Bytes) -> Result<()> {
+    pub fn read(&self, part: Part, bytes: &Bytes) -> Result<()> {
         runtime().block_on(async {
             let store = Arc::new(MemoryStore::new(clock()));
             for (path, content) in &self.files {
                 let is_it = self.parts.get(&part) == Some(path);
-                let content = if is_it { &bytes } else { content };
+                let content = if is_it { bytes } else { content };
                 let put = store.put(path, content.clone().into()).await;
                 put.map_err(|error| icecore_core::Error::internal("memory").with_source(error))?;
             }

@@ -88,13 +88,13 @@ fn mutant(bytes: &Bytes, mut random: Random) -> Bytes {
 fn check(part: Part) {
     let specimen = Specimen::new();
     let whole = specimen.bytes(part);
-    specimen.read(part, whole.clone()).unwrap();
+    specimen.read(part, &whole).unwrap();
     // A parser that panics is caught where it is called; what it says on stderr helps nobody here.
     std::panic::set_hook(Box::new(|_| {}));
     let mut kinds: BTreeMap<String, u64> = BTreeMap::new();
     for number in 0..mutants() {
         let bytes = mutant(&whole, Random::new(number).of(part as u64));
-        let read = catch_unwind(AssertUnwindSafe(|| specimen.read(part, bytes)));
+        let read = catch_unwind(AssertUnwindSafe(|| specimen.read(part, &bytes)));
         let Ok(read) = read else {
             let _ = std::panic::take_hook();
             panic!("mutant {number} of {part:?} stops its reader");
@@ -148,7 +148,7 @@ fn a_bomb_is_an_error_that_costs_little() {
     let bomb = Bytes::from(encoder.finish().unwrap());
     assert!(bomb.len() < 4 << 20, "{}", bomb.len());
     let specimen = Specimen::new();
-    let error = specimen.read(Part::Metadata, bomb).unwrap_err();
+    let error = specimen.read(Part::Metadata, &bomb).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::LimitExceeded, "{error:?}");
     assert!(error.to_string().contains(specimen.name(Part::Metadata)), "{error}");
     assert!(memory_peak_kib() < MEMORY_MAX_KIB, "{} KiB", memory_peak_kib());

@@ -40,7 +40,7 @@ impl IcebergCatalog {
     ) -> Result<BatchStream> {
         let table = self.tables_now().load(&pinned.table).await?;
         let snapshot = history::pinned(pinned, &table).await?.map(|found| found.snapshot_id());
-        scan::scan_files(&table, snapshot, files, options)
+        scan::scan_files(&table, snapshot, files, &options)
     }
 
     /// What a table knows about itself and its newest state, as rows.

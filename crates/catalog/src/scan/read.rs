@@ -63,7 +63,7 @@ pub(crate) fn scan_files(
     table: &Table,
     snapshot_id: Option<i64>,
     files: &[PlannedFile],
-    options: ScanOptions,
+    options: &ScanOptions,
 ) -> Result<BatchStream> {
     let snapshot = snapshot(table, snapshot_id)?;
     let columns = columns_of(table, snapshot.as_ref())?;

@@ -194,23 +194,23 @@ impl Lineage {
             && let Some(column) = columns.get_mut(at)
         {
             let ids = places.as_primitive::<Int64Type>().unary::<_, Int64Type>(|row| first + row);
-            *column = or_else(column, ids)?;
+            *column = or_else(column, &ids)?;
         }
         if let Some((at, sequence)) = self.updated
             && let Some(column) = columns.get_mut(at)
         {
             let rows = column.len();
-            *column = or_else(column, Int64Array::from(vec![sequence; rows]))?;
+            *column = or_else(column, &Int64Array::from(vec![sequence; rows]))?;
         }
         Ok(())
     }
 }
 
-fn or_else(stored: &ArrayRef, others: Int64Array) -> Result<ArrayRef> {
+fn or_else(stored: &ArrayRef, others: &Int64Array) -> Result<ArrayRef> {
     if stored.null_count() == 0 {
         return Ok(stored.clone());
     }
-    Ok(zip(&is_not_null(stored)?, stored, &others)?)
+    Ok(zip(&is_not_null(stored)?, stored, others)?)
 }
 
 /// What is done to the rows of a file after they were decoded.

@@ -193,10 +193,8 @@ impl Checker {
     fn check_answer(&self, number: u64, (job, said): (&Job, &Said), made: &[i64]) -> Check {
         match (&job.action, said) {
             (Action::Change(_), Said::Done(Some(id), changed)) => {
-                if *changed || !made.is_empty() {
-                    if !made.contains(&id.get()) {
-                        return Err(format!("job {number} made {made:?}, and was told {id}"));
-                    }
+                if (*changed || !made.is_empty()) && !made.contains(&id.get()) {
+                    return Err(format!("job {number} made {made:?}, and was told {id}"));
                 }
                 Ok(())
             }

@@ -51,7 +51,8 @@ pub(super) fn skip_deleted(groups: &mut Vec<Group>, deleted: &RoaringTreemap) {
     for group in &mut *groups {
         let live = live_ranges(deleted, group.start..group.start + group.rows);
         let start = group.start;
-        let live = live.into_iter().map(|range| range.start - start..range.end - start).collect();
+        let live: Vec<Range<u64>> =
+            live.into_iter().map(|range| range.start - start..range.end - start).collect();
         group.keep = intersection(&group.keep, &live);
     }
     groups.retain(|group| !group.keep.is_empty());
@@ -75,7 +76,7 @@ pub(super) fn selection(groups: &[Group]) -> Option<RowSelection> {
 }
 
 /// What both hold. Either is in order and without overlaps.
-fn intersection(left: &[Range<u64>], right: &Vec<Range<u64>>) -> Vec<Range<u64>> {
+fn intersection(left: &[Range<u64>], right: &[Range<u64>]) -> Vec<Range<u64>> {
     let (mut both, mut at) = (Vec::new(), 0);
     for range in left {
         while right.get(at).is_some_and(|other| other.end <= range.start) {

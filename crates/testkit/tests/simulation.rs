@@ -32,7 +32,7 @@ fn play_all(from: u64, seeds: u64) -> Result<Played, Violation> {
             }
             let played = play(seed).inspect_err(|_| next.store(u64::MAX / 2, Ordering::SeqCst))?;
             // One of a hundred is played again, and must be the same.
-            if seed % 100 == 0 {
+            if seed.is_multiple_of(100) {
                 let again = play(seed)?;
                 if again != played {
                     let lines = played.story.iter().zip(&again.story);

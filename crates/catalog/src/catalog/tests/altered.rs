@@ -161,8 +161,7 @@ async fn write(lake: &Lake, table: &TableName, oracle: &mut Oracle, (which, valu
 async fn read(lake: &Lake, pinned: &PinnedTable) -> (Vec<String>, Vec<String>) {
     let stream = lake.catalog.scan(pinned, ScanOptions::default()).await.unwrap();
     let columns = names(stream.schema()).into_iter().map(str::to_owned).collect();
-    let mut rows: Vec<String> =
-        stream.collect().await.unwrap().iter().flat_map(|batch| lines(batch)).collect();
+    let mut rows: Vec<String> = stream.collect().await.unwrap().iter().flat_map(lines).collect();
     rows.sort();
     (columns, rows)
 }

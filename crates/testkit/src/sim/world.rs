@@ -15,7 +15,8 @@ use super::{Played, SimTime};
 use crate::Random;
 use crate::faults::Rates;
 
-const ROUNDS: u64 = 5;
+/// Rounds at least, and how many more there may be.
+const ROUNDS: (u64, u64) = (2, 3);
 const PROCESSES: usize = 4;
 const PARTITIONS: u64 = 3;
 
@@ -93,7 +94,7 @@ impl World {
         let new = NewTable::new(columns()).with_partition_by(["part"]).with_format_version(version);
         let created = self.observer.ensure_table(&self.table, &new).await;
         created.map_err(|error| format!("cannot create the table: {error:?}"))?;
-        for round in 0..ROUNDS {
+        for round in 0..ROUNDS.0 + self.random.of(7).below(ROUNDS.1) {
             self.round(round).await?;
             self.look().await?;
             let pause = self.random.of(3).of(round).below(7_000);
@@ -102,7 +103,9 @@ impl World {
         // Whatever was late is there by now.
         self.ground.time.sleep(Duration::from_secs(3_600)).await;
         self.look().await?;
-        self.tidy_up().await?;
+        if self.random.of(8).unit() < 0.5 {
+            self.tidy_up().await?;
+        }
         let left: Vec<i64> = self.checker.state.snapshots.keys().copied().collect();
         self.checker.check_reads(left, (&self.observer, &self.table)).await?;
         self.retire();
@@ -135,7 +138,7 @@ impl World {
         self.start();
         let mut running = Vec::new();
         let mut random = self.random.of(4).of(round);
-        let count = 3 + random.below(5);
+        let count = 2 + random.below(5);
         for place in 0..count {
             let number = self.choose(&mut random, round * 100 + place);
             let process = usize::try_from(random.below(PROCESSES as u64)).unwrap_or(0);

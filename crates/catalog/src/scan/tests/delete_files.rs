@@ -8,8 +8,7 @@ use iceberg::metadata_columns::{
     RESERVED_FIELD_ID_DELETE_FILE_PATH, RESERVED_FIELD_ID_DELETE_FILE_POS,
 };
 use iceberg::spec::{
-    DataContentType, DataFile, DataFileBuilder, DataFileFormat, Literal, ManifestContentType,
-    Operation, PrimitiveLiteral, PrimitiveType, Struct,
+    DataContentType, DataFile, DataFileBuilder, DataFileFormat, ManifestContentType, Operation,
 };
 use parquet::arrow::ArrowWriter;
 use roaring::RoaringTreemap;
@@ -78,23 +77,6 @@ impl Lake {
         self.catalog.commit_change(&self.table, change).await.unwrap().pinned
     }
 
-    /// The partition of a file, in the types that its columns have now.
-    async fn partition_of(&self, task: &FileTask) -> Struct {
-        let table = self.loaded().await;
-        let spec = table.metadata().partition_spec_by_id(task.spec_id).unwrap();
-        let types = spec.partition_type(table.metadata().current_schema()).unwrap();
-        let values = types.fields().iter().zip(task.file.partition().fields());
-        values
-            .map(|(field, value)| match (field.field_type.as_primitive_type(), value) {
-                (
-                    Some(PrimitiveType::Long),
-                    Some(Literal::Primitive(PrimitiveLiteral::Int(value))),
-                ) => Some(Literal::long(*value)),
-                (_, value) => value.clone(),
-            })
-            .collect()
-    }
-
     /// Deletes rows of a file by their places.
     pub(super) async fn position_deletes(&self, task: &FileTask, places: &[i64]) -> DataFile {
         let id = |id: i32| HashMap::from([("PARQUET:field_id".to_owned(), id.to_string())]);
@@ -110,7 +92,7 @@ impl Lake {
         let batch = RecordBatch::try_new(Arc::new(ArrowSchema::new(fields)), columns).unwrap();
         let (path, size) = self.put_parquet("positions", &batch).await;
         described(DataContentType::PositionDeletes, path, size, places.len())
-            .partition(self.partition_of(task).await)
+            .partition(task.file.partition().clone())
             .build()
             .unwrap()
     }
@@ -124,7 +106,7 @@ impl Lake {
         let count = usize::try_from(places.len()).unwrap();
         described(DataContentType::PositionDeletes, path, size, count)
             .file_format(DataFileFormat::Puffin)
-            .partition(self.partition_of(task).await)
+            .partition(task.file.partition().clone())
             .referenced_data_file(Some(task.file.file_path().to_owned()))
             .content_offset(Some(offset))
             .content_size_in_bytes(Some(i64::try_from(blob.len()).unwrap()))
@@ -139,7 +121,7 @@ impl Lake {
         let ids: Vec<i32> = ids.collect::<Result<_, _>>().unwrap();
         let (path, size) = self.put_parquet("keys", keys).await;
         described(DataContentType::EqualityDeletes, path, size, keys.num_rows())
-            .partition(self.partition_of(task).await)
+            .partition(task.file.partition().clone())
             .equality_ids(Some(ids))
             .build()
             .unwrap()

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
-use arrow::compute::{CastOptions, cast_with_options, filter};
+use arrow::array::{
+    Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, new_null_array,
+};
+use arrow::compute::{CastOptions, can_cast_types, cast_with_options, filter};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use icecore_core::Result;
 
@@ -104,6 +106,16 @@ impl Assembly {
     ) -> Result<ArrayRef> {
         if array.data_type() == target {
             return Ok(Arc::clone(array));
+        }
+        if array.null_count() == array.len() {
+            // A column that the file lacks may be of a type that text cannot become.
+            return Ok(new_null_array(target, array.len()));
+        }
+        if !can_cast_types(array.data_type(), target) {
+            for row in (0..array.len()).filter(|row| array.is_valid(*row)) {
+                self.mistake(row, column, "a plain value");
+            }
+            return Ok(new_null_array(target, array.len()));
         }
         let options = CastOptions { safe: true, ..CastOptions::default() };
         let cast = cast_with_options(array, target, &options)?;

@@ -126,6 +126,11 @@ impl Filter {
         ids
     }
 
+    /// About which share of the rows passes, given the least and the greatest number of a column.
+    pub(crate) fn share(&self, bounds: &impl Fn(&NestedFieldRef) -> Option<(f64, f64)>) -> f64 {
+        self.tree.share(bounds)
+    }
+
     /// Whether a row that passes may be among rows of which this is known. Errs towards yes.
     pub(crate) fn may_pass(&self, evidence: &impl Evidence) -> bool {
         self.tree.any(&|asked: &Asked| evidence.allows(&asked.column, &asked.question))
@@ -155,6 +160,17 @@ impl<L> Tree<L> {
 }
 
 impl Tree<Asked> {
+    fn share(&self, bounds: &impl Fn(&NestedFieldRef) -> Option<(f64, f64)>) -> f64 {
+        let parts =
+            |parts: &[Self]| -> Vec<f64> { parts.iter().map(|part| part.share(bounds)).collect() };
+        match self {
+            Self::Always(answer) => f64::from(u8::from(*answer)),
+            Self::Leaf(asked) => possible::share(&asked.question, bounds(&asked.column)),
+            Self::And(all) => parts(all).into_iter().product(),
+            Self::Or(any) => parts(any).into_iter().sum::<f64>().min(1.0),
+        }
+    }
+
     fn complement(&self) -> Self {
         let all = |parts: &[Self]| parts.iter().map(Self::complement).collect();
         let asked = |column: &NestedFieldRef, question: Question| {

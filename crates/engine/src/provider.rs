@@ -87,8 +87,8 @@ impl TableProvider for PinnedProvider {
         let label =
             format!("table={}, files={} of {}", self.pin, plan.files.len(), plan.total_files);
         tracing::debug!(table = %self.pin, kept = plan.files.len(), of = plan.total_files, "planned a read");
-        let request =
-            native::Request { schema: &self.schema, projection, filters, limit, label: &label };
+        let (schema, is_selective, label) = (&self.schema, plan.is_selective, label.as_str());
+        let request = native::Request { schema, projection, filters, limit, is_selective, label };
         let is_native = |file: &PlannedFile| file.native;
         let (native, others): (Vec<_>, Vec<_>) = plan.files.into_iter().partition(is_native);
         if others.is_empty() {

@@ -132,6 +132,35 @@ impl<'a> Known<'a> {
     }
 }
 
+/// About which share of some values answers a question with yes, as if numbers were spread evenly
+/// between the bounds. For deciding how to read, not what.
+pub(super) fn share(question: &Question, bounds: Option<(f64, f64)>) -> f64 {
+    /// Of values that are not known, one in so many is a certain one.
+    const ONE_OF: f64 = 0.02;
+    let many = |values: &[iceberg::spec::Datum]| (ONE_OF * values.len() as f64).min(1.0);
+    match question {
+        Question::IsNull => 0.1,
+        Question::NotNull => 0.9,
+        Question::In(values, Membership::Inside) => many(values),
+        Question::In(values, Membership::Outside) => 1.0 - many(values),
+        Question::Compare(op, value) => {
+            let number = Value::of_datum(value, value.data_type()).and_then(|v| v.number());
+            let below = match (bounds, number) {
+                (Some((min, max)), Some(number)) if max > min => {
+                    ((number - min) / (max - min)).clamp(0.0, 1.0)
+                }
+                _ => 0.5,
+            };
+            match op {
+                CompareOp::Eq => ONE_OF,
+                CompareOp::NotEq => 1.0 - ONE_OF,
+                CompareOp::Lt | CompareOp::LtEq => below,
+                CompareOp::Gt | CompareOp::GtEq => 1.0 - below,
+            }
+        }
+    }
+}
+
 /// Whether values of a type may be NaN.
 pub(crate) const fn has_nan(of: &PrimitiveType) -> bool {
     matches!(of, PrimitiveType::Float | PrimitiveType::Double)

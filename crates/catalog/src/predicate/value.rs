@@ -85,6 +85,16 @@ impl<'a> Value<'a> {
         })
     }
 
+    /// About where it lies on a line; `None` for text.
+    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+    pub(crate) const fn number(&self) -> Option<f64> {
+        match self {
+            Self::Int(value) => Some(*value as f64),
+            Self::Float(value) => Some(*value),
+            Self::Bytes(_) => None,
+        }
+    }
+
     pub(crate) const fn is_nan(&self) -> bool {
         matches!(self, Self::Float(value) if value.is_nan())
     }

@@ -8,7 +8,7 @@ mod skip;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
-use arrow::compute::filter;
+use arrow::compute::FilterBuilder;
 use arrow::datatypes::{Schema as ArrowSchema, SchemaRef};
 use arrow::error::ArrowError;
 use futures::StreamExt;
@@ -24,6 +24,7 @@ use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use parquet::file::metadata::PageIndexPolicy;
 use roaring::RoaringTreemap;
 
+use super::task::FileFacts;
 use crate::error::Context as _;
 use crate::predicate::Filter;
 use bind::{Binder, Binding};
@@ -35,6 +36,8 @@ pub(super) use layout::Names;
 
 /// Rows per batch unless a read wants others.
 pub(super) const BATCH_ROWS: usize = 8192;
+/// Columns are decoded after the filter where at most this share of the rows passes.
+pub(super) const FEW: f64 = 0.15;
 /// Bytes of filtered columns that wait for the columns that are read after them.
 const FILTERED_BYTES: usize = 16 << 20;
 
@@ -95,11 +98,12 @@ impl Decoded {
 
     /// Those rows for which this holds; null is no.
     pub(super) fn filter(self, wanted: &BooleanArray) -> Result<Self> {
-        let rows = wanted.iter().filter(|wanted| *wanted == Some(true)).count();
+        let rows = wanted.true_count();
         if rows == self.rows {
             return Ok(self);
         }
-        let keep = |column: &ArrayRef| filter(column, wanted);
+        let filter = FilterBuilder::new(wanted).optimize().build();
+        let keep = |column: &ArrayRef| filter.filter(column);
         Ok(Self {
             columns: self.columns.iter().map(keep).collect::<Result<_, ArrowError>>()?,
             positions: self.positions.as_ref().map(keep).transpose()?,
@@ -141,7 +145,7 @@ pub(super) async fn decode(
     let pages = if skips { PageIndexPolicy::Optional } else { PageIndexPolicy::Skip };
     let footer = read_footer(&mut input, pages, wanted.positions).await?;
     let fields = layout(footer.schema(), &wanted.names);
-    let mut reading = Reading::new(&path, &fields, &wanted)?;
+    let mut reading = Reading::new(file, &fields, &wanted)?;
     if reading.is_never {
         return Ok(stream::empty().boxed());
     }
@@ -228,7 +232,8 @@ struct Asking {
 }
 
 impl Reading {
-    fn new(path: &str, fields: &[FileField], wanted: &Decode) -> Result<Self> {
+    fn new(file: &DataFile, fields: &[FileField], wanted: &Decode) -> Result<Self> {
+        let path = file.file_path();
         let partition = wanted.partition.as_slice();
         let mut binder = Binder { path, fields, partition, leaves: Vec::new() };
         let columns: Vec<Binding> =
@@ -259,8 +264,10 @@ impl Reading {
                 reading.before.push(asked);
             }
         }
-        if !reading.before.is_empty() && wanted.columns.iter().all(is_filtered) {
-            // There is nothing to decode later.
+        let is_all = wanted.columns.iter().all(is_filtered);
+        if !reading.before.is_empty() && (is_all || FileFacts(file).share(filter) > FEW) {
+            // There is nothing to decode later, or nearly everything: skipping single rows while
+            // decoding costs more than decoding them.
             reading.before.clear();
             let asked = asking(filter.clone())?;
             reading.leaves.extend(&asked.leaves);

@@ -9,7 +9,8 @@ use iceberg::spec::{DEFAULT_SCHEMA_NAME_MAPPING, DataFile, Schema, Transform, Ty
 use iceberg::table::Table;
 use icecore_core::{Error, Literal, Predicate, Result};
 
-use super::task::{self, FileTask};
+use super::file::FEW;
+use super::task::{self, FileFacts, FileTask};
 use super::{columns_of, snapshot};
 use crate::predicate::{Filter, from_datum, from_literal};
 use crate::{schema, storage};
@@ -27,6 +28,9 @@ pub struct FilePlan {
     /// the table's rows. Where it does not, some file needs deletes applied or columns mapped by
     /// id: read through the catalog's `scan`.
     pub native: bool,
+    /// Whether few of the files' rows pass the filter, as far as their bounds tell. Then it pays to
+    /// decode other columns after those that are filtered by.
+    pub is_selective: bool,
 }
 
 impl FilePlan {
@@ -109,12 +113,14 @@ pub(crate) async fn plan_files(
         files: Vec::new(),
         total_files: 0,
         native: binds_by_name(table, &columns),
+        is_selective: false,
     };
     let Some(snapshot) = snapshot else { return Ok(plan) };
     let planned = task::plan(table, &snapshot, filter.as_ref()).await?;
     plan.total_files = planned.total_files;
     let binds = plan.native;
     plan.native &= !planned.has_deletes;
+    plan.is_selective = filter.is_some_and(|filter| is_selective(&filter, &planned.tasks));
     let mut specs = BTreeMap::new();
     for task in planned.tasks {
         let spec = match specs.entry(task.spec_id) {
@@ -126,6 +132,15 @@ pub(crate) async fn plan_files(
         plan.files.push(file);
     }
     Ok(plan)
+}
+
+fn is_selective(filter: &Filter, tasks: &[FileTask]) -> bool {
+    /// Files that are asked: enough for a guess.
+    const ASKED: usize = 64;
+    let asked = tasks.get(..ASKED.min(tasks.len())).unwrap_or_default();
+    let rows = |task: &FileTask| task.file.record_count() as f64;
+    let pass = |task: &FileTask| rows(task) * FileFacts(&task.file).share(filter);
+    asked.iter().map(pass).sum::<f64>() <= FEW * asked.iter().map(rows).sum::<f64>()
 }
 
 /// Whether a column of any file can be found by its name, and is null where it is absent.

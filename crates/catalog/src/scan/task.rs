@@ -242,6 +242,18 @@ fn check_format(file: &DataFile) -> Result<()> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FileFacts<'a>(pub(crate) &'a DataFile);
 
+impl FileFacts<'_> {
+    /// About which share of the rows passes a filter.
+    pub(crate) fn share(&self, filter: &Filter) -> f64 {
+        filter.share(&|column| {
+            let (file, of) = (self.0, primitive(column)?);
+            let number = |bound| Value::of_datum(bound, of).and_then(|value| value.number());
+            let min = file.lower_bounds().get(&column.id).and_then(number)?;
+            Some((min, file.upper_bounds().get(&column.id).and_then(number)?))
+        })
+    }
+}
+
 impl Evidence for FileFacts<'_> {
     fn allows(&self, column: &NestedField, question: &Question) -> bool {
         let Some(of) = primitive(column) else { return true };

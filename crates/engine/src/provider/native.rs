@@ -32,6 +32,8 @@ pub(super) struct Request<'a> {
     pub(super) projection: Option<&'a Vec<usize>>,
     pub(super) filters: &'a [Expr],
     pub(super) limit: Option<usize>,
+    /// Whether few rows pass the filters.
+    pub(super) is_selective: bool,
     /// What `EXPLAIN` says of the table.
     pub(super) label: &'a str,
 }
@@ -72,9 +74,9 @@ pub(super) fn plan(
 
 /// How to read: decided for each scan.
 ///
-/// The page index skips pages that cannot pass. Evaluating filters while decoding pays where there
-/// are columns that only the rows that pass need; where a query reads nothing but what it filters
-/// by, it would decode the same pages with more bookkeeping. Filters are then evaluated the
+/// The page index skips pages that cannot pass. Evaluating filters while decoding pays where few rows
+/// pass and there are columns that only those need; where a query reads nothing but what it filters
+/// by, or nearly all rows, it would decode the same pages with more bookkeeping. Filters are then evaluated the
 /// cheapest first.
 fn parquet_options(
     state: &dyn Session,
@@ -85,7 +87,7 @@ fn parquet_options(
         expr_to_columns(filter, &mut filtered)?;
     }
     let read = request.projection.map_or(request.schema.fields().len(), Vec::len);
-    let is_late = !filtered.is_empty() && read > filtered.len();
+    let is_late = request.is_selective && !filtered.is_empty() && read > filtered.len();
     let mut options = TableParquetOptions {
         global: state.config_options().execution.parquet.clone(),
         ..TableParquetOptions::default()

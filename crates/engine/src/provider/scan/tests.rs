@@ -21,7 +21,14 @@ async fn both(
     let session: SessionContext = lake.engine.session(&[]).await.unwrap();
     let provider = PinnedProvider::open(lake.catalog().clone(), pin.clone()).await.unwrap();
     let schema = provider.schema();
-    let request = Request { schema: &schema, projection, filters, limit: None, label: "t" };
+    let request = Request {
+        schema: &schema,
+        projection,
+        filters,
+        limit: None,
+        is_selective: false,
+        label: "t",
+    };
     let filter = predicate(filters, &schema);
     let files = lake.catalog().plan_files(&pin, filter.as_ref()).await.unwrap().files;
     let rows = Rows { catalog: lake.catalog(), pin: &pin, files, filter };

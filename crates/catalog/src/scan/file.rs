@@ -185,7 +185,7 @@ pub(super) async fn decode(
 }
 
 fn at_file(path: &str, error: Error) -> Error {
-    Error::new(error.kind(), cannot_read(path)).with_source(error)
+    Error::new(super::rows::kind_at_file(&error), cannot_read(path)).with_source(error)
 }
 
 async fn skip_by_blooms(

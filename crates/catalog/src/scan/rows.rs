@@ -14,7 +14,7 @@ use iceberg::metadata_columns::{
 };
 use iceberg::spec::{DataContentType, Literal, NestedFieldRef, PrimitiveLiteral, Transform};
 use iceberg::table::Table;
-use icecore_core::{BatchStream, Error, Result};
+use icecore_core::{BatchStream, Error, ErrorKind, Result};
 
 use super::delete::{Deleted, DeletedKeys, deleted_positions};
 use super::file::{Decode, Decoded, decode, names_of};
@@ -103,7 +103,7 @@ async fn open(
             if error.to_string().contains(&path) {
                 return error;
             }
-            Error::new(error.kind(), format!("cannot read `{path}`")).with_source(error)
+            Error::new(kind_at_file(&error), format!("cannot read `{path}`")).with_source(error)
         })
     });
     Ok(batches.try_filter(|batch| futures::future::ready(batch.num_rows() > 0)).boxed())
@@ -211,6 +211,14 @@ fn or_else(stored: &ArrayRef, others: &Int64Array) -> Result<ArrayRef> {
         return Ok(stored.clone());
     }
     Ok(zip(&is_not_null(stored)?, stored, others)?)
+}
+
+/// Values that a kernel refuses are not of the types that the metadata says.
+pub(super) fn kind_at_file(error: &Error) -> ErrorKind {
+    match error.kind() {
+        ErrorKind::Internal => ErrorKind::DataCorrupt,
+        kind => kind,
+    }
 }
 
 /// What is done to the rows of a file after they were decoded.

@@ -8,10 +8,10 @@ use arrow::array::{Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use bytes::Bytes;
 use futures::TryStreamExt;
-use icecore_catalog::{CatalogParts, FsckOptions, IcebergCatalog};
+use icecore_catalog::{CatalogParts, FsckOptions, IcebergCatalog, RowMode, RowOptions};
 use icecore_core::{
-    BatchStream, CommitOptions, NewTable, Result, ScanOptions, SnapshotCatalog, SnapshotSelector,
-    TableName, Timestamp,
+    BatchStream, CommitOptions, CompareOp, Literal, NewTable, Predicate, Result, ScanOptions,
+    SnapshotCatalog, SnapshotSelector, TableName, Timestamp,
 };
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
@@ -34,6 +34,8 @@ pub enum Part {
     Manifest,
     /// A file of its rows.
     Rows,
+    /// A file that says which rows are deleted: a deletion vector, or positions.
+    Deletes,
 }
 
 /// A small table in memory.
@@ -49,11 +51,38 @@ impl Specimen {
     /// Makes one with a few rows.
     #[must_use]
     pub fn new() -> Self {
-        let runtime = runtime();
-        runtime.block_on(Self::make()).expect("a table in memory")
+        runtime().block_on(Self::make(2)).expect("a table in memory")
     }
 
-    async fn make() -> Result<Self> {
+    /// Makes one of which some rows are deleted, by a file of positions in format version 2, by a
+    /// deletion vector in format version 3.
+    #[must_use]
+    pub fn with_deletes(version: u8) -> Self {
+        let made = runtime().block_on(async {
+            let mut specimen = Self::make(version).await?;
+            specimen.delete().await?;
+            Ok::<_, icecore_core::Error>(specimen)
+        });
+        made.expect("a table in memory")
+    }
+
+    async fn delete(&mut self) -> Result<()> {
+        let store = self.store(None).await?;
+        let catalog = catalog(self.pointers.clone(), store.clone())?;
+        let some = Predicate::compare("id", CompareOp::Lt, Literal::Int(70));
+        let options = RowOptions::default().with_mode(RowMode::MergeOnRead);
+        catalog.delete(&self.table, some, options).await?;
+        let files = files(&store).await;
+        let new = files.keys().filter(|path| !self.files.contains_key(*path));
+        let is_it = |path: &&Path| !path.as_ref().contains("/metadata/");
+        let deletes = new.filter(is_it).map(|path| (Part::Deletes, path.clone()));
+        // The others have successors now.
+        self.parts = deletes.collect();
+        self.files = files;
+        Ok(())
+    }
+
+    async fn make(version: u8) -> Result<Self> {
         let store = Arc::new(MemoryStore::new(clock()));
         let pointers = Arc::new(MemoryPointers::default());
         let table = TableName::parse("damaged.goods")?;
@@ -62,7 +91,8 @@ impl Specimen {
             Field::new("id", DataType::Int64, false),
             Field::new("name", DataType::Utf8, true),
         ]));
-        catalog.ensure_table(&table, &NewTable::new(columns.clone())).await?;
+        let new = NewTable::new(columns.clone()).with_format_version(version);
+        catalog.ensure_table(&table, &new).await?;
         let names: Vec<String> = (0..200).map(|number| format!("name {}", number % 7)).collect();
         let rows = RecordBatch::try_new(
             columns.clone(),
@@ -73,12 +103,7 @@ impl Specimen {
         )?;
         let rows = BatchStream::from_batches(columns, vec![rows]);
         catalog.commit(&table, rows, CommitOptions::default()).await?;
-        let mut files = BTreeMap::new();
-        let listed: Vec<_> = store.list(None).try_collect().await.expect("a listing");
-        for meta in listed {
-            let found = store.get(&meta.location).await.expect("a file that was listed");
-            files.insert(meta.location, found.bytes().await.expect("its bytes"));
-        }
+        let files = files(&store).await;
         let parts = files.keys().filter_map(|path| Some((part(path)?, path.clone()))).collect();
         Ok(Self { files, parts, pointers, table })
     }
@@ -95,6 +120,18 @@ impl Specimen {
         self.parts.get(&part).and_then(Path::filename).unwrap_or_default()
     }
 
+    /// A store of its own with the files, and with one of them replaced.
+    async fn store(&self, replaced: Option<(Part, Bytes)>) -> Result<Arc<MemoryStore>> {
+        let store = Arc::new(MemoryStore::new(clock()));
+        for (path, content) in &self.files {
+            let new = replaced.as_ref().filter(|(part, _)| self.parts.get(part) == Some(path));
+            let content = new.map_or(content, |(_, bytes)| bytes);
+            let put = store.put(path, content.clone().into()).await;
+            put.map_err(|error| icecore_core::Error::internal("memory").with_source(error))?;
+        }
+        Ok(store)
+    }
+
     /// Reads the table with these bytes in the place of one of its files: its history, its rows,
     /// its plan, and a check of everything.
     ///
@@ -103,13 +140,7 @@ impl Specimen {
     /// What the reader says of them.
     pub fn read(&self, part: Part, bytes: &Bytes) -> Result<()> {
         runtime().block_on(async {
-            let store = Arc::new(MemoryStore::new(clock()));
-            for (path, content) in &self.files {
-                let is_it = self.parts.get(&part) == Some(path);
-                let content = if is_it { bytes } else { content };
-                let put = store.put(path, content.clone().into()).await;
-                put.map_err(|error| icecore_core::Error::internal("memory").with_source(error))?;
-            }
+            let store = self.store(Some((part, bytes.clone()))).await?;
             let catalog = catalog(self.pointers.clone(), store)?;
             let options = FsckOptions::default().with_deep(true);
             let checked = catalog.fsck(&self.table, options).await;
@@ -120,6 +151,17 @@ impl Specimen {
             checked.map(|_| ())
         })
     }
+}
+
+/// Everything that is stored.
+async fn files(store: &MemoryStore) -> BTreeMap<Path, Bytes> {
+    let mut files = BTreeMap::new();
+    let listed: Vec<_> = store.list(None).try_collect().await.expect("a listing");
+    for meta in listed {
+        let found = store.get(&meta.location).await.expect("a file that was listed");
+        files.insert(meta.location, found.bytes().await.expect("its bytes"));
+    }
+    files
 }
 
 impl Default for Specimen {

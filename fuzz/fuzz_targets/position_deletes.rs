@@ -1,0 +1,14 @@
+//! A Parquet file of the positions of deleted rows.
+#![no_main]
+
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use icecore_testkit::specimen::{Part, Specimen};
+use libfuzzer_sys::fuzz_target;
+
+static SPECIMEN: LazyLock<Specimen> = LazyLock::new(|| Specimen::with_deletes(2));
+
+fuzz_target!(|bytes: &[u8]| {
+    let _ = SPECIMEN.read(Part::Deletes, &Bytes::copy_from_slice(bytes));
+});

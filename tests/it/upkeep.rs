@@ -70,6 +70,11 @@ fn compaction_rewriting_and_cleaning_change_no_row() {
     let (_dir, project) = own_demo();
     let count = json(&project, &["sql", COUNT]);
     let dry = json(&project, &["table", "compact", EVENTS, "--all", "--dry-run"]);
+    let compact = |condition| ["table", "compact", EVENTS, "--all", "--where", condition];
+    let none = json(&project, &compact("event_timestamp < '1990-01-01'"));
+    assert_eq!(none["removed_files"], 0);
+    let (_, message) = failure(&project, &compact("length(user_token) = 3"));
+    assert!(message.contains("does not tell files from each other"), "{message}");
     let done = json(&project, &["table", "compact", EVENTS, "--all"]);
     assert_eq!(dry["removed_files"], done["removed_files"]);
     assert!(done["added_files"].as_u64().unwrap() > 0, "{done:#}");
@@ -91,6 +96,20 @@ fn compaction_rewriting_and_cleaning_change_no_row() {
     let checked = json(&project, &["fsck", EVENTS, "--deep"]);
     assert_eq!(checked["errors"], Value::Array(Vec::new()));
     assert_eq!(checked["tables"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn the_log_counts_rows_that_leave_however_they_do() {
+    let (_dir, project) = own_demo();
+    for (mode, amount) in [("merge-on-read", 20), ("merge-on-read", 30), ("copy-on-write", 40)] {
+        let condition = format!("amount < {amount}");
+        let delete = ["table", "delete", EVENTS, "--where", &condition, "--mode", mode, "--yes"];
+        let deleted = json(&project, &delete)["rows"].as_i64().unwrap();
+        assert!(deleted > 0, "{mode} {amount}");
+        let log = json(&project, &["table", "log", EVENTS, "--limit", "1"]);
+        let rows = |field: &str| log[0][field].as_i64().unwrap();
+        assert_eq!(rows("removed_rows") - rows("added_rows"), deleted, "{mode} {amount}");
+    }
 }
 
 #[test]

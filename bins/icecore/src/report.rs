@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use arrow::datatypes::{FieldRef, Schema};
 use comfy_table::{ContentArrangement, Table, presets};
 use icecore_core::{Error, ErrorKind};
 use serde_json::{Value, json};
@@ -46,6 +47,19 @@ where
         table.add_row(row.into_iter().collect::<Vec<_>>());
     }
     table.trim_fmt()
+}
+
+/// What programs are told of the columns of a table.
+pub(crate) fn columns(schema: &Schema) -> Vec<Value> {
+    let fields = schema.fields().iter();
+    let column = |field: &FieldRef| {
+        json!({
+            "name": field.name(),
+            "type": field.data_type().to_string(),
+            "nullable": field.is_nullable(),
+        })
+    };
+    fields.map(column).collect()
 }
 
 /// Names with their values, one a line.

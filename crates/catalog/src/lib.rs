@@ -47,6 +47,7 @@ mod blocking;
 mod catalog;
 mod changes;
 mod commit;
+mod described;
 mod error;
 mod fsck;
 mod history;

@@ -126,6 +126,16 @@ impl SnapshotInfo {
     pub fn count(&self, field: &str) -> i64 {
         self.summary.get(field).and_then(|value| value.parse().ok()).unwrap_or(0)
     }
+
+    /// Rows that were there before and are not any more, as far as the summary says: those of files
+    /// that were removed, without those that were deleted in them before, and those that delete
+    /// files now take out of files that stay. Rows that an equality delete meets are not counted.
+    #[must_use]
+    pub fn removed_rows(&self) -> i64 {
+        let gone =
+            self.count("deleted-records").saturating_add(self.count("added-position-deletes"));
+        gone.saturating_sub(self.count("removed-position-deletes")).max(0)
+    }
 }
 
 /// What to read of a pinned table.

@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use icecore_catalog::{ExpireOptions, ExpireReport, FsckOptions, FsckReport, Hold, SnapshotHolder};
+use icecore_catalog::{
+    CompactOptions, CompactReport, ExpireOptions, ExpireReport, FsckOptions, FsckReport, Hold,
+    SnapshotHolder,
+};
 use icecore_core::{Error, ModelRegistry, Result, RunTracker, SnapshotCatalog, TableName};
 use icecore_dataset::Lock;
 use icecore_tracking::SqlTracker;
@@ -35,6 +38,30 @@ impl Project {
     ) -> Result<ExpireReport> {
         options.holders.extend(self.snapshot_holders());
         self.catalog().expire(table, options).await
+    }
+
+    /// Writes files of a table anew: those that may hold a row for which the condition is true, as
+    /// SQL writes it after `WHERE`, or all that need it.
+    ///
+    /// # Errors
+    ///
+    /// Those of the catalog's `compact`; `InvalidInput` for what is no condition, and for one that
+    /// the bounds of files say nothing about; `NotFound` for an unknown table or column.
+    pub async fn compact(
+        &self,
+        table: &TableName,
+        condition: Option<&str>,
+        mut options: CompactOptions,
+    ) -> Result<CompactReport> {
+        if let Some(condition) = condition {
+            let filter = self.row_filter(table, condition).await?.implied();
+            let filter = filter.ok_or_else(|| {
+                Error::invalid(format!("`{condition}` does not tell files from each other"))
+                    .with_help("compare columns with constants, such as `day >= '2026-01-01'`")
+            })?;
+            options = options.with_filter(Some(filter));
+        }
+        self.catalog().compact(table, options).await
     }
 
     /// Checks a table, or all of them. `started` is called before each.

@@ -125,6 +125,9 @@ pub(crate) struct CompactArgs {
     /// Write every file anew, however it is
     #[arg(long)]
     pub(crate) all: bool,
+    /// Only files that may hold a row for which this is true
+    #[arg(long, value_name = "EXPR")]
+    pub(crate) r#where: Option<String>,
     /// Say what would be done, change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,

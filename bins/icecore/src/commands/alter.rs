@@ -6,7 +6,7 @@ use icecore_core::{Error, Result, TableName};
 use serde_json::json;
 
 use crate::args::alter::{AlterArgs, AlterCommand, PlaceArgs};
-use crate::report::{Answer, facts};
+use crate::report::{Answer, columns, facts};
 
 pub(super) async fn run(project: &Project, args: AlterArgs) -> Result<Answer> {
     let alterations = alterations(args.change)?;
@@ -60,16 +60,7 @@ fn place_of(place: PlaceArgs) -> Option<ColumnPlace> {
 }
 
 fn answer(name: &TableName, alterations: &[Alteration], done: &Altered, dry_run: bool) -> Answer {
-    let fields = done.schema.fields().iter();
-    let columns: Vec<_> = fields
-        .map(|field| {
-            json!({
-                "name": field.name(),
-                "type": field.data_type().to_string(),
-                "nullable": field.is_nullable(),
-            })
-        })
-        .collect();
+    let columns = columns(&done.schema);
     let words: Vec<String> = alterations.iter().map(ToString::to_string).collect();
     let json = json!({
         "table": name, "changed": done.changed, "dry_run": dry_run, "changes": words,

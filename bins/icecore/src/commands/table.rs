@@ -5,12 +5,12 @@ use icecore::catalog::{RefKind, Retention, RollbackPolicy, TagMove};
 use icecore_core::{
     Error, RefName, Result, SnapshotCatalog, SnapshotId, SnapshotInfo, SnapshotSelector, TableName,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::Context;
 use super::{alter, changes, refs, sql, upkeep};
 use crate::args::{self, TableCommand};
-use crate::report::{Answer, facts, table};
+use crate::report::{Answer, columns, facts, table};
 
 pub(super) async fn run(context: &Context, command: TableCommand) -> Result<Answer> {
     let project = context.open().await?;
@@ -96,18 +96,7 @@ async fn list(project: &Project) -> Result<Answer> {
 async fn show(project: &Project, name: &TableName) -> Result<Answer> {
     let found = project.catalog().describe(name).await?;
     let refs = project.catalog().refs(name).await?;
-    let columns: Vec<Value> = found
-        .schema
-        .fields()
-        .iter()
-        .map(|field| {
-            json!({
-                "name": field.name(),
-                "type": field.data_type().to_string(),
-                "nullable": field.is_nullable(),
-            })
-        })
-        .collect();
+    let columns = columns(&found.schema);
     let json = json!({
         "table": name, "uuid": found.uuid, "location": found.location,
         "metadata_location": found.metadata_location, "format_version": found.format_version,
@@ -172,7 +161,7 @@ async fn log(
             "committed_at": snapshot.committed_at,
             "operation": snapshot.operation,
             "added_rows": snapshot.count("added-records"),
-            "removed_rows": snapshot.count("deleted-records"),
+            "removed_rows": snapshot.removed_rows(),
             "total_rows": snapshot.count("total-records"),
             "refs": names(snapshot),
             "on_main": snapshot.on_main,
@@ -185,7 +174,7 @@ async fn log(
             snapshot.committed_at.to_string(),
             snapshot.operation.clone(),
             format!("+{}", snapshot.count("added-records")),
-            format!("-{}", snapshot.count("deleted-records")),
+            format!("-{}", snapshot.removed_rows()),
             names(snapshot).join(", "),
             (if snapshot.on_main { "" } else { "left behind" }).to_owned(),
         ]

@@ -255,7 +255,7 @@ pub(super) async fn compact(
                 now.group, now.groups, now.files, now.bytes
             ));
         });
-    let report = project.catalog().compact(&name, options).await?;
+    let report = project.compact(&name, typed.r#where.as_deref(), options).await?;
     let json = json!({
         "table": name,
         "dry_run": report.dry_run,

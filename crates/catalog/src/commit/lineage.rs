@@ -4,8 +4,10 @@
 //! from the one that the manifest list gives to the whole manifest. A manifest that is written
 //! again must say what the old one left to be counted.
 
-use iceberg::spec::{DataFile, DataFileBuilder, ManifestContentType, ManifestFile};
+use iceberg::spec::{DataFile, ManifestContentType, ManifestFile};
 use icecore_core::{Error, ErrorKind, Result};
+
+use crate::described::told_again;
 
 /// Counts the ids of a manifest's rows, file by file.
 #[derive(Debug)]
@@ -67,31 +69,7 @@ impl RowIds {
 }
 
 fn with_first_row_id(file: &DataFile, id: u64) -> Result<DataFile> {
-    let mut builder = DataFileBuilder::default();
-    builder
-        .content(file.content_type())
-        .file_path(file.file_path().to_owned())
-        .file_format(file.file_format())
-        .partition(file.partition().clone())
-        .record_count(file.record_count())
-        .file_size_in_bytes(file.file_size_in_bytes())
-        .column_sizes(file.column_sizes().clone())
-        .value_counts(file.value_counts().clone())
-        .null_value_counts(file.null_value_counts().clone())
-        .nan_value_counts(file.nan_value_counts().clone())
-        .lower_bounds(file.lower_bounds().clone())
-        .upper_bounds(file.upper_bounds().clone())
-        .key_metadata(file.key_metadata().map(<[u8]>::to_vec))
-        .split_offsets(file.split_offsets().map(<[i64]>::to_vec))
-        .equality_ids(file.equality_ids())
-        .first_row_id(i64::try_from(id).ok())
-        .referenced_data_file(file.referenced_data_file())
-        .content_offset(file.content_offset())
-        .content_size_in_bytes(file.content_size_in_bytes());
-    if let Some(order) = file.sort_order_id() {
-        builder.sort_order_id(order);
-    }
-    builder.build().map_err(|error| {
+    told_again(file).first_row_id(i64::try_from(id).ok()).build().map_err(|error| {
         let message = format!("cannot describe data file `{}`", file.file_path());
         Error::new(ErrorKind::Internal, message).with_source(error)
     })

@@ -12,6 +12,7 @@ use iceberg::table::Table;
 use icecore_core::{Error, ErrorKind, Result};
 
 use super::Attempt;
+use super::branch::Tip;
 use super::delta::{AddedFiles, Delta, FileSet, Removal};
 use super::lineage::RowIds;
 use super::summary::Changes;
@@ -41,7 +42,19 @@ pub(super) struct WrittenList {
     pub(super) row_ids: Option<(u64, u64)>,
 }
 
-impl Producer<'_> {
+impl<'a> Producer<'a> {
+    /// Begins a snapshot that follows the tip of a branch.
+    pub(super) fn new(head: &'a Table, tip: &Tip<'a>, attempt: &'a mut Attempt) -> Self {
+        Self {
+            head,
+            parent: tip.snapshot,
+            snapshot: attempt.snapshot_id(head.metadata()),
+            attempt,
+            changes: Changes::default(),
+            manifests: Vec::new(),
+        }
+    }
+
     /// Takes over the manifests of the parent, without the files that are to be removed.
     pub(super) async fn keep(&mut self, delta: &Delta<'_>) -> Result<()> {
         let mut gone = Gone::of(delta.removed);

@@ -16,7 +16,6 @@ use super::lineage::RowIds;
 use super::manifests::{Known, MANIFESTS_AT_ONCE, Producer, load, spec_of};
 use super::merge::{TARGET_SIZE, group_of, setting};
 use super::snapshot::complete;
-use super::summary::Changes;
 use super::{Attempt, Change, Plan};
 use crate::error::Context;
 use crate::storage;
@@ -110,19 +109,11 @@ impl Regroup {
 impl Change for Regroup {
     async fn plan(&self, head: &Table, attempt: &mut Attempt) -> Result<Plan> {
         super::check_writable(head)?;
-        let metadata = head.metadata();
         let tip = Tip::at(head, self.branch.as_str());
         let mut done = Regrouped::default();
         let (before, groups) = self.groups(head).await?;
         done.before = before;
-        let mut producer = Producer {
-            head,
-            parent: tip.snapshot,
-            snapshot: attempt.snapshot_id(metadata),
-            attempt,
-            changes: Changes::default(),
-            manifests: Vec::new(),
-        };
+        let mut producer = Producer::new(head, &tip, attempt);
         for group in groups {
             let wanted = Self::wanted(self.target(head), &group);
             if self.stays(&group, wanted) {

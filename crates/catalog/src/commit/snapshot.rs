@@ -10,23 +10,14 @@ use icecore_core::{Error, Result};
 use super::branch::Tip;
 use super::delta::Delta;
 use super::manifests::{Producer, WrittenList};
-use super::summary::Changes;
 use super::{ATTEMPT_ID, Attempt, Plan};
 use crate::ids::{Ids, new_uuid};
 
 /// Writes a snapshot of a branch that follows its head, and says how to make it current.
 pub(crate) async fn plan(head: &Table, delta: Delta<'_>, attempt: &mut Attempt) -> Result<Plan> {
-    let metadata = head.metadata();
     check_writable(head)?;
     let tip = Tip::at(head, delta.branch);
-    let mut producer = Producer {
-        head,
-        parent: tip.snapshot,
-        snapshot: attempt.snapshot_id(metadata),
-        attempt,
-        changes: Changes::default(),
-        manifests: Vec::new(),
-    };
+    let mut producer = Producer::new(head, &tip, attempt);
     producer.keep(&delta).await?;
     producer.add(&delta).await?;
     producer.merge().await?;

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::array::{BooleanArray, Int64Array, RecordBatch, StringArray};
+use arrow::array::{BooleanArray, Int32Array, Int64Array, RecordBatch, StringArray};
 use iceberg::table::Table;
 use icecore_core::Result;
 
 use super::{batch, moments};
 use crate::error::Context;
-use crate::refs::RefKind;
+use crate::refs::{RefKind, Retention};
 use crate::{history as past, refs as named};
 
 pub(super) fn snapshots(table: &Table) -> Result<RecordBatch> {
@@ -19,9 +19,9 @@ pub(super) fn snapshots(table: &Table) -> Result<RecordBatch> {
         let json = serde_json::to_string(&snapshot.summary).context(|| "cannot write a summary")?;
         summaries.push(json);
     }
-    let numbers = |field: &str| -> Int64Array {
-        log.iter().map(|snapshot| Some(snapshot.count(field))).collect()
-    };
+    let added: Int64Array =
+        log.iter().map(|snapshot| Some(snapshot.count("added-records"))).collect();
+    let removed: Int64Array = log.iter().map(|snapshot| Some(snapshot.removed_rows())).collect();
     let ids: Int64Array = log.iter().map(|snapshot| Some(snapshot.id.get())).collect();
     let parents: Int64Array =
         log.iter().map(|snapshot| snapshot.parent.map(|id| id.get())).collect();
@@ -45,8 +45,8 @@ pub(super) fn snapshots(table: &Table) -> Result<RecordBatch> {
             moments(log.iter().map(|snapshot| Some(snapshot.committed_at.millis()))),
         ),
         ("operation", false, Arc::new(operations)),
-        ("added_rows", false, Arc::new(numbers("added-records"))),
-        ("removed_rows", false, Arc::new(numbers("deleted-records"))),
+        ("added_rows", false, Arc::new(added)),
+        ("removed_rows", false, Arc::new(removed)),
         ("summary", false, Arc::new(StringArray::from(summaries))),
         ("manifest_list", true, Arc::new(lists)),
     ])
@@ -84,9 +84,17 @@ pub(super) fn refs(table: &Table) -> Result<RecordBatch> {
         })
         .collect();
     let ids: Int64Array = refs.iter().map(|found| Some(found.snapshot.get())).collect();
+    let keep: Int32Array = refs.iter().map(|found| found.retention.min_snapshots_to_keep).collect();
+    let ages = |of: fn(&Retention) -> Option<i64>| -> Int64Array {
+        refs.iter().map(|found| of(&found.retention)).collect()
+    };
+    // Named as Iceberg's Java library names them.
     batch(vec![
         ("name", false, Arc::new(names)),
         ("type", false, Arc::new(kinds)),
         ("snapshot_id", false, Arc::new(ids)),
+        ("max_reference_age_in_ms", true, Arc::new(ages(|kept| kept.max_ref_age_ms))),
+        ("min_snapshots_to_keep", true, Arc::new(keep)),
+        ("max_snapshot_age_in_ms", true, Arc::new(ages(|kept| kept.max_snapshot_age_ms))),
     ])
 }

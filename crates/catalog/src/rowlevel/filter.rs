@@ -36,6 +36,18 @@ pub enum RowFilter {
     Test(Arc<dyn RowTest>),
 }
 
+impl RowFilter {
+    /// What is true of every row that is meant, as far as it can be said with constants; `None` if
+    /// nothing can.
+    #[must_use]
+    pub fn implied(&self) -> Option<Predicate> {
+        match self {
+            Self::Predicate(predicate) => Some(predicate.clone()),
+            Self::Test(test) => test.implied(),
+        }
+    }
+}
+
 impl From<Predicate> for RowFilter {
     fn from(predicate: Predicate) -> Self {
         Self::Predicate(predicate)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use futures::{StreamExt, stream};
-use iceberg::spec::Schema;
+use iceberg::spec::{Schema, SnapshotRef};
 use iceberg::table::Table;
 use icecore_core::{BatchStream, Error, Result, ScanOptions};
 use tokio::sync::mpsc;
@@ -35,22 +35,12 @@ pub(crate) async fn scan(
     snapshot_id: Option<i64>,
     options: ScanOptions,
 ) -> Result<BatchStream> {
-    let snapshot = snapshot(table, snapshot_id)?;
-    let columns = columns_of(table, snapshot.as_ref())?;
-    let filter =
-        options.filter.as_ref().map(|filter| Filter::bind(filter, &columns)).transpose()?;
-    let output = Output::new(&columns, options.columns.as_deref())?;
+    let (snapshot, read, output) = prepare(table, snapshot_id, &options)?;
     let schema = output.schema.clone();
     let Some(snapshot) = snapshot else {
         return Ok(BatchStream::from_batches(schema, Vec::new()));
     };
-    let planned = plan(table, &snapshot, filter.as_ref()).await?;
-    let read = TaskRead {
-        columns: output.columns.clone(),
-        filter,
-        positions: false,
-        batch_rows: options.batch_rows.unwrap_or(BATCH_ROWS).max(1),
-    };
+    let planned = plan(table, &snapshot, read.filter.as_ref()).await?;
     Ok(BatchStream::new(schema, read_all(table, planned.tasks, read, output)))
 }
 
@@ -65,22 +55,32 @@ pub(crate) fn scan_files(
     files: &[PlannedFile],
     options: &ScanOptions,
 ) -> Result<BatchStream> {
+    let (_, read, output) = prepare(table, snapshot_id, options)?;
+    let schema = output.schema.clone();
+    let tasks: Vec<FileTask> = files.iter().map(|file| file.task().clone()).collect();
+    let table = table.clone();
+    let batches = stream::iter(tasks).flat_map(move |task| read_task(&table, &task, &read));
+    Ok(BatchStream::new(schema, batches.map(move |batch| output.batch(&batch?))))
+}
+
+/// Binds what is wanted to the columns of a snapshot.
+fn prepare(
+    table: &Table,
+    snapshot_id: Option<i64>,
+    options: &ScanOptions,
+) -> Result<(Option<SnapshotRef>, TaskRead, Output)> {
     let snapshot = snapshot(table, snapshot_id)?;
     let columns = columns_of(table, snapshot.as_ref())?;
     let filter =
         options.filter.as_ref().map(|filter| Filter::bind(filter, &columns)).transpose()?;
     let output = Output::new(&columns, options.columns.as_deref())?;
-    let schema = output.schema.clone();
     let read = TaskRead {
         columns: output.columns.clone(),
         filter,
         positions: false,
         batch_rows: options.batch_rows.unwrap_or(BATCH_ROWS).max(1),
     };
-    let tasks: Vec<FileTask> = files.iter().map(|file| file.task().clone()).collect();
-    let table = table.clone();
-    let batches = stream::iter(tasks).flat_map(move |task| read_task(&table, &task, &read));
-    Ok(BatchStream::new(schema, batches.map(move |batch| output.batch(&batch?))))
+    Ok((snapshot, read, output))
 }
 
 /// The columns that are wanted; one may be wanted twice.

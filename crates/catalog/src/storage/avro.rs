@@ -3,7 +3,9 @@
 
 mod cursor;
 mod datum;
+mod manifest;
 
+use std::collections::HashMap;
 use std::io::Read;
 
 use flate2::read::DeflateDecoder;
@@ -12,6 +14,7 @@ use icecore_core::{Error, Result};
 use super::limits::exceeded;
 use cursor::{Cursor, Malformed};
 use datum::Shape;
+pub(super) use manifest::manifest;
 
 const MAGIC: &[u8] = b"Obj\x01";
 const SYNC_BYTES: usize = 16;
@@ -28,7 +31,7 @@ const SNAPPY_TAIL: usize = 4;
 /// `DataCorrupt` or `LimitExceeded`, naming the file.
 pub(super) fn check(location: &str, bytes: &[u8], limit: u64) -> Result<()> {
     walk(bytes, limit).map_err(|failed| match failed {
-        Failed::Malformed(Malformed(what)) => {
+        Failed::Value(Malformed(what)) => {
             Error::corrupt(format!("`{location}` is not a whole Avro file")).with_note(what)
         }
         Failed::TooLarge => {
@@ -37,71 +40,99 @@ pub(super) fn check(location: &str, bytes: &[u8], limit: u64) -> Result<()> {
     })
 }
 
-enum Failed {
-    Malformed(Malformed),
+/// Why values cannot be taken.
+enum Failed<E = Malformed> {
+    /// What one of them, or the file around them, is not.
+    Value(E),
     TooLarge,
 }
 
-impl From<Malformed> for Failed {
+impl<E: From<Malformed>> From<Malformed> for Failed<E> {
     fn from(malformed: Malformed) -> Self {
-        Self::Malformed(malformed)
+        Self::Value(malformed.into())
     }
 }
 
 fn walk(bytes: &[u8], limit: u64) -> Result<(), Failed> {
-    let mut file = Cursor::new(bytes);
-    if file.take(MAGIC.len())? != MAGIC {
-        return Err(Malformed("it does not begin as one").into());
-    }
-    let (codec, schema) = header(&mut file)?;
-    let shape = Shape::parse(&schema)?;
-    let sync = file.take(SYNC_BYTES)?;
-    let (mut left, mut values_left) = (limit, limit / BYTES_OF_VALUE);
-    while !file.is_empty() {
-        let count = file.long()?;
-        let block = file.bytes()?;
-        let inflated = inflate(&codec, block, left)?;
-        left -= inflated.len() as u64;
-        let mut data = Cursor::new(&inflated).with_values_max(values_left);
-        if usize::try_from(count).map_or(true, |count| count > inflated.len()) {
-            return Err(Malformed("a block declares more rows than it holds").into());
-        }
-        for _ in 0..count {
-            match shape.skip(&mut data) {
-                Err(_) if data.values_left() == 0 => return Err(Failed::TooLarge),
-                skipped => skipped?,
-            }
-        }
-        values_left = data.values_left();
-        if !data.is_empty() {
-            return Err(Malformed("a block holds more than its rows").into());
-        }
-        if file.take(SYNC_BYTES)? != sync {
-            return Err(Malformed("a block does not end with the file's mark").into());
-        }
-    }
-    Ok(())
+    let container = Container::open(bytes)?;
+    container.each(limit, |shape, data| shape.skip(data))
 }
 
-/// The codec and the schema that a header names.
-fn header(file: &mut Cursor<'_>) -> Result<(Vec<u8>, Vec<u8>), Malformed> {
-    let (mut codec, mut schema) = (b"null".to_vec(), Vec::new());
-    while let Some(count) = file.block_length()? {
-        for _ in 0..count {
-            let key = file.bytes()?;
-            let value = file.bytes()?;
-            match key {
-                b"avro.codec" => codec = value.to_vec(),
-                b"avro.schema" => schema = value.to_vec(),
-                _ => {}
+/// A file of values of one schema, in blocks.
+struct Container<'a> {
+    codec: &'a [u8],
+    shape: Shape,
+    /// What else its header says.
+    notes: HashMap<String, Vec<u8>>,
+    sync: &'a [u8],
+    blocks: &'a [u8],
+}
+
+impl<'a> Container<'a> {
+    fn open(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let mut file = Cursor::new(bytes);
+        if file.take(MAGIC.len())? != MAGIC {
+            return Err(Malformed("it does not begin as one"));
+        }
+        let (mut codec, mut schema, mut notes) = (&b"null"[..], &b""[..], HashMap::new());
+        while let Some(count) = file.block_length()? {
+            for _ in 0..count {
+                let (key, value) = (file.bytes()?, file.bytes()?);
+                match key {
+                    b"avro.codec" => codec = value,
+                    b"avro.schema" => schema = value,
+                    _ => {
+                        notes.insert(String::from_utf8_lossy(key).into_owned(), value.to_vec());
+                    }
+                }
             }
         }
+        let shape = Shape::parse(schema)?;
+        let sync = file.take(SYNC_BYTES)?;
+        Ok(Self { codec, shape, notes, sync, blocks: file.rest() })
     }
-    Ok((codec, schema))
+
+    /// Takes each value in turn.
+    fn each<E: From<Malformed>>(
+        &self,
+        limit: u64,
+        mut value: impl FnMut(&Shape, &mut Cursor<'_>) -> Result<(), E>,
+    ) -> Result<(), Failed<E>> {
+        let mut file = Cursor::new(self.blocks);
+        let (mut left, mut values_left) = (limit, limit / BYTES_OF_VALUE);
+        while !file.is_empty() {
+            let count = file.long()?;
+            let block = file.bytes()?;
+            let inflated = inflate(self.codec, block, left)?;
+            left -= inflated.len() as u64;
+            let mut data = Cursor::new(&inflated).with_values_max(values_left);
+            if usize::try_from(count).map_or(true, |count| count > inflated.len()) {
+                return Err(Malformed("a block declares more rows than it holds").into());
+            }
+            for _ in 0..count {
+                match value(&self.shape, &mut data) {
+                    Err(_) if data.values_left() == 0 => return Err(Failed::TooLarge),
+                    taken => taken.map_err(Failed::Value)?,
+                }
+            }
+            values_left = data.values_left();
+            if !data.is_empty() {
+                return Err(Malformed("a block holds more than its rows").into());
+            }
+            if file.take(SYNC_BYTES)? != self.sync {
+                return Err(Malformed("a block does not end with the file's mark").into());
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The content of a block, which is at most `left` bytes.
-fn inflate(codec: &[u8], block: &[u8], left: u64) -> Result<Vec<u8>, Failed> {
+fn inflate<E: From<Malformed>>(
+    codec: &[u8],
+    block: &[u8],
+    left: u64,
+) -> Result<Vec<u8>, Failed<E>> {
     let bad = |_| Malformed("a block cannot be inflated");
     let capped = |reader: &mut dyn Read| {
         let mut content = Vec::new();

@@ -61,7 +61,9 @@ pub(super) fn file_io(
     limits: StorageLimits,
 ) -> FileIO {
     let storage = RootedStorage { at: Some(At { store, roots, limits }) };
-    FileIOBuilder::new(Arc::new(Ready { storage: Some(storage) })).build()
+    FileIOBuilder::new(Arc::new(Ready { storage: Some(storage) }))
+        .with_props(limits.to_properties())
+        .build()
 }
 
 /// A connection does not travel to another process.

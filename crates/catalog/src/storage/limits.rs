@@ -1,5 +1,6 @@
 //! How large a file may be before anything reads it.
 
+use iceberg::io::FileIO;
 use icecore_core::{Error, ErrorKind};
 
 /// Sizes up to which files are opened, so that a damaged or hostile one costs a bounded amount of
@@ -28,7 +29,28 @@ impl Default for StorageLimits {
     }
 }
 
+/// Where the limits of a [`FileIO`] stand in its configuration.
+const MANIFEST_BYTES: &str = "icecore.manifest-bytes-max";
+const INFLATED_BYTES: &str = "icecore.inflated-bytes-max";
+
 impl StorageLimits {
+    /// The limits for manifests of a table's files; the ordinary ones where it says none.
+    pub(super) fn of_io(io: &FileIO) -> Self {
+        let set = |name: &str| io.config().get(name).and_then(|bytes| bytes.parse().ok());
+        let ordinary = Self::default();
+        Self {
+            manifest_bytes: set(MANIFEST_BYTES).unwrap_or(ordinary.manifest_bytes),
+            inflated_bytes: set(INFLATED_BYTES).unwrap_or(ordinary.inflated_bytes),
+            ..ordinary
+        }
+    }
+
+    /// How a [`FileIO`] is told its limits.
+    pub(super) fn to_properties(self) -> [(&'static str, String); 2] {
+        let Self { manifest_bytes, inflated_bytes, .. } = self;
+        [(MANIFEST_BYTES, manifest_bytes.to_string()), (INFLATED_BYTES, inflated_bytes.to_string())]
+    }
+
     /// The limit for reading a whole file of this name, and the setting that raises it.
     pub(super) fn of(&self, location: &str) -> Option<(u64, &'static str)> {
         if is_metadata(location) {

@@ -54,6 +54,11 @@ pub(crate) fn key_of(location: &str) -> Result<Path> {
 }
 
 fn local_key(location: &str, path: &str) -> Result<Path> {
+    if is_plain(path)
+        && let Ok(key) = Path::parse(format!("{LOCAL}{path}"))
+    {
+        return Ok(key);
+    }
     let path = local_path_of(location, path)?;
     let plain = Path::from_absolute_path(&path);
     let plain = plain.map_err(|error| denied(location).with_source(error))?;
@@ -61,6 +66,17 @@ fn local_key(location: &str, path: &str) -> Result<Path> {
         return Ok(Path::from(LOCAL));
     }
     Path::parse(format!("{LOCAL}/{plain}")).map_err(|error| denied(location).with_source(error))
+}
+
+/// Whether a path is its own key: absolute, and of nothing that is written otherwise in one. A plan
+/// asks this of each of its files.
+fn is_plain(path: &str) -> bool {
+    let plain = |part: &str| {
+        !part.is_empty()
+            && part.bytes().any(|byte| byte != b'.')
+            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.=".contains(&byte))
+    };
+    path.strip_prefix('/').is_some_and(|path| path.split('/').all(plain))
 }
 
 /// The path of a file that metadata names: `file:///a`, `file:/a` or `/a`.

@@ -8,10 +8,13 @@ use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 use futures::FutureExt;
 use iceberg::io::FileIO;
-use iceberg::spec::{Manifest, ManifestFile, ManifestList, SnapshotRef, TableMetadata};
+use iceberg::spec::{
+    Manifest, ManifestFile, ManifestList, ManifestStatus, SnapshotRef, TableMetadata,
+};
 use iceberg::table::Table;
 use icecore_core::{Error, ErrorKind, Result};
 
+use super::avro;
 use super::limits::{StorageLimits, exceeded};
 use crate::error::Context;
 
@@ -72,9 +75,44 @@ pub(crate) async fn load_manifest(table: &Table, manifest: &ManifestFile) -> Res
 /// As [`load_list`].
 pub(crate) async fn read_manifest(io: &FileIO, manifest: &ManifestFile) -> Result<Manifest> {
     let path = &manifest.manifest_path;
-    let cannot = || format!("cannot read manifest `{path}`");
-    let load = async { manifest.load_manifest(io).await.context(cannot) };
+    let load = async {
+        match read_at_once(io, manifest).await? {
+            Some(read) => Ok(read),
+            None => manifest
+                .load_manifest(io)
+                .await
+                .context(|| format!("cannot read manifest `{path}`")),
+        }
+    };
     guarded(path, load).await
+}
+
+/// Reads a manifest that is as its list says, and as the specification says: its bytes are asked
+/// for, inflated and looked at once. `None` where it has to be read the long way, if only to say
+/// what is wrong with it.
+async fn read_at_once(io: &FileIO, listed: &ManifestFile) -> Result<Option<Manifest>> {
+    let limits = StorageLimits::of_io(io);
+    let length = u64::try_from(listed.manifest_length).unwrap_or(0);
+    if listed.key_metadata.is_some() || length == 0 || length > limits.manifest_bytes {
+        return Ok(None);
+    }
+    let read = async { io.new_input(&listed.manifest_path)?.reader().await?.read(0..length).await };
+    let Ok(bytes) = read.await else { return Ok(None) };
+    let read = avro::manifest(&bytes, listed, limits.inflated_bytes)?;
+    // The beginning of a file whose length is not the listed one may look like a whole one.
+    Ok(read.filter(|read| has_listed_files(read, listed)))
+}
+
+fn has_listed_files(read: &Manifest, listed: &ManifestFile) -> bool {
+    let counts = [
+        (ManifestStatus::Added, listed.added_files_count),
+        (ManifestStatus::Existing, listed.existing_files_count),
+        (ManifestStatus::Deleted, listed.deleted_files_count),
+    ];
+    counts.into_iter().all(|(status, wanted)| {
+        let found = read.entries().iter().filter(|entry| entry.status() == status).count();
+        wanted.is_some_and(|wanted| wanted as usize == found)
+    })
 }
 
 /// Reads a metadata file, compressed or not.

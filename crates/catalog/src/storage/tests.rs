@@ -231,3 +231,15 @@ async fn large_files_are_written_in_parts() {
     assert_eq!(found, piece.repeat(7));
     assert_eq!(names(&root.path().join("t")), ["large"]);
 }
+
+proptest::proptest! {
+    #[test]
+    fn a_plain_path_has_the_key_that_any_path_would_have(path in "(/[a-c.=_%é +-]{0,4}){1,4}") {
+        use crate::storage::location::key_of;
+        let long_way = object_store::path::Path::from_absolute_path(&path).ok();
+        if let (Ok(key), Some(long_way)) = (key_of(&path), long_way) {
+            let wanted = format!("file/{long_way}");
+            proptest::prop_assert_eq!(key.as_ref(), wanted.trim_end_matches('/'));
+        }
+    }
+}

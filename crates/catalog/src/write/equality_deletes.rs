@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
-use iceberg::spec::{DataContentType, DataFile, DataFileBuilder, PartitionSpec, Schema, Struct};
+use iceberg::spec::{DataContentType, DataFile, PartitionSpec, Schema, Struct};
 use icecore_core::{Error, Result};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
@@ -23,6 +23,7 @@ use super::modes::Modes;
 use super::naming::delete_file_path;
 use super::split::Splitter;
 use crate::blocking::blocking;
+use crate::described::told_again;
 use crate::error::Context as _;
 
 /// Keys of rows that are to be gone.
@@ -115,22 +116,10 @@ fn cannot(error: ParquetError) -> Error {
 /// The same file, as one of deletes.
 fn as_deletes(file: &DataFile, deleted: &DeletedKeys) -> Result<DataFile> {
     let ids = deleted.schema.as_struct().fields().iter().map(|field| field.id).collect();
-    DataFileBuilder::default()
+    told_again(file)
         .content(DataContentType::EqualityDeletes)
         .equality_ids(Some(ids))
-        .file_path(file.file_path().to_owned())
-        .file_format(file.file_format())
-        .partition(file.partition().clone())
         .partition_spec_id(deleted.spec.spec_id())
-        .record_count(file.record_count())
-        .file_size_in_bytes(file.file_size_in_bytes())
-        .column_sizes(file.column_sizes().clone())
-        .value_counts(file.value_counts().clone())
-        .null_value_counts(file.null_value_counts().clone())
-        .nan_value_counts(file.nan_value_counts().clone())
-        .lower_bounds(file.lower_bounds().clone())
-        .upper_bounds(file.upper_bounds().clone())
-        .split_offsets(file.split_offsets().map(<[i64]>::to_vec))
         .build()
         .map_err(|error| Error::internal("cannot describe a delete file").with_source(error))
 }

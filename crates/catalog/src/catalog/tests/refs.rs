@@ -107,3 +107,24 @@ async fn a_rollback_keeps_what_it_leaves() {
     let three = lake.append(&[(3, 1)]).await;
     assert_eq!(lake.rows(&three).await, [(1, 1), (2, 1), (3, 1)]);
 }
+
+#[tokio::test]
+async fn refs_are_a_table_with_what_is_kept_of_them() {
+    use crate::MetadataTable;
+    use crate::refs::Retention;
+    use arrow::array::AsArray;
+    let lake = Lake::new().await;
+    let pinned = lake.append(&[(1, 1)]).await;
+    let kept = Retention::default().with_min_snapshots_to_keep(3).with_max_ref_age_ms(99);
+    lake.catalog.branch_with(&pinned, &named("audit"), kept).await.unwrap();
+    let refs = lake.catalog.metadata_table_at(&pinned, MetadataTable::Refs).await.unwrap();
+    assert_eq!(
+        refs.column(0).as_string::<i32>().iter().flatten().collect::<Vec<_>>(),
+        ["audit", "main"]
+    );
+    let ages = refs.column_by_name("max_reference_age_in_ms").unwrap();
+    assert_eq!(ages.as_primitive::<Int64Type>().iter().collect::<Vec<_>>(), [Some(99), None]);
+    let counts = refs.column_by_name("min_snapshots_to_keep").unwrap();
+    let counts = counts.as_primitive::<arrow::datatypes::Int32Type>();
+    assert_eq!(counts.iter().collect::<Vec<_>>(), [Some(3), None]);
+}

@@ -48,17 +48,7 @@ fn retold(
     file: &DataFile,
     change: impl FnOnce(&mut DataFileBuilder) -> &mut DataFileBuilder,
 ) -> DataFile {
-    let mut builder = DataFileBuilder::default();
-    builder
-        .content(file.content_type())
-        .file_path(file.file_path().to_owned())
-        .file_format(file.file_format())
-        .partition(file.partition().clone())
-        .record_count(file.record_count())
-        .file_size_in_bytes(file.file_size_in_bytes())
-        .null_value_counts(file.null_value_counts().clone())
-        .lower_bounds(file.lower_bounds().clone())
-        .upper_bounds(file.upper_bounds().clone());
+    let mut builder = crate::described::told_again(file);
     change(&mut builder);
     builder.build().unwrap()
 }

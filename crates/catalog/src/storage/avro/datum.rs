@@ -1,4 +1,5 @@
-//! Skipping values of a schema, so that every length in them is known to be true.
+//! What values of a schema look like, and skipping them, so that every length in them is known to
+//! be true.
 
 use std::collections::HashMap;
 
@@ -22,7 +23,15 @@ pub(super) enum Shape {
     Array(Box<Self>),
     Map(Box<Self>),
     Union(Vec<Self>),
-    Record(Vec<Self>),
+    Record(Vec<Field>),
+}
+
+/// A field of a record.
+#[derive(Debug, Clone)]
+pub(super) struct Field {
+    /// Iceberg's id of it, where it has one.
+    pub(super) id: Option<i64>,
+    pub(super) shape: Shape,
 }
 
 impl Shape {
@@ -37,7 +46,7 @@ impl Shape {
     fn may_be_empty(&self) -> bool {
         match self {
             Self::Nothing | Self::Fixed(0) => true,
-            Self::Record(fields) => fields.iter().all(Self::may_be_empty),
+            Self::Record(fields) => fields.iter().all(|field| field.shape.may_be_empty()),
             _ => false,
         }
     }
@@ -46,7 +55,8 @@ impl Shape {
     fn size(&self) -> usize {
         1 + match self {
             Self::Array(inner) | Self::Map(inner) => inner.size(),
-            Self::Union(parts) | Self::Record(parts) => parts.iter().map(Self::size).sum(),
+            Self::Union(parts) => parts.iter().map(Self::size).sum(),
+            Self::Record(fields) => fields.iter().map(|field| field.shape.size()).sum(),
             _ => 0,
         }
     }
@@ -83,7 +93,7 @@ impl Shape {
                 let variant = index.and_then(|index| variants.get(index));
                 variant.ok_or(Malformed("a union has no such variant"))?.skip(data)?;
             }
-            Self::Record(fields) => fields.iter().try_for_each(|field| field.skip(data))?,
+            Self::Record(fields) => fields.iter().try_for_each(|field| field.shape.skip(data))?,
         }
         Ok(())
     }
@@ -141,11 +151,14 @@ impl Parser {
     }
 
     fn record(&mut self, fields: &Value, depth: usize) -> Result<Shape, Malformed> {
-        let mut shapes = Vec::new();
+        let mut known = Vec::new();
         for field in fields.as_array().ok_or(UNKNOWN)? {
-            shapes.push(self.shape(field.get("type").ok_or(UNKNOWN)?, depth)?);
+            known.push(Field {
+                id: field.get("field-id").and_then(Value::as_i64),
+                shape: self.shape(field.get("type").ok_or(UNKNOWN)?, depth)?,
+            });
         }
-        Ok(Shape::Record(shapes))
+        Ok(Shape::Record(known))
     }
 
     fn by_name(&mut self, name: &str) -> Result<Shape, Malformed> {

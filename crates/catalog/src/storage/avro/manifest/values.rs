@@ -1,0 +1,95 @@
+//! Values that may be null, in the forms that Iceberg writes them in.
+
+use super::super::cursor::{Cursor, Malformed};
+use super::super::datum::{Field, Shape};
+use super::Odd;
+
+/// What a value is if it may be null; `None` where it is.
+pub(super) fn some<'s>(shape: &'s Shape, data: &mut Cursor<'_>) -> Result<Option<&'s Shape>, Odd> {
+    match shape {
+        Shape::Union(variants) => {
+            let index = usize::try_from(data.long()?).ok();
+            let variant = index.and_then(|index| variants.get(index));
+            match variant.ok_or(Malformed("a union has no such variant"))? {
+                Shape::Nothing => Ok(None),
+                Shape::Union(_) => Err(Odd::Unfamiliar),
+                variant => Ok(Some(variant)),
+            }
+        }
+        Shape::Nothing => Ok(None),
+        shape => Ok(Some(shape)),
+    }
+}
+
+pub(super) fn number(shape: &Shape, data: &mut Cursor<'_>) -> Result<Option<i64>, Odd> {
+    match some(shape, data)? {
+        None => Ok(None),
+        Some(Shape::Number) => Ok(Some(data.long()?)),
+        Some(_) => Err(Odd::Unfamiliar),
+    }
+}
+
+/// A number of 32 bits.
+pub(super) fn flag(shape: &Shape, data: &mut Cursor<'_>) -> Result<Option<i32>, Odd> {
+    number(shape, data)?.map(i32::try_from).transpose().map_err(|_| Odd::Unfamiliar)
+}
+
+/// A number that is there and not negative.
+pub(super) fn count(shape: &Shape, data: &mut Cursor<'_>) -> Result<u64, Odd> {
+    number(shape, data)?.and_then(|count| u64::try_from(count).ok()).ok_or(Odd::Unfamiliar)
+}
+
+pub(super) fn raw<'d>(shape: &Shape, data: &mut Cursor<'d>) -> Result<Option<&'d [u8]>, Odd> {
+    match some(shape, data)? {
+        None => Ok(None),
+        Some(Shape::Bytes) => Ok(Some(data.bytes()?)),
+        Some(_) => Err(Odd::Unfamiliar),
+    }
+}
+
+pub(super) fn text(shape: &Shape, data: &mut Cursor<'_>) -> Result<Option<String>, Odd> {
+    let bytes = raw(shape, data)?;
+    let text = bytes.map(|bytes| String::from_utf8(bytes.to_vec())).transpose();
+    text.map_err(|_| Odd::Unfamiliar)
+}
+
+pub(super) fn numbers(shape: &Shape, data: &mut Cursor<'_>) -> Result<Option<Vec<i64>>, Odd> {
+    let items = match some(shape, data)? {
+        None => return Ok(None),
+        Some(Shape::Array(items)) if matches!(**items, Shape::Number) => items,
+        Some(_) => return Err(Odd::Unfamiliar),
+    };
+    let mut found = Vec::new();
+    while let Some(count) = data.block_length()? {
+        for _ in 0..count {
+            data.value()?;
+            found.push(number(items, data)?.ok_or(Odd::Unfamiliar)?);
+        }
+    }
+    Ok(Some(found))
+}
+
+/// Takes each entry of a map by column, which is written as a list of keys and values.
+pub(super) fn entries<'d>(
+    shape: &Shape,
+    data: &mut Cursor<'d>,
+    mut take: impl FnMut(i32, &Shape, &mut Cursor<'d>) -> Result<(), Odd>,
+) -> Result<(), Odd> {
+    let items = match some(shape, data)? {
+        None => return Ok(()),
+        Some(Shape::Array(items)) => items,
+        Some(_) => return Err(Odd::Unfamiliar),
+    };
+    let Shape::Record(fields) = &**items else { return Err(Odd::Unfamiliar) };
+    let [Field { shape: Shape::Number, .. }, Field { shape: value, .. }] = fields.as_slice() else {
+        return Err(Odd::Unfamiliar);
+    };
+    while let Some(count) = data.block_length()? {
+        for _ in 0..count {
+            data.value()?;
+            let column = i32::try_from(data.long()?).map_err(|_| Odd::Unfamiliar)?;
+            take(column, value, data)?;
+        }
+    }
+    Ok(())
+}

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Float64Array, StringArray};
 use arrow::datatypes::DataType;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use icecore_core::{AggregateFunction, Closed, Emit, Span, TimeRange, Window};
+use icecore_core::{AggregateFunction, Closed, Emit, Finite, Span, TimeRange, Window};
 use icecore_kernel::{EntityEvents, WindowColumn, WindowKernel, WindowSpec};
 
 const ROWS: usize = 1_000_000;
@@ -65,22 +65,23 @@ fn blocks(mut payments: impl FnMut(usize) -> usize) -> Vec<Block> {
     blocks
 }
 
-fn kernel(functions: &[(AggregateFunction, Option<usize>)], emit: Emit) -> WindowKernel {
+fn kernel(functions: &[(AggregateFunction, Option<usize>)], emit: &Emit) -> WindowKernel {
     let mut columns = Vec::new();
     for days in [7, 30, 90] {
         for (function, input) in functions {
             let name = format!("{function:?}_{days}d");
-            let window = Window::Last(Span::from_days(days));
+            let window = Window::last(Span::from_days(days));
             columns.push(WindowColumn {
                 name,
-                function: *function,
+                function: function.clone(),
                 input: *input,
                 mask: None,
                 window,
+                closed: Closed::Both,
             });
         }
     }
-    let spec = WindowSpec { columns, closed: Closed::Both, emit, idle: None };
+    let spec = WindowSpec { columns, emit: emit.clone(), idle: None };
     WindowKernel::try_new(spec, &[DataType::Float64, DataType::Utf8]).unwrap()
 }
 
@@ -91,12 +92,19 @@ fn windows(c: &mut Criterion) {
     let max = (AggregateFunction::Max, Some(0));
     let distinct = (AggregateFunction::CountDistinct, Some(1));
     let sketch = (AggregateFunction::ApproxCountDistinct, Some(1));
+    let shares = [0.5, 0.95].into_iter().filter_map(Finite::new).collect();
     let views = [
-        ("count_sum_mean_distinct", vec![count, sum, mean, distinct]),
+        (
+            "count_sum_mean_distinct",
+            vec![count.clone(), sum.clone(), mean.clone(), distinct.clone()],
+        ),
         ("count_sum_mean", vec![count, sum, mean]),
         ("max", vec![max]),
         ("distinct", vec![distinct]),
         ("sketch", vec![sketch]),
+        ("top_10", vec![(AggregateFunction::TopK(10), Some(0))]),
+        ("last_10", vec![(AggregateFunction::LastK(10), Some(1))]),
+        ("percentiles", vec![(AggregateFunction::ApproxPercentiles(shares), Some(0))]),
     ];
     // One user in ten has nine of ten payments when skewed.
     let data = [
@@ -107,7 +115,7 @@ fn windows(c: &mut Criterion) {
         let mut group = c.benchmark_group(format!("windows/{emit_name}"));
         group.sample_size(10).throughput(Throughput::Elements(ROWS as u64));
         for (view, functions) in &views {
-            let kernel = kernel(functions, emit);
+            let kernel = kernel(functions, &emit);
             for (name, blocks) in &data {
                 group.bench_with_input(BenchmarkId::new(*view, name), blocks, |b, blocks| {
                     b.iter(|| blocks.iter().for_each(|block| evaluate(&kernel, block)));

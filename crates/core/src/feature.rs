@@ -7,7 +7,10 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::{BatchStream, PinnedTable, Result, Span, TableName, TimeRange};
+use crate::{
+    AggregateFunction, BatchStream, Closed, PinnedTable, Result, Span, TableName, TimeRange,
+    Timestamp, Window,
+};
 
 /// What features describe: a user, a merchant, a driver.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,94 +25,8 @@ pub struct Entity {
     pub description: Option<String>,
 }
 
-/// Which ends of a window `[t - w, t]` belong to it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Closed {
-    /// `[t - w, t]`
-    #[default]
-    Both,
-    /// `[t - w, t)`
-    Left,
-    /// `(t - w, t]`
-    Right,
-    /// `(t - w, t)`
-    None,
-}
-
-/// A trailing window: a length, or everything since the entity's first event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Window {
-    /// The last so-long.
-    Last(Span),
-    /// Everything so far.
-    Lifetime,
-}
-
-impl fmt::Display for Window {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Last(span) => span.fmt(f),
-            Self::Lifetime => f.write_str("lifetime"),
-        }
-    }
-}
-
-impl Serialize for Window {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Window {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        if text == "lifetime" {
-            return Ok(Self::Lifetime);
-        }
-        Span::parse(&text).map(Self::Last).map_err(serde::de::Error::custom)
-    }
-}
-
-/// What is computed over a window.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum AggregateFunction {
-    /// Rows whose column is not null; all rows where no column is named. Never null.
-    Count,
-    /// The sum. Integers exactly (overflow is an error), floats correctly rounded; null over no value.
-    Sum,
-    /// The mean: the exact sum, rounded, divided by the count; null over no value.
-    Mean,
-    /// The sample variance (divided by `n - 1`), from exact moments; null over fewer than two
-    /// values, NaN where one of them is not finite.
-    Variance,
-    /// The sample standard deviation: the root of the variance.
-    Stddev,
-    /// The skewness of the values as a population, from exact moments; null where no two differ.
-    Skewness,
-    /// The excess kurtosis of the values as a population, from exact moments (zero for a normal
-    /// distribution); null where no two differ.
-    Kurtosis,
-    /// The least value; null over no value. NaN is greater than every number.
-    Min,
-    /// The greatest value; null over no value. NaN is greater than every number.
-    Max,
-    /// How many different values, exactly. Never null.
-    CountDistinct,
-    /// How many different values, by a sketch with a relative standard error of 1.63 %. Never null.
-    ApproxCountDistinct,
-    /// The value of the earliest event that has one (ties: the least value).
-    First,
-    /// The value of the latest event that has one (ties: the greatest value).
-    Last,
-    /// Whole days (rounded down) from the latest event with a value to the row's time.
-    DaysSinceLast,
-}
-
 /// One aggregate over one or more windows. Its columns are named `{name}_{window}`, and `{name}`
-/// for the lifetime.
+/// for the lifetime: `spend_7d`, `spend_tumbling_1d`, `spend_7d_offset_7d`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Aggregate {
@@ -125,6 +42,9 @@ pub struct Aggregate {
     pub filter: Option<String>,
     /// Over which windows.
     pub windows: Vec<Window>,
+    /// Which ends of the windows belong to them, where the view says otherwise or nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed: Option<Closed>,
     /// For people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
@@ -134,9 +54,9 @@ impl Aggregate {
     /// The name of the column for one window.
     #[must_use]
     pub fn column_name(&self, window: Window) -> String {
-        match window {
-            Window::Last(span) => format!("{}_{span}", self.name),
-            Window::Lifetime => self.name.clone(),
+        match window.suffix().as_str() {
+            "" => self.name.clone(),
+            suffix => format!("{}_{suffix}", self.name),
         }
     }
 }
@@ -155,7 +75,7 @@ pub struct Derived {
 }
 
 /// When a view has a row for an entity.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Emit {
@@ -164,10 +84,31 @@ pub enum Emit {
     /// At the last event of each UTC day.
     #[default]
     LastPerDay,
-    /// At every multiple of the span since the epoch at which the entity's latest event is no
-    /// older than the view's ttl (or its widest window, where it has no ttl). Whether there is a
-    /// row does not depend on events after it.
-    Every(Span),
+    /// At every multiple of the span, counted from so long after the epoch, at which the entity's
+    /// latest event is no older than the view's ttl (or its widest window, where it has no ttl).
+    /// Whether there is a row does not depend on events after it.
+    Every {
+        /// How far apart the rows are.
+        every: Span,
+        /// How far after the epoch one of them lies.
+        align: Span,
+    },
+    /// At each of these moments, for the same entities as with [`Every`](Self::Every).
+    At(Vec<Timestamp>),
+}
+
+impl Emit {
+    /// At every multiple of the span since the epoch.
+    #[must_use]
+    pub const fn every(span: Span) -> Self {
+        Self::Every { every: span, align: Span::from_micros(0) }
+    }
+
+    /// Whether rows come out at moments of their own instead of at events.
+    #[must_use]
+    pub const fn is_scheduled(&self) -> bool {
+        matches!(self, Self::Every { .. } | Self::At(_))
+    }
 }
 
 /// A group of features: one entity (or several), one source, one time column.
@@ -241,11 +182,33 @@ impl FeatureView {
         self.aggregates.is_empty()
     }
 
-    /// The widest finite window of all aggregates.
+    /// Which ends of a window of an aggregate belong to it: what the aggregate says, else what the
+    /// view says. `both` and `none` would have an event at an edge in two tumbling windows or in
+    /// none, so what a view says so holds for its other windows; tumbling and hopping ones are
+    /// `left` then.
+    #[must_use]
+    pub fn closed_of(&self, aggregate: &Aggregate, window: Window) -> Closed {
+        match (aggregate.closed, self.closed) {
+            (Some(closed), _) => closed,
+            (None, Closed::Both | Closed::None) if window.is_stepped() => Closed::Left,
+            (None, closed) => closed,
+        }
+    }
+
+    /// How long before a row an event in a window can lie at most, of all windows that end there.
     #[must_use]
     pub fn widest_window(&self) -> Option<Span> {
-        let spans = self.aggregates.iter().flat_map(|aggregate| &aggregate.windows);
-        spans.filter_map(|w| if let Window::Last(span) = w { Some(*span) } else { None }).max()
+        self.windows().filter_map(Window::reach).max()
+    }
+
+    /// Whether a window goes back to an entity's first event.
+    #[must_use]
+    pub fn has_lifetime(&self) -> bool {
+        self.windows().any(|window| window.reach().is_none())
+    }
+
+    fn windows(&self) -> impl Iterator<Item = Window> {
+        self.aggregates.iter().flat_map(|aggregate| aggregate.windows.iter().copied())
     }
 
     /// The names of the features, in order.

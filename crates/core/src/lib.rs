@@ -25,6 +25,7 @@
 //! Traits gain methods only with a default body; options and kinds are `#[non_exhaustive]`; the
 //! only foreign types in a signature are Arrow's.
 
+mod aggregate;
 mod batch;
 mod document;
 mod error;
@@ -39,12 +40,12 @@ mod snapshot;
 mod suggest;
 mod time;
 mod tracking;
+mod window;
 
+pub use aggregate::{AggregateFunction, Finite};
 pub use batch::BatchStream;
 pub use error::{Error, ErrorKind, Location, Result, Source};
-pub use feature::{
-    Aggregate, AggregateFunction, Closed, Derived, Emit, Entity, FeatureEngine, FeatureView, Window,
-};
+pub use feature::{Aggregate, Derived, Emit, Entity, FeatureEngine, FeatureView};
 pub use learn::{
     Model, ModelSignature, OutputKind, SignatureColumn, Trainer, TrainingSet, is_feature_type,
 };
@@ -63,3 +64,4 @@ pub use tracking::{
     ArtifactStore, ModelRegistry, ModelSelector, ModelVersion, NewRun, Run, RunEntries, RunStatus,
     RunTracker,
 };
+pub use window::{Closed, Shape, Window};

@@ -176,7 +176,7 @@ impl<'de> Deserialize<'de> for Date {
     }
 }
 
-/// A length of time, in microseconds, as users write it: `500ms`, `90s`, `5m`, `24h`, `7d`, `2w`.
+/// A length of time, in microseconds, as users write it: `500ms`, `90s`, `5m`, `24h`, `7d`, `2w`, `1y`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Span(i64);
 
@@ -199,7 +199,8 @@ impl Span {
         self.0
     }
 
-    /// Parses a positive whole number and a unit: `us`, `ms`, `s`, `m`, `h`, `d`, `w`.
+    /// Parses a positive whole number and a unit: `us`, `ms`, `s`, `m`, `h`, `d`, `w`,
+    /// and `y` for 365 days.
     ///
     /// # Errors
     ///
@@ -221,7 +222,8 @@ impl Span {
 }
 
 /// From the largest that a span is written in to the smallest.
-const UNITS: [(i64, &str); 7] = [
+const UNITS: [(i64, &str); 8] = [
+    (365 * DAY_MICROS, "y"),
     (7 * DAY_MICROS, "w"),
     (DAY_MICROS, "d"),
     (3_600_000_000, "h"),
@@ -233,8 +235,8 @@ const UNITS: [(i64, &str); 7] = [
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Weeks are read but not written: `7d` is how the field names its windows.
-        let unit = UNITS[1..].iter().find(|(micros, _)| self.0 % micros == 0);
+        // Weeks and years are read but not written: `7d` is how the field names its windows.
+        let unit = UNITS[2..].iter().find(|(micros, _)| self.0 % micros == 0);
         let (micros, name) = unit.copied().unwrap_or((1, "us"));
         write!(f, "{}{name}", self.0 / micros)
     }

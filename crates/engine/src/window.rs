@@ -14,7 +14,7 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::{Expr, Extension, LogicalPlan, cast, lit};
 use datafusion::prelude::DataFrame;
-use icecore_core::{Emit, Error, Result, TimeRange, Timestamp, Window};
+use icecore_core::{Emit, Error, Result, TimeRange, Timestamp};
 use icecore_kernel::WindowSpec;
 
 use crate::error::from_datafusion;
@@ -130,7 +130,8 @@ fn moment(moment: Timestamp) -> Expr {
 /// The events that rows of the range can depend on, so that the scan need not read others.
 fn seen_events(node: &WindowNode) -> TimeRange {
     const DAY_MICROS: i64 = 86_400_000_000;
-    let to = node.range.to.and_then(|to| match node.spec.emit {
+    let range = moments(node);
+    let to = range.to.and_then(|to| match node.spec.emit {
         // A later event of the same day takes the day's row with it, out of the range.
         Emit::LastPerDay => {
             let day = to.micros().checked_sub(1)?.div_euclid(DAY_MICROS);
@@ -138,22 +139,31 @@ fn seen_events(node: &WindowNode) -> TimeRange {
         }
         _ => Some(to),
     });
-    TimeRange { from: earliest_seen(node), to }
+    TimeRange { from: earliest_seen(node, range.from), to }
 }
 
-/// The first moment that a row of the range can depend on; absent for a lifetime.
-fn earliest_seen(node: &WindowNode) -> Option<Timestamp> {
-    let spans = node.spec.columns.iter().map(|column| match column.window {
-        Window::Last(span) => Some(span.micros()),
-        Window::Lifetime => None,
-    });
+/// The moments that rows can have.
+fn moments(node: &WindowNode) -> TimeRange {
+    let TimeRange { from, to } = node.range;
+    let Emit::At(moments) = &node.spec.emit else { return node.range };
+    let after = moments.iter().max().and_then(|last| last.micros().checked_add(1));
+    let after = after.map(Timestamp::from_micros);
+    TimeRange {
+        from: from.max(moments.iter().min().copied()),
+        to: to.into_iter().chain(after).min(),
+    }
+}
+
+/// The first moment that a row can depend on; absent for a lifetime.
+fn earliest_seen(node: &WindowNode, from: Option<Timestamp>) -> Option<Timestamp> {
+    let spans = node.spec.columns.iter().map(|column| column.window.reach());
     let widest = spans.collect::<Option<Vec<_>>>()?.into_iter().max()?;
-    // Rows on a grid go on for a while after an event, seen by windows or not.
-    let reach = match node.spec.emit {
-        Emit::Every(_) => widest.max(node.spec.idle?.micros()),
-        _ => widest,
+    // Scheduled rows go on for a while after an event, seen by windows or not.
+    let reach = match node.spec.emit.is_scheduled() {
+        true => widest.max(node.spec.idle?),
+        false => widest,
     };
-    node.range.from?.micros().checked_sub(reach).map(Timestamp::from_micros)
+    from?.micros().checked_sub(reach.micros()).map(Timestamp::from_micros)
 }
 
 /// The type of moments in tables.

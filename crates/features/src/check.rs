@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use icecore_core::{Aggregate, AggregateFunction, Emit, Entity, Error, FeatureView, Span, Window};
+use icecore_core::{Aggregate, Emit, Entity, Error, FeatureView, Span};
 
 use crate::document::Findings;
 use crate::expression::{Expression, parse_query, unknown_column};
@@ -183,10 +183,18 @@ impl<'a> ViewCheck<'a, '_> {
         if !positive(self.view.ttl) {
             self.report("ttl", Error::invalid("a ttl must be longer than nothing"));
         }
-        if let Emit::Every(every) = self.view.emit {
-            if !positive(Some(every)) {
-                self.report("emit", Error::invalid("rows cannot come out every nothing"));
-            }
+        if let Emit::Every { every, .. } = self.view.emit
+            && !positive(Some(every))
+        {
+            self.report("emit", Error::invalid("rows cannot come out every nothing"));
+        }
+        if let Emit::At(moments) = &self.view.emit
+            && moments.is_empty()
+        {
+            let error = Error::invalid("rows come out at no time at all");
+            self.report("emit", error.with_help("write `emit = { at = [\"2026-11-22\"] }`"));
+        }
+        if self.view.emit.is_scheduled() {
             let finite = self.view.ttl.is_some() || self.view.widest_window().is_some();
             if !finite && !self.view.is_stored() {
                 let error = Error::invalid(format!(
@@ -248,11 +256,8 @@ impl<'a> ViewCheck<'a, '_> {
     fn aggregate(&mut self, aggregate: &Aggregate, part: &str) {
         let name = &aggregate.name;
         self.accept(&format!("{part}.name"), check_name(name, "an aggregate"));
-        let of_rows = matches!(
-            aggregate.function,
-            AggregateFunction::Count | AggregateFunction::DaysSinceLast
-        );
-        if aggregate.column.is_none() && !of_rows {
+        self.accept(&format!("{part}.function"), aggregate.function.check());
+        if aggregate.column.is_none() && !aggregate.function.is_of_rows() {
             let error = Error::invalid(format!("aggregate `{name}` has no `column`")).with_note(
                 "only `count` and `days_since_last` can do without: they look at rows then",
             );
@@ -266,10 +271,7 @@ impl<'a> ViewCheck<'a, '_> {
             self.report(&format!("{part}.windows"), error.with_help("write `windows = [\"7d\"]`"));
         }
         for (index, window) in aggregate.windows.iter().enumerate() {
-            if matches!(window, Window::Last(span) if span.micros() <= 0) {
-                let error = Error::invalid("a window must be longer than nothing");
-                self.report(&format!("{part}.windows.{index}"), error);
-            }
+            self.accept(&format!("{part}.windows.{index}"), window.check());
         }
     }
 

@@ -177,11 +177,11 @@ async fn effective_range(
             notes.push(format!("the range was widened to {range}: {why}"));
         }
     }
-    if let (Emit::Every(every), None) = (view.emit, range.to) {
+    if let (Emit::Every { every, align }, None) = (&view.emit, range.to) {
         let last = source.last_event(engine).await?;
         // Without an event there is no row, whatever the end.
         let last = last.unwrap_or_default();
-        let point = grid_point_from(last, every.micros());
+        let point = grid_point_from(last, *every, *align);
         range.to = Some(Timestamp::from_micros(point.micros().saturating_add(1)));
     }
     Ok(range)

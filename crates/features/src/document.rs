@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use icecore_core::{Error, Location, Result};
+use icecore_core::{Error, Finite, Location, Result};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -187,6 +187,51 @@ impl<'t> Table<'t> {
         self.spoiled(document, values)
     }
 
+    /// A whole number that is not negative.
+    pub(crate) fn whole(&mut self, document: &mut Document<'_>, key: &'static str) -> Option<u32> {
+        let found = self.value(document, key)?;
+        let number = found.number(document, key, "a whole number", |value| match value {
+            DeValue::Integer(number) => u32::from_str_radix(number.as_str(), number.radix()).ok(),
+            _ => None,
+        });
+        self.spoiled(document, number)
+    }
+
+    /// A number.
+    pub(crate) fn number(
+        &mut self,
+        document: &mut Document<'_>,
+        key: &'static str,
+    ) -> Option<Finite> {
+        let found = self.value(document, key)?;
+        let number = found.number(document, key, "a number", finite);
+        self.spoiled(document, number)
+    }
+
+    /// A list of numbers; one bad element spoils the list.
+    pub(crate) fn numbers(
+        &mut self,
+        document: &mut Document<'_>,
+        key: &'static str,
+    ) -> Option<Vec<Finite>> {
+        let found = self.value(document, key)?;
+        let DeValue::Array(elements) = found.value else {
+            let error = wrong_type(key, "a list", found.value)
+                .with_help(format!("write `{key} = [0.5, 0.95]`"));
+            document.report(&found.span, error);
+            return self.spoiled(document, None);
+        };
+        let mut numbers = Vec::with_capacity(elements.len());
+        for (index, element) in elements.iter().enumerate() {
+            let path = format!("{}.{index}", found.path);
+            document.mark(&path, &element.span());
+            let element = Found { value: element.get_ref(), span: element.span(), path };
+            numbers.push(element.number(document, key, "numbers", finite));
+        }
+        let numbers = numbers.into_iter().collect();
+        self.spoiled(document, numbers)
+    }
+
     /// A table of texts.
     pub(crate) fn text_map(
         &mut self,
@@ -317,6 +362,20 @@ struct Found<'t> {
 }
 
 impl Found<'_> {
+    fn number<T>(
+        &self,
+        document: &mut Document<'_>,
+        key: &str,
+        expected: &str,
+        read: impl Fn(&DeValue<'_>) -> Option<T>,
+    ) -> Option<T> {
+        let number = read(self.value);
+        if number.is_none() {
+            document.report(&self.span, wrong_type(key, expected, self.value));
+        }
+        number
+    }
+
     fn parse<T>(
         &self,
         document: &mut Document<'_>,
@@ -335,6 +394,18 @@ impl Found<'_> {
             }
         }
     }
+}
+
+/// A float, or an integer as the nearest one.
+fn finite(value: &DeValue<'_>) -> Option<Finite> {
+    let value = match value {
+        DeValue::Float(number) => number.as_str().parse().ok()?,
+        DeValue::Integer(number) => {
+            i64::from_str_radix(number.as_str(), number.radix()).ok()? as f64
+        }
+        _ => return None,
+    };
+    Finite::new(value)
 }
 
 fn wrong_type(key: &str, expected: &str, found: &DeValue<'_>) -> Error {

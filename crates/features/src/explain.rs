@@ -8,7 +8,7 @@ use datafusion::logical_expr::{Expr, cast, lit};
 use datafusion::prelude::ident;
 use icecore_core::{
     AggregateFunction, Closed, Error, FeatureView, PinnedTable, Result, SnapshotSelector,
-    TableName, Timestamp, Window,
+    TableName, TimeRange, Timestamp, Window,
 };
 use icecore_engine::{Engine, from_datafusion};
 
@@ -70,8 +70,11 @@ pub struct ExplainedWindow {
     pub input: Option<String>,
     /// Under which condition.
     pub filter: Option<String>,
-    /// Where the window begins; absent for the lifetime.
-    pub from: Option<Timestamp>,
+    /// Over which window.
+    pub window: Window,
+    /// The moments in the window, the second of which is the first one after it; no first one for
+    /// the lifetime.
+    pub range: TimeRange,
     /// Which of its ends belong to it.
     pub closed: Closed,
     /// For each of the events: whether it counts. An event in the window that does not meet the
@@ -195,48 +198,26 @@ impl Beside<'_> {
             let mask = aggregate.filter.as_ref().and_then(|filter| inputs.mask(filter));
             let mask = mask.and_then(|mask| self.masks.get(mask));
             for window in &aggregate.windows {
-                let from = self.begin(*window);
+                let closed = self.view.closed_of(aggregate, *window);
+                let range = window.range(closed, self.at);
                 let counts = self.times.iter().enumerate().map(|(row, time)| {
-                    time.is_some_and(|time| self.is_inside(from, time))
+                    time.is_some_and(|time| range.contains(Timestamp::from_micros(time)))
                         && input.is_none_or(|input| input.is_valid(row))
                         && mask.is_none_or(|mask| mask.is_valid(row) && mask.value(row))
                 });
                 windows.push(ExplainedWindow {
                     column: aggregate.column_name(*window),
-                    function: aggregate.function,
+                    function: aggregate.function.clone(),
                     input: aggregate.column.clone(),
                     filter: aggregate.filter.clone(),
-                    from,
-                    closed: self.view.closed,
+                    window: *window,
+                    range,
+                    closed,
                     counts: counts.collect(),
                 });
             }
         }
         windows
-    }
-
-    fn begin(&self, window: Window) -> Option<Timestamp> {
-        match window {
-            Window::Lifetime => None,
-            Window::Last(span) => {
-                Some(Timestamp::from_micros(self.at.micros().saturating_sub(span.micros())))
-            }
-        }
-    }
-
-    fn is_inside(&self, from: Option<Timestamp>, time: i64) -> bool {
-        let (with_begin, with_end) = match self.view.closed {
-            Closed::Both => (true, true),
-            Closed::Left => (true, false),
-            Closed::Right => (false, true),
-            Closed::None => (false, false),
-        };
-        let at = self.at.micros();
-        let after_begin = from.is_none_or(|from| {
-            let from = from.micros();
-            time > from || (with_begin && time == from)
-        });
-        after_begin && (time < at || (with_end && time == at))
     }
 }
 

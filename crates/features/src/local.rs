@@ -9,7 +9,7 @@ use datafusion::functions::core::expr_fn::coalesce;
 use datafusion::logical_expr::{Expr, cast, lit};
 use datafusion::prelude::ident;
 use icecore_core::{
-    AggregateFunction, BatchStream, Emit, Error, FeatureEngine, FeatureView, PinnedTable, Result,
+    AggregateFunction, BatchStream, Closed, Error, FeatureEngine, FeatureView, PinnedTable, Result,
     SnapshotCatalog, SnapshotSelector, TimeRange, Window,
 };
 use icecore_engine::{Engine, WindowNode, from_datafusion, window_frame};
@@ -163,7 +163,7 @@ fn features(source: &Source<'_>, events: DataFrame, range: TimeRange) -> Result<
         output_time: view.event_timestamp.clone(),
     };
     let mut frame = window_frame(events, node).map_err(|error| locate(source, error))?;
-    if matches!(view.emit, Emit::Every(_)) {
+    if view.emit.is_scheduled() {
         frame = frame.filter(ident(RECENT).gt(lit(0_i64))).map_err(from_datafusion)?;
     }
     for (index, derived) in view.derived.iter().enumerate() {
@@ -204,34 +204,41 @@ fn window_spec(view: &FeatureView, inputs: &Inputs) -> Result<WindowSpec> {
         for window in &aggregate.windows {
             columns.push(WindowColumn {
                 name: aggregate.column_name(*window),
-                function: aggregate.function,
+                function: aggregate.function.clone(),
                 input: aggregate.column.as_deref().and_then(|column| inputs.column(column)),
                 mask: aggregate.filter.as_deref().and_then(|filter| inputs.mask(filter)),
                 window: *window,
+                closed: view.closed_of(aggregate, *window),
             });
         }
     }
-    let hidden = |name: &str, function, input, window| WindowColumn {
+    // Bounds that windows do not share are no bounds for all of them.
+    let mut all = columns.iter().map(|column| column.closed);
+    let closed = all.next().unwrap_or(view.closed);
+    let closed = if all.all(|other| other == closed) { closed } else { Closed::Both };
+    let hidden = |name: &str, function, input, window, closed| WindowColumn {
         name: name.to_owned(),
         function,
         input,
         mask: None,
         window,
+        closed,
     };
-    if matches!(view.emit, Emit::Every(_)) {
+    if view.emit.is_scheduled() {
         let idle = idle(view).ok_or_else(|| {
             Error::invalid(format!("`{}` would have rows for ever", view.name))
                 .with_help("add `ttl = \"90d\"`, or a window of finite length")
         })?;
-        columns.push(hidden(RECENT, AggregateFunction::Count, None, Window::Last(idle)));
+        let window = Window::last(idle);
+        columns.push(hidden(RECENT, AggregateFunction::Count, None, window, view.closed));
     }
     if let Some(created) = &view.created_timestamp {
-        let windows = view.aggregates.iter().flat_map(|aggregate| &aggregate.windows);
-        let widest = windows.max().copied().unwrap_or(Window::Lifetime);
+        let widest = view.widest_window().filter(|_| !view.has_lifetime());
+        let widest = widest.map_or(Window::LIFETIME, Window::last);
         let input = inputs.column(created);
-        columns.push(hidden(KNOWN, AggregateFunction::Max, input, widest));
+        columns.push(hidden(KNOWN, AggregateFunction::Max, input, widest, closed));
     }
-    Ok(WindowSpec { columns, closed: view.closed, emit: view.emit, idle: idle(view) })
+    Ok(WindowSpec { columns, emit: view.emit.clone(), idle: idle(view) })
 }
 
 /// An error about a window column, at the aggregate that it belongs to.

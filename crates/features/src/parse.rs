@@ -1,48 +1,15 @@
 //! From a TOML file to entities and feature views.
 
+mod function;
+
 use icecore_core::{
     Aggregate, AggregateFunction, Closed, Derived, Emit, Entity, Error, FeatureView, Result, Span,
-    TableName, Window, WriteMode,
+    TableName, Timestamp, Window, WriteMode,
 };
 use serde::Deserialize;
 use serde::de::value::StrDeserializer;
 
 use crate::document::{Document, Findings, Table, TextOrTable};
-
-/// The aggregate functions, as users write them.
-pub(crate) const FUNCTIONS: [&str; 14] = [
-    "count",
-    "sum",
-    "mean",
-    "variance",
-    "stddev",
-    "skewness",
-    "kurtosis",
-    "min",
-    "max",
-    "count_distinct",
-    "approx_count_distinct",
-    "first",
-    "last",
-    "days_since_last",
-];
-
-/// What other systems call our functions.
-const SYNONYMS: [(&str, &str); 13] = [
-    ("avg", "mean"),
-    ("average", "mean"),
-    ("total", "sum"),
-    ("var", "variance"),
-    ("var_samp", "variance"),
-    ("std", "stddev"),
-    ("stddev_samp", "stddev"),
-    ("skew", "skewness"),
-    ("nunique", "count_distinct"),
-    ("distinct_count", "count_distinct"),
-    ("approx_distinct", "approx_count_distinct"),
-    ("latest", "last"),
-    ("earliest", "first"),
-];
 
 /// Reads one file into the lists; mistakes go to `found`.
 pub(crate) fn read_file(
@@ -120,10 +87,11 @@ fn aggregate(mut table: Table<'_>, document: &mut Document<'_>) -> Aggregate {
     table.missing(document, "windows", "write `windows = [\"7d\", \"30d\"]`, or `[\"lifetime\"]`");
     let aggregate = Aggregate {
         name: table.text(document, "name").unwrap_or_default(),
-        function: table.parsed(document, "function", function).unwrap_or(AggregateFunction::Count),
+        function: function::read(&mut table, document).unwrap_or(AggregateFunction::Count),
         column: table.text(document, "column"),
         filter: table.text(document, "where"),
-        windows: table.list(document, "windows", window).unwrap_or_default(),
+        windows: table.list(document, "windows", Window::parse).unwrap_or_default(),
+        closed: table.parsed(document, "closed", closed),
         description: table.text(document, "description"),
     };
     table.finish(document);
@@ -150,48 +118,41 @@ fn emit(table: &mut Table<'_>, document: &mut Document<'_>) -> Emit {
             "last_per_day" => Emit::LastPerDay,
             other => {
                 let error = Error::invalid(format!("unknown emission `{other}`"))
-                    .with_note("one of `each_event`, `last_per_day`, `{ every = \"1d\" }`")
+                    .with_note(
+                        "one of `each_event`, `last_per_day`, `{ every = \"1d\" }`, `{ at = [\"…\"] }`",
+                    )
                     .with_candidates(other, ["each_event", "last_per_day"]);
                 table.reject(document, "emit", error);
                 Emit::default()
             }
         },
         Some(TextOrTable::Table(mut inner)) => {
-            inner.missing(document, "every", "write `emit = { every = \"1d\" }`");
-            let span = inner.parsed(document, "every", Span::parse);
+            let scheduled = scheduled(&mut inner, document);
             inner.finish(document);
-            span.map_or_else(Emit::default, Emit::Every)
+            scheduled.unwrap_or_default()
         }
     }
 }
 
-fn function(text: &str) -> Result<AggregateFunction> {
-    let parsed: Result<_, serde::de::value::Error> =
-        AggregateFunction::deserialize(StrDeserializer::new(text));
-    parsed.map_err(|_| {
-        let error = Error::invalid(format!("unknown function `{text}`"))
-            .with_note(format!("functions: {}", FUNCTIONS.join(", ")));
-        let lower = text.to_lowercase();
-        match SYNONYMS.iter().find(|(theirs, _)| *theirs == lower) {
-            Some((_, ours)) => error.with_help(format!("did you mean `{ours}`?")),
-            None => error.with_candidates(&lower, FUNCTIONS),
-        }
-    })
-}
-
-fn window(text: &str) -> Result<Window> {
-    if text == "lifetime" {
-        return Ok(Window::Lifetime);
+fn scheduled(inner: &mut Table<'_>, document: &mut Document<'_>) -> Option<Emit> {
+    let at = inner.list(document, "at", Timestamp::parse);
+    let (has_at, has_align) = (inner.has("at"), inner.has("align"));
+    if !has_at {
+        inner.missing(
+            document,
+            "every",
+            "write `emit = { every = \"1d\" }`, or `{ at = [\"…\"] }`",
+        );
     }
-    Span::parse(text).map(Window::Last).map_err(|_| {
-        let error = Error::invalid(format!("`{text}` is not a window"));
-        let help =
-            "write a positive whole number and a unit, such as `90s`, `24h` or `7d`, or `lifetime`";
-        match icecore_core::nearest(text, ["lifetime"]) {
-            Some(near) => error.with_help(format!("did you mean `{near}`?")),
-            None => error.with_help(help),
-        }
-    })
+    let every = inner.parsed(document, "every", Span::parse);
+    let align = inner.parsed(document, "align", Span::parse);
+    if has_at && (every.is_some() || has_align) {
+        let error = Error::invalid("rows come out `every` so often or `at` given times, not both");
+        inner.reject(document, "at", error);
+        return None;
+    }
+    let align = align.unwrap_or(Span::from_micros(0));
+    at.map(Emit::At).or_else(|| every.map(|every| Emit::Every { every, align }))
 }
 
 fn closed(text: &str) -> Result<Closed> {

@@ -1,7 +1,7 @@
 //! Partitions of feature tables, and the ranges of time that are made of whole ones.
 
 use chrono::{Datelike, Months, NaiveDate};
-use icecore_core::{Date, Error, FeatureView, Result, TimeRange, Timestamp};
+use icecore_core::{Date, Error, FeatureView, Result, Span, TimeRange, Timestamp};
 
 use crate::expression::unknown_column;
 
@@ -135,10 +135,12 @@ fn calendar(date: Date) -> Option<NaiveDate> {
 }
 
 /// The first moment of the grid `every` that is not before `moment`.
-pub(crate) fn grid_point_from(moment: Timestamp, every: i64) -> Timestamp {
-    let micros = moment.micros();
-    let floor = micros.div_euclid(every).saturating_mul(every);
-    Timestamp::from_micros(if floor == micros { micros } else { floor.saturating_add(every) })
+pub(crate) fn grid_point_from(moment: Timestamp, every: Span, align: Span) -> Timestamp {
+    let (micros, every) = (moment.micros(), every.micros().max(1));
+    // Both remainders are below the step, so their difference is a number that there is.
+    let past = (micros.rem_euclid(every) - align.micros().rem_euclid(every)).rem_euclid(every);
+    let ahead = if past == 0 { 0 } else { every - past };
+    Timestamp::from_micros(micros.saturating_add(ahead))
 }
 
 #[cfg(test)]
@@ -170,10 +172,15 @@ mod tests {
 
     #[test]
     fn the_grid_has_points_before_the_epoch_too() {
-        let day = 86_400_000_000;
-        assert_eq!(grid_point_from(at("1969-12-31T10:00:00Z"), day), at("1970-01-01"));
-        assert_eq!(grid_point_from(at("1969-12-31"), day), at("1969-12-31"));
-        assert_eq!(grid_point_from(at("2024-01-01T00:00:00.000001Z"), day), at("2024-01-02"));
+        let (day, none) = (Span::from_days(1), Span::from_micros(0));
+        assert_eq!(grid_point_from(at("1969-12-31T10:00:00Z"), day, none), at("1970-01-01"));
+        assert_eq!(grid_point_from(at("1969-12-31"), day, none), at("1969-12-31"));
+        assert_eq!(grid_point_from(at("2024-01-01T00:00:00.000001Z"), day, none), at("2024-01-02"));
+        let eight = Span::parse("8h").unwrap();
+        let point = |moment| grid_point_from(at(moment), day, eight);
+        assert_eq!(point("2024-01-01T08:00:00Z"), at("2024-01-01T08:00:00Z"));
+        assert_eq!(point("2024-01-01T09:00:00Z"), at("2024-01-02T08:00:00Z"));
+        assert_eq!(point("1969-12-31T07:00:00Z"), at("1969-12-31T08:00:00Z"));
     }
 
     #[test]

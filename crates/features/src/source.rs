@@ -10,9 +10,7 @@ use datafusion::dataframe::DataFrame;
 use datafusion::logical_expr::{Expr, cast, lit};
 use datafusion::prelude::{SessionContext, ident};
 use datafusion::scalar::ScalarValue;
-use icecore_core::{
-    Emit, Error, FeatureView, PinnedTable, Result, Span, TimeRange, Timestamp, Window,
-};
+use icecore_core::{Emit, Error, FeatureView, PinnedTable, Result, Span, TimeRange, Timestamp};
 use icecore_engine::{Engine, from_datafusion};
 
 use crate::Definitions;
@@ -224,13 +222,12 @@ pub(crate) fn events_range(view: &FeatureView, range: TimeRange) -> TimeRange {
     if view.is_stored() {
         return range;
     }
-    let lifetime = view.aggregates.iter().flat_map(|a| &a.windows).any(|w| *w == Window::Lifetime);
-    let reach = match view.emit {
-        Emit::Every(_) => view.widest_window().max(idle(view)),
-        _ => view.widest_window(),
+    let reach = match view.emit.is_scheduled() {
+        true => view.widest_window().max(idle(view)),
+        false => view.widest_window(),
     };
     let from = match (range.from, reach) {
-        (Some(from), Some(reach)) if !lifetime => {
+        (Some(from), Some(reach)) if !view.has_lifetime() => {
             Some(Timestamp::from_micros(from.micros().saturating_sub(reach.micros())))
         }
         _ => None,
@@ -246,7 +243,7 @@ pub(crate) fn events_range(view: &FeatureView, range: TimeRange) -> TimeRange {
     TimeRange { from, to }
 }
 
-/// [`Emit::Every`]: how old an entity's latest event may be when a row comes out.
+/// For scheduled rows: how old an entity's latest event may be when a row comes out.
 pub(crate) fn idle(view: &FeatureView) -> Option<Span> {
     view.ttl.or_else(|| view.widest_window())
 }

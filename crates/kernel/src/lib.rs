@@ -7,7 +7,9 @@
 //!
 //! - [`WindowKernel`] computes every window and aggregate of a feature view over sorted events.
 //! - [`AsOfMatcher`] finds what each spine row could see, over two sorted streams.
-//! - [`ExactSum`], [`PowerSums`] and [`HyperLogLog`] are accumulators that merge.
+//! - [`Aggregation`] keeps the state of one aggregate over events in any order: it merges, goes to
+//!   bytes and back, and ends in the same bits; [`SlidingTiles`] slides a window over such states.
+//! - [`ExactSum`], [`PowerSums`], [`HyperLogLog`] and [`QuantileSketch`] are what they are made of.
 //! - [`hash_rows`], [`hash_values`] and [`ContentHash`] identify values, rows and tables.
 //!
 //! # Example
@@ -25,10 +27,10 @@
 //!     function: AggregateFunction::Count,
 //!     input: None,
 //!     mask: None,
-//!     window: Window::Last(Span::from_micros(7)),
+//!     window: Window::last(Span::from_micros(7)),
+//!     closed: Closed::Both,
 //! };
-//! let (closed, emit) = (Closed::Both, Emit::EachEvent);
-//! let spec = WindowSpec { columns: vec![payments], closed, emit, idle: None };
+//! let spec = WindowSpec { columns: vec![payments], emit: Emit::EachEvent, idle: None };
 //! let kernel = WindowKernel::try_new(spec, &[])?;
 //!
 //! // Two users: one paid three times, the other once.
@@ -41,11 +43,13 @@
 //! ```
 
 mod accumulate;
+mod accumulator;
 mod asof;
 mod hash;
 mod window;
 
-pub use accumulate::{ExactSum, HyperLogLog, PowerSums};
+pub use accumulate::{ExactSum, HyperLogLog, PowerSums, QuantileSketch};
+pub use accumulator::{Accumulator, AccumulatorValues, Aggregation, SlidingTiles};
 pub use asof::{AsOfMatcher, AsOfOptions, Candidates, Moments, Progress};
 pub use hash::{ContentHash, hash_rows, hash_values};
 pub use window::{EntityEvents, WindowColumn, WindowKernel, WindowPiece, WindowRows, WindowSpec};

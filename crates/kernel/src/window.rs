@@ -5,14 +5,18 @@ mod counts;
 mod distinct;
 mod emit;
 mod events;
+mod histogram;
+mod lists;
 mod measure;
 mod order;
 mod pick;
 mod plan;
+mod quantile;
+mod ranked;
 mod spread;
 mod sums;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::ops::Range;
 
@@ -21,8 +25,16 @@ use arrow::datatypes::{DataType, FieldRef};
 use icecore_core::{AggregateFunction, Closed, Emit, Error, Result, Span, TimeRange, Window};
 
 use events::Events;
+pub(crate) use histogram::classes as histogram_classes;
+pub(crate) use lists::column as list_column;
 use measure::Measure;
+pub(crate) use order::float_key;
+pub(crate) use pick::days_between;
 use plan::Plan;
+pub(crate) use plan::output_type;
+pub(crate) use quantile::as_floats;
+pub(crate) use spread::square_of_ten_to;
+pub(crate) use sums::WindowSums;
 
 /// One column of the output: an aggregate over a window.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +49,8 @@ pub struct WindowColumn {
     pub mask: Option<usize>,
     /// Over which window.
     pub window: Window,
+    /// Which ends of the window belong to it.
+    pub closed: Closed,
 }
 
 /// The window features of a view.
@@ -44,12 +58,10 @@ pub struct WindowColumn {
 pub struct WindowSpec {
     /// The columns, in order.
     pub columns: Vec<WindowColumn>,
-    /// Which ends of the windows belong to them.
-    pub closed: Closed,
     /// When there is a row.
     pub emit: Emit,
-    /// [`Emit::Every`]: how long after an event rows go on when no other follows; absent means to
-    /// the end of the range. An entity that comes back later has no rows for the time between.
+    /// For scheduled rows: how long after an event rows go on when no other follows; absent means
+    /// to the end of the range. An entity that comes back later has no rows for the time between.
     pub idle: Option<Span>,
 }
 
@@ -100,6 +112,9 @@ pub struct WindowPiece {
 /// - Minimum and maximum order floats totally: `-0.0` before `0.0`, NaN after everything.
 /// - Distinct counts take NaN for one value and `-0.0` for `0.0`. The approximate one equals a
 ///   [`HyperLogLog`](crate::HyperLogLog) over the window's values alone.
+/// - Lists of the first, last, greatest and least values are Arrow lists, the best one first.
+/// - Percentiles equal those of a [`QuantileSketch`](crate::QuantileSketch) over the window's values
+///   alone.
 /// - Strings come out as `Utf8` and dictionaries as their values.
 ///
 /// ```
@@ -113,10 +128,10 @@ pub struct WindowPiece {
 ///     function: AggregateFunction::Sum,
 ///     input: Some(0),
 ///     mask: None,
-///     window: Window::Last(Span::from_micros(10)),
+///     window: Window::last(Span::from_micros(10)),
+///     closed: Closed::Both,
 /// };
-/// let (closed, emit) = (Closed::Both, Emit::EachEvent);
-/// let spec = WindowSpec { columns: vec![spend], closed, emit, idle: None };
+/// let spec = WindowSpec { columns: vec![spend], emit: Emit::EachEvent, idle: None };
 /// let kernel = WindowKernel::try_new(spec, &[DataType::Float64])?;
 ///
 /// let amounts: ArrayRef = Arc::new(Float64Array::from(vec![0.1, 0.2, 0.3]));
@@ -144,8 +159,8 @@ impl WindowKernel {
     pub fn try_new(spec: WindowSpec, input_types: &[DataType]) -> Result<Self> {
         let field = |column| plan::output_field(column, input_types);
         let fields = spec.columns.iter().map(field).collect::<Result<_>>()?;
-        if let Emit::Every(span) = spec.emit
-            && span.micros() <= 0
+        if let Emit::Every { every, .. } = spec.emit
+            && every.micros() <= 0
         {
             return Err(Error::invalid("rows cannot come every `0us`"));
         }
@@ -160,8 +175,8 @@ impl WindowKernel {
     }
 
     /// Cuts the work so that [`evaluate`](Self::evaluate) gives at most about `rows_max` rows for a
-    /// piece. Together the pieces give the same rows in the same order. Only [`Emit::Every`] can
-    /// give more rows than there are events, so for all else there is one piece.
+    /// piece. Together the pieces give the same rows in the same order. Only scheduled rows can
+    /// be more than there are events, so for all else there is one piece.
     ///
     /// # Errors
     ///
@@ -188,7 +203,7 @@ impl WindowKernel {
     pub fn evaluate(&self, events: &EntityEvents<'_>, range: TimeRange) -> Result<WindowRows> {
         let events = Events::try_new(*events, &self.input_types)?;
         let rows = emit::rows(&self.spec, &events, range)?;
-        let bounds = bounds::all(self.plan.windows(), self.spec.closed, &events, &rows);
+        let bounds = bounds::all(self.plan.frames(), &events, &rows);
         let mut columns = vec![None; self.fields.len()];
         for planned in self.plan.measures() {
             let measure = Measure::try_new(planned, &events, &rows)?;
@@ -198,7 +213,7 @@ impl WindowKernel {
                 else {
                     continue;
                 };
-                *column = Some(measure.evaluate(job, field, bounds.of(job.window))?);
+                *column = Some(measure.evaluate(job, field, bounds.of(job.frame))?);
             }
         }
         let columns = columns.into_iter().collect::<Option<Vec<_>>>();

@@ -174,8 +174,8 @@ fn explained(found: &Explanation) -> Result<Answer> {
         .map(|window| {
             json!({
                 "column": window.column, "function": window.function, "input": window.input,
-                "where": window.filter, "from": window.from, "to": found.at,
-                "closed": window.closed, "counts": window.counts,
+                "where": window.filter, "window": window.window, "closed": window.closed,
+                "from": window.range.from, "before": window.range.to, "counts": window.counts,
             })
         })
         .collect();

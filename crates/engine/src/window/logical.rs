@@ -133,7 +133,7 @@ pub(super) fn describe(node: &WindowNode, f: &mut fmt::Formatter<'_>) -> fmt::Re
     let WindowNode { keys, time, spec, .. } = node;
     let (keys, columns) = (keys.join(", "), spec.columns.len());
     write!(f, "FeatureWindow: keys=[{keys}], time={time}, columns={columns}, ")?;
-    write!(f, "emit={:?}, closed={:?}", spec.emit, spec.closed)
+    write!(f, "emit={:?}", spec.emit)
 }
 
 pub(super) fn external(error: Error) -> DataFusionError {

@@ -58,7 +58,7 @@ fn batch(events: &[Event]) -> RecordBatch {
 }
 
 fn days(days: i64) -> Window {
-    Window::Last(Span::from_days(days))
+    Window::last(Span::from_days(days))
 }
 
 fn node(emit: Emit, range: TimeRange) -> WindowNode {
@@ -68,6 +68,7 @@ fn node(emit: Emit, range: TimeRange) -> WindowNode {
         input,
         mask,
         window,
+        closed: Closed::Both,
     };
     let columns = vec![
         column("payments_3d", AggregateFunction::Count, None, None, days(3)),
@@ -79,7 +80,7 @@ fn node(emit: Emit, range: TimeRange) -> WindowNode {
     WindowNode {
         keys: vec!["user".into()],
         time: "at".into(),
-        spec: WindowSpec { columns, closed: Closed::Both, emit, idle: Some(Span::from_days(2)) },
+        spec: WindowSpec { columns, emit, idle: Some(Span::from_days(2)) },
         inputs: vec!["Amount".into(), "merchant".into()],
         masks: vec!["declined".into()],
         range,
@@ -162,14 +163,14 @@ proptest! {
     fn the_plan_gives_the_kernels_rows(
         events in prop::collection::vec(event(), 0..120),
         emit in prop::sample::select(vec![
-            Emit::EachEvent, Emit::LastPerDay, Emit::Every(Span::from_days(1)),
+            Emit::EachEvent, Emit::LastPerDay, Emit::every(Span::from_days(1)),
         ]),
         from in prop::option::of(0..60i64),
         to in prop::option::of(0..60i64),
     ) {
         // The last row of a day that the range cuts is where the filter on time could go wrong.
         let quarter = |quarter: i64| Timestamp::from_micros(quarter * QUARTER_DAY + 1);
-        let to = to.or_else(|| matches!(emit, Emit::Every(_)).then_some(60));
+        let to = to.or_else(|| emit.is_scheduled().then_some(60));
         let range = TimeRange { from: from.map(quarter), to: to.map(quarter) };
         let node = node(emit, range);
         let expected = direct(&events, &node);
@@ -199,7 +200,7 @@ async fn plans_show_the_node_and_sort_and_distribute_for_it() {
     let explained = frame.explain(false, false).unwrap().collect().await.unwrap();
     let plan = pretty_format_batches(&explained).unwrap().to_string();
     for part in [
-        "FeatureWindow: keys=[user], time=at, columns=5, emit=LastPerDay, closed=Both",
+        "FeatureWindow: keys=[user], time=at, columns=5, emit=LastPerDay",
         "RepartitionExec: partitioning=Hash([user@0], 4)",
         "SortExec: expr=[user@0 ASC, moment@1 ASC]",
     ] {
@@ -250,7 +251,7 @@ async fn no_keys_make_one_entity() {
     let mut whole = node(Emit::EachEvent, TimeRange::default());
     whole.keys.clear();
     whole.spec.columns.truncate(1);
-    whole.spec.columns[0].window = Window::Lifetime;
+    whole.spec.columns[0].window = Window::LIFETIME;
     let frame = context(&payments(95), run).table("events").await.unwrap();
     let batches = window_frame(frame, whole).unwrap().collect().await.unwrap();
     let rows = concat_batches(&batches[0].schema(), &batches).unwrap();

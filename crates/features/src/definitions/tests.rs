@@ -1,4 +1,6 @@
-use icecore_core::{AggregateFunction, Closed, Emit, Error, Span, Window, WriteMode};
+use icecore_core::{
+    AggregateFunction, Closed, Emit, Error, Finite, Span, Timestamp, Window, WriteMode,
+};
 
 use super::*;
 
@@ -57,7 +59,7 @@ fn a_short_file_works_by_defaults() {
     let view = definitions.view("txn").unwrap();
     assert_eq!(definitions.join_keys(view).unwrap(), ["user_token"]);
     assert_eq!(view.event_timestamp, "event_timestamp");
-    assert_eq!((view.closed, view.emit), (Closed::Both, Emit::LastPerDay));
+    assert_eq!((view.closed, &view.emit), (Closed::Both, &Emit::LastPerDay));
     assert_eq!((view.write, view.ttl), (WriteMode::OverwritePartitions, None));
     assert_eq!(view.partition_by, ["feature_date"]);
     assert_eq!(
@@ -99,17 +101,62 @@ fn every_key_is_read() {
     "#;
     let definitions = Definitions::parse("f.toml", text).unwrap();
     let view = definitions.view("v").unwrap();
-    assert_eq!(view.emit, Emit::Every(Span::parse("1h").unwrap()));
+    assert_eq!(view.emit, Emit::every(Span::parse("1h").unwrap()));
     assert_eq!((view.closed, view.write), (Closed::Left, WriteMode::Append));
     assert_eq!(view.created_timestamp.as_deref(), Some("known_at"));
     assert_eq!(view.filter.as_deref(), Some("amount > 0"));
     assert_eq!(view.tags["team"], "risk");
     assert_eq!(view.aggregates[0].function, AggregateFunction::DaysSinceLast);
-    assert_eq!(view.aggregates[0].windows[0], Window::Lifetime);
+    assert_eq!(view.aggregates[0].windows[0], Window::LIFETIME);
     assert_eq!(view.feature_names(), ["a", "a_7d"]);
     // The reader and serde agree on what a view is.
     let json = serde_json::to_string(view).unwrap();
     assert_eq!(&serde_json::from_str::<FeatureView>(&json).unwrap(), view);
+}
+
+#[test]
+fn functions_take_their_parameters_and_windows_their_steps() {
+    let aggregate = |lines: &str| {
+        let text = SHORT.replacen("function = \"count\"", lines, 1);
+        let definitions = Definitions::parse("f.toml", &text).unwrap();
+        let view = definitions.view("txn").unwrap().clone();
+        // The reader and serde agree on what a view is.
+        let json = serde_json::to_string(&view).unwrap();
+        assert_eq!(serde_json::from_str::<FeatureView>(&json).unwrap(), view);
+        view.aggregates[0].clone()
+    };
+    let number = |value| Finite::new(value).unwrap();
+    assert_eq!(aggregate("function = \"last_k\"\nk = 5").function, AggregateFunction::LastK(5));
+    let shares = AggregateFunction::ApproxPercentiles(vec![number(0.0), number(0.95)]);
+    let percentiles = "function = \"approx_percentiles\"\npercentiles = [0, 0.95]";
+    assert_eq!(aggregate(percentiles).function, shares);
+    let edges = AggregateFunction::Histogram(vec![number(-1.5), number(10.0)]);
+    assert_eq!(aggregate("function = \"histogram\"\nedges = [-1.5, 10]").function, edges);
+    assert_eq!(aggregate("function = \"count\"\nclosed = \"right\"").closed, Some(Closed::Right));
+
+    let text = SHORT.replacen("\"7d\"", "\"tumbling 1d align 8h\", \"7d offset 7d\"", 1);
+    let definitions = Definitions::parse("f.toml", &text).unwrap();
+    let view = definitions.view("txn").unwrap();
+    let names = view.feature_names();
+    assert_eq!(names[..2], ["txn_count_tumbling_1d_align_8h", "txn_count_7d_offset_7d"]);
+    let [aggregate, ..] = view.aggregates.as_slice() else { unreachable!() };
+    let closed = |window: usize| view.closed_of(aggregate, aggregate.windows[window]);
+    assert_eq!((closed(0), closed(1)), (Closed::Left, Closed::Both));
+}
+
+#[test]
+fn rows_come_at_given_times() {
+    let emit = |value: &str| {
+        let text = SHORT.replacen("source = ", &format!("emit = {value}\nsource = "), 1);
+        Definitions::parse("f", &text).map(|read| read.views[0].emit.clone())
+    };
+    let times = ["2026-11-22", "2026-11-23T08:00:00Z"].map(|time| Timestamp::parse(time).unwrap());
+    let at = emit("{ at = [\"2026-11-22\", \"2026-11-23T08:00:00Z\"] }").unwrap();
+    assert_eq!(at, Emit::At(times.to_vec()));
+    let (every, align) = (Span::from_days(1), Span::parse("8h").unwrap());
+    assert_eq!(emit("{ every = \"1d\", align = \"8h\" }").unwrap(), Emit::Every { every, align });
+    assert!(emit("{ at = [] }").is_err());
+    assert!(emit("{ at = [\"2026-11-22\"], every = \"1d\" }").is_err());
 }
 
 #[test]
@@ -245,7 +292,7 @@ fn definitions_made_in_code_are_checked_too() {
     let (entities, mut views) = (read.entities.clone(), read.views.clone());
     let made = Definitions::new(entities.clone(), views.clone()).unwrap();
     assert_eq!(made.definition_hash(&views[0]), read.definition_hash(&views[0]));
-    views[0].aggregates[0].windows[0] = Window::Last(Span::from_micros(0));
+    views[0].aggregates[0].windows[0] = Window::last(Span::from_micros(0));
     views[0].entities = vec!["nobody".to_owned()];
     let error = Definitions::new(entities, views).unwrap_err();
     assert_eq!(

@@ -62,6 +62,8 @@ impl PartialEq for ExactSum {
     }
 }
 
+impl Eq for ExactSum {}
+
 impl ExactSum {
     /// Adds a value.
     pub fn add(&mut self, value: f64) {

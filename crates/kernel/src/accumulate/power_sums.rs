@@ -59,7 +59,41 @@ impl<const N: usize> WholePowers<N> {
         }
     }
 
-    fn merge(&mut self, other: &Self) {
+    pub(crate) fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Appends the count and the sums.
+    pub(crate) fn write(&self, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(&self.count.to_le_bytes());
+        for sum in &self.sums {
+            let (limbs, negative) = sum.trimmed();
+            // There are at most as many limbs as fit a byte.
+            bytes.extend_from_slice(&[u8::from(negative), limbs.len() as u8]);
+            limbs.iter().for_each(|limb| bytes.extend_from_slice(&limb.to_le_bytes()));
+        }
+    }
+
+    /// Reads what [`write`](Self::write) wrote, from the front.
+    pub(crate) fn read(bytes: &mut &[u8]) -> Option<Self> {
+        let (count, mut rest) = bytes.split_first_chunk::<8>()?;
+        let mut powers = Self { count: u64::from_le_bytes(*count), ..Self::default() };
+        for sum in &mut powers.sums {
+            let ([negative, length], after) = rest.split_first_chunk::<2>()?;
+            let (limbs, after) = after.split_at_checked(usize::from(*length) * 8)?;
+            let limbs: Vec<u64> =
+                limbs.as_chunks::<8>().0.iter().map(|limb| u64::from_le_bytes(*limb)).collect();
+            *sum = Limbs::from_trimmed(&limbs, *negative == 1)?;
+            if *negative > 1 {
+                return None;
+            }
+            rest = after;
+        }
+        *bytes = rest;
+        Some(powers)
+    }
+
+    pub(crate) fn merge(&mut self, other: &Self) {
         self.count += other.count;
         for (sum, other) in self.sums.iter_mut().zip(&other.sums) {
             sum.add(other);
@@ -261,13 +295,7 @@ impl PowerSums {
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = vec![VERSION];
         bytes.extend_from_slice(&self.not_finite.to_le_bytes());
-        bytes.extend_from_slice(&self.finite.count.to_le_bytes());
-        for sum in &self.finite.sums {
-            let (limbs, negative) = sum.trimmed();
-            // There are at most `ANY_FLOAT` limbs.
-            bytes.extend_from_slice(&[u8::from(negative), limbs.len() as u8]);
-            limbs.iter().for_each(|limb| bytes.extend_from_slice(&limb.to_le_bytes()));
-        }
+        self.finite.write(&mut bytes);
         bytes
     }
 
@@ -282,20 +310,8 @@ impl PowerSums {
 
     fn decode(bytes: &[u8]) -> Option<Self> {
         let (&version, rest) = bytes.split_first()?;
-        let (not_finite, rest) = rest.split_first_chunk::<8>()?;
-        let (count, mut rest) = rest.split_first_chunk::<8>()?;
-        let mut finite = WholePowers { count: u64::from_le_bytes(*count), ..Default::default() };
-        for sum in &mut finite.sums {
-            let ([negative, length], after) = rest.split_first_chunk::<2>()?;
-            let (limbs, after) = after.split_at_checked(usize::from(*length) * 8)?;
-            let limbs: Vec<u64> =
-                limbs.as_chunks::<8>().0.iter().map(|limb| u64::from_le_bytes(*limb)).collect();
-            *sum = Limbs::from_trimmed(&limbs, *negative == 1)?;
-            if *negative > 1 {
-                return None;
-            }
-            rest = after;
-        }
+        let (not_finite, mut rest) = rest.split_first_chunk::<8>()?;
+        let finite = WholePowers::read(&mut rest)?;
         let is_whole = rest.is_empty() && version == VERSION;
         is_whole
             .then(|| Self { not_finite: u64::from_le_bytes(*not_finite), finite: Box::new(finite) })

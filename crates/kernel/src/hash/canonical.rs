@@ -51,6 +51,7 @@ fn unsupported(data_type: &DataType) -> Error {
 }
 
 /// A column in its canonical form.
+#[derive(Debug)]
 pub(crate) enum Canonical {
     Boolean(BooleanArray),
     /// Signed integers, days, and microseconds.
@@ -104,6 +105,19 @@ impl Canonical {
             }
             other => return Err(unsupported(other)),
         })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Boolean(array) => array.len(),
+            Self::Int(array) => array.len(),
+            Self::Unsigned(array) => array.len(),
+            Self::Float(array) => array.len(),
+            Self::Decimal(array) => array.len(),
+            Self::Bytes(array) => array.len(),
+            Self::List(array, _) => array.len(),
+            Self::Struct(rows, ..) => *rows,
+        }
     }
 
     pub(crate) fn nulls(&self) -> Option<NullBuffer> {

@@ -19,6 +19,14 @@ impl Counts {
         Self::Before(before(valid.iter()))
     }
 
+    /// How many count before a row.
+    pub(crate) fn before(&self, row: usize) -> usize {
+        match self {
+            Self::All => row,
+            Self::Before(before) => before[row] as usize,
+        }
+    }
+
     pub(crate) fn in_windows(&self, bounds: Bounds<'_>) -> Vec<u32> {
         match self {
             Self::All => bounds.iter().map(|(start, end)| (end - start) as u32).collect(),

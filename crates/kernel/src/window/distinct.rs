@@ -13,7 +13,7 @@ use crate::hash::hash_values;
 use crate::hash::xxh::{avalanche, xxh64};
 
 /// The code of an event that has no value.
-const NO_CODE: u32 = u32::MAX;
+pub(crate) const NO_CODE: u32 = u32::MAX;
 
 /// A small number for each different value.
 #[derive(Debug)]

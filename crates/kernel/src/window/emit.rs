@@ -29,7 +29,7 @@ impl Rows {
 
 pub(crate) fn rows(spec: &WindowSpec, events: &Events<'_>, range: TimeRange) -> Result<Rows> {
     let mut rows = Rows::default();
-    match spec.emit {
+    match &spec.emit {
         Emit::EachEvent => {
             rows.moments.reserve(events.times.len());
             rows.sources.reserve(events.times.len());
@@ -42,14 +42,14 @@ pub(crate) fn rows(spec: &WindowSpec, events: &Events<'_>, range: TimeRange) -> 
                 last_per_day(rows, events, entity, range);
             });
         }
-        Emit::Every(span) => {
-            let grid = Grid::try_new(span, spec.idle, range)?;
+        Emit::Every { .. } | Emit::At(_) => {
+            let schedule = Schedule::try_new(spec, range)?;
             let points =
-                events.entities.iter().map(|entity| grid.count(&events.times[entity.clone()]));
+                events.entities.iter().map(|entity| schedule.count(&events.times[entity.clone()]));
             if points.fold(0, u64::saturating_add) >= u64::from(NO_ROW) {
                 return Err(too_many("rows"));
             }
-            for_each_entity(&mut rows, events, |rows, entity| grid.emit(rows, events, entity));
+            for_each_entity(&mut rows, events, |rows, entity| schedule.emit(rows, events, entity));
         }
         other => return Err(Error::internal(format!("windows do not emit `{other:?}`"))),
     }
@@ -63,8 +63,10 @@ pub(crate) fn split(
     rows_max: usize,
 ) -> Result<Vec<WindowPiece>> {
     let entities = 0..events.entities.len();
-    let Emit::Every(span) = spec.emit else { return Ok(vec![WindowPiece { entities, range }]) };
-    let grid = Grid::try_new(span, spec.idle, range)?;
+    if !spec.emit.is_scheduled() {
+        return Ok(vec![WindowPiece { entities, range }]);
+    }
+    let grid = Schedule::try_new(spec, range)?;
     let rows_max = (rows_max as u64).max(1);
     let (mut pieces, mut start, mut rows) = (Vec::new(), 0, 0);
     for (index, entity) in events.entities.iter().enumerate() {
@@ -124,28 +126,51 @@ fn last_per_day(rows: &mut Rows, events: &Events<'_>, entity: Range<usize>, rang
     }
 }
 
-/// The multiples of a span since the epoch, inside a range.
-#[derive(Debug, Clone, Copy)]
-struct Grid {
-    step: i64,
+/// When rows come out whether something happens or not, inside a range.
+#[derive(Debug, Clone)]
+struct Schedule {
+    points: Points,
     idle: Option<i64>,
     from: i64,
     /// The last moment inside.
     last: i64,
 }
 
-impl Grid {
-    fn try_new(span: Span, idle: Option<Span>, range: TimeRange) -> Result<Self> {
-        let Some(to) = range.to else {
-            return Err(Error::invalid(format!("rows every `{span}` need an end of the range"))
-                .with_help("say until when: `--to 2026-11-22`"));
+#[derive(Debug, Clone)]
+enum Points {
+    /// Every so often, so long after the epoch.
+    Grid { step: i64, align: i64 },
+    /// At these moments, in order and each once.
+    List(Vec<i64>),
+}
+
+impl Schedule {
+    fn try_new(spec: &WindowSpec, range: TimeRange) -> Result<Self> {
+        let points = match &spec.emit {
+            Emit::Every { every, align } => {
+                if range.to.is_none() {
+                    let message = format!("rows every `{every}` need an end of the range");
+                    return Err(
+                        Error::invalid(message).with_help("say until when: `--to 2026-11-22`")
+                    );
+                }
+                Points::Grid { step: every.micros(), align: align.micros() }
+            }
+            Emit::At(moments) => {
+                let mut moments = moments.iter().map(|at| at.micros()).collect::<Vec<_>>();
+                moments.sort_unstable();
+                moments.dedup();
+                Points::List(moments)
+            }
+            other => return Err(Error::internal(format!("`{other:?}` is no schedule"))),
         };
-        let (from, last) = match to.micros().checked_sub(1) {
-            Some(last) => (range.from.map_or(i64::MIN, Timestamp::micros), last),
+        let (from, last) = match range.to.map(|to| to.micros().checked_sub(1)) {
+            None => (range.from.map_or(i64::MIN, Timestamp::micros), i64::MAX),
+            Some(Some(last)) => (range.from.map_or(i64::MIN, Timestamp::micros), last),
             // Nothing lies before the first moment of all.
-            None => (i64::MAX, i64::MIN),
+            Some(None) => (i64::MAX, i64::MIN),
         };
-        Ok(Self { step: span.micros(), idle: idle.map(Span::micros), from, last })
+        Ok(Self { points, idle: spec.idle.map(Span::micros), from, last })
     }
 
     /// The points from each event on, until the next one or until the entity is idle.
@@ -157,19 +182,10 @@ impl Grid {
             // Of events of one time the last one has the points.
             let next = times.get(event + 1).map_or(Some(i64::MAX), |next| next.checked_sub(1))?;
             let idle = self.idle.map_or(i64::MAX, |idle| time.saturating_add(idle));
-            let first = self.point_from(time.max(self.from))?;
             let end = idle.min(next).min(self.last);
-            let count = || end.abs_diff(first) / self.step.unsigned_abs() + 1;
-            (first <= end).then(|| Run { event, first, count: count() })
+            let (first, count) = self.points.between(time.max(self.from), end)?;
+            Some(Run { event, first, count })
         })
-    }
-
-    /// The first grid point that is not before a moment.
-    fn point_from(&self, moment: i64) -> Option<i64> {
-        match moment.rem_euclid(self.step) {
-            0 => Some(moment),
-            past => moment.checked_add(self.step - past),
-        }
     }
 
     fn count(&self, times: &[i64]) -> u64 {
@@ -184,29 +200,62 @@ impl Grid {
             let mut done = 0;
             while rows + (run.count - done) > rows_max {
                 done += rows_max - rows;
-                // A point of the run, so it exists; rows are counted below 2^32.
-                let to = moment(run.first + done as i64 * self.step);
+                let to = moment(self.points.at(run, done));
                 ranges.push(TimeRange { from, to });
                 (from, rows) = (to, 0);
             }
             rows += run.count - done;
         }
-        ranges.push(TimeRange { from, to: moment(self.last + 1) });
+        let to = self.last.checked_add(1).and_then(moment);
+        ranges.push(TimeRange { from, to });
         ranges
     }
 
     fn emit(&self, rows: &mut Rows, events: &Events<'_>, entity: Range<usize>) {
         for run in self.runs(&events.times[entity.clone()]) {
-            let points = (0..run.count).map(|point| run.first + point as i64 * self.step);
+            let points = (0..run.count).map(|point| self.points.at(run, point));
             points.for_each(|point| rows.push(point, entity.start + run.event));
         }
     }
 }
 
-/// Grid points that follow an event.
+impl Points {
+    /// Where the first point from `from` to `end` is, and how many there are.
+    fn between(&self, from: i64, end: i64) -> Option<(i64, u64)> {
+        match self {
+            Self::Grid { step, align } => {
+                // Both remainders are below the step, so their difference is a number that there is.
+                let past = (from.rem_euclid(*step) - align.rem_euclid(*step)).rem_euclid(*step);
+                let first = if past == 0 { from } else { from.checked_add(step - past)? };
+                let count = || end.abs_diff(first) / step.unsigned_abs() + 1;
+                (first <= end).then(|| (first, count()))
+            }
+            Self::List(moments) => {
+                let first = moments.partition_point(|moment| *moment < from);
+                let after = moments.partition_point(|moment| *moment <= end);
+                let count = after.checked_sub(first).filter(|count| *count > 0)?;
+                Some((first as i64, count as u64))
+            }
+        }
+    }
+
+    /// A point of a run by its number, which is below the run's count.
+    fn at(&self, run: Run, point: u64) -> i64 {
+        match self {
+            // Rows are counted below 2^32.
+            Self::Grid { step, .. } => run.first + point as i64 * step,
+            Self::List(moments) => {
+                moments.get(run.first as usize + point as usize).copied().unwrap_or(i64::MAX)
+            }
+        }
+    }
+}
+
+/// Points that follow an event.
 #[derive(Debug, Clone, Copy)]
 struct Run {
     event: usize,
+    /// The moment of the first one on a grid, its place in a list.
     first: i64,
     count: u64,
 }

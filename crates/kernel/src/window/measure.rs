@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, Float64Array, Int64Array, UInt32Array};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute::{prep_null_mask_filter, take};
-use arrow::datatypes::FieldRef;
+use arrow::datatypes::{DataType, FieldRef};
 use icecore_core::{AggregateFunction, Error, Result};
 
 use super::bounds::Bounds;
@@ -14,8 +14,12 @@ use super::counts::Counts;
 use super::distinct::{Codes, Ranks};
 use super::emit::Rows;
 use super::events::{Events, NO_ROW};
+use super::histogram::Classes;
+use super::lists::{self, InOrder, RowLists};
 use super::order::Keys;
 use super::plan::{Job, PlannedMeasure};
+use super::quantile::Buckets;
+use super::ranked::Ranked;
 use super::spread::{Shape, Spread};
 use super::sums::Sums;
 use super::{order, pick};
@@ -35,6 +39,9 @@ pub(crate) struct Measure<'a> {
     codes: OnceCell<Codes>,
     ranks: OnceCell<Ranks>,
     keys: OnceCell<Keys>,
+    buckets: OnceCell<Buckets>,
+    in_order: OnceCell<InOrder>,
+    ranked: OnceCell<Ranked>,
 }
 
 impl<'a> Measure<'a> {
@@ -66,6 +73,9 @@ impl<'a> Measure<'a> {
             codes: OnceCell::new(),
             ranks: OnceCell::new(),
             keys: OnceCell::new(),
+            buckets: OnceCell::new(),
+            in_order: OnceCell::new(),
+            ranked: OnceCell::new(),
         })
     }
 
@@ -76,7 +86,7 @@ impl<'a> Measure<'a> {
         field: &FieldRef,
         bounds: Bounds<'_>,
     ) -> Result<ArrayRef> {
-        Ok(match job.function {
+        Ok(match &job.function {
             AggregateFunction::Count => whole_numbers(self.counts().in_windows(bounds)),
             AggregateFunction::Sum => {
                 let counts = self.counts().in_windows(bounds);
@@ -113,6 +123,39 @@ impl<'a> Measure<'a> {
                 let last = pick::latest_greatest(self.events, self.keys()?, self.valid.as_ref());
                 self.values(field, pick::last_in_windows(&last, bounds))?
             }
+            AggregateFunction::BoundedCountDistinct(most) => {
+                let counts = self.codes()?.in_windows(bounds).into_iter();
+                whole_numbers(counts.map(|count| count.min(*most)).collect())
+            }
+            AggregateFunction::FirstK(k) => {
+                let first = self.in_order()?.first(*k as usize, self.counts(), bounds);
+                self.listed(field, first)?
+            }
+            AggregateFunction::LastK(k) => {
+                let last = self.in_order()?.last(*k as usize, self.counts(), bounds);
+                self.listed(field, last)?
+            }
+            AggregateFunction::TopK(k) => {
+                self.listed(field, self.ranked()?.greatest(*k as usize, bounds))?
+            }
+            AggregateFunction::BottomK(k) => {
+                self.listed(field, self.ranked()?.least(*k as usize, bounds))?
+            }
+            AggregateFunction::ApproxPercentile(share) => {
+                let shares = std::slice::from_ref(share);
+                let (values, counts) = self.buckets()?.in_windows(shares, bounds);
+                Arc::new(Float64Array::new(values.into(), not_empty(&counts)))
+            }
+            AggregateFunction::ApproxPercentiles(shares) => {
+                let (values, counts) = self.buckets()?.in_windows(shares, bounds);
+                percentile_lists(field, values, &counts, shares.len())?
+            }
+            AggregateFunction::Histogram(edges) => {
+                let classes = Classes::try_new(self.input()?, self.valid.as_ref(), edges)?;
+                let counts = Arc::new(Int64Array::from(classes.in_windows(bounds)));
+                let lengths = vec![edges.len() as u32 + 1; bounds.len()];
+                lists::column(field, &lengths, counts, None)?
+            }
             AggregateFunction::DaysSinceLast => {
                 let last = pick::latest(self.events.times.len(), self.valid.as_ref());
                 let last = pick::last_in_windows(&last, bounds);
@@ -127,7 +170,15 @@ impl<'a> Measure<'a> {
         let input = plain_cast(self.input()?, field.data_type())?;
         let chosen = rows.iter().map(|row| *row != NO_ROW).collect::<BooleanBuffer>();
         let rows = UInt32Array::new(rows.into(), Some(NullBuffer::new(chosen)));
-        Ok(take(&input, &rows, None)?)
+        Ok(lists::with_one_nan(take(&input, &rows, None)?))
+    }
+
+    /// The lists of the input's values at these rows.
+    fn listed(&self, field: &FieldRef, rows: RowLists) -> Result<ArrayRef> {
+        let DataType::List(item) = field.data_type() else {
+            return Err(Error::internal(format!("`{}` is no list", field.name())));
+        };
+        rows.column(field, &plain_cast(self.input()?, item.data_type())?)
     }
 
     fn input(&self) -> Result<&'a ArrayRef> {
@@ -159,6 +210,22 @@ impl<'a> Measure<'a> {
         get_or_try_init(&self.ranks, || Ranks::try_new(self.input()?, self.valid.as_ref()))
     }
 
+    fn buckets(&self) -> Result<&Buckets> {
+        get_or_try_init(&self.buckets, || Buckets::try_new(self.input()?, self.valid.as_ref()))
+    }
+
+    fn in_order(&self) -> Result<&InOrder> {
+        get_or_try_init(&self.in_order, || {
+            Ok(InOrder::new(self.events, self.keys()?, self.valid.as_ref()))
+        })
+    }
+
+    fn ranked(&self) -> Result<&Ranked> {
+        get_or_try_init(&self.ranked, || {
+            Ok(Ranked::new(self.events, self.keys()?, self.valid.as_ref()))
+        })
+    }
+
     fn keys(&self) -> Result<&Keys> {
         get_or_try_init(&self.keys, || Keys::try_new(self.input()?))
     }
@@ -179,4 +246,16 @@ fn whole_numbers(counts: Vec<u32>) -> ArrayRef {
 /// The nulls of a column that has no value over no events.
 pub(crate) fn not_empty(counts: &[u32]) -> Option<NullBuffer> {
     Some(NullBuffer::new(counts.iter().map(|count| *count > 0).collect()))
+}
+
+/// The percentiles of windows as lists, null over no values.
+fn percentile_lists(
+    field: &FieldRef,
+    values: Vec<f64>,
+    counts: &[u32],
+    shares: usize,
+) -> Result<ArrayRef> {
+    // There are at most a thousand percentiles.
+    let lengths = vec![shares as u32; counts.len()];
+    lists::column(field, &lengths, Arc::new(Float64Array::from(values)), not_empty(counts))
 }

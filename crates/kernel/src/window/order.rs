@@ -1,5 +1,7 @@
 //! The order of values, and the least and the greatest of each window.
 
+use std::cmp::Ordering;
+
 use arrow::array::{ArrayRef, LargeBinaryArray};
 use arrow::buffer::BooleanBuffer;
 use icecore_core::{Error, Result};
@@ -39,7 +41,8 @@ impl Keys {
 }
 
 /// The total order of floats, with every NaN the greatest.
-fn float_key(value: f64) -> i64 {
+#[inline]
+pub(crate) fn float_key(value: f64) -> i64 {
     if value.is_nan() {
         return i64::MAX;
     }
@@ -68,6 +71,15 @@ macro_rules! with_order {
     };
 }
 pub(crate) use with_order;
+
+/// The order of two rows, from what tells whether one is at most another.
+pub(crate) fn compare(at_most: impl Fn(usize, usize) -> bool, a: usize, b: usize) -> Ordering {
+    match (at_most(a, b), at_most(b, a)) {
+        (true, true) => Ordering::Equal,
+        (true, false) => Ordering::Less,
+        _ => Ordering::Greater,
+    }
+}
 
 /// The row with the least value of each window.
 pub(crate) fn least(keys: &Keys, valid: Option<&BooleanBuffer>, bounds: Bounds<'_>) -> Vec<u32> {

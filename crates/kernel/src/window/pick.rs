@@ -94,10 +94,12 @@ pub(crate) fn first_in_windows(earliest: &[u32], bounds: Bounds<'_>) -> Vec<u32>
 
 /// Whole days from the picked events to the rows' moments.
 pub(crate) fn days_since(picks: &[u32], times: &[i64], moments: &[i64]) -> Int64Array {
-    let days = |(pick, moment): (&u32, &i64)| {
-        let time = *times.get(*pick as usize)?;
-        // All of time has fewer days than this can hold.
-        i64::try_from((i128::from(*moment) - i128::from(time)).div_euclid(DAY_MICROS)).ok()
-    };
+    let days = |(pick, moment): (&u32, &i64)| days_between(*times.get(*pick as usize)?, *moment);
     picks.iter().zip(moments).map(days).collect()
+}
+
+/// Whole days from one moment to another.
+pub(crate) fn days_between(time: i64, moment: i64) -> Option<i64> {
+    // All of time has fewer days than this can hold.
+    i64::try_from((i128::from(moment) - i128::from(time)).div_euclid(DAY_MICROS)).ok()
 }

@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, Field, FieldRef};
-use icecore_core::{AggregateFunction, Error, ErrorKind, Result, Window};
+use icecore_core::{AggregateFunction, Closed, Error, ErrorKind, Result, Window};
 
 use super::{WindowColumn, WindowSpec};
+
+/// A window and which of its ends belong to it.
+pub(crate) type Frame = (Window, Closed);
 
 /// The columns by what they look at, and the different windows.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
-    windows: Vec<Window>,
+    frames: Vec<Frame>,
     measures: Vec<PlannedMeasure>,
 }
 
@@ -23,29 +26,30 @@ pub(crate) struct PlannedMeasure {
 }
 
 /// One column to compute.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Job {
     pub(crate) column: usize,
     pub(crate) function: AggregateFunction,
-    /// The position of its window in [`Plan::windows`].
-    pub(crate) window: usize,
+    /// The position of its window in [`Plan::frames`].
+    pub(crate) frame: usize,
 }
 
 impl Plan {
     pub(crate) fn new(spec: &WindowSpec) -> Self {
-        let mut plan = Self { windows: Vec::new(), measures: Vec::new() };
+        let mut plan = Self { frames: Vec::new(), measures: Vec::new() };
         for (column, of) in spec.columns.iter().enumerate() {
-            let window = position_or_push(&mut plan.windows, |w| *w == of.window, || of.window);
+            let frame = (of.window, of.closed);
+            let frame = position_or_push(&mut plan.frames, |f| *f == frame, || frame);
             let same = |m: &PlannedMeasure| (m.input, m.mask) == (of.input, of.mask);
             let new = || PlannedMeasure { input: of.input, mask: of.mask, jobs: Vec::new() };
             let measure = position_or_push(&mut plan.measures, same, new);
-            plan.measures[measure].jobs.push(Job { column, function: of.function, window });
+            plan.measures[measure].jobs.push(Job { column, function: of.function.clone(), frame });
         }
         plan
     }
 
-    pub(crate) fn windows(&self) -> &[Window] {
-        &self.windows
+    pub(crate) fn frames(&self) -> &[Frame] {
+        &self.frames
     }
 
     pub(crate) fn measures(&self) -> &[PlannedMeasure] {
@@ -73,64 +77,87 @@ fn position_or_push<T>(
 /// The field that a column has in the output.
 pub(crate) fn output_field(column: &WindowColumn, inputs: &[DataType]) -> Result<FieldRef> {
     let name = &column.name;
-    if let Window::Last(span) = column.window
-        && span.micros() <= 0
-    {
-        return Err(Error::invalid(format!("the window of `{name}` has no length")));
-    }
+    column.window.check().map_err(|error| error.with_note(format!("the window of `{name}`")))?;
     let input = match column.input {
-        Some(index) => Some(plain(inputs.get(index).ok_or_else(|| {
+        Some(index) => Some(inputs.get(index).ok_or_else(|| {
             Error::internal(format!("`{name}` names input {index} of {}", inputs.len()))
-        })?)),
+        })?),
         None => None,
     };
-    let function = column.function;
-    let (data_type, nullable) = match (function, input) {
-        (AggregateFunction::Count, _) => (DataType::Int64, false),
-        (AggregateFunction::DaysSinceLast, _) => (DataType::Int64, true),
-        (_, None) => {
-            let message = format!("`{name}` needs a column; only `count` does without");
-            return Err(Error::invalid(message));
-        }
-        (AggregateFunction::Sum, Some(input)) => (sum_type(name, input)?, true),
-        (
-            AggregateFunction::Mean
-            | AggregateFunction::Variance
-            | AggregateFunction::Stddev
-            | AggregateFunction::Skewness
-            | AggregateFunction::Kurtosis,
-            Some(input),
-        ) => {
-            sum_type(name, input)?;
+    let (data_type, nullable) = output_type(name, &column.function, input)?;
+    Ok(Arc::new(Field::new(name, data_type, nullable)))
+}
+
+/// The type of what a function gives over values of a type, and whether it can be null.
+pub(crate) fn output_type(
+    name: &str,
+    function: &AggregateFunction,
+    input: Option<&DataType>,
+) -> Result<(DataType, bool)> {
+    function.check().map_err(|error| error.with_note(format!("the function of `{name}`")))?;
+    let Some(input) = input.map(plain) else {
+        return match function {
+            AggregateFunction::Count => Ok((DataType::Int64, false)),
+            AggregateFunction::DaysSinceLast => Ok((DataType::Int64, true)),
+            _ => {
+                let message = format!("`{name}` needs a column; only `count` does without");
+                Err(Error::invalid(message))
+            }
+        };
+    };
+    let ordered =
+        || if is_ordered(input) { Ok(input.clone()) } else { Err(unsupported(name, input)) };
+    let number = || sum_type(name, input);
+    Ok(match function {
+        AggregateFunction::Count => (DataType::Int64, false),
+        AggregateFunction::DaysSinceLast => (DataType::Int64, true),
+        AggregateFunction::Sum => (number()?, true),
+        AggregateFunction::Mean
+        | AggregateFunction::Variance
+        | AggregateFunction::Stddev
+        | AggregateFunction::Skewness
+        | AggregateFunction::Kurtosis
+        | AggregateFunction::ApproxPercentile(_) => {
+            number()?;
             (DataType::Float64, true)
         }
-        (
-            AggregateFunction::CountDistinct | AggregateFunction::ApproxCountDistinct,
-            Some(input),
-        ) => {
-            if !is_ordered(input) {
-                return Err(unsupported(name, input));
-            }
+        AggregateFunction::ApproxPercentiles(_) => {
+            number()?;
+            (list_of(DataType::Float64), true)
+        }
+        AggregateFunction::Histogram(_) => {
+            number()?;
+            (list_of(DataType::Int64), false)
+        }
+        AggregateFunction::CountDistinct
+        | AggregateFunction::ApproxCountDistinct
+        | AggregateFunction::BoundedCountDistinct(_) => {
+            ordered()?;
             (DataType::Int64, false)
         }
-        (
-            AggregateFunction::Min
-            | AggregateFunction::Max
-            | AggregateFunction::First
-            | AggregateFunction::Last,
-            Some(input),
-        ) => {
-            if !is_ordered(input) {
-                return Err(unsupported(name, input));
-            }
-            (input.clone(), true)
-        }
-        (other, Some(_)) => {
+        AggregateFunction::Min
+        | AggregateFunction::Max
+        | AggregateFunction::First
+        | AggregateFunction::Last => (ordered()?, true),
+        AggregateFunction::FirstK(_)
+        | AggregateFunction::LastK(_)
+        | AggregateFunction::TopK(_)
+        | AggregateFunction::BottomK(_) => (list_of(ordered()?), false),
+        other => {
             let message = format!("`{name}`: windows do not compute `{other:?}`");
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
-    };
-    Ok(Arc::new(Field::new(name, data_type, nullable)))
+    })
+}
+
+/// A list whose values are never null, in Arrow's words. Tables only keep lists whose values may be.
+fn list_of(values: DataType) -> DataType {
+    DataType::List(list_item(values))
+}
+
+/// The field of a list's values.
+pub(crate) fn list_item(values: DataType) -> FieldRef {
+    Arc::new(Field::new_list_field(values, true))
 }
 
 /// The type that values of an input have in the output.

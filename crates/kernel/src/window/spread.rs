@@ -107,7 +107,7 @@ impl Spread {
                 Values::Int(array.values().iter().map(|value| i128::from(*value)).collect())
             }
             Canonical::Decimal(array) => {
-                let divisor = ten_to(2 * i32::from(array.scale()));
+                let divisor = square_of_ten_to(array.scale());
                 Values::Decimal { values: array.values().to_vec(), divisor }
             }
             Canonical::Float(array) => floats(&array, &mut valid, events),
@@ -221,9 +221,9 @@ fn whole<const N: usize>(values: &[i128], row: usize) -> Limbs<N> {
     Limbs::shifted(values[row], 0)
 }
 
-/// `10^power`, rounded once.
-fn ten_to(power: i32) -> f64 {
-    format!("1e{power}").parse().unwrap_or(f64::INFINITY)
+/// `10^(2 scale)`, rounded once.
+pub(crate) fn square_of_ten_to(scale: i8) -> f64 {
+    format!("1e{}", 2 * i32::from(scale)).parse().unwrap_or(f64::INFINITY)
 }
 
 /// Sums of powers of the values in a window.

@@ -91,7 +91,7 @@ fn overflow(field: &Field, what: &str) -> Error {
 }
 
 /// `unscaled / 10^scale`, rounded once.
-fn decimal_to_f64(unscaled: i128, scale: i8) -> f64 {
+pub(crate) fn decimal_to_f64(unscaled: i128, scale: i8) -> f64 {
     // Both are exact, so the division rounds correctly.
     if scale == 0 {
         return unscaled as f64;

@@ -8,37 +8,67 @@ use arrow::array::{AsArray, StringArray, UInt64Array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type};
 use icecore_core::{
-    AggregateFunction, Closed, Emit, ErrorKind, Result, Span, TimeRange, Timestamp, Window,
+    AggregateFunction, Closed, Emit, ErrorKind, Finite, Result, Span, TimeRange, Timestamp, Window,
 };
 use proptest::prelude::*;
 
 use super::{EntityEvents, WindowColumn, WindowKernel, WindowPiece, WindowRows, WindowSpec};
 use crate::{HyperLogLog, hash_values};
+pub(crate) use oracle::read;
 use oracle::{Case, Value};
 
-const FUNCTIONS: [AggregateFunction; 14] = [
-    AggregateFunction::Count,
-    AggregateFunction::Sum,
-    AggregateFunction::Mean,
-    AggregateFunction::Variance,
-    AggregateFunction::Stddev,
-    AggregateFunction::Skewness,
-    AggregateFunction::Kurtosis,
-    AggregateFunction::Min,
-    AggregateFunction::Max,
-    AggregateFunction::CountDistinct,
-    AggregateFunction::ApproxCountDistinct,
-    AggregateFunction::First,
-    AggregateFunction::Last,
-    AggregateFunction::DaysSinceLast,
-];
+/// Every function, with parameters small enough to matter.
+pub(crate) fn functions() -> Vec<AggregateFunction> {
+    let number = |value| Finite::new(value).unwrap();
+    vec![
+        AggregateFunction::Count,
+        AggregateFunction::Sum,
+        AggregateFunction::Mean,
+        AggregateFunction::Variance,
+        AggregateFunction::Stddev,
+        AggregateFunction::Skewness,
+        AggregateFunction::Kurtosis,
+        AggregateFunction::Min,
+        AggregateFunction::Max,
+        AggregateFunction::CountDistinct,
+        AggregateFunction::ApproxCountDistinct,
+        AggregateFunction::BoundedCountDistinct(2),
+        AggregateFunction::First,
+        AggregateFunction::Last,
+        AggregateFunction::FirstK(2),
+        AggregateFunction::LastK(3),
+        AggregateFunction::TopK(3),
+        AggregateFunction::BottomK(2),
+        AggregateFunction::ApproxPercentile(number(0.5)),
+        AggregateFunction::ApproxPercentiles([0.0, 0.3, 0.95, 1.0].map(number).to_vec()),
+        AggregateFunction::Histogram([-2.0, 0.1, 50.0].map(number).to_vec()),
+        AggregateFunction::DaysSinceLast,
+    ]
+}
+
+/// Whether a function is of numbers alone.
+pub(crate) fn is_numeric(function: &AggregateFunction) -> bool {
+    matches!(
+        function,
+        AggregateFunction::Sum
+            | AggregateFunction::Mean
+            | AggregateFunction::Variance
+            | AggregateFunction::Stddev
+            | AggregateFunction::Skewness
+            | AggregateFunction::Kurtosis
+            | AggregateFunction::ApproxPercentile(_)
+            | AggregateFunction::ApproxPercentiles(_)
+            | AggregateFunction::Histogram(_)
+    )
+}
 
 fn column(function: AggregateFunction, input: Option<usize>, window: Window) -> WindowColumn {
-    WindowColumn { name: "feature".into(), function, input, mask: None, window }
+    let closed = Closed::Both;
+    WindowColumn { name: "feature".into(), function, input, mask: None, window, closed }
 }
 
 fn last(micros: i64) -> Window {
-    Window::Last(Span::from_micros(micros))
+    Window::last(Span::from_micros(micros))
 }
 
 fn float() -> impl Strategy<Value = f64> {
@@ -81,7 +111,19 @@ fn window() -> impl Strategy<Value = Window> {
         4 => (1..9i64).prop_map(last),
         1 => Just(last(i64::MAX)),
         1 => Just(last(90 * 86_400_000_000)),
-        1 => Just(Window::Lifetime),
+        1 => Just(Window::LIFETIME),
+        2 => (1..9i64, 1..9i64, 0..9i64, 0..5i64).prop_map(|(length, every, align, offset)| {
+            let [length, every, align, offset] = [length, every, align, offset].map(Span::from_micros);
+            Window::hopping(length, every).with_align(align).with_offset(offset)
+        }),
+        1 => (1..9i64, 0..9i64).prop_map(|(every, align)| {
+            Window::to_date(Span::from_micros(every)).with_align(Span::from_micros(align))
+        }),
+        1 => (1..9i64, 0..9i64).prop_map(|(span, offset)| {
+            last(span).with_offset(Span::from_micros(offset))
+        }),
+        1 => Just(Window::LIFETIME.with_offset(Span::from_micros(3))),
+        1 => Just(Window::tumbling(Span::from_days(1))),
     ]
 }
 
@@ -161,27 +203,18 @@ impl Inputs {
 }
 
 /// Every function that an input has, over each window, with each mask and without one.
-fn columns(windows: &[Window]) -> Vec<WindowColumn> {
+fn columns(windows: &[Window], closed: Closed) -> Vec<WindowColumn> {
     let mut columns = Vec::new();
     for window in windows {
-        for function in FUNCTIONS {
-            let numeric = matches!(
-                function,
-                AggregateFunction::Sum
-                    | AggregateFunction::Mean
-                    | AggregateFunction::Variance
-                    | AggregateFunction::Stddev
-                    | AggregateFunction::Skewness
-                    | AggregateFunction::Kurtosis
-            );
-            let bare =
-                matches!(function, AggregateFunction::Count | AggregateFunction::DaysSinceLast);
+        for function in functions() {
             for input in [None, Some(0), Some(1), Some(2), Some(3), Some(4)] {
-                if input.is_none() && !bare || numeric && matches!(input, Some(2 | 4)) {
+                let is_text = matches!(input, Some(2 | 4));
+                if input.is_none() && !function.is_of_rows() || is_numeric(&function) && is_text {
                     continue;
                 }
                 for mask in [None, Some(0), Some(1)] {
-                    columns.push(WindowColumn { mask, ..column(function, input, *window) });
+                    let plain = column(function.clone(), input, *window);
+                    columns.push(WindowColumn { mask, closed, ..plain });
                 }
             }
         }
@@ -248,7 +281,7 @@ fn check(
 }
 
 fn spec_is_grid(spec: &WindowSpec) -> bool {
-    matches!(spec.emit, Emit::Every(_))
+    spec.emit.is_scheduled()
 }
 
 proptest! {
@@ -263,7 +296,7 @@ proptest! {
         (closed, emit, layout, range) in (closed(), emit(), text_layout(), range()),
     ) {
         entities.iter_mut().for_each(|times| times.sort());
-        let spec = WindowSpec { columns: columns(&windows), closed, emit, idle: None };
+        let spec = WindowSpec { columns: columns(&windows, closed), emit, idle: None };
         check(&inputs, &entities, (spec, &layout), range)?;
     }
 
@@ -273,14 +306,18 @@ proptest! {
         mut entities in prop::collection::vec(prop::collection::vec(-40..40i64, 0..12), 0..4),
         window in window(),
         closed in closed(),
-        step in 1..15i64,
+        (step, align, at) in (1..15i64, 0..20i64, prop::option::of(prop::collection::vec(-60..60i64, 0..20))),
         idle in prop::option::of(0..20i64),
         (from, to) in (prop::option::of(-60..60i64), -60..60i64),
     ) {
         entities.iter_mut().for_each(|times| times.sort());
-        let emit = Emit::Every(Span::from_micros(step));
+        let [every, align] = [step, align].map(Span::from_micros);
+        let emit = match at {
+            Some(at) => Emit::At(at.into_iter().map(Timestamp::from_micros).collect()),
+            None => Emit::Every { every, align },
+        };
         let idle = idle.map(Span::from_micros);
-        let spec = WindowSpec { columns: columns(&[window]), closed, emit, idle };
+        let spec = WindowSpec { columns: columns(&[window], closed), emit, idle };
         let (from, to) = (from.map(Timestamp::from_micros), Some(Timestamp::from_micros(to)));
         check(&inputs, &entities, (spec, &DataType::Utf8), TimeRange { from, to })?;
     }
@@ -292,8 +329,7 @@ fn one_entity(rows: usize) -> [Range<usize>; 1] {
 
 /// One entity with one input: what a feature is at each event.
 fn features(columns: Vec<WindowColumn>, input: ArrayRef, times: &[i64]) -> Result<WindowRows> {
-    let (closed, emit) = (Closed::Both, Emit::EachEvent);
-    let spec = WindowSpec { columns, closed, emit, idle: None };
+    let spec = WindowSpec { columns, emit: Emit::EachEvent, idle: None };
     let kernel = WindowKernel::try_new(spec, &[input.data_type().clone()])?;
     let entities = one_entity(times.len());
     let inputs = [input];
@@ -315,9 +351,9 @@ fn both_ends_of_a_closed_window_are_in() {
 fn duplicates_count_once_where_the_feature_is_distinct() {
     let ids: ArrayRef = Arc::new(StringArray::from(vec!["e1", "e2", "e2", "e3"]));
     let columns = vec![
-        column(AggregateFunction::CountDistinct, Some(0), Window::Lifetime),
-        column(AggregateFunction::ApproxCountDistinct, Some(0), Window::Lifetime),
-        column(AggregateFunction::Count, Some(0), Window::Lifetime),
+        column(AggregateFunction::CountDistinct, Some(0), Window::LIFETIME),
+        column(AggregateFunction::ApproxCountDistinct, Some(0), Window::LIFETIME),
+        column(AggregateFunction::Count, Some(0), Window::LIFETIME),
     ];
     let rows = features(columns, ids, &[0, 1, 2, 3]).unwrap();
     assert_eq!(rows.columns[0].as_ref(), &Int64Array::from(vec![1, 2, 2, 3]));
@@ -349,10 +385,10 @@ fn a_sliding_sketch_equals_a_sketch_of_the_window() {
 fn nothing_has_no_mean_and_no_sum_but_a_count() {
     let nulls: ArrayRef = Arc::new(Float64Array::from(vec![None, None]));
     let columns = vec![
-        column(AggregateFunction::Mean, Some(0), Window::Lifetime),
-        column(AggregateFunction::Sum, Some(0), Window::Lifetime),
-        column(AggregateFunction::Count, Some(0), Window::Lifetime),
-        column(AggregateFunction::CountDistinct, Some(0), Window::Lifetime),
+        column(AggregateFunction::Mean, Some(0), Window::LIFETIME),
+        column(AggregateFunction::Sum, Some(0), Window::LIFETIME),
+        column(AggregateFunction::Count, Some(0), Window::LIFETIME),
+        column(AggregateFunction::CountDistinct, Some(0), Window::LIFETIME),
     ];
     let rows = features(columns, nulls, &[0, 1]).unwrap();
     assert_eq!(rows.columns[0].null_count(), 2);
@@ -392,7 +428,7 @@ fn a_sum_that_does_not_fit_is_an_error_that_names_the_column() {
 fn the_mean_of_decimals_is_rounded_like_the_decimal() {
     let decimals = Decimal128Array::from(vec![10_i128.pow(20) + 7]);
     let decimals: ArrayRef = Arc::new(decimals.with_precision_and_scale(30, 20).unwrap());
-    let mean = vec![column(AggregateFunction::Mean, Some(0), Window::Lifetime)];
+    let mean = vec![column(AggregateFunction::Mean, Some(0), Window::LIFETIME)];
     let rows = features(mean, decimals, &[0]).unwrap();
     assert_eq!(rows.columns[0].as_ref(), &Float64Array::from(vec![1.00000000000000000007]));
 }
@@ -400,8 +436,7 @@ fn the_mean_of_decimals_is_rounded_like_the_decimal() {
 #[test]
 fn columns_that_cannot_be_meant_are_refused() {
     let refuse = |column: WindowColumn, input: DataType| {
-        let (closed, emit) = (Closed::Both, Emit::EachEvent);
-        let spec = WindowSpec { columns: vec![column], closed, emit, idle: None };
+        let spec = WindowSpec { columns: vec![column], emit: Emit::EachEvent, idle: None };
         WindowKernel::try_new(spec, &[input]).unwrap_err().to_string()
     };
     let sum = column(AggregateFunction::Sum, Some(0), last(1));
@@ -411,7 +446,7 @@ fn columns_that_cannot_be_meant_are_refused() {
     let message = "`feature` needs a column; only `count` does without";
     assert_eq!(refuse(bare, DataType::Int64), message);
     let empty = column(AggregateFunction::Count, None, last(0));
-    assert_eq!(refuse(empty, DataType::Int64), "the window of `feature` has no length");
+    assert_eq!(refuse(empty, DataType::Int64), "a window must be longer than nothing");
     let list = DataType::new_list(DataType::Int64, true);
     let distinct = column(AggregateFunction::CountDistinct, Some(0), last(1));
     assert!(refuse(distinct, list).ends_with("which windows do not take"));
@@ -420,9 +455,9 @@ fn columns_that_cannot_be_meant_are_refused() {
 #[test]
 fn rows_on_a_grid_need_an_end_and_stay_below_a_limit() {
     let grid = |every: i64, to: Option<i64>| {
-        let columns = vec![column(AggregateFunction::Count, None, Window::Lifetime)];
-        let emit = Emit::Every(Span::from_micros(every));
-        let spec = WindowSpec { columns, closed: Closed::Both, emit, idle: None };
+        let columns = vec![column(AggregateFunction::Count, None, Window::LIFETIME)];
+        let emit = Emit::every(Span::from_micros(every));
+        let spec = WindowSpec { columns, emit, idle: None };
         let kernel = WindowKernel::try_new(spec, &[]).unwrap();
         let (times, entities) = ([i64::MIN, 5], one_entity(2));
         let events = EntityEvents { times: &times, entities: &entities, inputs: &[], masks: &[] };
@@ -438,7 +473,7 @@ fn rows_on_a_grid_need_an_end_and_stay_below_a_limit() {
 
 #[test]
 fn events_out_of_order_are_refused() {
-    let columns = vec![column(AggregateFunction::Count, None, Window::Lifetime)];
+    let columns = vec![column(AggregateFunction::Count, None, Window::LIFETIME)];
     let ones: ArrayRef = Arc::new(Int64Array::from(vec![1; 2]));
     let error = features(columns, ones, &[1, 0]).unwrap_err();
     assert_eq!(error.to_string(), "events are not sorted by entity and time");

@@ -1,24 +1,29 @@
 //! Windows by looking at every event for every row: slow and obviously right.
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, StringArray};
-use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int64Type};
-use icecore_core::{AggregateFunction, Closed, Emit, TimeRange, Timestamp, Window};
+use arrow::datatypes::{
+    DataType, Date32Type, Decimal128Type, Float64Type, Int64Type, TimeUnit,
+    TimestampMillisecondType, UInt64Type,
+};
+use icecore_core::{AggregateFunction, Closed, Emit, Shape, Span, TimeRange, Timestamp, Window};
 
 use crate::accumulate::{Limbs, Order, WholePowers};
 use crate::window::{WindowColumn, WindowSpec};
-use crate::{ExactSum, HyperLogLog, PowerSums, hash_values};
+use crate::{ExactSum, HyperLogLog, PowerSums, QuantileSketch, hash_values};
 
 const DAY: i64 = 86_400_000_000;
 
 #[derive(Debug, Clone)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Null,
     Int(i128),
     Float(f64),
     Text(String),
+    List(Vec<Self>),
 }
 
 impl Value {
@@ -33,7 +38,7 @@ impl Value {
     /// Orders as values do, with every NaN above all numbers.
     fn order(&self) -> (i128, u64, &str) {
         match self {
-            Self::Null => (0, 0, ""),
+            Self::Null | Self::List(_) => (0, 0, ""),
             Self::Int(value) => (*value, 0, ""),
             Self::Text(text) => (0, 0, text),
             Self::Float(value) if value.is_nan() => (2, 0, ""),
@@ -54,7 +59,11 @@ impl Value {
 
 impl PartialEq for Value {
     fn eq(&self, other: &Self) -> bool {
-        self.is_null() == other.is_null() && self.order() == other.order()
+        match (self, other) {
+            (Self::List(left), Self::List(right)) => left == right,
+            (Self::List(_), _) | (_, Self::List(_)) => false,
+            _ => self.is_null() == other.is_null() && self.order() == other.order(),
+        }
     }
 }
 
@@ -75,14 +84,20 @@ pub(super) fn rows(case: &Case<'_>) -> Vec<Row> {
     let mut rows = Vec::new();
     for (entity, events) in case.entities.iter().enumerate() {
         let times = &case.times[events.clone()];
-        let moments = match case.spec.emit {
+        let moments = match &case.spec.emit {
             Emit::EachEvent => times.to_vec(),
             Emit::LastPerDay => {
                 let days = times.iter().map(|time| time.div_euclid(DAY)).collect::<BTreeSet<_>>();
                 let of_day = |day: i64| times.iter().filter(move |t| t.div_euclid(DAY) == day);
                 days.into_iter().map(|day| *of_day(day).max().unwrap()).collect()
             }
-            Emit::Every(span) => grid(times, span.micros(), case),
+            Emit::Every { every, align } => {
+                let (every, align) = (every.micros(), align.micros());
+                scheduled(times, |t| (t - align).rem_euclid(every) == 0, case)
+            }
+            Emit::At(moments) => {
+                scheduled(times, |t| moments.contains(&Timestamp::from_micros(t)), case)
+            }
             _ => unreachable!(),
         };
         let inside =
@@ -92,26 +107,36 @@ pub(super) fn rows(case: &Case<'_>) -> Vec<Row> {
     rows
 }
 
-/// Times are small where the oracle is asked for a grid.
-fn grid(times: &[i64], step: i64, case: &Case<'_>) -> Vec<i64> {
+/// Times are small where the oracle is asked for a schedule.
+fn scheduled(times: &[i64], is_point: impl Fn(i64) -> bool, case: &Case<'_>) -> Vec<i64> {
     let idle = case.spec.idle.map_or(i64::MAX, |idle| idle.micros());
     let is_alive = |t: i64| times.iter().any(|event| *event <= t && t - event <= idle);
-    (-1000..=1000).filter(|t| t % step == 0 && is_alive(*t)).collect()
+    (-1000..=1000).filter(|t| is_point(*t) && is_alive(*t)).collect()
 }
 
 fn is_inside(time: i64, moment: i64, window: Window, closed: Closed) -> bool {
-    let (time, moment) = (i128::from(time), i128::from(moment));
-    let right = match closed {
-        Closed::Both | Closed::Right => time <= moment,
-        Closed::Left | Closed::None => time < moment,
+    let seen_from = i128::from(moment) - i128::from(window.offset.micros());
+    let step = |every: Span, align: Span| {
+        let (every, align) = (i128::from(every.micros()), i128::from(align.micros()));
+        (seen_from - align).div_euclid(every) * every + align
     };
-    let Window::Last(span) = window else { return right };
-    let start = moment - i128::from(span.micros());
-    right
-        && match closed {
-            Closed::Both | Closed::Left => time >= start,
-            Closed::Right | Closed::None => time > start,
+    let (start, end) = match window.shape {
+        Shape::Lifetime => (i128::MIN, seen_from),
+        Shape::Last(span) => (seen_from - i128::from(span.micros()), seen_from),
+        Shape::Hopping { length, every, align } => {
+            let end = step(every, align);
+            (end - i128::from(length.micros()), end)
         }
+        Shape::ToDate { every, align } => (step(every, align), seen_from),
+        other => unreachable!("{other:?}"),
+    };
+    let time = i128::from(time);
+    match closed {
+        Closed::Both => start <= time && time <= end,
+        Closed::Left => start <= time && time < end,
+        Closed::Right => start < time && time <= end,
+        Closed::None => start < time && time < end,
+    }
 }
 
 /// What a column says at a row.
@@ -123,7 +148,7 @@ pub(super) fn value(
 ) -> Value {
     let events = case.entities[row.entity].clone();
     let seen = events
-        .filter(|event| is_inside(case.times[*event], row.moment, column.window, case.spec.closed))
+        .filter(|event| is_inside(case.times[*event], row.moment, column.window, column.closed))
         .filter(|event| mask.is_none_or(|mask| mask[*event] == Some(true)))
         .map(|event| (case.times[event], values.map_or(Value::Int(0), |v| v[event].clone())))
         .filter(|(_, value)| !value.is_null())
@@ -131,7 +156,7 @@ pub(super) fn value(
     let only = seen.iter().map(|(_, value)| value);
     // Decimals have two digits behind the point in these tests.
     let scale = if column.input == Some(3) { 2 } else { 0 };
-    match column.function {
+    match &column.function {
         AggregateFunction::Count => Value::Int(seen.len() as i128),
         AggregateFunction::Sum => sum(&seen),
         AggregateFunction::Mean => match sum(&seen) {
@@ -164,6 +189,35 @@ pub(super) fn value(
             let last = seen.iter().max_by(|a, b| (a.0, a.1.order()).cmp(&(b.0, b.1.order())));
             last.map_or(Value::Null, |last| last.1.clone())
         }
+        AggregateFunction::BoundedCountDistinct(most) => {
+            let different = only.map(Value::identity).collect::<BTreeSet<_>>().len() as i128;
+            Value::Int(different.min((*most).into()))
+        }
+        AggregateFunction::FirstK(k) => list(&seen, *k, |a, b| by_time(a).cmp(&by_time(b))),
+        AggregateFunction::LastK(k) => list(&seen, *k, |a, b| by_time(b).cmp(&by_time(a))),
+        AggregateFunction::TopK(k) => list(&seen, *k, |a, b| b.1.order().cmp(&a.1.order())),
+        AggregateFunction::BottomK(k) => list(&seen, *k, |a, b| a.1.order().cmp(&b.1.order())),
+        AggregateFunction::ApproxPercentile(share) => {
+            quantiles(&seen, scale).quantile(*share).map_or(Value::Null, Value::Float)
+        }
+        AggregateFunction::ApproxPercentiles(shares) => {
+            let sketch = quantiles(&seen, scale);
+            let found = shares.iter().map(|share| sketch.quantile(*share).map(Value::Float));
+            found.collect::<Option<Vec<_>>>().map_or(Value::Null, Value::List)
+        }
+        AggregateFunction::Histogram(edges) => {
+            let ends = edges.iter().map(|edge| edge.get()).chain([f64::INFINITY]);
+            let starts = [f64::NEG_INFINITY].into_iter().chain(edges.iter().map(|edge| edge.get()));
+            let count = |(start, end): (f64, f64)| {
+                let is_last = end == f64::INFINITY;
+                let inside =
+                    |value: f64| start <= value && value < end || is_last && !(value < start);
+                Value::Int(
+                    seen.iter().filter(|(_, value)| inside(float(value, scale))).count() as i128
+                )
+            };
+            Value::List(starts.zip(ends).map(count).collect())
+        }
         AggregateFunction::DaysSinceLast => {
             let last = seen.iter().map(|(time, _)| *time).max();
             let since = |time| (i128::from(row.moment) - i128::from(time)).div_euclid(DAY.into());
@@ -173,8 +227,37 @@ pub(super) fn value(
     }
 }
 
+fn by_time(seen: &(i64, Value)) -> (i64, (i128, u64, &str)) {
+    (seen.0, seen.1.order())
+}
+
+fn list(
+    seen: &[(i64, Value)],
+    k: u32,
+    order: impl Fn(&(i64, Value), &(i64, Value)) -> Ordering,
+) -> Value {
+    let mut seen = seen.to_vec();
+    seen.sort_by(order);
+    Value::List(seen.into_iter().take(k as usize).map(|(_, value)| value).collect())
+}
+
+/// A number as the float nearest to it.
+fn float(value: &Value, scale: i32) -> f64 {
+    match value {
+        Value::Float(value) => *value,
+        Value::Int(value) => format!("{value}e-{scale}").parse().unwrap(),
+        other => unreachable!("{other:?}"),
+    }
+}
+
+fn quantiles(seen: &[(i64, Value)], scale: i32) -> QuantileSketch {
+    let mut sketch = QuantileSketch::default();
+    seen.iter().for_each(|(_, value)| sketch.add(float(value, scale)));
+    sketch
+}
+
 /// Of just these values. Decimals are counted in cents.
-fn spread(function: AggregateFunction, seen: &[(i64, Value)], scale: i32) -> Value {
+fn spread(function: &AggregateFunction, seen: &[(i64, Value)], scale: i32) -> Value {
     let mut floats = PowerSums::default();
     let mut whole = WholePowers::<12>::default();
     for (_, value) in seen {
@@ -249,12 +332,18 @@ fn sketch(input: Option<usize>, seen: &[(i64, Value)]) -> u64 {
 }
 
 /// The values of an output column.
-pub(super) fn read(array: &ArrayRef) -> Vec<Value> {
+pub(crate) fn read(array: &ArrayRef) -> Vec<Value> {
     let value = |row| match array.data_type() {
         _ if array.is_null(row) => Value::Null,
         DataType::Int64 => Value::Int(array.as_primitive::<Int64Type>().value(row).into()),
         DataType::Float64 => Value::Float(array.as_primitive::<Float64Type>().value(row)),
         DataType::Decimal128(..) => Value::Int(array.as_primitive::<Decimal128Type>().value(row)),
+        DataType::List(_) => Value::List(read(&array.as_list::<i32>().value(row))),
+        DataType::UInt64 => Value::Int(array.as_primitive::<UInt64Type>().value(row).into()),
+        DataType::Timestamp(TimeUnit::Millisecond, _) => {
+            Value::Int(array.as_primitive::<TimestampMillisecondType>().value(row).into())
+        }
+        DataType::Date32 => Value::Int(array.as_primitive::<Date32Type>().value(row).into()),
         DataType::Boolean => Value::Int(array.as_boolean().value(row).into()),
         _ => Value::Text(array.as_string::<i32>().value(row).to_owned()),
     };

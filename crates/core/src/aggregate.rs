@@ -209,32 +209,31 @@ impl AggregateFunction {
     pub fn check(&self) -> Result<()> {
         let name = self.name();
         match self {
-            Self::FirstK(k) | Self::LastK(k) | Self::TopK(k) | Self::BottomK(k) => {
-                if !(1..=LIST_MAX).contains(k) {
-                    let message = format!("`{name}` cannot list {k} values");
-                    return Err(Error::invalid(message)
-                        .with_help(format!("write `k` from 1 to {LIST_MAX}")));
-                }
+            Self::FirstK(k) | Self::LastK(k) | Self::TopK(k) | Self::BottomK(k)
+                if !(1..=LIST_MAX).contains(k) =>
+            {
+                Err(Error::invalid(format!("`{name}` cannot list {k} values"))
+                    .with_help(format!("write `k` from 1 to {LIST_MAX}")))
             }
             Self::BoundedCountDistinct(0) => {
-                return Err(Error::invalid(format!("`{name}` counts no further than 0"))
-                    .with_help("write `k = 100`, or another bound above 0"));
+                Err(Error::invalid(format!("`{name}` counts no further than 0"))
+                    .with_help("write `k = 100`, or another bound above 0"))
             }
-            Self::ApproxPercentile(share) => check_shares(name, std::slice::from_ref(share))?,
-            Self::ApproxPercentiles(shares) => check_shares(name, shares)?,
-            Self::Histogram(edges) => {
-                if edges.is_empty()
-                    || edges.len() > NUMBERS_MAX
-                    || !edges.is_sorted_by(|a, b| a < b)
-                {
-                    return Err(Error::invalid(format!("the edges of `{name}` do not ascend"))
-                        .with_help(format!("write from 1 to {NUMBERS_MAX} numbers, each greater than the one before it")));
-                }
-            }
-            _ => {}
+            Self::ApproxPercentile(share) => check_shares(name, std::slice::from_ref(share)),
+            Self::ApproxPercentiles(shares) => check_shares(name, shares),
+            Self::Histogram(edges) => check_edges(name, edges),
+            _ => Ok(()),
         }
-        Ok(())
     }
+}
+
+fn check_edges(name: &str, edges: &[Finite]) -> Result<()> {
+    if (1..=NUMBERS_MAX).contains(&edges.len()) && edges.is_sorted_by(|a, b| a < b) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("the edges of `{name}` do not ascend")).with_help(format!(
+        "write from 1 to {NUMBERS_MAX} numbers, each greater than the one before it"
+    )))
 }
 
 fn check_shares(name: &str, shares: &[Finite]) -> Result<()> {

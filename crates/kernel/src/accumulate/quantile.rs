@@ -32,8 +32,8 @@ pub(crate) fn value_of(bucket: i32) -> f64 {
     let value = match magnitude {
         0 => 0.0,
         INFINITE => f64::INFINITY,
-        INFINITE.. => f64::NAN,
-        _ => f64::from_bits((magnitude as u64) << SHIFT | 1 << (SHIFT - 1)),
+        1..INFINITE => f64::from_bits((magnitude as u64) << SHIFT | 1 << (SHIFT - 1)),
+        _ => f64::NAN,
     };
     if bucket < 0 { -value } else { value }
 }

@@ -67,8 +67,8 @@ pub(super) fn finish(of: &Aggregation, states: &[(&Accumulator, i64)]) -> Result
         | AggregateFunction::Max
         | AggregateFunction::First
         | AggregateFunction::Last => {
-            let best = states_alone().map(|state| values_of(state).next()).collect();
-            array(best, of.field.data_type())?
+            let best = states_alone().map(|state| values_of(state).next()).collect::<Vec<_>>();
+            array(&best, of.field.data_type())?
         }
         AggregateFunction::DaysSinceLast => {
             let since = |(state, moment): &(&Accumulator, i64)| match state.state {
@@ -181,11 +181,11 @@ fn lists<'a>(of: &Aggregation, states: impl Iterator<Item = &'a State>) -> Resul
         values.extend(values_of(state).map(Some));
         lengths.push((values.len() - before) as u32);
     }
-    list_column(&of.field, &lengths, array(values, item.data_type())?, None)
+    list_column(&of.field, &lengths, array(&values, item.data_type())?, None)
 }
 
 /// The array of a type that has these values.
-fn array(values: Vec<Option<&Datum>>, data_type: &DataType) -> Result<ArrayRef> {
+fn array(values: &[Option<&Datum>], data_type: &DataType) -> Result<ArrayRef> {
     let words = || {
         let word = |datum: &Option<&Datum>| match datum {
             Some(Datum::Word(word)) => Some(*word),

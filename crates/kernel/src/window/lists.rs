@@ -84,7 +84,7 @@ impl InOrder {
                 let of_entity = rows.get_mut(start..end).unwrap_or_default();
                 let time = |row: u32| events.times[row as usize];
                 for tied in of_entity.chunk_by_mut(|a, b| time(*a) == time(*b)) {
-                    tied.sort_by(|a, b| compare(&at_most, *a as usize, *b as usize));
+                    tied.sort_by(|a, b| compare(at_most, *a as usize, *b as usize));
                 }
             }
         });

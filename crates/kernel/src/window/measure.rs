@@ -127,6 +127,23 @@ impl<'a> Measure<'a> {
                 let counts = self.codes()?.in_windows(bounds).into_iter();
                 whole_numbers(counts.map(|count| count.min(*most)).collect())
             }
+            AggregateFunction::ApproxPercentile(share) => {
+                let shares = std::slice::from_ref(share);
+                let (values, counts) = self.buckets()?.in_windows(shares, bounds);
+                Arc::new(Float64Array::new(values.into(), not_empty(&counts)))
+            }
+            AggregateFunction::DaysSinceLast => {
+                let last = pick::latest(self.events.times.len(), self.valid.as_ref());
+                let last = pick::last_in_windows(&last, bounds);
+                Arc::new(pick::days_since(&last, self.events.times, &self.rows.moments))
+            }
+            _ => self.lists(job, field, bounds)?,
+        })
+    }
+
+    /// Computes one column of lists.
+    fn lists(&self, job: &Job, field: &FieldRef, bounds: Bounds<'_>) -> Result<ArrayRef> {
+        Ok(match &job.function {
             AggregateFunction::FirstK(k) => {
                 let first = self.in_order()?.first(*k as usize, self.counts(), bounds);
                 self.listed(field, first)?
@@ -141,11 +158,6 @@ impl<'a> Measure<'a> {
             AggregateFunction::BottomK(k) => {
                 self.listed(field, self.ranked()?.least(*k as usize, bounds))?
             }
-            AggregateFunction::ApproxPercentile(share) => {
-                let shares = std::slice::from_ref(share);
-                let (values, counts) = self.buckets()?.in_windows(shares, bounds);
-                Arc::new(Float64Array::new(values.into(), not_empty(&counts)))
-            }
             AggregateFunction::ApproxPercentiles(shares) => {
                 let (values, counts) = self.buckets()?.in_windows(shares, bounds);
                 percentile_lists(field, values, &counts, shares.len())?
@@ -155,11 +167,6 @@ impl<'a> Measure<'a> {
                 let counts = Arc::new(Int64Array::from(classes.in_windows(bounds)));
                 let lengths = vec![edges.len() as u32 + 1; bounds.len()];
                 lists::column(field, &lengths, counts, None)?
-            }
-            AggregateFunction::DaysSinceLast => {
-                let last = pick::latest(self.events.times.len(), self.valid.as_ref());
-                let last = pick::last_in_windows(&last, bounds);
-                Arc::new(pick::days_since(&last, self.events.times, &self.rows.moments))
             }
             other => return Err(Error::internal(format!("windows do not compute `{other:?}`"))),
         })

@@ -37,7 +37,7 @@ impl Ranked {
             for entity in events.entities {
                 order.clear();
                 order.extend(entity.clone().filter(is_valid));
-                order.sort_by(|a, b| compare(&at_most, *a, *b));
+                order.sort_by(|a, b| compare(at_most, *a, *b));
                 for (rank, row) in order.iter().enumerate() {
                     // Events were checked to fit.
                     ranked.ranks[*row] = rank as u32;

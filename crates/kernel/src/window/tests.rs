@@ -271,7 +271,7 @@ fn check(
     for (index, column) in spec.columns.iter().enumerate() {
         let values = column.input.map(|input| inputs.values(input));
         let mask = column.mask.map(|mask| inputs.masks[mask].as_slice());
-        let actual = oracle::read(&rows.columns[index]);
+        let actual = read(&rows.columns[index]);
         let of = |row| oracle::value(&case, column, row, (values.as_deref(), mask));
         let expected = expected_rows.iter().map(of).collect::<Vec<_>>();
         prop_assert_eq!(actual, expected, "{:?}", column);

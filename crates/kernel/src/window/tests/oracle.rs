@@ -9,7 +9,9 @@ use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Float64Type, Int64Type, TimeUnit,
     TimestampMillisecondType, UInt64Type,
 };
-use icecore_core::{AggregateFunction, Closed, Emit, Shape, Span, TimeRange, Timestamp, Window};
+use icecore_core::{
+    AggregateFunction, Closed, Emit, Finite, Shape, Span, TimeRange, Timestamp, Window,
+};
 
 use crate::accumulate::{Limbs, Order, WholePowers};
 use crate::window::{WindowColumn, WindowSpec};
@@ -205,19 +207,7 @@ pub(super) fn value(
             let found = shares.iter().map(|share| sketch.quantile(*share).map(Value::Float));
             found.collect::<Option<Vec<_>>>().map_or(Value::Null, Value::List)
         }
-        AggregateFunction::Histogram(edges) => {
-            let ends = edges.iter().map(|edge| edge.get()).chain([f64::INFINITY]);
-            let starts = [f64::NEG_INFINITY].into_iter().chain(edges.iter().map(|edge| edge.get()));
-            let count = |(start, end): (f64, f64)| {
-                let is_last = end == f64::INFINITY;
-                let inside =
-                    |value: f64| start <= value && value < end || is_last && !(value < start);
-                Value::Int(
-                    seen.iter().filter(|(_, value)| inside(float(value, scale))).count() as i128
-                )
-            };
-            Value::List(starts.zip(ends).map(count).collect())
-        }
+        AggregateFunction::Histogram(edges) => histogram(&seen, edges, scale),
         AggregateFunction::DaysSinceLast => {
             let last = seen.iter().map(|(time, _)| *time).max();
             let since = |time| (i128::from(row.moment) - i128::from(time)).div_euclid(DAY.into());
@@ -225,6 +215,20 @@ pub(super) fn value(
         }
         _ => unreachable!(),
     }
+}
+
+fn histogram(seen: &[(i64, Value)], edges: &[Finite], scale: i32) -> Value {
+    let ends = edges.iter().map(|edge| edge.get()).chain([f64::INFINITY]);
+    let starts = [f64::NEG_INFINITY].into_iter().chain(edges.iter().map(|edge| edge.get()));
+    let count = |(start, end): (f64, f64)| {
+        let is_last = end == f64::INFINITY;
+        let inside = |value: f64| {
+            start <= value && value < end || is_last && (value.is_nan() || value == end)
+        };
+        let inside = seen.iter().filter(|(_, value)| inside(float(value, scale)));
+        Value::Int(inside.count() as i128)
+    };
+    Value::List(starts.zip(ends).map(count).collect())
 }
 
 fn by_time(seen: &(i64, Value)) -> (i64, (i128, u64, &str)) {

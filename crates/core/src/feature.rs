@@ -91,10 +91,19 @@ pub enum Emit {
         /// How far apart the rows are.
         every: Span,
         /// How far after the epoch one of them lies.
+        #[serde(default = "no_span", skip_serializing_if = "is_no_span")]
         align: Span,
     },
     /// At each of these moments, for the same entities as with [`Every`](Self::Every).
     At(Vec<Timestamp>),
+}
+
+const fn no_span() -> Span {
+    Span::from_micros(0)
+}
+
+const fn is_no_span(span: &Span) -> bool {
+    span.micros() == 0
 }
 
 impl Emit {

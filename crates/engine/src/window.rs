@@ -1,8 +1,12 @@
 //! Window features of a table: the plan node around the kernel.
 
+mod arranged;
 mod blocks;
 mod exec;
+mod gather;
+mod gathered_exec;
 mod logical;
+mod spilled;
 #[cfg(test)]
 mod tests;
 
@@ -45,9 +49,10 @@ pub struct WindowNode {
 ///
 /// The output has the keys, the moment as `Timestamp(Microsecond, "+00:00")`, and the columns of
 /// the spec, sorted by keys and moment inside each partition. Events may come in any order and any
-/// partitions: the plan distributes them by the hash of their keys and sorts them, spilling to disk
-/// where memory is short, and hands whole entities to the kernel. Memory beyond the sort is bounded
-/// by a block of events or the widest entity, whichever is more, about twice over.
+/// partitions. Those that come sorted by keys and moment are taken as they come, with memory for a
+/// block of events or the widest entity. Others are gathered and arranged by entity in memory, and
+/// where half of the memory limit does not hold them, distributed by the hash of their keys and
+/// sorted, spilling to disk.
 ///
 /// The frame that comes back plans itself; a session that plans it as part of another query needs
 /// [`window_planner`] as its query planner.

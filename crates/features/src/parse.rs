@@ -138,11 +138,7 @@ fn scheduled(inner: &mut Table<'_>, document: &mut Document<'_>) -> Option<Emit>
     let at = inner.list(document, "at", Timestamp::parse);
     let (has_at, has_align) = (inner.has("at"), inner.has("align"));
     if !has_at {
-        inner.missing(
-            document,
-            "every",
-            "write `emit = { every = \"1d\" }`, or `{ at = [\"…\"] }`",
-        );
+        inner.missing(document, "every", "write `emit = { every = \"1d\" }`");
     }
     let every = inner.parsed(document, "every", Span::parse);
     let align = inner.parsed(document, "align", Span::parse);

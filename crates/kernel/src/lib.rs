@@ -46,10 +46,12 @@ mod accumulate;
 mod accumulator;
 mod asof;
 mod hash;
+mod intern;
 mod window;
 
 pub use accumulate::{ExactSum, HyperLogLog, PowerSums, QuantileSketch};
 pub use accumulator::{Accumulator, AccumulatorValues, Aggregation, SlidingTiles};
 pub use asof::{AsOfMatcher, AsOfOptions, Candidates, Moments, Progress};
 pub use hash::{ContentHash, hash_rows, hash_values};
+pub use intern::Interner;
 pub use window::{EntityEvents, WindowColumn, WindowKernel, WindowPiece, WindowRows, WindowSpec};

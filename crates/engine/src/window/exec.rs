@@ -32,7 +32,7 @@ use super::blocks::{Block, Blocks};
 use super::logical::{describe, external, kernel, output_schema};
 
 /// Input batches in a block: enough rows to make the kernel's columns worth their allocation.
-const BATCHES_IN_BLOCK: usize = 16;
+pub(super) const BATCHES_IN_BLOCK: usize = 16;
 
 /// Hands whole entities of its sorted input to the window kernel.
 #[derive(Debug)]
@@ -73,13 +73,13 @@ impl FeatureWindowExec {
 }
 
 /// The first columns of a schema, as expressions.
-fn columns(schema: &SchemaRef, count: usize) -> Vec<Arc<dyn PhysicalExpr>> {
+pub(super) fn columns(schema: &SchemaRef, count: usize) -> Vec<Arc<dyn PhysicalExpr>> {
     let fields = schema.fields().iter().take(count).enumerate();
     let column = |(index, name): (usize, &str)| Arc::new(Column::new(name, index));
     fields.map(|(index, field)| column((index, field.name())) as Arc<dyn PhysicalExpr>).collect()
 }
 
-fn ordering(schema: &SchemaRef, count: usize) -> Vec<PhysicalSortExpr> {
+pub(super) fn ordering(schema: &SchemaRef, count: usize) -> Vec<PhysicalSortExpr> {
     let options = SortOptions::default();
     let columns = columns(schema, count).into_iter();
     columns.map(|column| PhysicalSortExpr::new(column, options)).collect()
@@ -217,7 +217,10 @@ impl Features {
     }
 }
 
-fn slices(rows: &RecordBatch, batch_rows: usize) -> impl Iterator<Item = RecordBatch> + '_ {
+pub(super) fn slices(
+    rows: &RecordBatch,
+    batch_rows: usize,
+) -> impl Iterator<Item = RecordBatch> + '_ {
     let count = rows.num_rows();
     let starts = (0..count).step_by(batch_rows.max(1));
     starts.map(move |start| rows.slice(start, batch_rows.max(1).min(count - start)))

@@ -20,7 +20,8 @@ use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, Phy
 use icecore_core::{Error, Result};
 use icecore_kernel::WindowKernel;
 
-use super::exec::FeatureWindowExec;
+use super::exec::{FeatureWindowExec, ordering};
+use super::gathered_exec::GatheredWindowExec;
 use super::{WindowNode, moment_type};
 use crate::error::from_datafusion;
 
@@ -128,6 +129,12 @@ impl UserDefinedLogicalNodeCore for FeatureWindow {
     }
 }
 
+/// Whether events come by keys and moment.
+fn is_in_order(input: &Arc<dyn ExecutionPlan>, keys: usize) -> PlanResult<bool> {
+    let order = ordering(&input.schema(), keys + 1);
+    input.properties().equivalence_properties().ordering_satisfy(order)
+}
+
 /// How plans show the node.
 pub(super) fn describe(node: &WindowNode, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let WindowNode { keys, time, spec, .. } = node;
@@ -178,7 +185,10 @@ impl ExtensionPlanner for Planner {
         let [input] = physical_inputs else {
             return Err(DataFusionError::Internal("FeatureWindow has one input".into()));
         };
-        let exec = FeatureWindowExec::try_new(window.node.clone(), Arc::clone(input))?;
-        Ok(Some(Arc::new(exec)))
+        let (node, input) = (window.node.clone(), Arc::clone(input));
+        if node.keys.is_empty() || is_in_order(&input, node.keys.len())? {
+            return Ok(Some(Arc::new(FeatureWindowExec::try_new(node, input)?)));
+        }
+        Ok(Some(Arc::new(GatheredWindowExec::try_new(Arc::new(node), input)?)))
     }
 }

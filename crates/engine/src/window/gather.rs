@@ -1,0 +1,244 @@
+//! Events of one partition, gathered in memory with numbers for keys and texts.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arrow::array::{Array, ArrayRef, AsArray, Int32Array, RecordBatch, StringArray, UInt32Array};
+use arrow::compute::{cast, take};
+use arrow::datatypes::{DataType, FieldRef, SchemaRef};
+use arrow::row::{RowConverter, SortField};
+use datafusion::common::utils::memory::get_record_batch_memory_size;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::memory_pool::MemoryReservation;
+use futures::TryStreamExt;
+use icecore_kernel::Interner;
+
+/// With more different texts than this, a column is kept as it is.
+const TEXTS_MAX: usize = 1 << 16;
+/// Stands for a null among texts: no text has this byte.
+const NULL_TEXT: &[u8] = &[0xff];
+
+/// What all partitions that are gathered share.
+#[derive(Debug)]
+pub(super) struct Room {
+    pub(super) memory: MemoryReservation,
+    /// How many bytes may be gathered.
+    pub(super) bytes_max: usize,
+    /// Whether memory is short for one of them.
+    pub(super) is_short: AtomicBool,
+}
+
+/// How the gathering of a partition ended.
+pub(super) struct Gathered {
+    pub(super) part: Part,
+    /// What is left of the stream, if memory is short.
+    pub(super) rest: Option<SendableRecordBatchStream>,
+}
+
+impl fmt::Debug for Gathered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (rows, is_whole) = (self.part.rows, self.rest.is_none());
+        f.debug_struct("Gathered").field("rows", &rows).field("is_whole", &is_whole).finish()
+    }
+}
+
+/// Takes a partition in, until it ends or memory is short for one of all partitions.
+pub(super) async fn gather(
+    mut stream: SendableRecordBatchStream,
+    key_columns: usize,
+    room: Arc<Room>,
+) -> Result<Gathered> {
+    let mut part = Part::try_new(stream.schema(), key_columns)?;
+    while let Some(batch) = stream.try_next().await? {
+        let bytes = part.bytes_of(&batch);
+        let fits = room.memory.size() + bytes <= room.bytes_max
+            && room.memory.try_grow(bytes).is_ok()
+            && part.rows + batch.num_rows() < u32::MAX as usize / 64;
+        part.push(&batch)?;
+        if !fits {
+            room.is_short.store(true, Ordering::Relaxed);
+        }
+        if room.is_short.load(Ordering::Relaxed) {
+            return Ok(Gathered { part, rest: Some(stream) });
+        }
+    }
+    Ok(Gathered { part, rest: None })
+}
+
+/// What a partition gave so far: its batches without their keys and with numbers for texts.
+pub(super) struct Part {
+    schema: SchemaRef,
+    pub(super) keys: Keys,
+    /// The number of each row's key, batch after batch.
+    pub(super) codes: Vec<Vec<u32>>,
+    /// The moment, the inputs, the masks.
+    pub(super) columns: Vec<Column>,
+    pub(super) rows: usize,
+}
+
+/// The different keys of a part.
+pub(super) struct Keys {
+    pub(super) different: Interner,
+    fields: Vec<FieldRef>,
+    /// Absent where the key is one text.
+    converter: Option<RowConverter>,
+}
+
+/// A column, batch after batch.
+pub(super) enum Column {
+    Plain(Vec<ArrayRef>),
+    Texts { different: Interner, codes: Vec<Int32Array> },
+}
+
+impl Part {
+    fn try_new(schema: SchemaRef, key_columns: usize) -> Result<Self> {
+        let columns =
+            schema.fields().iter().skip(key_columns).map(|field| match field.data_type() {
+                DataType::Utf8 => {
+                    Column::Texts { different: Interner::default(), codes: Vec::new() }
+                }
+                _ => Column::Plain(Vec::new()),
+            });
+        let columns = columns.collect();
+        let keys = Keys::try_new(schema.fields().iter().take(key_columns).cloned().collect())?;
+        Ok(Self { schema, keys, codes: Vec::new(), columns, rows: 0 })
+    }
+
+    /// About the memory that a batch takes once its keys and texts are numbers, with room for the
+    /// one copy that is made of it.
+    fn bytes_of(&self, batch: &RecordBatch) -> usize {
+        let (mut plain, mut texts) = (Vec::new(), 0);
+        for (at, column) in (self.keys.fields.len()..).zip(&self.columns) {
+            match column {
+                Column::Plain(_) => plain.push(at),
+                Column::Texts { .. } => texts += 1,
+            }
+        }
+        let plain = batch.project(&plain);
+        let plain = plain.map_or(0, |plain| get_record_batch_memory_size(&plain));
+        plain + batch.num_rows() * (8 + 4 * texts)
+    }
+
+    fn push(&mut self, batch: &RecordBatch) -> Result<()> {
+        let keys = self.keys.fields.len();
+        self.codes.push(self.keys.codes(batch.columns().get(..keys).unwrap_or_default())?);
+        self.rows += batch.num_rows();
+        for (column, array) in self.columns.iter_mut().zip(batch.columns().iter().skip(keys)) {
+            column.push(array)?;
+        }
+        Ok(())
+    }
+
+    /// The batches as they came in.
+    pub(super) fn into_batches(self) -> Result<Vec<RecordBatch>> {
+        let all = (0..self.keys.different.len() as u32).collect::<Vec<_>>();
+        let keys = self.keys.arrays(&all)?;
+        let columns = self.columns.into_iter().map(Column::into_plain);
+        let columns = columns.collect::<Result<Vec<_>>>()?;
+        let batch = |(index, codes): (usize, Vec<u32>)| {
+            let codes = UInt32Array::from(codes);
+            let keys = keys.iter().map(|key| Ok(take(key, &codes, None)?));
+            let columns = columns.iter().map(|column| match column.get(index) {
+                Some(array) => Ok(Arc::clone(array)),
+                None => Err(DataFusionError::Internal("a column lacks a batch".into())),
+            });
+            let arrays = keys.chain(columns).collect::<Result<Vec<_>>>()?;
+            Ok(RecordBatch::try_new(Arc::clone(&self.schema), arrays)?)
+        };
+        self.codes.into_iter().enumerate().map(batch).collect()
+    }
+}
+
+impl Keys {
+    fn try_new(fields: Vec<FieldRef>) -> Result<Self> {
+        let is_text = matches!(fields.as_slice(), [key] if key.data_type() == &DataType::Utf8);
+        let sorted = || fields.iter().map(|field| SortField::new(field.data_type().clone()));
+        let converter = match is_text {
+            true => None,
+            false => Some(RowConverter::new(sorted().collect())?),
+        };
+        Ok(Self { different: Interner::default(), fields, converter })
+    }
+
+    fn codes(&mut self, keys: &[ArrayRef]) -> Result<Vec<u32>> {
+        let different = &mut self.different;
+        match (&self.converter, keys) {
+            (Some(converter), _) => {
+                let rows = converter.convert_columns(keys)?;
+                Ok(rows.iter().map(|row| different.code(row.as_ref())).collect())
+            }
+            (None, [texts]) => {
+                let texts = texts.as_string::<i32>().iter();
+                Ok(texts
+                    .map(|text| different.code(text.map_or(NULL_TEXT, str::as_bytes)))
+                    .collect())
+            }
+            (None, _) => Err(DataFusionError::Internal("events lack their key".into())),
+        }
+    }
+
+    /// The keys of these numbers, as columns.
+    pub(super) fn arrays(&self, codes: &[u32]) -> Result<Vec<ArrayRef>> {
+        let values = codes.iter().map(|code| self.different.value(*code));
+        let Some(converter) = &self.converter else {
+            return Ok(vec![Arc::new(texts(values)) as ArrayRef]);
+        };
+        let parser = converter.parser();
+        let arrays = converter.convert_rows(values.map(|value| parser.parse(value)))?;
+        let typed =
+            |(array, field): (ArrayRef, &FieldRef)| match array.data_type() == field.data_type() {
+                true => Ok(array),
+                false => Ok(cast(&array, field.data_type())?),
+            };
+        arrays.into_iter().zip(&self.fields).map(typed).collect()
+    }
+
+    /// The numbers in the order of their keys, nulls first.
+    pub(super) fn in_order(&self) -> Vec<u32> {
+        let mut order = (0..self.different.len() as u32).collect::<Vec<_>>();
+        let of = |code: &u32| {
+            let value = self.different.value(*code);
+            (self.converter.is_some() || value != NULL_TEXT, value)
+        };
+        order.sort_unstable_by(|a, b| of(a).cmp(&of(b)));
+        order
+    }
+}
+
+/// Texts from their bytes, which came from texts.
+pub(super) fn texts<'a>(values: impl Iterator<Item = &'a [u8]>) -> StringArray {
+    values.map(|value| std::str::from_utf8(value).ok()).collect()
+}
+
+impl Column {
+    fn push(&mut self, array: &ArrayRef) -> Result<()> {
+        if let Self::Texts { different, .. } = self
+            && different.len() > TEXTS_MAX
+        {
+            let texts = std::mem::replace(self, Self::Plain(Vec::new()));
+            *self = Self::Plain(texts.into_plain()?);
+        }
+        match self {
+            Self::Plain(arrays) => arrays.push(Arc::clone(array)),
+            Self::Texts { different, codes } => {
+                let texts = array.as_string::<i32>().iter();
+                // There are fewer texts than a signed number holds.
+                codes.push(texts.map(|t| t.map(|t| different.code(t.as_bytes()) as i32)).collect());
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn into_plain(self) -> Result<Vec<ArrayRef>> {
+        match self {
+            Self::Plain(arrays) => Ok(arrays),
+            Self::Texts { different, codes } => {
+                let values = (0..different.len() as u32).map(|code| different.value(code));
+                let values = texts(values);
+                codes.iter().map(|codes| Ok(take(&values, codes, None)?)).collect()
+            }
+        }
+    }
+}

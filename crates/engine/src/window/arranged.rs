@@ -8,7 +8,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, DictionaryArray, Int32Array, PrimitiveArray, UInt32Array};
+use arrow::array::{
+    ArrayRef, AsArray, DictionaryArray, Int32Array, PrimitiveArray, UInt32Array, new_empty_array,
+};
 use arrow::compute::{concat, take};
 use arrow::datatypes::{DataType, Int32Type, TimestampMicrosecondType};
 use datafusion::error::{DataFusionError, Result};
@@ -62,11 +64,14 @@ impl Arranged {
             *place += 1;
         }
         parts.iter_mut().for_each(|part| part.codes = Vec::new());
-        let count = parts.first().map_or(0, |part| part.columns.len());
+        let types = parts.first().map(Part::column_types).unwrap_or_default();
         let mut of_parts =
             parts.into_iter().map(|part| part.columns.into_iter()).collect::<Vec<_>>();
-        let mut column = || joined(of_parts.iter_mut().filter_map(Iterator::next).collect());
-        let mut columns = (0..count).map(|_| column()).collect::<Result<Vec<_>>>()?.into_iter();
+        let mut column = |data_type: &DataType| {
+            joined(of_parts.iter_mut().filter_map(Iterator::next).collect(), data_type)
+        };
+        let columns = types.iter().map(&mut column).collect::<Result<Vec<_>>>()?;
+        let mut columns = columns.into_iter();
         let times = columns
             .next()
             .and_then(|times| times.as_primitive_opt::<TimestampMicrosecondType>().cloned());
@@ -152,9 +157,12 @@ fn renumbered(from: &Interner, to: &mut Interner) -> Vec<u32> {
 }
 
 /// One column of all parts.
-fn joined(columns: Vec<Column>) -> Result<ArrayRef> {
+fn joined(columns: Vec<Column>, data_type: &DataType) -> Result<ArrayRef> {
+    if columns.iter().all(Column::is_empty) {
+        return Ok(new_empty_array(data_type));
+    }
     let is_texts = |column: &Column| matches!(column, Column::Texts { .. });
-    if columns.is_empty() || !columns.iter().all(is_texts) {
+    if !columns.iter().all(is_texts) {
         let arrays = columns.into_iter().map(Column::into_plain).collect::<Result<Vec<_>>>()?;
         let arrays = arrays.iter().flatten().map(AsRef::as_ref).collect::<Vec<_>>();
         return Ok(concat(&arrays)?);

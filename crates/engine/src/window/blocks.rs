@@ -7,7 +7,7 @@ use arrow::compute::{concat, concat_batches, partition};
 use datafusion::common::utils::memory::get_record_batch_memory_size;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::TaskContext;
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryReservation};
 use icecore_core::{Error, ErrorKind};
 
 use super::logical::external;
@@ -31,18 +31,32 @@ pub(super) struct Blocks {
     /// The first row of each entity, over all batches.
     starts: Vec<usize>,
     memory: MemoryReservation,
+    /// What is set aside from the start, so that sorts below leave room.
+    floor_bytes: usize,
+    /// What batches and the block made of them take.
+    bytes: usize,
 }
 
 impl Blocks {
     pub(super) fn new(keys: usize, rows_wanted: usize, context: &TaskContext) -> Self {
-        let consumer = MemoryConsumer::new("FeatureWindowExec");
+        let pool = context.memory_pool();
+        let memory = MemoryConsumer::new("FeatureWindowExec").register(pool);
+        let partitions = context.session_config().target_partitions().max(1);
+        let floor_bytes = match pool.memory_limit() {
+            MemoryLimit::Finite(bytes) => bytes / (4 * partitions),
+            _ => 0,
+        };
+        // Without it there is as much room as sorts leave.
+        let floor_bytes = memory.try_grow(floor_bytes).map_or(0, |()| floor_bytes);
         Self {
             keys,
             rows_wanted,
             batches: Vec::new(),
             rows: 0,
             starts: Vec::new(),
-            memory: consumer.register(context.memory_pool()),
+            memory,
+            floor_bytes,
+            bytes: 0,
         }
     }
 
@@ -51,8 +65,7 @@ impl Blocks {
             return Ok(());
         }
         // Twice: what is gathered is copied once into a block.
-        let bytes = 2 * get_record_batch_memory_size(&batch);
-        self.memory.try_grow(bytes).map_err(too_wide)?;
+        self.resize(self.bytes + 2 * get_record_batch_memory_size(&batch))?;
         let continues = match self.batches.last() {
             Some(last) => self.is_one_entity(last, &batch)?,
             None => false,
@@ -84,11 +97,16 @@ impl Blocks {
         self.rows = rest.num_rows();
         let rows = rows.slice(0, whole);
         // The rest shares the block's memory until the next one is made of it.
-        self.memory.try_resize(2 * get_record_batch_memory_size(&rows)).map_err(too_wide)?;
+        self.resize(2 * get_record_batch_memory_size(&rows))?;
         if self.rows > 0 {
             self.batches.push(rest);
         }
         Ok(Some(Block { rows, entities }))
+    }
+
+    fn resize(&mut self, bytes: usize) -> Result<()> {
+        self.bytes = bytes;
+        self.memory.try_resize(bytes.max(self.floor_bytes)).map_err(too_wide)
     }
 
     fn key_columns(&self, batch: &RecordBatch) -> Vec<ArrayRef> {

@@ -131,6 +131,12 @@ impl Part {
         Ok(())
     }
 
+    /// The types of the columns beside the keys.
+    pub(super) fn column_types(&self) -> Vec<DataType> {
+        let fields = self.schema.fields().iter().skip(self.keys.fields.len());
+        fields.map(|field| field.data_type().clone()).collect()
+    }
+
     /// The batches as they came in.
     pub(super) fn into_batches(self) -> Result<Vec<RecordBatch>> {
         let all = (0..self.keys.different.len() as u32).collect::<Vec<_>>();
@@ -229,6 +235,13 @@ impl Column {
             }
         }
         Ok(())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        match self {
+            Self::Plain(arrays) => arrays.is_empty(),
+            Self::Texts { codes, .. } => codes.is_empty(),
+        }
     }
 
     pub(super) fn into_plain(self) -> Result<Vec<ArrayRef>> {

@@ -240,6 +240,10 @@ async fn events_that_come_in_order_are_taken_as_they_come() {
 #[tokio::test]
 async fn events_that_do_not_fit_memory_are_sorted_on_disk() {
     let events = payments(30_000);
+    let users = (0..30_000).map(|n| Some(format!("user {}", n % 211)));
+    let mut columns = events.columns().to_vec();
+    columns[3] = Arc::new(users.collect::<StringArray>());
+    let events = RecordBatch::try_new(events.schema(), columns).unwrap();
     let run = Run { table_partitions: 3, partitions: 2, batch_rows: 500 };
     let node = node(Emit::LastPerDay, TimeRange::default());
     let expected = planned(&events, node.clone(), run).await;

@@ -47,7 +47,7 @@ name = "who"
 name = "orders"
 entities = ["who"]
 source = "shop.orders"
-event_timestamp = "at"
+event_timestamp = "moment"
 emit = "each_event"
 table = "features.orders"
 partition_by = []
@@ -60,7 +60,7 @@ fn duckdb_computes_the_same_aggregates_over_the_same_windows() {
     let dir = tempfile::tempdir().unwrap();
     let project = dir.path().join("project");
     assert!(run(&["init", project.to_str().unwrap(), "--template", "empty"]).status.success());
-    let mut events = "who,at,amount,shop\n".to_owned();
+    let mut events = "who,moment,amount,shop\n".to_owned();
     for n in 0..600_u64 {
         let (who, minutes) = (n * 31 % 5, n * 97 + n * n % 83);
         let (day, minute) = (1 + minutes / 1440 % 28, minutes % 1440);
@@ -102,7 +102,7 @@ fn duckdb_computes_the_same_aggregates_over_the_same_windows() {
     std::fs::write(project.join("features/orders.toml"), text).unwrap();
     json(&project, &["features", "compute", "orders"]);
     let out = project.join("features.parquet");
-    let query = "SELECT *, at AS event_timestamp FROM features.orders";
+    let query = "SELECT *, moment AS event_timestamp FROM features.orders";
     json(&project, &["sql", query, "--format", "parquet", "--output", out.to_str().unwrap()]);
     let paths = [csv.to_str().unwrap(), out.to_str().unwrap()];
     let compared = script(&python, "recompute_aggregates.py", &paths);

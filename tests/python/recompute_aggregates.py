@@ -10,12 +10,12 @@ import sys
 
 import duckdb
 
-# Feature: its value over the events `e` of a window, and the window's condition on `e.at` and `t`.
-LAST_10 = "e.at >= t - INTERVAL 10 DAY AND e.at <= t"
-OFFSET = "e.at >= t - INTERVAL 15 DAY AND e.at <= t - INTERVAL 5 DAY"
-TUMBLING = "e.at >= date_trunc('day', t) - INTERVAL 1 DAY AND e.at < date_trunc('day', t)"
-TO_DATE = "e.at >= date_trunc('day', t) AND e.at <= t"
-EVER = "e.at <= t"
+# Feature: its value over the events `e` of a window, and the window's condition on `e.moment` and `t`.
+LAST_10 = "e.moment >= t - INTERVAL 10 DAY AND e.moment <= t"
+OFFSET = "e.moment >= t - INTERVAL 15 DAY AND e.moment <= t - INTERVAL 5 DAY"
+TUMBLING = "e.moment >= date_trunc('day', t) - INTERVAL 1 DAY AND e.moment < date_trunc('day', t)"
+TO_DATE = "e.moment >= date_trunc('day', t) AND e.moment <= t"
+EVER = "e.moment <= t"
 FEATURES = {
     "orders_10d": ("count(*)", LAST_10),
     "orders_10d_offset_5d": ("count(*)", OFFSET),
@@ -30,8 +30,8 @@ FEATURES = {
     "most_10d": ("max(e.amount)", LAST_10),
     "shops_10d": ("count(DISTINCT e.shop)", LAST_10),
     "some_shops_10d": ("least(count(DISTINCT e.shop), 3)", LAST_10),
-    "first_shops_10d": ("coalesce(list(e.shop ORDER BY e.at)[:3], [])", LAST_10 + " AND e.shop IS NOT NULL"),
-    "last_shops_10d": ("coalesce(list(e.shop ORDER BY e.at DESC)[:3], [])", LAST_10 + " AND e.shop IS NOT NULL"),
+    "first_shops_10d": ("coalesce(list(e.shop ORDER BY e.moment)[:3], [])", LAST_10 + " AND e.shop IS NOT NULL"),
+    "last_shops_10d": ("coalesce(list(e.shop ORDER BY e.moment DESC)[:3], [])", LAST_10 + " AND e.shop IS NOT NULL"),
     "top_10d": ("coalesce(list(e.amount ORDER BY e.amount DESC)[:4], [])", LAST_10 + " AND e.amount IS NOT NULL"),
     "bottom_10d": ("coalesce(list(e.amount ORDER BY e.amount)[:4], [])", LAST_10 + " AND e.amount IS NOT NULL"),
     "classes_10d": (
@@ -49,7 +49,7 @@ def main():
     con = duckdb.connect()
     con.execute("SET TimeZone = 'UTC'")
     con.execute(
-        "CREATE TABLE events AS SELECT who, at::TIMESTAMP AS at, amount::DOUBLE AS amount, shop"
+        "CREATE TABLE events AS SELECT who, moment::TIMESTAMP AS moment, amount::DOUBLE AS amount, shop"
         f" FROM read_csv('{sys.argv[1]}', header = true, all_varchar = true, nullstr = '')"
     )
     con.execute(

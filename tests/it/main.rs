@@ -19,6 +19,7 @@ mod readers;
 mod redis;
 mod rows;
 mod serving;
+mod sql_models;
 mod story;
 mod tidy;
 mod upkeep;

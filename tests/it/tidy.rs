@@ -9,7 +9,7 @@ const FLOORS: [&[&str]; 6] = [
     &["core"],
     &["catalog", "kernel", "online", "tracking"],
     &["engine"],
-    &["features", "pit", "train"],
+    &["features", "models", "pit", "train"],
     &["dataset", "score"],
     &["serve", "icecore"],
 ];

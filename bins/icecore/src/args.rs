@@ -4,6 +4,7 @@ pub(crate) mod alter;
 pub(crate) mod changes;
 pub(crate) mod refs;
 pub(crate) mod rows;
+pub(crate) mod run;
 pub(crate) mod upkeep;
 
 use std::path::PathBuf;
@@ -48,6 +49,12 @@ pub(crate) enum Command {
     /// The version control of tables
     #[command(subcommand)]
     Table(TableCommand),
+    /// Build SQL models in the order in which they need each other, test them, publish them
+    Run(run::RunArgs),
+    /// Run the tests of SQL models on the tables as they are
+    Test(run::TestArgs),
+    /// Show SQL models: their compiled SQL, and where each column comes from
+    Docs(run::DocsArgs),
     /// Feature views: list, check, compute, explain
     #[command(subcommand)]
     Features(FeaturesCommand),

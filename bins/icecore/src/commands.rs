@@ -10,6 +10,7 @@ mod online;
 mod project;
 mod refs;
 mod rows;
+mod run;
 pub(crate) mod score;
 mod serve;
 mod sql;
@@ -75,6 +76,9 @@ async fn dispatch(context: &Context, command: Command) -> Result<Answer> {
         Command::Ingest(args) => Box::pin(ingest::run(context, args)).await,
         Command::Sql(args) => Box::pin(sql::run(context, args)).await,
         Command::Table(command) => Box::pin(table::run(context, command)).await,
+        Command::Run(args) => Box::pin(run::run(context, args)).await,
+        Command::Test(args) => Box::pin(run::test(context, args)).await,
+        Command::Docs(args) => Box::pin(run::docs(context, args)).await,
         Command::Features(command) => Box::pin(features::run(context, command)).await,
         Command::Dataset(command) => Box::pin(dataset::run(context, command)).await,
         Command::Train(args) => Box::pin(train::run(context, args)).await,

@@ -24,6 +24,7 @@ use icecore_core::{Committed, Error, PinnedTable, Result, SnapshotId, TableName}
 use object_store::ObjectStore;
 
 pub use alter::{AlterOptions, Altered};
+pub use edits::TableLayout;
 pub use options::{CatalogAccess, CatalogOptions, CatalogParts};
 
 use crate::commit;

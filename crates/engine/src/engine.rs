@@ -19,7 +19,7 @@ use icecore_core::{BatchStream, Error, PinnedTable, Result, SnapshotSelector, Ta
 
 use crate::condition;
 use crate::error::OrOurs as _;
-use crate::resolve::Resolver;
+use crate::resolve::{Resolver, Scope};
 use crate::{query, session, stream};
 
 /// The least memory that an engine works in.
@@ -94,7 +94,7 @@ pub struct Engine {
 struct Shared {
     catalog: IcebergCatalog,
     /// What every session begins with: functions, configuration, memory.
-    base: SessionState,
+    base: Arc<SessionState>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -112,7 +112,7 @@ impl Engine {
     /// to cannot be made.
     pub fn new(catalog: IcebergCatalog, options: EngineOptions) -> Result<Self> {
         let config = session::config(&options);
-        let base = session::base_state(config, runtime(&catalog, options)?);
+        let base = Arc::new(session::base_state(config, runtime(&catalog, options)?));
         Ok(Self { shared: Arc::new(Shared { catalog, base }) })
     }
 
@@ -146,9 +146,52 @@ impl Engine {
         sql: &str,
         at: &[(TableName, SnapshotSelector)],
     ) -> Result<Vec<PinnedTable>> {
+        self.pin_in(sql, &Scope::default(), at).await
+    }
+
+    /// [`pin_query`](Self::pin_query) in a scope: what it pins stays, and what its views read is
+    /// pinned too.
+    ///
+    /// # Errors
+    ///
+    /// As `pin_query`.
+    pub async fn pin_in(
+        &self,
+        sql: &str,
+        scope: &Scope,
+        at: &[(TableName, SnapshotSelector)],
+    ) -> Result<Vec<PinnedTable>> {
         let statement = query::parse(&self.shared.base, sql)?;
-        let resolver = Resolver::new(self.catalog().clone(), &[]);
-        query::pin(&self.shared.base, &statement, &resolver, at).await
+        query::pin(&self.shared.base, &statement, &self.resolver(scope.clone()), at).await
+    }
+
+    /// Pins tables, and what the views among them read, at one moment: all of these pins were the
+    /// answers at once. What the scope pins stays.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` for an unknown table, naming what is near.
+    pub async fn pin_tables(&self, names: &[TableName], scope: &Scope) -> Result<Vec<PinnedTable>> {
+        let resolver = self.resolver(scope.clone());
+        let tables = query::expand(&self.shared.base, names.to_vec(), &resolver).await?;
+        let wanted: Vec<(TableName, SnapshotSelector)> =
+            tables.into_iter().map(|name| (name, SnapshotSelector::Latest)).collect();
+        resolver.pin_all(&wanted).await
+    }
+
+    /// The tables and views that a query names, without what its views read, in order.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for what is no query.
+    pub async fn names(&self, sql: &str) -> Result<Vec<TableName>> {
+        let statement = query::parse(&self.shared.base, sql)?;
+        let resolver = self.resolver(Scope::default());
+        query::names(&self.shared.base, &statement, &resolver).await
+    }
+
+    fn resolver(&self, scope: Scope) -> Resolver {
+        Resolver::new(self.catalog().clone(), Arc::clone(&self.shared.base), scope)
     }
 
     /// Runs a query. Tables are `namespace.table`, also `production.namespace.table`; tables that
@@ -170,8 +213,36 @@ impl Engine {
     ///
     /// As [`sql`](Self::sql), without those of the execution.
     pub async fn query(&self, sql: &str, pins: &[PinnedTable]) -> Result<DataFrame> {
+        self.query_in(sql, &Scope::new(pins)).await
+    }
+
+    /// Plans a query in a scope.
+    ///
+    /// # Errors
+    ///
+    /// As [`query`](Self::query).
+    pub async fn query_in(&self, sql: &str, scope: &Scope) -> Result<DataFrame> {
         let statement = query::parse(&self.shared.base, sql)?;
-        query::plan(&self.session(pins).await?, statement).await
+        query::plan(&self.session_in(scope.clone())?, statement).await
+    }
+
+    /// Runs a query in a scope.
+    ///
+    /// # Errors
+    ///
+    /// As [`sql`](Self::sql).
+    pub async fn sql_in(&self, sql: &str, scope: &Scope) -> Result<BatchStream> {
+        self.stream(self.query_in(sql, scope).await?).await
+    }
+
+    /// The columns of a query's answer in a scope, in the types in which they leave the engine.
+    ///
+    /// # Errors
+    ///
+    /// As [`query`](Self::query).
+    pub async fn schema_in(&self, sql: &str, scope: &Scope) -> Result<SchemaRef> {
+        let frame = self.query_in(sql, scope).await?;
+        Ok(stream::seam_schema(frame.schema().inner()))
     }
 
     /// A session in which tables resolve to the pins, and to their latest state where there is no
@@ -182,14 +253,18 @@ impl Engine {
     ///
     /// `InvalidInput` if two pins name the same table.
     pub async fn session(&self, pins: &[PinnedTable]) -> Result<SessionContext> {
+        self.session_in(Scope::new(pins))
+    }
+
+    fn session_in(&self, scope: Scope) -> Result<SessionContext> {
+        let pins = &scope.pins;
         for (at, pin) in pins.iter().enumerate() {
             let same = pins.iter().take(at).find(|other| other.table == pin.table);
             if same.is_some_and(|other| other != pin) {
                 return Err(Error::invalid(format!("table `{}` is pinned twice", pin.table)));
             }
         }
-        let resolver = Resolver::new(self.catalog().clone(), pins);
-        Ok(session::context(&self.shared.base, resolver))
+        Ok(session::context(&self.shared.base, self.resolver(scope)))
     }
 
     /// A pinned table as a frame.

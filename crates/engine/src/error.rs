@@ -6,6 +6,8 @@ use arrow::error::ArrowError;
 use datafusion::common::{DataFusionError, SchemaError};
 use icecore_core::{Error, ErrorKind, Location, Result};
 
+use crate::dialect::alternative;
+
 /// What a location in the text of a query names as its file.
 const QUERY: &str = "query";
 
@@ -204,6 +206,10 @@ fn plan_error(message: &str) -> Error {
         None => (message, ""),
     };
     let error = Error::invalid(clean(what.trim_end_matches('.')));
+    let unknown = what.split_once("Invalid function '").and_then(|(_, rest)| rest.split_once('\''));
+    if let Some(other) = unknown.and_then(|(name, _)| alternative(name)) {
+        return error.with_help(format!("write {other}"));
+    }
     match hint.strip_prefix("Did you mean '").and_then(|hint| hint.strip_suffix("'?")) {
         Some(near) => error.with_help(format!("did you mean `{near}`?")),
         None if hint.is_empty() => error,

@@ -38,20 +38,27 @@
 //! ```
 
 mod condition;
+mod dialect;
 mod diff;
 mod engine;
 mod error;
 pub mod files;
+pub mod lineage;
+mod narrow;
 mod provider;
 mod query;
 mod resolve;
 mod session;
 mod stream;
+mod view;
 mod window;
 
 pub use diff::TableDiff;
 pub use engine::{Engine, EngineOptions};
 pub use error::from_datafusion;
+pub use narrow::Narrowing;
+pub use resolve::Scope;
+pub use view::View;
 pub use window::{WindowNode, window_frame, window_planner};
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::union::UnionExec;
 use icecore_catalog::{FilePlan, IcebergCatalog, PlannedFile};
-use icecore_core::{PinnedTable, Predicate, Result, SnapshotCatalog};
+use icecore_core::{PinnedTable, Predicate, Result, SnapshotCatalog, TableName};
 
 use crate::error::to_datafusion;
 
@@ -37,6 +37,11 @@ impl PinnedProvider {
     pub(crate) async fn open(catalog: IcebergCatalog, pin: PinnedTable) -> Result<Self> {
         let schema = plain(&catalog.schema(&pin).await?);
         Ok(Self { catalog, pin, schema })
+    }
+
+    /// The table's name.
+    pub(crate) const fn table(&self) -> &TableName {
+        &self.pin.table
     }
 
     async fn plan(&self, filter: Option<&Predicate>) -> Result<FilePlan> {

@@ -9,6 +9,7 @@ use datafusion::sql::sqlparser::ast::{SetExpr, Statement as Sql};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use icecore_core::{Error, PinnedTable, Result, SnapshotSelector, TableName};
 
+use crate::dialect;
 use crate::error::OrOurs as _;
 use crate::resolve::{Named, Resolver};
 use crate::session::{CATALOG, NO_NAMESPACE};
@@ -23,7 +24,7 @@ pub(crate) fn parse(state: &SessionState, sql: &str) -> Result<Statement> {
         .build()
         .and_then(|mut parser| parser.parse_statements())
         .or_ours()?;
-    let Some(statement) = statements.pop_front() else {
+    let Some(mut statement) = statements.pop_front() else {
         return Err(Error::invalid("there is no query").with_help("write one, such as `SELECT 1`"));
     };
     if !statements.is_empty() {
@@ -32,6 +33,7 @@ pub(crate) fn parse(state: &SessionState, sql: &str) -> Result<Statement> {
         );
     }
     check(&statement)?;
+    dialect::rewrite(&mut statement);
     Ok(statement)
 }
 
@@ -87,13 +89,12 @@ pub(crate) async fn plan(session: &SessionContext, statement: Statement) -> Resu
     Ok(DataFrame::new(session.state(), plan))
 }
 
-/// Pins every table that a query reads.
-pub(crate) async fn pin(
+/// The tables and views that a query names, each once.
+pub(crate) async fn names(
     state: &SessionState,
     statement: &Statement,
     resolver: &Resolver,
-    at: &[(TableName, SnapshotSelector)],
-) -> Result<Vec<PinnedTable>> {
+) -> Result<Vec<TableName>> {
     let mut names = Vec::new();
     for reference in state.resolve_table_references(statement).or_ours()? {
         let reference = reference.resolve(CATALOG, NO_NAMESPACE);
@@ -108,6 +109,39 @@ pub(crate) async fn pin(
             names.push(name);
         }
     }
+    Ok(names)
+}
+
+/// The tables among these names, and those that the views among them read, each once.
+pub(crate) async fn expand(
+    state: &SessionState,
+    mut open: Vec<TableName>,
+    resolver: &Resolver,
+) -> Result<Vec<TableName>> {
+    let mut found = Vec::new();
+    let mut seen = Vec::new();
+    while let Some(name) = open.pop() {
+        if resolver.has_rows(&name) || seen.contains(&name) {
+            continue;
+        }
+        match resolver.view(&name).await? {
+            Some(sql) => open.extend(names(state, &parse(state, &sql)?, resolver).await?),
+            None => found.push(name.clone()),
+        }
+        seen.push(name);
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Pins every table that a query reads.
+pub(crate) async fn pin(
+    state: &SessionState,
+    statement: &Statement,
+    resolver: &Resolver,
+    at: &[(TableName, SnapshotSelector)],
+) -> Result<Vec<PinnedTable>> {
+    let names = expand(state, names(state, statement, resolver).await?, resolver).await?;
     if let Some((unread, _)) = at.iter().find(|(name, _)| !names.contains(name)) {
         let read: Vec<&str> = names.iter().map(TableName::as_str).collect();
         return Err(Error::invalid(format!("the query does not read `{unread}`"))

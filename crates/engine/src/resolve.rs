@@ -1,19 +1,29 @@
 //! From names in a query to pinned tables.
 
-use std::collections::HashMap;
+mod opaque;
+mod scope;
+
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use datafusion::catalog::view::ViewTable;
 use datafusion::catalog::{MemTable, MemorySchemaProvider, TableProvider};
 use datafusion::execution::SessionStateDefaults;
+use datafusion::execution::session_state::SessionState;
 use icecore_catalog::{IcebergCatalog, MetadataTable};
 use icecore_core::{
     Error, ErrorKind, PinnedTable, Result, SnapshotCatalog, SnapshotSelector, TableName,
 };
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 
 use crate::error::OrOurs as _;
 use crate::provider::PinnedProvider;
 use crate::session::{CATALOG, NO_NAMESPACE};
+use crate::view::{self, View};
+use crate::{query, session};
+
+pub(crate) use opaque::OpaqueView;
+pub use scope::Scope;
 
 /// A first part of a name that means the catalog itself, as in `production.events.payments`.
 const ALIASES: [&str; 2] = [CATALOG, "production"];
@@ -31,15 +41,30 @@ pub(crate) enum Named {
 #[derive(Debug)]
 pub(crate) struct Resolver {
     catalog: IcebergCatalog,
-    pins: Mutex<HashMap<TableName, PinnedTable>>,
+    /// What sessions begin with, to plan views in.
+    base: Arc<SessionState>,
+    scope: Arc<Scope>,
+    pins: Arc<Mutex<HashMap<TableName, PinnedTable>>>,
+    /// The views that the catalog keeps.
+    views: Arc<OnceCell<BTreeMap<TableName, View>>>,
+    /// The views that are being planned, the outermost first.
+    within: Vec<TableName>,
     /// Tables that the session was given under a name without a namespace.
     pub(crate) local: MemorySchemaProvider,
 }
 
 impl Resolver {
-    pub(crate) fn new(catalog: IcebergCatalog, pins: &[PinnedTable]) -> Self {
-        let pins = pins.iter().map(|pin| (pin.table.clone(), pin.clone())).collect();
-        Self { catalog, pins: Mutex::new(pins), local: MemorySchemaProvider::new() }
+    pub(crate) fn new(catalog: IcebergCatalog, base: Arc<SessionState>, scope: Scope) -> Self {
+        let pins = scope.pins.iter().map(|pin| (pin.table.clone(), pin.clone())).collect();
+        Self {
+            catalog,
+            base,
+            scope: Arc::new(scope),
+            pins: Arc::new(Mutex::new(pins)),
+            views: Arc::default(),
+            within: Vec::new(),
+            local: MemorySchemaProvider::new(),
+        }
     }
 
     /// The provider of the table that a name means.
@@ -51,10 +76,7 @@ impl Resolver {
     ) -> Result<Option<Arc<dyn TableProvider>>> {
         Ok(match self.named(catalog, namespace, table).await? {
             Named::Function => None,
-            Named::Table(name) => {
-                let pin = self.pin(&name, &SnapshotSelector::Latest).await?;
-                Some(Arc::new(PinnedProvider::open(self.catalog.clone(), pin).await?))
-            }
+            Named::Table(name) => Some(self.table(name).await?),
             Named::Metadata(name, which) => {
                 let batch = if which.is_of_snapshot() {
                     let pin = self.pin(&name, &SnapshotSelector::Latest).await?;
@@ -66,6 +88,67 @@ impl Resolver {
                 Some(Arc::new(table))
             }
         })
+    }
+
+    /// A table, or what stands for one.
+    async fn table(&self, name: TableName) -> Result<Arc<dyn TableProvider>> {
+        if let Some(rows) = self.scope.rows.get(&name) {
+            let rows = vec![vec![rows.clone()]];
+            let schema = rows.iter().flatten().next().map(arrow::array::RecordBatch::schema);
+            let schema = schema.unwrap_or_else(|| Arc::new(arrow::datatypes::Schema::empty()));
+            return Ok(Arc::new(MemTable::try_new(schema, rows).or_ours()?));
+        }
+        if let Some(sql) = self.view(&name).await? {
+            return self.view_table(name, &sql).await;
+        }
+        let pin = self.pin(&name, &SnapshotSelector::Latest).await?;
+        Ok(Arc::new(PinnedProvider::open(self.catalog.clone(), pin).await?))
+    }
+
+    /// The query of the view of this name: the scope's own, or one that the catalog keeps.
+    pub(crate) async fn view(&self, name: &TableName) -> Result<Option<String>> {
+        if let Some(sql) = self.scope.views.get(name) {
+            return Ok(Some(sql.clone()));
+        }
+        // What is pinned is a table, and so is where views are kept.
+        if view::is_table(name) || self.pins.lock().await.contains_key(name) {
+            return Ok(None);
+        }
+        let kept = self.views.get_or_try_init(|| view::all(&self.catalog)).await?;
+        Ok(kept.get(name).map(|view| view.sql.clone()))
+    }
+
+    /// Whether rows or a query of the scope stand for this name.
+    pub(crate) fn has_rows(&self, name: &TableName) -> bool {
+        self.scope.rows.contains_key(name)
+    }
+
+    async fn view_table(&self, name: TableName, sql: &str) -> Result<Arc<dyn TableProvider>> {
+        if self.within.contains(&name) {
+            let path: Vec<&str> = self.within.iter().map(TableName::as_str).collect();
+            return Err(Error::invalid(format!("view `{name}` reads itself"))
+                .with_note(format!("by way of: {} -> {name}", path.join(" -> "))));
+        }
+        let in_view = |error: Error| error.with_note(format!("in view `{name}`"));
+        let mut within = self.within.clone();
+        within.push(name.clone());
+        let inner = Self {
+            catalog: self.catalog.clone(),
+            base: Arc::clone(&self.base),
+            scope: Arc::clone(&self.scope),
+            pins: Arc::clone(&self.pins),
+            views: Arc::clone(&self.views),
+            within,
+            local: MemorySchemaProvider::new(),
+        };
+        let session = session::context(&self.base, inner);
+        let statement = query::parse(&self.base, sql).map_err(in_view)?;
+        let frame = query::plan(&session, statement).await.map_err(in_view)?;
+        let plan = frame.into_unoptimized_plan();
+        if self.scope.is_opaque {
+            return Ok(Arc::new(OpaqueView::new(name, plan.schema().inner())));
+        }
+        Ok(Arc::new(ViewTable::new(plan, Some(sql.to_owned()))))
     }
 
     /// Pins a table, if it is not pinned yet.
@@ -184,10 +267,13 @@ impl Resolver {
 
     /// Adds what exists to the error for an unknown table.
     async fn unknown(&self, name: &str, error: Error) -> Error {
-        let Ok(tables) = self.catalog.tables().await else { return error };
+        let Ok(mut tables) = self.catalog.tables().await else { return error };
         if tables.iter().any(|table| table.as_str() == name) {
             // The table is there, its snapshot is not.
             return error;
+        }
+        if let Ok(kept) = self.views.get_or_try_init(|| view::all(&self.catalog)).await {
+            tables.extend(kept.keys().chain(self.scope.views.keys()).cloned());
         }
         let error = Error::not_found(format!("there is no table `{name}`"))
             .with_note(listed(&tables))

@@ -14,6 +14,7 @@ use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::functions_aggregate::approx_distinct::approx_distinct_udaf;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
+use crate::dialect;
 use crate::engine::EngineOptions;
 use crate::error::to_datafusion;
 use crate::resolve::Resolver;
@@ -31,11 +32,15 @@ pub(crate) fn base_state(config: SessionConfig, runtime: Arc<RuntimeEnv>) -> Ses
     let approx = approx_distinct_udaf().as_ref().clone();
     aggregates.push(Arc::new(approx.with_aliases(["approx_count_distinct"])));
     let functions = SessionStateDefaults::default_table_functions();
+    let mut scalars = SessionStateDefaults::default_scalar_functions();
+    scalars.extend(dialect::functions());
+    let mut planners = vec![dialect::planner()];
+    planners.extend(SessionStateDefaults::default_expr_planners());
     SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime)
-        .with_expr_planners(SessionStateDefaults::default_expr_planners())
-        .with_scalar_functions(SessionStateDefaults::default_scalar_functions())
+        .with_expr_planners(planners)
+        .with_scalar_functions(scalars)
         .with_aggregate_functions(aggregates)
         .with_window_functions(SessionStateDefaults::default_window_functions())
         .with_table_functions(

@@ -1,9 +1,13 @@
 //! The engine over real tables in a directory of their own.
 
 mod deletes;
+mod dialect;
 mod diff;
+mod lineage;
+mod narrow;
 mod pruning;
 mod sql;
+mod views;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -34,6 +34,8 @@ pub struct Config {
     pub serve: ServeConfig,
     /// How queries run.
     pub engine: EngineConfig,
+    /// How SQL models are read and run.
+    pub models: ModelsConfig,
 }
 
 /// Where values are that must be served fast.
@@ -81,6 +83,28 @@ pub struct ServeConfig {
 impl Default for ServeConfig {
     fn default() -> Self {
         Self { listen: "127.0.0.1:8080".to_owned(), token: None }
+    }
+}
+
+/// How SQL models are read and run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelsConfig {
+    /// The namespace of models that name none. Absent: the schema of a dbt project's profile, and
+    /// without one the first folder under `models/`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schema: Option<String>,
+    /// How many models are built at once, where they do not need each other.
+    pub threads: usize,
+    /// The variables of the environment that `env_var` may see.
+    pub env_vars: Vec<String>,
+    /// Values of `var`.
+    pub vars: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Default for ModelsConfig {
+    fn default() -> Self {
+        Self { schema: None, threads: 4, env_vars: Vec::new(), vars: serde_json::Map::new() }
     }
 }
 

@@ -31,6 +31,7 @@ mod delete;
 mod features;
 mod ingest;
 mod init;
+mod models;
 mod project;
 pub mod rows;
 mod score;
@@ -39,14 +40,15 @@ mod train;
 mod upkeep;
 
 pub use config::{
-    CatalogConfig, Config, EngineConfig, OnlineConfig, Secret, ServeConfig, StorageConfig,
-    TrackingConfig,
+    CatalogConfig, Config, EngineConfig, ModelsConfig, OnlineConfig, Secret, ServeConfig,
+    StorageConfig, TrackingConfig,
 };
 pub use icecore_engine::files;
 pub use icecore_features::ComputeOptions;
 pub use icecore_score::MaterializeOptions;
 pub use ingest::{IngestJob, IngestReport, RowWrite};
 pub use init::{Template, init};
+pub use models::{ModelJob, parse_vars};
 pub use project::{OpenOptions, Project};
 pub use score::{MaterializedScores, ScoredRun};
 pub use train::{ReproduceReport, TrainReport};
@@ -55,4 +57,5 @@ pub use icecore_catalog as catalog;
 pub use icecore_dataset as dataset;
 pub use icecore_engine as engine;
 pub use icecore_features as views;
+pub use icecore_models as sql_models;
 pub use icecore_serve as serve;

@@ -73,6 +73,7 @@ pub struct Project {
     tracker: SqlTracker,
     artifacts: FileArtifacts,
     code_version: String,
+    environment: BTreeMap<String, String>,
 }
 
 impl Project {
@@ -116,6 +117,7 @@ impl Project {
             tracker,
             artifacts,
             code_version: options.code_version,
+            environment: options.environment,
         })
     }
 
@@ -159,6 +161,12 @@ impl Project {
     #[must_use]
     pub const fn artifacts(&self) -> &FileArtifacts {
         &self.artifacts
+    }
+
+    /// The environment that the project was opened with.
+    #[must_use]
+    pub const fn environment(&self) -> &BTreeMap<String, String> {
+        &self.environment
     }
 
     /// What is recorded as the version of the code.

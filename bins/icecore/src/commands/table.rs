@@ -262,13 +262,19 @@ async fn diff(
 }
 
 async fn drop_table(project: &Project, name: &TableName, yes: bool) -> Result<Answer> {
+    // A view has no files: what it is can be made again from its query.
+    if project.engine().views().await?.contains_key(name) {
+        project.drop_table_or_view(name).await?;
+        let json = json!({ "table": name, "dropped": true, "location": null });
+        return Ok(Answer::new(json, format!("view `{name}` is dropped")));
+    }
     let found = project.catalog().describe(name).await?;
     if !yes {
         return Err(Error::invalid(format!("dropping `{name}` forgets all of its versions"))
             .with_note(format!("its files stay in `{}`", found.location))
             .with_help("repeat the command with `--yes`"));
     }
-    project.catalog().drop_table(name).await?;
+    project.drop_table_or_view(name).await?;
     let json = json!({ "table": name, "dropped": true, "location": found.location });
     Ok(Answer::new(json, format!("`{name}` is dropped; its files stay in {}", found.location)))
 }

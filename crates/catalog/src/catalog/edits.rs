@@ -13,6 +13,25 @@ pub(super) use super::create::check_properties;
 use crate::commit::{self, Edit, Plan};
 use crate::schema;
 
+/// Which columns, partitioning and order new files of a table have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TableLayout {
+    schema: i32,
+    spec: i32,
+    order: i64,
+}
+
+impl TableLayout {
+    fn of(table: &Table) -> Self {
+        let metadata = table.metadata();
+        Self {
+            schema: metadata.current_schema_id(),
+            spec: metadata.default_partition_spec_id(),
+            order: metadata.default_sort_order_id(),
+        }
+    }
+}
+
 impl IcebergCatalog {
     /// Sets and removes table properties in one step.
     ///
@@ -84,6 +103,48 @@ impl IcebergCatalog {
         let new = outcome.metadata().current_schema().as_struct().fields();
         let added = new.iter().filter(|field| old.field_by_name(&field.name).is_none());
         Ok(added.map(|field| field.name.clone()).collect())
+    }
+
+    /// Which columns, partitioning and order new files of a table have.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` for an unknown table.
+    pub async fn layout(&self, table: &TableName) -> Result<TableLayout> {
+        Ok(TableLayout::of(&self.tables_now().load(table).await?))
+    }
+
+    /// Takes back a change of columns and layout that no rows were published with: what was in
+    /// force before is again. Nothing happens, and the answer is `false`, where somebody else has
+    /// changed the layout since.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` for an unknown table.
+    pub async fn restore_layout(
+        &self,
+        table: &TableName,
+        made: TableLayout,
+        before: TableLayout,
+    ) -> Result<bool> {
+        let plan = |head: &Table| {
+            if TableLayout::of(head) != made || made == before {
+                return Ok(Plan::Nothing);
+            }
+            Ok(Plan::Apply {
+                requirements: vec![
+                    TableRequirement::UuidMatch { uuid: head.metadata().uuid() },
+                    TableRequirement::CurrentSchemaIdMatch { current_schema_id: made.schema },
+                ],
+                updates: vec![
+                    TableUpdate::SetCurrentSchema { schema_id: before.schema },
+                    TableUpdate::SetDefaultSpec { spec_id: before.spec },
+                    TableUpdate::SetDefaultSortOrder { sort_order_id: before.order },
+                ],
+            })
+        };
+        let after = self.edit(table, plan).await?;
+        Ok(TableLayout::of(&after) == before)
     }
 
     /// Commits a change that writes no files, and returns the table after it.

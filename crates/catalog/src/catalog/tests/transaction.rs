@@ -151,3 +151,33 @@ async fn tables_that_are_pinned_together_were_current_together() {
     }
     writer.await.unwrap();
 }
+
+#[tokio::test]
+async fn a_layout_that_nothing_was_published_with_is_taken_back() {
+    let lake = Lake::new().await;
+    let first = lake.append(&[(1, 1)]).await;
+    let (catalog, table) = (&lake.catalog, &lake.table);
+    let described = catalog.describe(table).await.unwrap();
+    let before = catalog.layout(table).await.unwrap();
+    let wider = Arc::new(Schema::new(vec![Field::new("note", DataType::Utf8, true)]));
+    catalog
+        .transaction(table.clone())
+        .evolve(wider)
+        .alter(vec![crate::Alteration::PartitionBy(vec!["note".to_owned()])])
+        .commit()
+        .await
+        .unwrap();
+    let made = catalog.layout(table).await.unwrap();
+    assert_ne!(before, made);
+    assert_eq!(lake.pin("latest").await.unwrap(), first, "readers see what they saw");
+    assert!(catalog.restore_layout(table, made, before).await.unwrap());
+    let after = catalog.describe(table).await.unwrap();
+    assert_eq!((after.schema, after.partition_by), (described.schema, described.partition_by));
+    // What others changed since stays.
+    let other = Arc::new(Schema::new(vec![Field::new("more", DataType::Utf8, true)]));
+    catalog.evolve(table, &other).await.unwrap();
+    assert!(!catalog.restore_layout(table, made, before).await.unwrap());
+    assert_eq!(catalog.describe(table).await.unwrap().schema.fields().len(), 3);
+    lake.append(&[(2, 1)]).await;
+    assert_eq!(lake.rows_now().await, [(1, 1), (2, 1)]);
+}

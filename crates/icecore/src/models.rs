@@ -1,0 +1,136 @@
+//! SQL models of a project.
+
+use std::collections::BTreeMap;
+
+use icecore_core::{Error, ErrorKind, Result, TableName, Timestamp};
+use icecore_models::{
+    LoadOptions, ModelDocs, ModelProject, ProgressCallback, RunOptions, RunReport, Selection,
+};
+use serde_json::{Map, Value};
+
+use crate::Project;
+
+/// What to run of a project's SQL models.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct ModelJob {
+    /// Which models, seeds and tests.
+    pub selection: Selection,
+    /// Whether incremental models are built anew.
+    pub full_refresh: bool,
+    /// What `run_started_at` is; absent means now.
+    pub started_at: Option<Timestamp>,
+    /// Values of `var`.
+    pub vars: Map<String, Value>,
+    /// Only tests, on the tables as they are.
+    pub only_tests: bool,
+    /// Told of what begins and what is done.
+    pub progress: Option<ProgressCallback>,
+}
+
+impl ModelJob {
+    /// Everything that is selected.
+    #[must_use]
+    pub fn new(selection: Selection) -> Self {
+        Self { selection, ..Self::default() }
+    }
+}
+
+impl Project {
+    /// Reads the project's SQL models: `models/`, `macros/`, `seeds/`, `tests/`, `dbt_project.yml`.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` and `NotFound` with every mistake of every file.
+    pub fn models(&self, job: &ModelJob) -> Result<ModelProject> {
+        let settings = &self.config().models;
+        let mut options = LoadOptions::new(job.started_at.unwrap_or_else(|| self.clock().now()));
+        options.schema.clone_from(&settings.schema);
+        options.full_refresh = job.full_refresh;
+        options.vars = settings.vars.clone();
+        options.vars.extend(job.vars.clone());
+        options.environment = self.granted(&settings.env_vars);
+        ModelProject::load(self.dir(), options)
+    }
+
+    /// The variables that templates may see.
+    fn granted(&self, names: &[String]) -> BTreeMap<String, String> {
+        let of =
+            |name: &String| self.environment().get(name).map(|value| (name.clone(), value.clone()));
+        names.iter().filter_map(of).collect()
+    }
+
+    /// Builds, tests and publishes SQL models, and writes `target/`.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading the models and of pinning what they read; what goes wrong with one model is
+    /// in the report.
+    pub async fn run_models(&self, job: &ModelJob) -> Result<(ModelProject, RunReport)> {
+        let models = self.models(job)?;
+        icecore_models::write_compiled(&models, self.clock().now())?;
+        let mut options = RunOptions::new(std::sync::Arc::clone(self.clock()))
+            .with_selection(job.selection.clone());
+        if let Some(progress) = &job.progress {
+            options = options.with_progress(progress.clone());
+        }
+        if job.only_tests {
+            options = options.with_only_tests();
+        }
+        options.threads = self.config().models.threads.max(1);
+        let report = icecore_models::run(self.engine(), &models, &options).await?;
+        icecore_models::write_results(&models, &report)?;
+        Ok((models, report))
+    }
+
+    /// Says what the selected models are: their SQL, their columns and where these come from.
+    /// Nothing is built.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading the models.
+    pub async fn document_models(&self, job: &ModelJob) -> Result<Vec<ModelDocs>> {
+        let models = self.models(job)?;
+        icecore_models::write_compiled(&models, self.clock().now())?;
+        icecore_models::document(self.engine(), &models, &job.selection).await
+    }
+
+    /// Forgets a table or a view.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if there is neither.
+    pub async fn drop_table_or_view(&self, name: &TableName) -> Result<()> {
+        match self.catalog().drop_table(name).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                if self.engine().drop_view(name).await? { Ok(()) } else { Err(error) }
+            }
+            result => result,
+        }
+    }
+}
+
+/// Reads `--vars`: a YAML or JSON object, or `name=value`.
+///
+/// # Errors
+///
+/// `InvalidInput` for what is neither.
+pub fn parse_vars(texts: &[String]) -> Result<Map<String, Value>> {
+    let mut vars = Map::new();
+    for text in texts {
+        let plain = text.split_once('=').filter(|(name, _)| {
+            !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_')
+        });
+        match plain {
+            Some((name, value)) => {
+                let value = serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));
+                vars.insert(name.to_owned(), value);
+            }
+            None => vars.extend(icecore_models::parse_object("--vars", text).map_err(|error| {
+                Error::invalid(format!("`--vars` is not understood: {error}"))
+                    .with_help("write `--vars 'name: value'` or `--vars name=value`")
+            })?),
+        }
+    }
+    Ok(vars)
+}

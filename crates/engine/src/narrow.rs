@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use datafusion::common::tree_node::TreeNode as _;
+use datafusion::common::tree_node::{TreeNode as _, TreeNodeRecursion};
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, Operator, Window};
 use icecore_core::Result;
@@ -51,7 +51,30 @@ impl Engine {
 fn narrowing(full: &LogicalPlan, incremental: &LogicalPlan) -> Option<Narrowing> {
     let mut known = BTreeSet::new();
     conditions(full, &mut known);
-    find(incremental, &known, &mut Vec::new())
+    let found = find(incremental, &known, &mut Vec::new())?;
+    let tables = qualifiers(incremental);
+    let short = |text: &String| {
+        tables.iter().fold(text.clone(), |text, table| text.replace(&format!("{table}."), ""))
+    };
+    Some(Narrowing {
+        condition: short(&found.condition),
+        computed: found.computed.iter().map(short).collect(),
+        grouped_by: found.grouped_by.iter().map(short).collect(),
+    })
+}
+
+/// What stands before the names of columns, the longest first.
+fn qualifiers(plan: &LogicalPlan) -> Vec<String> {
+    let mut found = BTreeSet::new();
+    let walked = plan.apply_with_subqueries(|node| {
+        let of_node = node.schema().iter().filter_map(|(qualifier, _)| qualifier);
+        found.extend(of_node.map(ToString::to_string));
+        Ok(TreeNodeRecursion::Continue)
+    });
+    debug_assert!(walked.is_ok(), "nothing fails on the way");
+    let mut found: Vec<String> = found.into_iter().collect();
+    found.sort_by_key(|name| std::cmp::Reverse(name.len()));
+    found
 }
 
 /// Every condition of a plan, as text.
@@ -213,7 +236,7 @@ fn shown_condition(condition: &Expr) -> String {
                 query.subquery.schema().fields().iter().map(|field| field.name().clone()).collect();
             reads.push(columns.join(", "));
         }
-        Ok(datafusion::common::tree_node::TreeNodeRecursion::Continue)
+        Ok(TreeNodeRecursion::Continue)
     });
     debug_assert!(walked.is_ok(), "nothing fails on the way");
     let text = condition.human_display().to_string();

@@ -2,6 +2,7 @@
 
 pub(crate) mod alter;
 pub(crate) mod changes;
+pub(crate) mod features;
 pub(crate) mod refs;
 pub(crate) mod rows;
 pub(crate) mod run;
@@ -10,7 +11,7 @@ pub(crate) mod upkeep;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use icecore_core::{Date, RefName, SnapshotId, SnapshotSelector, Span, TableName, Timestamp};
+use icecore_core::{Date, RefName, SnapshotId, SnapshotSelector, Span, TableName};
 
 /// The lakehouse for machine learning: one Iceberg copy of the data for BI, features, training,
 /// scoring and serving.
@@ -55,9 +56,9 @@ pub(crate) enum Command {
     Test(run::TestArgs),
     /// Show SQL models: their compiled SQL, and where each column comes from
     Docs(run::DocsArgs),
-    /// Feature views: list, check, compute, explain
+    /// Feature views: list, compute, backfill, verify, explain
     #[command(subcommand)]
-    Features(FeaturesCommand),
+    Features(features::FeaturesCommand),
     /// Pinned training sets
     #[command(subcommand)]
     Dataset(DatasetCommand),
@@ -324,40 +325,6 @@ pub(crate) enum TableCommand {
         /// Do not ask
         #[arg(long)]
         yes: bool,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum FeaturesCommand {
-    /// List the feature views
-    List,
-    /// Show a feature view: its columns, sources, windows and hash
-    Show { view: String },
-    /// Compute a feature view and write its table
-    Compute {
-        view: String,
-        /// The first moment or date to compute
-        #[arg(long)]
-        from: Option<Timestamp>,
-        /// The first moment or date after
-        #[arg(long)]
-        to: Option<Timestamp>,
-        /// Even if the same definition was already computed from the same snapshots
-        #[arg(long)]
-        force: bool,
-        /// Say what would be read and written, write nothing
-        #[arg(long)]
-        dry_run: bool,
-    },
-    /// Show which events are in and out of each window of an entity at a moment
-    Explain {
-        view: String,
-        /// The entity's key: VALUE, or COLUMN=VALUE for each of several
-        #[arg(long, required = true)]
-        entity: Vec<String>,
-        /// The moment
-        #[arg(long)]
-        at: Timestamp,
     },
 }
 

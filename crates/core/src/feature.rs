@@ -67,7 +67,7 @@ impl Aggregate {
 pub struct Derived {
     /// The column's name.
     pub name: String,
-    /// The expression, over aggregates' columns and derived features before it.
+    /// The expression, over aggregates' columns and other derived features, in any order.
     pub expression: String,
     /// For people.
     #[serde(default, skip_serializing_if = "Option::is_none")]

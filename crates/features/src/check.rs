@@ -6,6 +6,7 @@ use icecore_core::{Aggregate, Emit, Entity, Error, FeatureView, Span};
 
 use crate::document::Findings;
 use crate::expression::{Expression, parse_query, unknown_column};
+use crate::order;
 use crate::partition::{FEATURE_DATE, check_field, has_feature_date};
 
 /// Adds every mistake in the meaning of definitions to `found`.
@@ -335,48 +336,35 @@ impl<'a> ViewCheck<'a, '_> {
         }
     }
 
-    /// Derived features use aggregates and derived features before them.
+    /// Derived features use aggregates and other derived features, in any order.
     fn derived(&mut self) {
         let aggregates_read = (0..self.view.aggregates.len())
             .all(|index| !self.is_broken(&format!("aggregate.{index}")))
             && !self.is_broken("");
-        let windows = self.view.aggregates.iter();
-        let mut available: Vec<String> =
-            windows.flat_map(|a| a.windows.iter().map(|w| a.column_name(*w))).collect();
+        let names = self.view.feature_names();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
         for (index, derived) in self.view.derived.iter().enumerate() {
             let part = format!("derived.{index}");
-            let name = &derived.name;
             if self.is_broken(&part) {
-                available.push(name.clone());
                 continue;
             }
-            self.accept(&format!("{part}.name"), check_name(name, "a feature"));
+            self.accept(&format!("{part}.name"), check_name(&derived.name, "a feature"));
             let part = format!("{part}.expression");
-            if let Some(expression) = self.accept(&part, Expression::parse(&derived.expression)) {
-                let later = self.view.derived.get(index..).unwrap_or_default();
-                let later: Vec<&str> = later.iter().map(|derived| derived.name.as_str()).collect();
-                let names: Vec<&str> = available.iter().map(String::as_str).collect();
-                for column in expression.columns() {
-                    if names.contains(&column.as_str()) {
-                        continue;
-                    }
-                    if later.contains(&column.as_str()) {
-                        self.report(&part, forward_reference(name, &column));
-                    } else if aggregates_read {
-                        let whose = format!("feature view `{}`", self.view.name);
-                        self.report(&part, unknown_column(&column, &names, &whose));
-                    }
+            let Some(expression) = self.accept(&part, Expression::parse(&derived.expression))
+            else {
+                continue;
+            };
+            for column in expression.columns() {
+                if !names.contains(&column.as_str()) && aggregates_read {
+                    let others = names.iter().copied().filter(|name| *name != derived.name);
+                    let others: Vec<&str> = others.collect();
+                    let whose = format!("feature view `{}`", self.view.name);
+                    self.report(&part, unknown_column(&column, &others, &whose));
                 }
             }
-            available.push(name.clone());
+        }
+        if let Err((index, error)) = order::derived(self.view) {
+            self.report(&format!("derived.{index}.expression"), error);
         }
     }
-}
-
-fn forward_reference(name: &str, column: &str) -> Error {
-    if name == column {
-        return Error::invalid(format!("`{name}` is computed from itself"));
-    }
-    Error::invalid(format!("`{name}` uses `{column}`, which is defined after it"))
-        .with_help(format!("move `{column}` before `{name}`"))
 }

@@ -15,6 +15,8 @@ use datafusion::physical_plan::streaming::PartitionStream;
 use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
 use futures::TryStreamExt;
 
+use crate::affected::Affected;
+
 /// How far a computation has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Progress {
@@ -88,18 +90,26 @@ impl Counts {
     }
 }
 
-/// A plan as a table whose rows are counted as they pass, without those that have a null in one
-/// of the first `required` columns.
+/// Which rows pass.
+#[derive(Debug, Clone)]
+pub(crate) struct Needed {
+    /// Those that have no null in the first so many columns.
+    pub(crate) columns: usize,
+    /// Those that decide one of these feature rows; absent means all.
+    pub(crate) affected: Option<Arc<Affected>>,
+}
+
+/// A plan as a table whose rows are counted as they pass, without those that nobody needs.
 pub(crate) fn counted_table(
     plan: &Arc<dyn ExecutionPlan>,
-    required: usize,
+    needed: &Needed,
     counts: &Arc<Counts>,
 ) -> Result<StreamingTable, DataFusionError> {
     let partitions = plan.properties().partitioning.partition_count();
     let partition = |partition| {
         let (plan, counts) = (Arc::clone(plan), Arc::clone(counts));
-        let schema = plan.schema();
-        Arc::new(CountedPartition { plan, partition, schema, required, counts })
+        let (schema, needed) = (plan.schema(), needed.clone());
+        Arc::new(CountedPartition { plan, partition, schema, needed, counts })
             as Arc<dyn PartitionStream>
     };
     StreamingTable::try_new(plan.schema(), (0..partitions).map(partition).collect())
@@ -110,7 +120,7 @@ struct CountedPartition {
     plan: Arc<dyn ExecutionPlan>,
     partition: usize,
     schema: SchemaRef,
-    required: usize,
+    needed: Needed,
     counts: Arc<Counts>,
 }
 
@@ -121,11 +131,11 @@ impl PartitionStream for CountedPartition {
 
     fn execute(&self, context: Arc<TaskContext>) -> SendableRecordBatchStream {
         let schema = Arc::clone(&self.schema);
-        let (required, counts) = (self.required, Arc::clone(&self.counts));
+        let (needed, counts) = (self.needed.clone(), Arc::clone(&self.counts));
         match self.plan.execute(self.partition, context) {
             Ok(batches) => {
                 let batches = batches.and_then(move |batch| {
-                    let complete = complete_rows(&batch, required, &counts);
+                    let complete = needed.of(&batch, &counts);
                     futures::future::ready(complete)
                 });
                 Box::pin(RecordBatchStreamAdapter::new(schema, batches))
@@ -138,23 +148,25 @@ impl PartitionStream for CountedPartition {
     }
 }
 
-fn complete_rows(
-    batch: &RecordBatch,
-    required: usize,
-    counts: &Counts,
-) -> Result<RecordBatch, DataFusionError> {
-    let mut complete: Option<BooleanArray> = None;
-    for column in batch.columns().iter().take(required).filter(|c| c.logical_null_count() > 0) {
-        let present = is_not_null(column)?;
-        complete = Some(match complete {
-            Some(so_far) => and(&so_far, &present)?,
-            None => present,
-        });
+impl Needed {
+    fn of(&self, batch: &RecordBatch, counts: &Counts) -> Result<RecordBatch, DataFusionError> {
+        let mut complete: Option<BooleanArray> = None;
+        let required = batch.columns().iter().take(self.columns);
+        for column in required.filter(|column| column.logical_null_count() > 0) {
+            let present = is_not_null(column)?;
+            complete = Some(match complete {
+                Some(so_far) => and(&so_far, &present)?,
+                None => present,
+            });
+        }
+        let kept = match complete {
+            Some(complete) => filter_record_batch(batch, &complete)?,
+            None => batch.clone(),
+        };
+        counts.add_in(batch.num_rows(), batch.num_rows() - kept.num_rows());
+        let Some(affected) = &self.affected else { return Ok(kept) };
+        let decides = affected.decides(&kept);
+        let decides = decides.map_err(|error| DataFusionError::External(Box::new(error)))?;
+        Ok(filter_record_batch(&kept, &decides)?)
     }
-    let kept = match complete {
-        Some(complete) => filter_record_batch(batch, &complete)?,
-        None => batch.clone(),
-    };
-    counts.add_in(batch.num_rows(), batch.num_rows() - kept.num_rows());
-    Ok(kept)
 }

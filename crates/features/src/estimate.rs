@@ -1,11 +1,10 @@
 //! What a computation would read and write, from the statistics of files alone.
 
 use icecore_catalog::{ColumnRange, FilePlan};
-use icecore_core::{
-    CompareOp, Date, FeatureView, Literal, PinnedTable, Predicate, Result, TimeRange, Timestamp,
-};
+use icecore_core::{Date, FeatureView, Literal, PinnedTable, Result, TimeRange, Timestamp};
 use icecore_engine::Engine;
 
+use crate::output::within;
 use crate::source::events_range;
 
 /// What a computation would touch at most.
@@ -25,7 +24,7 @@ pub(crate) async fn estimate(
 ) -> Result<Estimate> {
     // The time of a query's rows is not a column of any table.
     let of_table = view.source.as_ref();
-    let reach = of_table.map(|_| predicate(&view.event_timestamp, events_range(view, range)));
+    let reach = of_table.map(|_| within(&view.event_timestamp, events_range(view, range)));
     let mut estimate = Estimate { rows: 0, days: None };
     for pin in sources {
         let plan = engine.catalog().plan_files(pin, reach.as_ref()).await?;
@@ -35,14 +34,6 @@ pub(crate) async fn estimate(
         }
     }
     Ok(estimate)
-}
-
-fn predicate(column: &str, range: TimeRange) -> Predicate {
-    let compare = |op, moment: Option<Timestamp>| {
-        moment.map(|moment| Predicate::compare(column, op, Literal::Timestamp(moment)))
-    };
-    let ends = [compare(CompareOp::GtEq, range.from), compare(CompareOp::Lt, range.to)];
-    Predicate::And(ends.into_iter().flatten().collect())
 }
 
 /// The days that rows at events can lie in; rows of a grid go on after the last event, to the end

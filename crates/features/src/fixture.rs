@@ -1,5 +1,7 @@
 //! A lakehouse in a temporary directory, events in it, and a second way to compute features.
 
+#[cfg(test)]
+mod naive;
 mod oracle;
 
 use std::sync::Arc;
@@ -16,6 +18,7 @@ use icecore_core::{
 };
 use icecore_engine::{Engine, EngineOptions};
 
+pub(crate) use naive::naive_rows;
 pub(crate) use oracle::{Oracle, Rows};
 
 use crate::source::moment_type;

@@ -14,6 +14,12 @@ pub(crate) const DEFINITION_HASH: &str = "icecore.definition-hash";
 pub(crate) const SOURCES: &str = "icecore.sources";
 /// Summary field: the range of event timestamps, `from/to`, `..` standing for no bound.
 pub(crate) const RANGE: &str = "icecore.range";
+/// Summary field: whether the table now holds what the sources give, all of it and nothing else.
+pub(crate) const COMPLETE: &str = "icecore.complete";
+/// Summary field: the snapshot from which only what changed was computed.
+pub(crate) const INCREMENTAL_FROM: &str = "icecore.incremental-from";
+/// Summary field: which step of which backfill it is.
+pub(crate) const BACKFILL: &str = "icecore.backfill";
 /// Summary field: the run that asked for it.
 pub(crate) const RUN_ID: &str = "icecore.run-id";
 
@@ -130,7 +136,7 @@ pub(crate) fn range_text(range: TimeRange) -> String {
     format!("{}/{}", end(range.from), end(range.to))
 }
 
-fn parse_range(text: &str) -> Result<TimeRange> {
+pub(crate) fn parse_range(text: &str) -> Result<TimeRange> {
     let end = |text: &str| {
         if text == ".." { Ok(None) } else { Timestamp::parse(text).map(Some) }
     };

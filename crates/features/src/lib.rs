@@ -53,6 +53,11 @@
 //! Keys of the files keep their names and defaults; a definition keeps its
 //! [hash](Definitions::definition_hash). Reports and explanations are `#[non_exhaustive]`.
 
+mod affected;
+mod backfill;
+mod base;
+mod canonical;
+mod changed;
 mod check;
 mod compute;
 mod counted;
@@ -64,16 +69,30 @@ mod expression;
 #[cfg(test)]
 mod fixture;
 mod hash;
+mod incremental;
 mod job;
+mod lineage;
 mod local;
+mod openlineage;
+mod order;
+mod output;
 mod parse;
 mod partition;
+mod registry;
+mod search;
 mod select;
 mod source;
+mod verify;
 
-pub use compute::{ComputeOptions, ComputeReport, compute_view};
+pub use backfill::{BackfillCallback, BackfillOptions, BackfillProgress, BackfillReport, backfill};
+pub use compute::{ComputeMode, ComputeOptions, ComputeReport, compute_view};
 pub use counted::{Progress, ProgressCallback};
 pub use definitions::Definitions;
 pub use explain::{ExplainOptions, ExplainedWindow, Explanation, explain, parse_entity};
+pub use lineage::{FeatureLineage, SourceUse, view_lineage};
 pub use local::{LocalFeatureEngine, check, pin_sources};
+pub use openlineage::lineage_events;
+pub use registry::{Difference, FeatureRegistry, RegisteredView, ViewChange, ViewChangeKind};
+pub use search::{FoundView, SearchQuery, search};
 pub use select::{feature_source, feature_table, resolve_features};
+pub use verify::{VerifyOptions, VerifyReport, verify_view};

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 use async_trait::async_trait;
 use datafusion::dataframe::DataFrame;
 use datafusion::functions::core::expr_fn::coalesce;
 use datafusion::logical_expr::{Expr, cast, lit};
 use datafusion::prelude::ident;
+use futures::StreamExt;
 use icecore_core::{
     AggregateFunction, BatchStream, Closed, Error, FeatureEngine, FeatureView, PinnedTable, Result,
     SnapshotCatalog, SnapshotSelector, TimeRange, Window,
@@ -16,9 +18,11 @@ use icecore_engine::{Engine, WindowNode, from_datafusion, window_frame};
 use icecore_kernel::{WindowColumn, WindowSpec};
 
 use crate::Definitions;
+use crate::affected::Affected;
 use crate::counted::Counts;
 use crate::document::{all_or_none, joined};
 use crate::expression::Expression;
+use crate::order;
 use crate::partition::{FEATURE_DATE, has_feature_date};
 use crate::source::{Inputs, Source, events_range, idle, locate_source};
 
@@ -59,7 +63,7 @@ impl FeatureEngine for LocalFeatureEngine {
         let source =
             Source::open(&self.engine, &self.definitions, view, pins).await.map_err(joined)?;
         let counts = Arc::new(Counts::default());
-        compute(&self.engine, &source, range, &counts).await
+        compute(&self.engine, &source, range, &counts, None).await
     }
 }
 
@@ -132,21 +136,35 @@ pub(crate) async fn source_schema(engine: &Engine, source: &Source<'_>) -> Resul
     Ok(engine.stream(frame).await?.schema().clone())
 }
 
-/// The rows of a range.
+/// The rows of a range; of those, only the affected ones where some are named.
 pub(crate) async fn compute(
     engine: &Engine,
     source: &Source<'_>,
     range: TimeRange,
     counts: &Arc<Counts>,
+    affected: Option<&Arc<Affected>>,
 ) -> Result<BatchStream> {
     let reach = events_range(source.view, range);
     let frame = if source.view.is_stored() {
-        source.counted(source.stored(reach)?, counts).await?
+        source.counted(source.stored(reach)?, counts, affected).await?
     } else {
-        let events = source.counted(source.events(reach)?, counts).await?;
+        let events = source.counted(source.events(reach)?, counts, affected).await?;
         features(source, events, range)?
     };
-    engine.stream(frame).await
+    let rows = engine.stream(frame).await?;
+    Ok(match affected {
+        None => rows,
+        Some(affected) => only(rows, Arc::clone(affected)),
+    })
+}
+
+fn only(rows: BatchStream, affected: Arc<Affected>) -> BatchStream {
+    let schema = rows.schema().clone();
+    let rows = rows.map(move |batch| {
+        let batch = batch?;
+        Ok(filter_record_batch(&batch, &affected.is_affected(batch.columns())?)?)
+    });
+    BatchStream::new(schema, rows)
 }
 
 /// From events to feature rows.
@@ -166,7 +184,8 @@ fn features(source: &Source<'_>, events: DataFrame, range: TimeRange) -> Result<
     if view.emit.is_scheduled() {
         frame = frame.filter(ident(RECENT).gt(lit(0_i64))).map_err(from_datafusion)?;
     }
-    for (index, derived) in view.derived.iter().enumerate() {
+    let order = order::derived(view).map_err(|(_, error)| error)?;
+    for (index, derived) in order.iter().filter_map(|at| Some((at, view.derived.get(*at)?))) {
         let planned = Expression::parse(&derived.expression)
             .and_then(|expression| expression.plan(&source.context, frame.schema()));
         let expr = planned.map_err(|error| {

@@ -14,7 +14,8 @@ use icecore_core::{Emit, Error, FeatureView, PinnedTable, Result, Span, TimeRang
 use icecore_engine::{Engine, from_datafusion};
 
 use crate::Definitions;
-use crate::counted::{Counts, counted_table};
+use crate::affected::Affected;
+use crate::counted::{Counts, Needed, counted_table};
 
 use fit::Fit;
 
@@ -100,6 +101,21 @@ impl<'a> Source<'a> {
         let context = engine.session(pins).await.map_err(one)?;
         let frame = rows(engine, view, pins).await;
         let frame = frame.map_err(|error| one(locate_source(definitions, view, error)))?;
+        Self::over(definitions, view, context, frame)
+    }
+
+    /// Takes these rows for those of the source.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub(crate) fn over(
+        definitions: &'a Definitions,
+        view: &'a FeatureView,
+        context: SessionContext,
+        frame: DataFrame,
+    ) -> Result<Self, Vec<Error>> {
+        let one = |error: Error| vec![error];
         let keys = definitions.join_keys(view).map_err(one)?;
         let mut check =
             Fit { definitions, view, context: &context, frame: &frame, errors: Vec::new() };
@@ -119,6 +135,16 @@ impl<'a> Source<'a> {
 
     /// Keys and time, then the inputs and masks of windows.
     pub(crate) fn events(&self, range: TimeRange) -> Result<DataFrame> {
+        self.within(range)?.select(self.event_columns()).map_err(from_datafusion)
+    }
+
+    /// The same with one more column, of which the expression looks at the source's.
+    pub(crate) fn events_with(&self, range: TimeRange, more: Expr) -> Result<DataFrame> {
+        let columns: Vec<Expr> = self.event_columns().into_iter().chain([more]).collect();
+        self.within(range)?.select(columns).map_err(from_datafusion)
+    }
+
+    fn event_columns(&self) -> Vec<Expr> {
         let inputs = Inputs::of(self.view);
         let mut columns = self.keys_and_time();
         for (column, name) in inputs.columns.iter().zip(inputs.column_names()) {
@@ -127,7 +153,7 @@ impl<'a> Source<'a> {
         for (mask, name) in self.masks.iter().zip(inputs.mask_names()) {
             columns.push(mask.clone().is_true().alias(name));
         }
-        self.within(range)?.select(columns).map_err(from_datafusion)
+        columns
     }
 
     /// Keys, time and stored features, as they are.
@@ -156,32 +182,59 @@ impl<'a> Source<'a> {
             .map_err(from_datafusion)
     }
 
-    /// The greatest event timestamp, if there is any.
-    pub(crate) async fn last_event(&self, engine: &Engine) -> Result<Option<Timestamp>> {
+    /// The least and the greatest event timestamp, if there is any.
+    pub(crate) async fn extent(&self, engine: &Engine) -> Result<Option<(Timestamp, Timestamp)>> {
         use arrow::array::AsArray;
         use arrow::datatypes::TimestampMicrosecondType;
-        use datafusion::functions_aggregate::expr_fn::max;
+        use datafusion::functions_aggregate::expr_fn::{max, min};
         let mut frame = self.frame.clone();
         for key in &self.keys {
             frame = frame.filter(ident(key).is_not_null()).map_err(from_datafusion)?;
         }
-        let last = max(self.time.clone()).alias("last");
-        let frame = frame.aggregate(Vec::new(), vec![last]).map_err(from_datafusion)?;
+        let ends =
+            vec![min(self.time.clone()).alias("first"), max(self.time.clone()).alias("last")];
+        let frame = frame.aggregate(Vec::new(), ends).map_err(from_datafusion)?;
         let batch = engine.stream(frame).await?.concat().await?;
-        let column = batch.column(0).as_primitive_opt::<TimestampMicrosecondType>();
-        let value = column.and_then(|column| column.iter().next().flatten());
-        Ok(value.map(Timestamp::from_micros))
+        let moments = batch.columns().iter().map(|column| {
+            let column = column.as_primitive_opt::<TimestampMicrosecondType>();
+            column.and_then(|column| column.iter().next().flatten()).map(Timestamp::from_micros)
+        });
+        Ok(match moments.collect::<Vec<_>>().as_slice() {
+            [Some(first), Some(last)] => Some((*first, *last)),
+            _ => None,
+        })
     }
 
-    /// Runs a frame through counting: rows without a key or a time stay out.
+    /// The greatest event timestamp, if there is any.
+    pub(crate) async fn last_event(&self, engine: &Engine) -> Result<Option<Timestamp>> {
+        Ok(self.extent(engine).await?.map(|(_, last)| last))
+    }
+
+    /// Runs a frame through counting: rows without a key or a time stay out, and so do those that
+    /// decide no row that has to be computed.
     pub(crate) async fn counted(
         &self,
         frame: DataFrame,
         counts: &Arc<Counts>,
+        affected: Option<&Arc<Affected>>,
     ) -> Result<DataFrame> {
         let plan = frame.create_physical_plan().await.map_err(from_datafusion)?;
-        let table = counted_table(&plan, self.keys.len() + 1, counts).map_err(from_datafusion)?;
+        let needed = Needed { columns: self.keys.len() + 1, affected: affected.cloned() };
+        let table = counted_table(&plan, &needed, counts).map_err(from_datafusion)?;
         self.context.read_table(Arc::new(table)).map_err(from_datafusion)
+    }
+
+    /// The types of the join keys, as they come out of queries.
+    pub(crate) fn key_types(&self) -> Result<Vec<DataType>> {
+        let types = self.keys.iter().map(|key| self.key_type(key));
+        let plain = types.map(|data_type| {
+            Ok(match data_type? {
+                DataType::Utf8View | DataType::LargeUtf8 => DataType::Utf8,
+                DataType::Dictionary(_, value) => *value,
+                other => other,
+            })
+        });
+        plain.collect()
     }
 
     /// The type of a join key.
@@ -217,17 +270,22 @@ impl<'a> Source<'a> {
     }
 }
 
+/// How long before a row an event can lie that has a part in it; absent for a lifetime.
+pub(crate) fn reach(view: &FeatureView) -> Option<Span> {
+    let reach = match view.emit.is_scheduled() {
+        true => view.widest_window().max(idle(view)),
+        false => view.widest_window(),
+    };
+    reach.filter(|_| !view.has_lifetime())
+}
+
 /// The events that the rows of a range are computed from.
 pub(crate) fn events_range(view: &FeatureView, range: TimeRange) -> TimeRange {
     if view.is_stored() {
         return range;
     }
-    let reach = match view.emit.is_scheduled() {
-        true => view.widest_window().max(idle(view)),
-        false => view.widest_window(),
-    };
-    let from = match (range.from, reach) {
-        (Some(from), Some(reach)) if !view.has_lifetime() => {
+    let from = match (range.from, reach(view)) {
+        (Some(from), Some(reach)) => {
             Some(Timestamp::from_micros(from.micros().saturating_sub(reach.micros())))
         }
         _ => None,

@@ -2,7 +2,10 @@
 
 use icecore_core::Result;
 use icecore_dataset::{BuildOptions, BuiltDataset, DatasetPlan, Lock, Verification, lockfile_path};
-use icecore_features::{ComputeOptions, ComputeReport, ExplainOptions, Explanation};
+use icecore_features::{
+    BackfillOptions, BackfillReport, ComputeOptions, ComputeReport, ExplainOptions, Explanation,
+    VerifyOptions, VerifyReport,
+};
 
 use crate::Project;
 
@@ -19,6 +22,43 @@ impl Project {
     ) -> Result<ComputeReport> {
         let definitions = self.definitions()?;
         icecore_features::compute_view(self.engine(), &definitions, view, options).await
+    }
+
+    /// Checks every feature view against its sources as they are now.
+    ///
+    /// # Errors
+    ///
+    /// Every mistake of every file, each with its place.
+    pub async fn check_features(&self) -> Result<()> {
+        icecore_features::check(self.engine(), &self.definitions()?).await
+    }
+
+    /// Computes a feature view in steps, each of which is committed; an interrupted one goes on.
+    ///
+    /// # Errors
+    ///
+    /// As [`compute_features`](Self::compute_features).
+    pub async fn backfill_features(
+        &self,
+        view: &str,
+        options: BackfillOptions,
+    ) -> Result<BackfillReport> {
+        let definitions = self.definitions()?;
+        icecore_features::backfill(self.engine(), &definitions, view, options).await
+    }
+
+    /// Computes sampled entities of a feature view again and compares with its table.
+    ///
+    /// # Errors
+    ///
+    /// `DataCorrupt` with the first row that differs.
+    pub async fn verify_features(
+        &self,
+        view: &str,
+        options: VerifyOptions,
+    ) -> Result<VerifyReport> {
+        let definitions = self.definitions()?;
+        icecore_features::verify_view(self.engine(), &definitions, view, options).await
     }
 
     /// Lists the events of an entity beside the windows of a view that end at a moment.

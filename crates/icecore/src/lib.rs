@@ -33,6 +33,7 @@ mod ingest;
 mod init;
 mod models;
 mod project;
+mod registry;
 pub mod rows;
 mod score;
 mod service;
@@ -50,6 +51,7 @@ pub use ingest::{IngestJob, IngestReport, RowWrite};
 pub use init::{Template, init};
 pub use models::{ModelJob, parse_vars};
 pub use project::{OpenOptions, Project};
+pub use registry::ViewUse;
 pub use score::{MaterializedScores, ScoredRun};
 pub use train::{ReproduceReport, TrainReport};
 

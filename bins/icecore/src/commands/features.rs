@@ -1,14 +1,18 @@
 //! `icecore features`.
 
+mod registry;
+
+use icecore::Project;
 use icecore::views::{
-    ComputeOptions, ComputeReport, ExplainOptions, Explanation, Progress, ProgressCallback,
-    parse_entity,
+    BackfillCallback, BackfillOptions, BackfillProgress, ComputeMode, ComputeOptions,
+    ComputeReport, ExplainOptions, Explanation, Progress, ProgressCallback, VerifyOptions,
+    VerifyReport, parse_entity,
 };
 use icecore_core::{FeatureView, Result, Timestamp};
 use serde_json::{Value, json};
 
 use super::Context;
-use crate::args::FeaturesCommand;
+use crate::args::features::{BackfillArgs, ComputeArgs, FeaturesCommand};
 use crate::report::{Answer, facts, table};
 
 pub(super) async fn run(context: &Context, command: FeaturesCommand) -> Result<Answer> {
@@ -21,25 +25,24 @@ pub(super) async fn run(context: &Context, command: FeaturesCommand) -> Result<A
             let hash = definitions.definition_hash(view);
             Ok(show(view, &definitions.join_keys(view)?, &hash))
         }
-        FeaturesCommand::Compute { view, from, to, force, dry_run } => {
-            let progress = context.progress.clone();
-            progress.say(format!("computing {view}"));
-            let name = view.clone();
-            let options = ComputeOptions {
-                from,
-                to,
-                full: force,
-                dry_run,
-                progress: Some(ProgressCallback::new(move |done: Progress| {
-                    progress.say(format!(
-                        "computing {name}: {} events read, {} rows",
-                        done.rows_in, done.rows_out
-                    ));
-                })),
-                ..ComputeOptions::default()
-            };
-            let report = project.compute_features(&view, options).await?;
-            Ok(Answer::new(document(&report), text(&report, dry_run)))
+        FeaturesCommand::Search(args) => Ok(registry::found(&definitions, args)),
+        FeaturesCommand::History { view } => registry::history(&project, view.as_deref()).await,
+        FeaturesCommand::Diff { view, from, to } => registry::diff(&project, &view, from, to).await,
+        FeaturesCommand::Apply { yes, dry_run } => registry::apply(&project, yes, dry_run).await,
+        FeaturesCommand::Lineage { view, openlineage } => {
+            registry::lineage(&project, &view, openlineage.as_deref()).await
+        }
+        FeaturesCommand::Check => {
+            project.check_features().await?;
+            let views = definitions.views.len();
+            Ok(Answer::new(json!({ "views": views, "errors": 0 }), format!("{views} views fit")))
+        }
+        FeaturesCommand::Compute(args) => compute(context, &project, args).await,
+        FeaturesCommand::Backfill(args) => backfill(context, &project, args).await,
+        FeaturesCommand::Verify { view, sample, seed } => {
+            context.progress.say(format!("verifying {view}"));
+            let options = VerifyOptions::new(sample).with_seed(seed);
+            Ok(verified(&project.verify_features(&view, options).await?))
         }
         FeaturesCommand::Explain { view, entity, at } => {
             let found = definitions.view(&view)?;
@@ -47,6 +50,87 @@ pub(super) async fn run(context: &Context, command: FeaturesCommand) -> Result<A
             explained(&project.explain_features(&view, ExplainOptions::new(entity, at)).await?)
         }
     }
+}
+
+async fn compute(context: &Context, project: &Project, args: ComputeArgs) -> Result<Answer> {
+    let progress = context.progress.clone();
+    progress.say(format!("computing {}", args.view));
+    let name = args.view.clone();
+    let mode = match (args.full, args.from, args.to) {
+        (true, ..) => ComputeMode::Full,
+        (false, None, None) => ComputeMode::Incremental,
+        _ => ComputeMode::Range,
+    };
+    let options = ComputeOptions {
+        from: args.from,
+        to: args.to,
+        mode,
+        dry_run: args.dry_run,
+        progress: Some(ProgressCallback::new(move |done: Progress| {
+            let (read, rows) = (done.rows_in, done.rows_out);
+            progress.say(format!("computing {name}: {read} events read, {rows} rows"));
+        })),
+        ..ComputeOptions::default()
+    };
+    let report = project.compute_features(&args.view, options).await?;
+    let mut answer = Answer::new(document(&report), text(&report, args.dry_run));
+    if let Some(sample) = args.verify_sample {
+        context.progress.say(format!("verifying {}", args.view));
+        let options = VerifyOptions::new(sample);
+        let verified = verified(&project.verify_features(&args.view, options).await?);
+        answer.text = format!("{}\n{}", answer.text, verified.text);
+        if let Value::Object(document) = &mut answer.json {
+            document.insert("verified".to_owned(), verified.json);
+        }
+    }
+    Ok(answer)
+}
+
+async fn backfill(context: &Context, project: &Project, args: BackfillArgs) -> Result<Answer> {
+    let (progress, name) = (context.progress.clone(), args.view.clone());
+    let mut options = BackfillOptions::default();
+    (options.from, options.to, options.step) = (args.from, args.to, args.step);
+    (options.restart, options.dry_run) = (args.restart, args.dry_run);
+    options.progress = Some(BackfillCallback::new(move |at: BackfillProgress| {
+        progress.say(format!(
+            "{name}: step {} of {}, {} events read, {} rows",
+            at.step, at.steps, at.rows_in, at.rows_out
+        ));
+    }));
+    let report = project.backfill_features(&args.view, options).await?;
+    let json = json!({
+        "view": report.view, "table": report.table, "snapshot_id": report.snapshot_id,
+        "rows": report.rows, "input_rows": report.input_rows, "sources": report.sources,
+        "definition_hash": report.definition_hash, "backfill_id": report.backfill_id,
+        "resumed": report.resumed, "steps": report.steps.len(), "skipped": report.skipped,
+        "notes": report.notes,
+    });
+    let (steps, skipped) = (report.steps.len(), report.skipped);
+    let done = if args.dry_run {
+        format!("{steps}, of which {skipped} are done; up to {} events to read", report.input_rows)
+    } else {
+        format!("{steps}, of which {skipped} were done before")
+    };
+    let mut lines = vec![("view", report.view.clone()), ("steps", done)];
+    if let Some(id) = report.snapshot_id {
+        lines.push(("rows", format!("{} -> {}@{id}", report.rows, report.table)));
+    }
+    if report.resumed {
+        lines.push(("resumed", "with the sources that it began with".to_owned()));
+    }
+    let sources: Vec<String> = report.sources.iter().map(ToString::to_string).collect();
+    lines.push(("from", sources.join(", ")));
+    lines.extend(report.notes.iter().map(|note| ("note", note.clone())));
+    Ok(Answer::new(json, facts(&lines)))
+}
+
+fn verified(report: &VerifyReport) -> Answer {
+    let json = json!({
+        "view": report.view, "table": report.table, "sources": report.sources,
+        "entities": report.entities, "rows": report.rows, "equal": true,
+    });
+    let (entities, rows) = (report.entities, report.rows);
+    Answer::new(json, format!("{rows} rows of {entities} entities are equal, computed again"))
 }
 
 fn list(views: &[FeatureView]) -> Answer {
@@ -118,6 +202,8 @@ pub(crate) fn document(report: &ComputeReport) -> Value {
         "changed": report.changed,
         "input_rows": report.input_rows,
         "excluded_rows": report.excluded_rows,
+        "removed_rows": report.removed_rows,
+        "entities": report.entities,
         "definition_hash": report.definition_hash,
         "sources": report.sources,
         "from": report.range.from,
@@ -157,6 +243,10 @@ fn text(report: &ComputeReport, dry_run: bool) -> String {
         ("from", sources.join(", ")),
         ("definition", report.definition_hash.clone()),
     ];
+    if let Some(entities) = report.entities {
+        let removed = report.removed_rows;
+        lines.push(("touched", format!("{entities} entities, {removed} rows replaced")));
+    }
     if report.excluded_rows > 0 {
         lines.push(("left out", format!("{} events without key or time", report.excluded_rows)));
     }

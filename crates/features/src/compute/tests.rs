@@ -1,4 +1,4 @@
-use icecore_core::FeatureEngine;
+use icecore_core::{FeatureEngine, SnapshotCatalog};
 use proptest::prelude::*;
 
 use super::*;
@@ -183,7 +183,7 @@ async fn the_same_work_is_done_once() {
     assert!(first.changed && !again.changed);
     assert_eq!((again.snapshot_id, again.rows), (first.snapshot_id, first.rows));
 
-    let full = ComputeOptions { full: true, ..ComputeOptions::default() };
+    let full = ComputeOptions { mode: ComputeMode::Full, ..ComputeOptions::default() };
     let forced = compute_view(&lake.engine, &definitions, TRANSACTIONS, full).await.unwrap();
     assert!(forced.changed && forced.snapshot_id != first.snapshot_id);
 

@@ -1,0 +1,67 @@
+//! Definitions as a file: the same for every way to write them.
+
+use icecore_core::{Entity, Error, FeatureView, Result};
+use serde::Serialize;
+
+use crate::Definitions;
+
+#[derive(Serialize)]
+struct File<'a> {
+    #[serde(rename = "entity", skip_serializing_if = "Vec::is_empty")]
+    entities: Vec<&'a Entity>,
+    #[serde(rename = "feature_view", skip_serializing_if = "Vec::is_empty")]
+    views: Vec<&'a FeatureView>,
+}
+
+impl Definitions {
+    /// All definitions as one TOML file, in their canonical form: every key in its place, without
+    /// comments. [`parse`](Self::parse) gives the same definitions back.
+    ///
+    /// # Errors
+    ///
+    /// `Internal` if something cannot be written, which checked definitions never are.
+    pub fn to_toml(&self) -> Result<String> {
+        write(&File {
+            entities: self.entities.iter().collect(),
+            views: self.views.iter().collect(),
+        })
+    }
+
+    /// One view and the entities that it names, as [`to_toml`](Self::to_toml).
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` for an entity that these definitions do not have.
+    pub fn view_toml(&self, view: &FeatureView) -> Result<String> {
+        let entities = view.entities.iter().map(|name| self.entity(name));
+        write(&File { entities: entities.collect::<Result<_>>()?, views: vec![view] })
+    }
+}
+
+fn write(file: &File<'_>) -> Result<String> {
+    toml::to_string(file)
+        .map_err(|error| Error::internal("definitions cannot be written").with_source(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::VIEWS;
+
+    #[test]
+    fn what_is_written_reads_as_the_same() {
+        let definitions = Definitions::parse("f.toml", VIEWS).unwrap();
+        let text = definitions.to_toml().unwrap();
+        let again = Definitions::parse("g.toml", &text).unwrap();
+        assert_eq!(again.entities, definitions.entities);
+        assert_eq!(again.views, definitions.views);
+        assert_eq!(again.to_toml().unwrap(), text);
+        for (view, other) in definitions.views.iter().zip(&again.views) {
+            assert_eq!(definitions.definition_hash(view), again.definition_hash(other));
+            let alone = Definitions::parse("h.toml", &definitions.view_toml(view).unwrap());
+            assert_eq!(alone.unwrap().view(&view.name).unwrap(), view);
+        }
+        let code = Definitions::new(again.entities, again.views);
+        assert_eq!(code.unwrap().to_toml().unwrap(), text);
+    }
+}

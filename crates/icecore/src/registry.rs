@@ -1,0 +1,181 @@
+//! The registry of feature views, and who uses one.
+
+use icecore_core::{
+    ErrorKind, ModelRegistry, Result, RunTracker, SnapshotCatalog, SnapshotSelector, TableName,
+};
+use icecore_features::{
+    Definitions, Difference, FeatureRegistry, RegisteredView, ViewChange, ViewChangeKind,
+};
+use serde_json::Value;
+
+use crate::Project;
+
+/// What a change of a feature view touches.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct ViewUse {
+    /// The table with its rows.
+    pub table: Option<TableName>,
+    /// Rows of the table as it is.
+    pub rows: u64,
+    /// Bytes of its files.
+    pub size_bytes: u64,
+    /// Training sets that take features of it.
+    pub datasets: Vec<String>,
+    /// Scoring jobs that read it.
+    pub scorings: Vec<String>,
+    /// Versions of models that learned from it, `name version`.
+    pub models: Vec<String>,
+}
+
+impl ViewUse {
+    /// Whether something would have to follow a change.
+    #[must_use]
+    pub fn is_used(&self) -> bool {
+        self.rows > 0
+            || !self.datasets.is_empty()
+            || !self.scorings.is_empty()
+            || !self.models.is_empty()
+    }
+}
+
+impl Project {
+    /// Every version of every feature view that was applied.
+    #[must_use]
+    pub fn feature_registry(&self) -> FeatureRegistry {
+        FeatureRegistry::new(self.engine().clone())
+    }
+
+    /// What applying the project's definitions would do, and what each change touches.
+    ///
+    /// # Errors
+    ///
+    /// Mistakes in definitions, and those of reading the registry.
+    pub async fn plan_features(&self) -> Result<Vec<(ViewChange, ViewUse)>> {
+        let definitions = self.definitions()?;
+        let mut planned = Vec::new();
+        for change in self.feature_registry().plan(&definitions).await? {
+            let found = match change.kind {
+                ViewChangeKind::Changed | ViewChangeKind::Removed => {
+                    self.use_of(&definitions, &change).await?
+                }
+                _ => ViewUse::default(),
+            };
+            planned.push((change, found));
+        }
+        Ok(planned)
+    }
+
+    /// Makes the project's definitions the newest versions in the registry.
+    ///
+    /// # Errors
+    ///
+    /// Mistakes in definitions; `Conflict` if others apply definitions all the time.
+    pub async fn apply_features(&self) -> Result<Vec<ViewChange>> {
+        let definitions = self.definitions()?;
+        icecore_features::check(self.engine(), &definitions).await?;
+        self.feature_registry().apply(&definitions, self.clock().now()).await
+    }
+
+    /// The versions of a feature view.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` for a view that was never applied.
+    pub async fn feature_history(&self, view: Option<&str>) -> Result<Vec<RegisteredView>> {
+        self.feature_registry().history(view).await
+    }
+
+    /// What differs between two versions of a view; without the later one, from the earlier one to
+    /// the project's files; without both, from the newest.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` for a version that does not exist.
+    pub async fn feature_differences(
+        &self,
+        view: &str,
+        from: Option<i64>,
+        to: Option<i64>,
+    ) -> Result<Vec<Difference>> {
+        let registry = self.feature_registry();
+        let from = match from {
+            Some(from) => from,
+            None => registry.history(Some(view)).await?.last().map_or(1, |row| row.version),
+        };
+        registry.differences(&self.definitions()?, view, (from, to)).await
+    }
+
+    /// Who uses a feature view of the project.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` for an unknown view, `InvalidInput` for a definition that cannot be read.
+    pub async fn feature_use(&self, view: &str) -> Result<ViewUse> {
+        let definitions = self.definitions()?;
+        let table = definitions.view(view)?.table.clone();
+        self.users(view, table).await
+    }
+
+    /// The computations of a feature view as OpenLineage events, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` for an unknown view.
+    pub async fn feature_lineage_events(&self, view: &str) -> Result<Vec<Value>> {
+        let namespace = format!("iceberg://{}", self.config().catalog.name);
+        let project =
+            self.dir().file_name().map_or("icecore".into(), |name| name.to_string_lossy());
+        let names = (namespace.as_str(), project.as_ref());
+        icecore_features::lineage_events(self.engine(), &self.definitions()?, view, names).await
+    }
+
+    async fn use_of(&self, definitions: &Definitions, change: &ViewChange) -> Result<ViewUse> {
+        let table = if change.kind == ViewChangeKind::Removed {
+            let before = self.feature_registry().version(&change.view, change.version - 1).await?;
+            before.view(&change.view)?.table.clone()
+        } else {
+            definitions.view(&change.view)?.table.clone()
+        };
+        self.users(&change.view, table).await
+    }
+
+    async fn users(&self, view: &str, table: Option<TableName>) -> Result<ViewUse> {
+        let mut found = ViewUse { table: table.clone(), ..ViewUse::default() };
+        for name in self.definition_names("training")? {
+            let (spec, _) = self.training(&name)?;
+            let of_view =
+                |feature: &String| feature.split_once(':').is_some_and(|(named, _)| named == view);
+            if spec.features.iter().any(of_view) {
+                found.datasets.push(name);
+            }
+        }
+        for name in self.definition_names("scoring")? {
+            if self.scoring(&name)?.view == view {
+                found.scorings.push(name);
+            }
+        }
+        let Some(table) = table else { return Ok(found) };
+        match self.catalog().pin(&table, &SnapshotSelector::Latest).await {
+            Ok(pin) => {
+                let plan = self.catalog().plan_files(&pin, None).await?;
+                found.rows =
+                    plan.files.iter().map(|file| file.live_rows.unwrap_or(file.rows)).sum();
+                found.size_bytes = plan.files.iter().map(|file| file.size_bytes).sum();
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(found),
+            Err(error) => return Err(error),
+        }
+        let learned =
+            |pins: &[icecore_core::PinnedTable]| pins.iter().any(|pin| pin.table == table);
+        let runs = self.tracker().list(None).await?;
+        let runs: Vec<_> =
+            runs.iter().filter(|run| learned(&run.inputs)).map(|run| &run.id).collect();
+        for model in self.tracker().versions(None).await? {
+            if runs.contains(&&model.run) {
+                found.models.push(format!("{} {}", model.model, model.version));
+            }
+        }
+        Ok(found)
+    }
+}

@@ -39,8 +39,21 @@ impl Definitions {
 }
 
 fn write(file: &File<'_>) -> Result<String> {
-    toml::to_string(file)
-        .map_err(|error| Error::internal("definitions cannot be written").with_source(error))
+    let failed = |error| Error::internal("definitions cannot be written").with_source(error);
+    let mut document = toml::Value::try_from(file).map_err(failed)?;
+    let views = document.get_mut("feature_view").and_then(toml::Value::as_array_mut);
+    for emit in views.into_iter().flatten().filter_map(|view| view.get_mut("emit")) {
+        flatten(emit);
+    }
+    toml::to_string(&document).map_err(failed)
+}
+
+/// Users write the grid as `{ every = "1d", align = "8h" }`, in one table.
+fn flatten(emit: &mut toml::Value) {
+    let Some(toml::Value::Table(grid)) = emit.get("every") else { return };
+    let mut grid = grid.clone();
+    grid.retain(|key, value| key != "align" || value.as_str() != Some("0us"));
+    *emit = toml::Value::Table(grid);
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use crate::error::to_datafusion;
 
 mod filter;
 mod native;
+mod running;
 mod scan;
 mod source;
 mod statistics;

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use super::file::BATCH_ROWS;
 use super::plan::PlannedFile;
 use super::rows::{TaskRead, read_task};
-use super::task::{FileTask, plan};
+use super::task::{FileFacts, FileTask, plan};
 use super::{columns_of, snapshot};
 use crate::blocking::cores;
 use crate::error::Context as _;
@@ -57,7 +57,12 @@ pub(crate) fn scan_files(
 ) -> Result<BatchStream> {
     let (_, read, output) = prepare(table, snapshot_id, options)?;
     let schema = output.schema.clone();
-    let tasks: Vec<FileTask> = files.iter().map(|file| file.task().clone()).collect();
+    // The filter may know more than the one that the files were planned by.
+    let may_pass = |task: &&FileTask| {
+        read.filter.as_ref().is_none_or(|filter| filter.may_pass(&FileFacts(&task.file)))
+    };
+    let tasks: Vec<FileTask> =
+        files.iter().map(PlannedFile::task).filter(may_pass).cloned().collect();
     let table = table.clone();
     let batches = stream::iter(tasks).flat_map(move |task| read_task(&table, &task, &read));
     Ok(BatchStream::new(schema, batches.map(move |batch| output.batch(&batch?))))

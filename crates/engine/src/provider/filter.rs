@@ -110,7 +110,7 @@ fn compare_date(name: &str, op: CompareOp, value: &Expr) -> Option<Predicate> {
     })
 }
 
-fn compare_op(op: Operator) -> Option<CompareOp> {
+pub(super) fn compare_op(op: Operator) -> Option<CompareOp> {
     Some(match op {
         Operator::Eq => CompareOp::Eq,
         Operator::NotEq => CompareOp::NotEq,
@@ -136,6 +136,11 @@ fn type_of<'a>(name: &str, schema: &'a SchemaRef) -> Option<&'a DataType> {
 /// The value of an expression, if a column of this name can be compared with it.
 fn literal(expr: &Expr, name: &str, schema: &SchemaRef) -> Option<Literal> {
     let Expr::Literal(value, _) = expr else { return None };
+    fitting(value, name, schema)
+}
+
+/// A value, if a column of this name can be compared with it.
+pub(super) fn fitting(value: &ScalarValue, name: &str, schema: &SchemaRef) -> Option<Literal> {
     let literal = from_scalar(value)?;
     match (type_of(name, schema)?, literal) {
         (DataType::Boolean, literal @ Literal::Bool(_))

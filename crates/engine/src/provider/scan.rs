@@ -8,24 +8,33 @@ use std::sync::Arc;
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::compute::cast;
 use arrow::datatypes::SchemaRef;
+use datafusion::common::config::ConfigOptions;
 use datafusion::common::{DataFusionError, Statistics, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::EquivalenceProperties;
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_expr_common::physical_expr::is_dynamic_physical_expr;
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::filter_pushdown::{
+    ChildPushdownResult, FilterPushdownPhase, FilterPushdownPropagation, PushedDown,
+};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
 };
+use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use icecore_catalog::{IcebergCatalog, PlannedFile};
 use icecore_core::{PinnedTable, Predicate, ScanOptions};
 
 use super::native::{Request, shared_out};
+use super::running::predicate_now;
 use super::statistics;
 use crate::error::to_datafusion;
 
+type Read = icecore_core::Result<RecordBatch>;
+
 /// Rows of files from the catalog, a share of the files in each partition.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct CatalogScan {
     catalog: IcebergCatalog,
     pin: PinnedTable,
@@ -33,6 +42,8 @@ pub(super) struct CatalogScan {
     schema: SchemaRef,
     options: ScanOptions,
     limit: Option<usize>,
+    /// What the query finds out while it runs.
+    found: Vec<Arc<dyn PhysicalExpr>>,
     label: String,
     statistics: Statistics,
     properties: Arc<PlanProperties>,
@@ -78,10 +89,37 @@ impl CatalogScan {
             schema,
             options,
             limit: request.limit,
+            found: Vec::new(),
             label: request.label.to_owned(),
             statistics,
             properties: Arc::new(properties),
         })
+    }
+}
+
+impl CatalogScan {
+    /// Rows of some files. Where the query finds something out while it runs, what it knows when a
+    /// file's turn comes is what that file is read by.
+    fn rows_of(&self, files: &[PlannedFile], batch_rows: usize) -> BoxStream<'static, Read> {
+        let mut options = self.options.clone();
+        options.batch_rows = Some(batch_rows);
+        let shares: Vec<Vec<PlannedFile>> = if self.found.is_empty() {
+            vec![files.to_vec()]
+        } else {
+            files.iter().map(|file| vec![file.clone()]).collect()
+        };
+        let scan = self.clone();
+        let reads = futures::stream::iter(shares).then(move |share| {
+            let (scan, mut options) = (scan.clone(), options.clone());
+            async move {
+                if let Some(found) = predicate_now(&scan.found, &scan.schema) {
+                    let known = options.filter.take().into_iter();
+                    options.filter = Some(Predicate::And(known.chain([found]).collect()));
+                }
+                scan.catalog.scan_files(&scan.pin, &share, options).await
+            }
+        });
+        reads.try_flatten().boxed()
     }
 }
 
@@ -90,10 +128,10 @@ impl DisplayAs for CatalogScan {
         let files: usize = self.shares.iter().map(Vec::len).sum();
         let partitions = self.shares.len();
         write!(f, "CatalogScan: {}, deletes in {files}, partitions={partitions}", self.label)?;
-        match self.limit {
-            Some(limit) => write!(f, ", limit={limit}"),
-            None => Ok(()),
+        if let Some(limit) = self.limit {
+            write!(f, ", limit={limit}")?;
         }
+        self.found.iter().try_for_each(|filter| write!(f, ", filter={filter}"))
     }
 }
 
@@ -129,21 +167,17 @@ impl ExecutionPlan for CatalogScan {
         let Some(share) = self.shares.get(partition) else {
             return internal_err!("a catalog scan has no partition {partition}");
         };
-        let (catalog, pin, share) = (self.catalog.clone(), self.pin.clone(), share.clone());
-        let mut options = self.options.clone();
-        options.batch_rows = Some(context.session_config().batch_size());
         let schema = Arc::clone(&self.schema);
         let mut left = self.limit.unwrap_or(usize::MAX);
-        let batches =
-            futures::stream::once(async move { catalog.scan_files(&pin, &share, options).await })
-                .try_flatten()
-                .map(move |batch| fit(&batch.map_err(to_datafusion)?, &schema))
-                .map(move |batch| {
-                    let batch = batch?;
-                    let taken = batch.num_rows().min(left);
-                    left -= taken;
-                    Ok((batch.slice(0, taken), left == 0))
-                });
+        let batches = self
+            .rows_of(share, context.session_config().batch_size())
+            .map(move |batch| fit(&batch.map_err(to_datafusion)?, &schema))
+            .map(move |batch| {
+                let batch = batch?;
+                let taken = batch.num_rows().min(left);
+                left -= taken;
+                Ok((batch.slice(0, taken), left == 0))
+            });
         // Nothing more is decoded once there are rows enough.
         let batches = batches.scan(false, |is_full, step: Result<_, DataFusionError>| {
             let next = (!*is_full).then(|| {
@@ -155,6 +189,26 @@ impl ExecutionPlan for CatalogScan {
             futures::future::ready(next)
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), batches)))
+    }
+
+    /// Takes filters that a query finds while it runs. Rows that do not pass may come nevertheless.
+    fn handle_child_pushdown_result(
+        &self,
+        phase: FilterPushdownPhase,
+        pushed: ChildPushdownResult,
+        _config: &ConfigOptions,
+    ) -> Result<FilterPushdownPropagation<Arc<dyn ExecutionPlan>>, DataFusionError> {
+        let filters = pushed.parent_filters.into_iter().map(|parent| parent.filter);
+        let filters: Vec<_> = filters.collect();
+        let answers = vec![PushedDown::No; filters.len()];
+        let answer = FilterPushdownPropagation::with_parent_pushdown_result(answers);
+        let found = filters.into_iter().filter(is_dynamic_physical_expr).collect::<Vec<_>>();
+        if phase != FilterPushdownPhase::Post || found.is_empty() {
+            return Ok(answer);
+        }
+        let mut scan = self.clone();
+        scan.found.extend(found);
+        Ok(answer.with_updated_node(Arc::new(scan)))
     }
 
     fn partition_statistics(

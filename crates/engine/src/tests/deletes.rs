@@ -47,6 +47,23 @@ async fn only_the_files_with_deletes_are_read_through_the_catalog() {
     assert!(!lake.rows(sql).await.join("\n").contains("CatalogScan"));
 }
 
+#[tokio::test]
+async fn what_a_query_finds_while_it_runs_reaches_files_with_deletes() {
+    let lake = lake(3).await;
+    let best = "SELECT id FROM events.payments ORDER BY id LIMIT 3";
+    let plan = lake.rows(&format!("EXPLAIN {best}")).await.join("\n");
+    let scan = plan.lines().find(|line| line.contains("CatalogScan")).unwrap_or_default();
+    assert!(scan.contains("DynamicFilter"), "{plan}");
+    assert_eq!(lake.rows(best).await, ["10", "11", "13"]);
+    let joined =
+        "SELECT p.id, k.n FROM (VALUES (12, 'gone'), (13, 'here'), (101, 'last')) AS k(id, n)
+        JOIN events.payments AS p ON p.id = k.id ORDER BY p.id";
+    assert_eq!(lake.rows(joined).await, ["13|here", "101|last"]);
+    let outer = "SELECT count(*), count(k.id) FROM events.payments AS p
+        LEFT JOIN (VALUES (12), (13)) AS k(id) ON p.id = k.id";
+    assert_eq!(lake.rows(outer).await, ["48|1"]);
+}
+
 /// The sizes of deletion vectors are known; those of position delete files may count a row twice.
 #[tokio::test]
 async fn rows_are_counted_without_reading_where_vectors_say_how_many_are_gone() {

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use arrow::array::{ArrayRef, RecordBatch};
-use arrow::compute::{concat, concat_batches, partition};
+use arrow::array::{ArrayRef, RecordBatch, UInt64Array};
+use arrow::compute::{concat, concat_batches, partition, take_record_batch};
 use datafusion::common::utils::memory::get_record_batch_memory_size;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::TaskContext;
@@ -30,6 +30,8 @@ pub(super) struct Blocks {
     rows: usize,
     /// The first row of each entity, over all batches.
     starts: Vec<usize>,
+    /// A batch that memory has no room for until the whole entities before it are worked off.
+    waiting: Option<RecordBatch>,
     memory: MemoryReservation,
     /// What is set aside from the start, so that sorts below leave room.
     floor_bytes: usize,
@@ -54,6 +56,7 @@ impl Blocks {
             batches: Vec::new(),
             rows: 0,
             starts: Vec::new(),
+            waiting: None,
             memory,
             floor_bytes,
             bytes: 0,
@@ -65,7 +68,13 @@ impl Blocks {
             return Ok(());
         }
         // Twice: what is gathered is copied once into a block.
-        self.resize(self.bytes + 2 * get_record_batch_memory_size(&batch))?;
+        if let Err(error) = self.resize(self.bytes + 2 * get_record_batch_memory_size(&batch)) {
+            if self.starts.last().is_none_or(|start| *start == 0) {
+                return Err(error);
+            }
+            self.waiting = Some(batch);
+            return Ok(());
+        }
         let continues = match self.batches.last() {
             Some(last) => self.is_one_entity(last, &batch)?,
             None => false,
@@ -79,15 +88,30 @@ impl Blocks {
 
     /// The next block, if there are rows enough for one or no more will come.
     pub(super) fn take(&mut self, ended: bool) -> Result<Option<Block>> {
+        if let Some(batch) = self.waiting.take() {
+            // The last block is worked off.
+            let held: usize = self.batches.iter().map(get_record_batch_memory_size).sum();
+            self.resize(2 * held)?;
+            self.push(batch)?;
+        }
+        let is_hurried = self.waiting.is_some();
+        let ended = ended && !is_hurried;
         // The last entity may go on in the next batch.
         let whole = if ended { self.rows } else { self.starts.last().copied().unwrap_or(0) };
-        if whole == 0 || !ended && whole < self.rows_wanted {
+        if whole == 0 || !ended && !is_hurried && whole < self.rows_wanted {
             return Ok(None);
         }
         let Some(first) = self.batches.first() else { return Ok(None) };
         let rows = concat_batches(&first.schema(), &self.batches)?;
         self.batches.clear();
-        let rest = rows.slice(whole, self.rows - whole);
+        let mut rest = rows.slice(whole, self.rows - whole);
+        if is_hurried {
+            // A copy of its own, so that the block's memory goes with the block.
+            rest = take_record_batch(
+                &rest,
+                &UInt64Array::from_iter_values(0..rest.num_rows() as u64),
+            )?;
+        }
         let mut starts = std::mem::take(&mut self.starts);
         self.starts
             .extend(starts.iter().filter(|start| **start >= whole).map(|start| start - whole));
@@ -105,8 +129,9 @@ impl Blocks {
     }
 
     fn resize(&mut self, bytes: usize) -> Result<()> {
+        self.memory.try_resize(bytes.max(self.floor_bytes)).map_err(too_wide)?;
         self.bytes = bytes;
-        self.memory.try_resize(bytes.max(self.floor_bytes)).map_err(too_wide)
+        Ok(())
     }
 
     fn key_columns(&self, batch: &RecordBatch) -> Vec<ArrayRef> {

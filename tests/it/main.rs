@@ -17,6 +17,7 @@ mod matrix;
 mod model;
 mod readers;
 mod redis;
+mod registry;
 mod rows;
 mod serving;
 mod sql_models;

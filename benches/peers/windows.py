@@ -61,7 +61,7 @@ def make(path, rows, skew):
 
 def sql(source, micros, date, cast):
     frames = ", ".join(
-        f"w{days} AS (PARTITION BY user_token ORDER BY at RANGE BETWEEN {days * DAY} PRECEDING AND CURRENT ROW)"
+        f"w{days} AS (PARTITION BY user_token ORDER BY instant RANGE BETWEEN {days * DAY} PRECEDING AND CURRENT ROW)"
         for days in (7, 30, 90)
     )
     return f"""
@@ -74,8 +74,8 @@ def sql(source, micros, date, cast):
             count(*) OVER w30 AS txn_count_30d, sum(amount) OVER w30 AS txn_amount_30d,
             count(CASE WHEN status = 'declined' THEN 1 END) OVER w30 AS decline_count_30d,
             count(*) OVER w90 AS txn_count_90d, {cast} AS unique_merchants_90d,
-            row_number() OVER (PARTITION BY user_token, day ORDER BY at DESC) AS place
-          FROM (SELECT *, {micros} AS at, {date} AS day FROM {source}) events
+            row_number() OVER (PARTITION BY user_token, day ORDER BY instant DESC) AS place
+          FROM (SELECT *, {micros} AS instant, {date} AS day FROM {source}) events
           WINDOW {frames}
         ) ranked WHERE place = 1"""
 

@@ -171,7 +171,7 @@ fn mistakes_in_keys_and_values_have_places_and_help() {
         check(&part("- ").join("\n"), &part("+ ").join("\n"), &part("! "));
         count += 1;
     }
-    assert_eq!(count, 39);
+    assert_eq!(count, 43);
 }
 
 #[test]

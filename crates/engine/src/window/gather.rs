@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use arrow::array::{Array, ArrayRef, AsArray, Int32Array, RecordBatch, StringArray, UInt32Array};
 use arrow::compute::{cast, take};
@@ -26,6 +26,8 @@ pub(super) struct Room {
     pub(super) memory: MemoryReservation,
     /// How many bytes may be gathered.
     pub(super) bytes_max: usize,
+    /// How many rows there are so far: places are numbered in 32 bits.
+    pub(super) rows: AtomicUsize,
     /// Whether memory is short for one of them.
     pub(super) is_short: AtomicBool,
 }
@@ -53,9 +55,10 @@ pub(super) async fn gather(
     let mut part = Part::try_new(stream.schema(), key_columns)?;
     while let Some(batch) = stream.try_next().await? {
         let bytes = part.bytes_of(&batch);
-        let fits = room.memory.size() + bytes <= room.bytes_max
-            && room.memory.try_grow(bytes).is_ok()
-            && part.rows + batch.num_rows() < u32::MAX as usize / 64;
+        let rows = room.rows.fetch_add(batch.num_rows(), Ordering::Relaxed) + batch.num_rows();
+        let fits = rows < u32::MAX as usize
+            && room.memory.size() + bytes <= room.bytes_max
+            && room.memory.try_grow(bytes).is_ok();
         part.push(&batch)?;
         if !fits {
             room.is_short.store(true, Ordering::Relaxed);

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use arrow::array::{
     ArrayRef, AsArray, BooleanArray, RecordBatch, TimestampMicrosecondArray, UInt32Array,
@@ -41,7 +41,7 @@ pub(super) struct GatheredWindowExec {
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
     /// What all partitions of the output are computed from.
-    events: Arc<OnceCell<Source>>,
+    events: Arc<OnceCell<Result<Source, Arc<DataFusionError>>>>,
 }
 
 /// The events of all partitions.
@@ -122,8 +122,12 @@ impl ExecutionPlan for GatheredWindowExec {
         let metrics = BaselineMetrics::new(&self.metrics, partition);
         let partitions = self.properties.output_partitioning().partition_count();
         let rows = async move {
-            let arrange = || arranged(Arc::clone(&node), input, Arc::clone(&context));
-            match events.get_or_try_init(arrange).await?.clone() {
+            // The input is read once, so what failed for one partition failed for all.
+            let arrange = || async {
+                arranged(Arc::clone(&node), input, Arc::clone(&context)).await.map_err(Arc::new)
+            };
+            let source = events.get_or_init(arrange).await.clone();
+            match source.map_err(DataFusionError::Shared)? {
                 Source::Sorted(plan) => plan.execute(partition, context),
                 Source::Arranged(arranged, kernel, room) => {
                     let entities = arranged.share(partition, partitions);
@@ -171,7 +175,8 @@ async fn arranged(
         _ => usize::MAX,
     };
     let memory = MemoryConsumer::new("GatheredWindowExec").register(pool);
-    let room = Arc::new(Room { memory, bytes_max, is_short: AtomicBool::new(false) });
+    let (rows, is_short) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let room = Arc::new(Room { memory, bytes_max, rows, is_short });
     let partitions = input.output_partitioning().partition_count();
     let mut tasks = JoinSet::new();
     for partition in 0..partitions {

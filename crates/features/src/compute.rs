@@ -253,7 +253,8 @@ impl<'a> Run<'a> {
     pub(crate) async fn prepare_table(&self, report: &mut ComputeReport) -> Result<()> {
         let schema = source_schema(self.engine, &self.source).await?;
         report.added_columns = ensure_table(self.engine, &self.source, self.table, &schema).await?;
-        if !report.added_columns.is_empty() && report.range != TimeRange::default() {
+        let is_part = self.options.from.is_some() || self.options.to.is_some();
+        if !report.added_columns.is_empty() && is_part {
             let columns = report.added_columns.join(", ");
             report.notes.push(format!("new columns are null outside the range: {columns}"));
         }
@@ -328,6 +329,9 @@ pub(crate) async fn effective_range(
         let last = last.unwrap_or_default();
         let point = grid_point_from(last, *every, *align);
         range.to = Some(Timestamp::from_micros(point.micros().saturating_add(1)));
+        if let Some(from) = range.from.filter(|from| Some(*from) >= range.to) {
+            notes.push(format!("the last event is at {last}, so there is no row from {from} on"));
+        }
     }
     Ok(range)
 }

@@ -1,5 +1,7 @@
 //! Definitions of features, as data. Batch, stream, training and request time read the same one.
 
+mod builder;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -9,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AggregateFunction, BatchStream, Closed, PinnedTable, Result, Span, TableName, TimeRange,
-    Timestamp, Window,
+    Timestamp, ValueType, Window,
 };
 
 /// What features describe: a user, a merchant, a driver.
@@ -19,10 +21,79 @@ pub struct Entity {
     /// Its name.
     pub name: String,
     /// The columns that identify it.
-    pub join_keys: Vec<String>,
+    pub join_keys: Vec<JoinKey>,
     /// For people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+}
+
+/// A column that identifies an entity: `"user_token"`, or `{ name = "user_id", type = "long" }`.
+///
+/// A key with a type has it in every feature table, whatever source its values are from; a source
+/// in which some value might not be of the type is refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "JoinKeyForm", into = "JoinKeyForm")]
+pub struct JoinKey {
+    /// The column's name.
+    pub name: String,
+    /// The type of its values; absent means the one that they have in the source.
+    pub value_type: Option<ValueType>,
+}
+
+impl JoinKey {
+    /// A key of the type that it has in the source.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), value_type: None }
+    }
+
+    /// A key of this type.
+    pub fn typed(name: impl Into<String>, value_type: ValueType) -> Self {
+        Self { name: name.into(), value_type: Some(value_type) }
+    }
+}
+
+impl fmt::Display for JoinKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.value_type {
+            Some(value_type) => write!(f, "{}: {value_type}", self.name),
+            None => f.write_str(&self.name),
+        }
+    }
+}
+
+impl From<&str> for JoinKey {
+    fn from(name: &str) -> Self {
+        Self::new(name)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum JoinKeyForm {
+    Name(String),
+    Typed {
+        name: String,
+        #[serde(rename = "type")]
+        value_type: ValueType,
+    },
+}
+
+impl From<JoinKeyForm> for JoinKey {
+    fn from(form: JoinKeyForm) -> Self {
+        match form {
+            JoinKeyForm::Name(name) => Self::new(name),
+            JoinKeyForm::Typed { name, value_type } => Self::typed(name, value_type),
+        }
+    }
+}
+
+impl From<JoinKey> for JoinKeyForm {
+    fn from(key: JoinKey) -> Self {
+        match key.value_type {
+            Some(value_type) => Self::Typed { name: key.name, value_type },
+            None => Self::Name(key.name),
+        }
+    }
 }
 
 /// One aggregate over one or more windows. Its columns are named `{name}_{window}`, and `{name}`
@@ -67,8 +138,25 @@ impl Aggregate {
 pub struct Derived {
     /// The column's name.
     pub name: String,
-    /// The expression, over aggregates' columns and other derived features, in any order.
+    /// The expression, over other features of the view and what requests bring, in any order.
+    /// A feature that looks at a request, itself or through another one, is computed when it is
+    /// asked for, and never stored.
     pub expression: String,
+    /// For people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+}
+
+/// A value that only a request brings: the amount of the payment that is being made. In training it
+/// is the spine's column of this name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RequestInput {
+    /// Its name.
+    pub name: String,
+    /// The type of its values.
+    #[serde(rename = "type")]
+    pub value_type: ValueType,
     /// For people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
@@ -169,6 +257,9 @@ pub struct FeatureView {
     /// Features computed from others.
     #[serde(default)]
     pub derived: Vec<Derived>,
+    /// What requests bring.
+    #[serde(default, rename = "request", skip_serializing_if = "Vec::is_empty")]
+    pub request_inputs: Vec<RequestInput>,
     /// For people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,

@@ -40,12 +40,15 @@ mod snapshot;
 mod suggest;
 mod time;
 mod tracking;
+mod value_type;
 mod window;
 
 pub use aggregate::{AggregateFunction, Finite};
 pub use batch::BatchStream;
 pub use error::{Error, ErrorKind, Location, Result, Source};
-pub use feature::{Aggregate, Derived, Emit, Entity, FeatureEngine, FeatureView};
+pub use feature::{
+    Aggregate, Derived, Emit, Entity, FeatureEngine, FeatureView, JoinKey, RequestInput,
+};
 pub use learn::{
     Model, ModelSignature, OutputKind, SignatureColumn, Trainer, TrainingSet, is_feature_type,
 };
@@ -64,4 +67,5 @@ pub use tracking::{
     ArtifactStore, ModelRegistry, ModelSelector, ModelVersion, NewRun, Run, RunEntries, RunStatus,
     RunTracker,
 };
+pub use value_type::ValueType;
 pub use window::{Closed, Shape, Window};

@@ -28,6 +28,7 @@ mod document;
 mod leak;
 mod load;
 mod lock;
+mod on_demand;
 mod plan;
 mod rows;
 mod spec;
@@ -41,6 +42,7 @@ pub use diff::{Change, ColumnChange, DefinitionChange, InputChange, LockDiff, di
 pub use leak::{LeakCheck, ViewLeakCheck};
 pub use load::{LoadOptions, LoadedSet, load};
 pub use lock::{DatasetPlan, InputRole, Lock, LockedInput, LockedSpine, LockedView, lockfile_path};
+pub use on_demand::LockedOnDemand;
 pub use plan::plan;
 pub use spec::{CrossValidationSpec, DatasetSpec, ModelSpec, SplitSpec, definition_files};
 pub use statistics::{ColumnStatistics, Value};

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::document;
 use crate::leak::LeakCheck;
+use crate::on_demand::LockedOnDemand;
 use crate::statistics::ColumnStatistics;
 
 /// The form of the lockfile that this version writes.
@@ -134,6 +135,9 @@ pub struct LockedView {
     pub keys: Vec<(String, String)>,
     /// The columns taken, each with its name in the set.
     pub columns: Vec<(String, String)>,
+    /// What is computed from them and the spine's columns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_demand: Option<LockedOnDemand>,
 }
 
 impl DatasetPlan {
@@ -147,11 +151,14 @@ impl DatasetPlan {
         pins
     }
 
-    /// The names of the feature columns, in order.
+    /// The names of the feature columns, in order: those of the views' tables, then those that are
+    /// computed on demand.
     #[must_use]
     pub fn features(&self) -> Vec<&str> {
-        let columns = self.views.iter().flat_map(|view| &view.columns);
-        columns.map(|(_, name)| name.as_str()).collect()
+        let stored = self.views.iter().flat_map(|view| &view.columns);
+        let on_demand = self.views.iter().filter_map(|view| view.on_demand.as_ref());
+        let on_demand = on_demand.flat_map(|on_demand| &on_demand.columns);
+        stored.chain(on_demand).map(|(_, name)| name.as_str()).collect()
     }
 }
 

@@ -7,10 +7,13 @@ use icecore_core::{
     SnapshotSelector, TableName,
 };
 use icecore_engine::Engine;
-use icecore_features::{Definitions, feature_source, feature_table, resolve_features};
+use icecore_features::{
+    Definitions, FeatureSelection, feature_source, feature_table, resolve_features, select_features,
+};
 
 use crate::DatasetSpec;
 use crate::lock::{DatasetPlan, InputRole, LockedInput, LockedSpine, LockedView};
+use crate::on_demand::LockedOnDemand;
 
 /// How often the inputs are pinned anew when one of them changes meanwhile.
 const PIN_ATTEMPTS_MAX: usize = 8;
@@ -140,7 +143,14 @@ impl Chosen<'_> {
         let renamed = spec.keys.iter().filter(|(key, _)| own.contains(key));
         let renamed = renamed.map(|(key, column)| (key.clone(), column.clone())).collect();
         let schema = engine.catalog().schema(&pin).await?;
-        let mut table = feature_table(definitions, self.view, pin, &self.columns, &renamed)?;
+        let (columns, on_demand) = self.by_place()?;
+        if let Some(input) = on_demand.iter().flat_map(|on_demand| &on_demand.features.requests)
+            .find(|input| input.name == spec.label)
+        {
+            let error = format!("feature view `{}` would take the label `{}` as a request's", self.view.name, input.name);
+            return Err(Error::invalid(error).with_help("give the label another name in the spine"));
+        }
+        let mut table = feature_table(definitions, self.view, pin, &columns, &renamed)?;
         if !self.view.is_stored() {
             // Computed rows have the created timestamp of their source only where they keep it.
             table.created_timestamp =
@@ -161,7 +171,23 @@ impl Chosen<'_> {
             ttl: table.ttl,
             keys: table.keys,
             columns: table.columns,
+            on_demand,
         })
+    }
+
+    /// What the view's table holds of the features, and what is computed from it.
+    fn by_place(&self) -> Result<(Vec<(String, String)>, Option<LockedOnDemand>)> {
+        let names: Vec<String> = self.columns.iter().map(|(feature, _)| feature.clone()).collect();
+        let FeatureSelection { stored, asked, on_demand } = select_features(self.view, &names)?;
+        let (taken, computed) =
+            self.columns.iter().cloned().partition(|(feature, _)| stored.contains(feature));
+        let helpers = stored.into_iter().skip(asked).collect();
+        let on_demand = (!on_demand.steps.is_empty()).then_some(LockedOnDemand {
+            columns: computed,
+            helpers,
+            features: on_demand,
+        });
+        Ok((taken, on_demand))
     }
 }
 

@@ -15,6 +15,7 @@ use icecore_pit::MergeJoin;
 
 use crate::leak::{LeakCheck, LeakChecker, created_column, event_column};
 use crate::lock::{DatasetPlan, LockedView};
+use crate::on_demand::{helper_column, with_on_demand};
 use crate::statistics::{ColumnObserver, ColumnStatistics, observe};
 
 /// What the rows of a training set are, counted as they passed by.
@@ -78,6 +79,7 @@ pub(crate) async fn joined(engine: &Engine, plan: &DatasetPlan) -> Result<Joined
     let spine = Spine { rows: spine, event_timestamp: plan.event_timestamp.clone() };
     let options = PitOptions::default().with_event_timestamps().with_knowledge(plan.knowledge);
     let joined = MergeJoin::new(engine.clone()).join(spine, tables, options).await?;
+    let joined = with_on_demand(engine, plan, joined).await?;
 
     let (visible, schema) = visible(plan, joined.schema())?;
     let observer = Observer {
@@ -121,6 +123,9 @@ fn feature_table(plan: &DatasetPlan, view: &LockedView) -> Result<FeatureTable> 
         )));
     };
     let mut columns = view.columns.clone();
+    for helper in view.on_demand.iter().flat_map(|on_demand| &on_demand.helpers) {
+        columns.push((helper.clone(), helper_column(&view.name, helper)));
+    }
     if let (Knowledge::Created, Some(created)) = (view.knowledge, &view.created_timestamp) {
         // The leak check looks at it; it does not come out.
         columns.push((created.clone(), created_column(&view.name)));
@@ -141,7 +146,11 @@ fn visible(plan: &DatasetPlan, joined: &SchemaRef) -> Result<(Vec<usize>, Schema
     let hidden: Vec<String> = plan
         .views
         .iter()
-        .flat_map(|view| [event_column(&view.name), created_column(&view.name)])
+        .flat_map(|view| {
+            let helpers = view.on_demand.iter().flat_map(|on_demand| &on_demand.helpers);
+            let helpers = helpers.map(|helper| helper_column(&view.name, helper));
+            helpers.chain([event_column(&view.name), created_column(&view.name)])
+        })
         .collect();
     let (mut columns, mut fields) = (Vec::new(), Vec::<FieldRef>::new());
     for (at, field) in joined.fields().iter().enumerate() {

@@ -4,6 +4,7 @@ use icecore_core::{Entity, Error, FeatureView, Result};
 use serde::Serialize;
 
 use crate::Definitions;
+use crate::parse::parameter_of;
 
 #[derive(Serialize)]
 struct File<'a> {
@@ -42,10 +43,30 @@ fn write(file: &File<'_>) -> Result<String> {
     let failed = |error| Error::internal("definitions cannot be written").with_source(error);
     let mut document = toml::Value::try_from(file).map_err(failed)?;
     let views = document.get_mut("feature_view").and_then(toml::Value::as_array_mut);
-    for emit in views.into_iter().flatten().filter_map(|view| view.get_mut("emit")) {
-        flatten(emit);
+    for view in views.into_iter().flatten() {
+        if let Some(emit) = view.get_mut("emit") {
+            flatten(emit);
+        }
+        let aggregates = view.get_mut("aggregate").and_then(toml::Value::as_array_mut);
+        for aggregate in aggregates.into_iter().flatten().filter_map(toml::Value::as_table_mut) {
+            name_parameter(aggregate);
+        }
     }
     toml::to_string(&document).map_err(failed)
+}
+
+/// Users write `function = "last_k"` and `k = 3`, where serde has `{ last_k = 3 }`.
+fn name_parameter(aggregate: &mut toml::Table) {
+    let plain = aggregate.get("function").is_none_or(toml::Value::is_str);
+    let Some(toml::Value::Table(function)) = (!plain).then(|| aggregate.remove("function")).flatten()
+    else {
+        return;
+    };
+    let Some((name, value)) = function.into_iter().next() else { return };
+    if let Some(parameter) = parameter_of(&name) {
+        aggregate.insert(parameter.to_owned(), value);
+    }
+    aggregate.insert("function".to_owned(), toml::Value::String(name));
 }
 
 /// Users write the grid as `{ every = "1d", align = "8h" }`, in one table.

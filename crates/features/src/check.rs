@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use icecore_core::{Aggregate, Emit, Entity, Error, FeatureView, Span};
+use icecore_core::{Aggregate, Emit, Entity, Error, FeatureView, Span, ValueType};
 
 use crate::document::Findings;
 use crate::expression::{Expression, parse_query, unknown_column};
+use crate::on_demand;
 use crate::order;
 use crate::partition::{FEATURE_DATE, check_field, has_feature_date};
 
@@ -59,9 +60,14 @@ fn check_entity<'a>(
     }
     let mut keys = BTreeSet::new();
     for (index, key) in entity.join_keys.iter().enumerate() {
-        if !keys.insert(key) {
-            let error = Error::invalid(format!("join key `{key}` is named twice"));
+        if !keys.insert(&key.name) {
+            let error = Error::invalid(format!("join key `{}` is named twice", key.name));
             report(&format!("join_keys.{index}"), error);
+        }
+        if matches!(key.value_type, Some(ValueType::Float | ValueType::Double)) {
+            let error = Error::invalid(format!("join key `{key}` cannot be a floating-point number"));
+            let help = "numbers that are nearly equal are other entities; take `long` or `string`";
+            report(&format!("join_keys.{index}"), error.with_help(help));
         }
     }
 }
@@ -129,10 +135,9 @@ impl<'a> ViewCheck<'a, '_> {
                 self.aggregate(aggregate, &part);
             }
         }
+        self.requests();
         self.columns();
-        if !self.view.is_stored() {
-            self.derived();
-        }
+        self.derived();
     }
 
     fn entities(&mut self) {
@@ -224,7 +229,6 @@ impl<'a> ViewCheck<'a, '_> {
             ("source_sql", self.view.source_sql.is_some()),
             ("where", self.view.filter.is_some()),
             ("table", self.view.table.is_some()),
-            ("derived", !self.view.derived.is_empty()),
         ];
         for (part, _) in refused.into_iter().filter(|(_, is_there)| *is_there) {
             let error = Error::invalid(format!("stored features of `{name}` cannot have `{part}`"))
@@ -247,7 +251,7 @@ impl<'a> ViewCheck<'a, '_> {
         }
         let mut columns = self.reserved();
         columns.push(FEATURE_DATE.to_owned());
-        columns.extend(self.view.feature_names());
+        columns.extend(on_demand::stored_features(self.view));
         let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
         for (index, field) in self.view.partition_by.iter().enumerate() {
             self.accept(&format!("partition_by.{index}"), check_field(field, &columns));
@@ -279,7 +283,7 @@ impl<'a> ViewCheck<'a, '_> {
     /// Columns that are there beside the features, `feature_date` apart.
     fn reserved(&self) -> Vec<String> {
         let entities = self.entities.iter().filter(|e| self.view.entities.contains(&e.name));
-        let keys = entities.flat_map(|entity| entity.join_keys.iter().cloned());
+        let keys = entities.flat_map(|entity| entity.join_keys.iter().map(|key| key.name.clone()));
         let times = std::iter::once(self.view.event_timestamp.clone());
         keys.chain(times).chain(self.view.created_timestamp.clone()).collect()
     }
@@ -292,7 +296,7 @@ impl<'a> ViewCheck<'a, '_> {
             let entity = self.entities.iter().find(|entity| entity.name == *name);
             for key in entity.into_iter().flat_map(|entity| &entity.join_keys) {
                 claims.push((
-                    key.clone(),
+                    key.name.clone(),
                     format!("a join key of `{name}`"),
                     "entities".to_owned(),
                 ));
@@ -322,6 +326,10 @@ impl<'a> ViewCheck<'a, '_> {
             let owner = format!("derived feature `{}`", derived.name);
             claim(&derived.name, &owner, format!("derived.{index}.name"));
         }
+        for (index, input) in self.view.request_inputs.iter().enumerate() {
+            let owner = format!("request input `{}`", input.name);
+            claim(&input.name, &owner, format!("request.{index}.name"));
+        }
         for (column, owner, part) in claims {
             if column.is_empty() {
                 continue;
@@ -336,12 +344,21 @@ impl<'a> ViewCheck<'a, '_> {
         }
     }
 
-    /// Derived features use aggregates and other derived features, in any order.
+    /// What requests bring is named as features are.
+    fn requests(&mut self) {
+        for (index, input) in self.view.request_inputs.iter().enumerate() {
+            let name = check_name(&input.name, "what a request brings");
+            self.accept(&format!("request.{index}.name"), name);
+        }
+    }
+
+    /// Derived features use other features and what requests bring, in any order.
     fn derived(&mut self) {
         let aggregates_read = (0..self.view.aggregates.len())
             .all(|index| !self.is_broken(&format!("aggregate.{index}")))
             && !self.is_broken("");
-        let names = self.view.feature_names();
+        let requests = self.view.request_inputs.iter().map(|input| input.name.clone());
+        let names: Vec<String> = self.view.feature_names().into_iter().chain(requests).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         for (index, derived) in self.view.derived.iter().enumerate() {
             let part = format!("derived.{index}");

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use icecore_core::{Entity, Error, FeatureView, Location, Result};
+use icecore_core::{Entity, Error, FeatureView, JoinKey, Location, Result};
 
 use crate::document::{Findings, Places, all_or_none};
 use crate::{check, hash, parse};
@@ -120,6 +120,15 @@ impl Definitions {
     ///
     /// `NotFound` if the view names an entity that these definitions do not have.
     pub fn join_keys(&self, view: &FeatureView) -> Result<Vec<String>> {
+        Ok(self.typed_join_keys(view)?.into_iter().map(|key| key.name).collect())
+    }
+
+    /// The same with the types that they were declared to have.
+    ///
+    /// # Errors
+    ///
+    /// As [`join_keys`](Self::join_keys).
+    pub fn typed_join_keys(&self, view: &FeatureView) -> Result<Vec<JoinKey>> {
         let mut keys = Vec::new();
         for name in &view.entities {
             keys.extend(self.entity(name)?.join_keys.iter().cloned());

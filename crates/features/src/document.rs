@@ -279,6 +279,40 @@ impl<'t> Table<'t> {
         }
     }
 
+    /// A list of texts and tables.
+    pub(crate) fn texts_or_tables(
+        &mut self,
+        document: &mut Document<'_>,
+        key: &'static str,
+        what: &'static str,
+    ) -> Option<Vec<TextOrTable<'t>>> {
+        let found = self.value(document, key)?;
+        let DeValue::Array(elements) = found.value else {
+            let error = wrong_type(key, "a list", found.value)
+                .with_help(format!("write `{key} = [\"…\"]`"));
+            document.report(&found.span, error);
+            return self.spoiled(document, None);
+        };
+        let values = elements.iter().enumerate().map(|(index, element)| {
+            let (path, span) = (format!("{}.{index}", found.path), element.span());
+            document.mark(&path, &span);
+            match element.get_ref() {
+                DeValue::String(text) => Some(TextOrTable::Text(text.to_string())),
+                DeValue::Table(entries) => {
+                    let known = Vec::new();
+                    Some(TextOrTable::Table(Table { path, what, span, entries, known }))
+                }
+                other => {
+                    document.report(&span, wrong_type(key, "text or a table", other));
+                    None
+                }
+            }
+        });
+        let values: Vec<_> = values.collect();
+        let values = values.into_iter().collect();
+        self.spoiled(document, values)
+    }
+
     /// The tables of `[[key]]`, the first of which has this index in its path.
     pub(crate) fn tables(
         &mut self,

@@ -1,24 +1,38 @@
 //! Why a feature has its value: the events of one entity, in and out of each window.
 
-use std::collections::BTreeMap;
+mod entity;
+mod standing;
 
-use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::datatypes::TimestampMicrosecondType;
-use datafusion::logical_expr::{Expr, cast, lit};
+use datafusion::logical_expr::Expr;
 use datafusion::prelude::ident;
 use icecore_core::{
-    AggregateFunction, Closed, Error, FeatureView, PinnedTable, Result, SnapshotSelector,
-    TableName, TimeRange, Timestamp, Window,
+    AggregateFunction, Closed, Emit, Error, FeatureView, PinnedTable, Result, SnapshotSelector,
+    Span, TableName, TimeRange, Timestamp, Window,
 };
 use icecore_engine::{Engine, from_datafusion};
 
 use crate::Definitions;
+use crate::counted::Counts;
 use crate::document::joined;
-use crate::local::pin_sources;
+use crate::local::{self, pin_sources};
+use crate::on_demand::stored_features;
 use crate::source::{Inputs, Source, locate_source};
+
+pub use entity::parse_entity;
+pub use standing::Standing;
+
+use entity::entity_condition;
+use standing::Beside;
 
 /// Events listed at most, unless told otherwise.
 const EVENTS_MAX: usize = 1000;
+/// Longer ago than any event lies that somebody asks about.
+const LONG_AGO_DAYS: i64 = 100_000;
 
 /// What to explain.
 #[derive(Debug, Clone)]
@@ -56,6 +70,11 @@ pub struct Explanation {
     pub windows: Vec<ExplainedWindow>,
     /// Join keys, event timestamp and the columns that aggregates look at, latest event first.
     pub events: RecordBatch,
+    /// Whether the entity has more events than are listed.
+    pub has_more_events: bool,
+    /// The stored features at that moment, as computing the view gives them: one row, or none
+    /// where the entity has no event up to then.
+    pub values: RecordBatch,
 }
 
 /// One window feature.
@@ -77,12 +96,12 @@ pub struct ExplainedWindow {
     pub range: TimeRange,
     /// Which of its ends belong to it.
     pub closed: Closed,
-    /// For each of the events: whether it counts. An event in the window that does not meet the
-    /// condition, or whose input is null, does not.
-    pub counts: Vec<bool>,
+    /// For each of the events: whether it counts, and if not, why.
+    pub standings: Vec<Standing>,
 }
 
-/// Lists an entity's events and says which of them are in each window of a view.
+/// Lists an entity's events and says which of them are in each window of a view, and why the others
+/// are not; and computes the features of the moment.
 ///
 /// # Errors
 ///
@@ -102,123 +121,55 @@ pub async fn explain(
         .await
         .map_err(|error| locate_source(definitions, view, error))?;
     let source = Source::open(engine, definitions, view, &sources).await.map_err(joined)?;
-    let frame = source.explained(entity_condition(&source, &options.entity)?)?;
+    let condition = entity_condition(&source, &options.entity)?;
+    let values = values(engine, &source, condition.clone(), options.at).await?;
     let newest_first = ident(&view.event_timestamp).sort(false, true);
-    let frame = frame.sort(vec![newest_first]).map_err(from_datafusion)?;
-    let frame = frame.limit(0, Some(options.events_max)).map_err(from_datafusion)?;
+    let frame = source.explained(condition)?.sort(vec![newest_first]).map_err(from_datafusion)?;
+    let one_more = options.events_max.saturating_add(1);
+    let frame = frame.limit(0, Some(one_more)).map_err(from_datafusion)?;
     let rows = engine.stream(frame).await?.concat().await?;
+    let has_more_events = rows.num_rows() > options.events_max;
+    let rows = rows.slice(0, rows.num_rows().min(options.events_max));
     let inputs = Inputs::of(view);
-    let shown = rows.num_columns() - inputs.masks.len();
+    let shown = rows.num_columns() - inputs.masks.len() - 1;
     let masks: Vec<&BooleanArray> =
         rows.columns().iter().skip(shown).filter_map(|mask| mask.as_boolean_opt()).collect();
+    let (in_view, masks) =
+        masks.split_first().ok_or_else(|| Error::internal("events do not say if they pass"))?;
     let events = rows.project(&(0..shown).collect::<Vec<_>>())?;
     let times = events.column_by_name(&view.event_timestamp);
     let times = times.and_then(|times| times.as_primitive_opt::<TimestampMicrosecondType>());
     let times = times.ok_or_else(|| Error::internal("events have no time"))?;
     let times: Vec<Option<i64>> = times.iter().collect();
-    let beside = Beside { view, at: options.at, times: &times, events: &events, masks: &masks };
+    let beside = Beside { view, at: options.at, times: &times, events: &events, in_view, masks };
     let windows = beside.windows(&inputs);
-    Ok(Explanation { view: view.name.clone(), at: options.at, sources, windows, events })
+    let (view, at) = (view.name.clone(), options.at);
+    Ok(Explanation { view, at, sources, windows, events, has_more_events, values })
 }
 
-/// Reads an entity as users write it: the value of the only join key, or `key=value,key=value`.
-///
-/// # Errors
-///
-/// `InvalidInput` for a key that the view does not have, and if one is missing.
-pub fn parse_entity(
-    definitions: &Definitions,
-    view: &FeatureView,
-    text: &str,
-) -> Result<BTreeMap<String, String>> {
-    let keys = definitions.join_keys(view)?;
-    if let [key] = keys.as_slice() {
-        let value = text.strip_prefix(key.as_str()).and_then(|rest| rest.strip_prefix('='));
-        return Ok(BTreeMap::from([(key.clone(), value.unwrap_or(text).to_owned())]));
-    }
-    let mut entity = BTreeMap::new();
-    for pair in text.split(',') {
-        let (key, value) = pair.split_once('=').ok_or_else(|| {
-            let form = keys.iter().map(|key| format!("{key}=…")).collect::<Vec<_>>().join(",");
-            Error::invalid(format!("`{text}` does not name an entity of `{}`", view.name))
-                .with_help(format!("write `{form}`"))
-        })?;
-        entity.insert(key.trim().to_owned(), value.to_owned());
-    }
-    check_entity(view, &keys, &entity)?;
-    Ok(entity)
-}
-
-fn check_entity(
-    view: &FeatureView,
-    keys: &[String],
-    entity: &BTreeMap<String, String>,
-) -> Result<()> {
-    if let Some(missing) = keys.iter().find(|key| !entity.contains_key(*key)) {
-        return Err(Error::invalid(format!("the entity has no `{missing}`")).with_note(format!(
-            "join keys of `{}`: {}",
-            view.name,
-            keys.join(", ")
-        )));
-    }
-    match entity.keys().find(|key| !keys.contains(key)) {
-        None => Ok(()),
-        Some(unknown) => {
-            Err(Error::invalid(format!("`{}` has no join key `{unknown}`", view.name))
-                .with_note(format!("join keys: {}", keys.join(", ")))
-                .with_candidates(unknown, keys.iter().map(String::as_str)))
-        }
-    }
-}
-
-fn entity_condition(source: &Source<'_>, entity: &BTreeMap<String, String>) -> Result<Expr> {
-    check_entity(source.view, &source.keys, entity)?;
-    let mut condition = ident(&source.view.event_timestamp).is_not_null();
-    for (key, value) in entity {
-        let data_type = source.key_type(key)?;
-        condition = condition.and(ident(key).eq(cast(lit(value.clone()), data_type)));
-    }
-    Ok(condition)
-}
-
-/// Events beside a moment.
-struct Beside<'a> {
-    view: &'a FeatureView,
+/// The features of the entity at the moment, by the code that computes the view.
+async fn values(
+    engine: &Engine,
+    source: &Source<'_>,
+    entity: Expr,
     at: Timestamp,
-    times: &'a [Option<i64>],
-    events: &'a RecordBatch,
-    masks: &'a [&'a BooleanArray],
-}
-
-impl Beside<'_> {
-    fn windows(&self, inputs: &Inputs) -> Vec<ExplainedWindow> {
-        let mut windows = Vec::new();
-        for aggregate in &self.view.aggregates {
-            let input = aggregate.column.as_ref().and_then(|name| self.events.column_by_name(name));
-            let mask = aggregate.filter.as_ref().and_then(|filter| inputs.mask(filter));
-            let mask = mask.and_then(|mask| self.masks.get(mask));
-            for window in &aggregate.windows {
-                let closed = self.view.closed_of(aggregate, *window);
-                let range = window.range(closed, self.at);
-                let counts = self.times.iter().enumerate().map(|(row, time)| {
-                    time.is_some_and(|time| range.contains(Timestamp::from_micros(time)))
-                        && input.is_none_or(|input| input.is_valid(row))
-                        && mask.is_none_or(|mask| mask.is_valid(row) && mask.value(row))
-                });
-                windows.push(ExplainedWindow {
-                    column: aggregate.column_name(*window),
-                    function: aggregate.function.clone(),
-                    input: aggregate.column.clone(),
-                    filter: aggregate.filter.clone(),
-                    window: *window,
-                    range,
-                    closed,
-                    counts: counts.collect(),
-                });
-            }
-        }
-        windows
-    }
+) -> Result<RecordBatch> {
+    // A row at the moment, whatever the view emits, and however long ago the latest event was.
+    let view = FeatureView {
+        emit: Emit::At(vec![at]),
+        ttl: Some(Span::from_days(LONG_AGO_DAYS)),
+        ..source.view.clone()
+    };
+    let frame = source.unfiltered().filter(entity).map_err(from_datafusion)?;
+    let own = Source::over(source.definitions, &view, source.context.clone(), frame);
+    let own = own.map_err(joined)?;
+    let range =
+        TimeRange { from: Some(at), to: Some(Timestamp::from_micros(at.micros().saturating_add(1))) };
+    let counts = Arc::new(Counts::default());
+    let row = local::compute(engine, &own, range, &counts, None).await?.concat().await?;
+    let names = stored_features(&view);
+    let columns = names.iter().filter_map(|name| row.schema().index_of(name).ok());
+    Ok(row.project(&columns.collect::<Vec<_>>())?)
 }
 
 #[cfg(test)]

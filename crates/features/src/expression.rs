@@ -2,12 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, DataFusionError};
 use datafusion::functions::core::expr_fn::nullif;
+use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator, cast, lit};
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
+use datafusion::physical_expr::PhysicalExpr;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::{DFParser, Statement};
 use datafusion::sql::sqlparser::ast::{
@@ -95,6 +99,23 @@ impl Expression {
         let expr = divided.map_err(|error| self.unusable(&error))?.data;
         expr.get_type(schema).map_err(|error| self.unusable(&error))?;
         Ok(expr)
+    }
+
+    /// Plans it to be computed on rows of these columns, without a query around it.
+    pub(crate) fn compile(
+        &self,
+        context: &SessionContext,
+        schema: &DFSchema,
+    ) -> Result<Arc<dyn PhysicalExpr>> {
+        let planned = self.plan(context, schema)?;
+        // As the optimizer of a query does it; some functions exist only until then.
+        let simplify = SimplifyContext::default().with_schema(Arc::new(schema.clone()));
+        let simplifier = ExprSimplifier::new(simplify);
+        let physical = simplifier
+            .coerce(planned, schema)
+            .and_then(|expr| simplifier.simplify(expr))
+            .and_then(|expr| context.create_physical_expr(expr, schema));
+        physical.map_err(|error| self.unusable(&error))
     }
 
     fn unusable(&self, error: &DataFusionError) -> Error {

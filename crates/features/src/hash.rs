@@ -35,8 +35,12 @@ pub(crate) fn definition_hash(definitions: &Definitions, view: &FeatureView) -> 
         derived.description = None;
         derived.expression = normalized(&derived.expression);
     }
+    for input in &mut plain.request_inputs {
+        input.description = None;
+    }
     // A view whose entities are not here cannot be checked, and so never gets to be hashed.
-    let join_keys = definitions.join_keys(view).unwrap_or_default();
+    let join_keys = definitions.typed_join_keys(view).unwrap_or_default();
+    let join_keys = join_keys.iter().map(ToString::to_string).collect();
     let meaning = Meaning { form: FORM, join_keys, view: &plain };
     // Plain structs of text and numbers always serialize.
     let bytes = serde_json::to_vec(&meaning).unwrap_or_default();
@@ -57,3 +61,6 @@ pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
         hex
     })
 }
+
+#[cfg(test)]
+mod tests;

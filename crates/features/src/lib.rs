@@ -73,6 +73,7 @@ mod incremental;
 mod job;
 mod lineage;
 mod local;
+mod on_demand;
 mod openlineage;
 mod order;
 mod output;
@@ -88,9 +89,15 @@ pub use backfill::{BackfillCallback, BackfillOptions, BackfillProgress, Backfill
 pub use compute::{ComputeMode, ComputeOptions, ComputeReport, compute_view};
 pub use counted::{Progress, ProgressCallback};
 pub use definitions::Definitions;
-pub use explain::{ExplainOptions, ExplainedWindow, Explanation, explain, parse_entity};
-pub use lineage::{FeatureLineage, SourceUse, view_lineage};
+pub use explain::{
+    ExplainOptions, ExplainedWindow, Explanation, Standing, explain, parse_entity,
+};
+pub use lineage::{FeatureLineage, SourceUse, source_lineage, view_lineage};
 pub use local::{LocalFeatureEngine, check, pin_sources};
+pub use on_demand::{
+    FeatureSelection, OnDemandFeatures, OnDemandPlan, is_on_demand, select_features,
+    stored_features,
+};
 pub use openlineage::lineage_events;
 pub use registry::{Difference, FeatureRegistry, RegisteredView, ViewChange, ViewChangeKind};
 pub use search::{FoundView, SearchQuery, search};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use async_trait::async_trait;
 use datafusion::dataframe::DataFrame;
 use datafusion::functions::core::expr_fn::coalesce;
@@ -22,6 +22,7 @@ use crate::affected::Affected;
 use crate::counted::Counts;
 use crate::document::{all_or_none, joined};
 use crate::expression::Expression;
+use crate::on_demand::{self, OnDemandPlan, select_features};
 use crate::order;
 use crate::partition::{FEATURE_DATE, has_feature_date};
 use crate::source::{Inputs, Source, events_range, idle, locate_source};
@@ -82,13 +83,38 @@ pub async fn check(engine: &Engine, definitions: &Definitions) -> Result<()> {
                 .await
                 .map_err(|error| vec![locate_source(definitions, view, error)])?;
             let source = Source::open(engine, definitions, view, &pins).await?;
-            source_schema(engine, &source).await.map_err(|error| vec![error])
+            let schema = source_schema(engine, &source).await.map_err(|error| vec![error])?;
+            check_on_demand(engine, definitions, view, &schema).await
         };
         if let Err(found) = checked.await {
             errors.extend(found);
         }
     }
     all_or_none(errors)
+}
+
+/// Whether the features that are computed on demand can be, from the columns that a view stores.
+async fn check_on_demand(
+    engine: &Engine,
+    definitions: &Definitions,
+    view: &FeatureView,
+    stored: &SchemaRef,
+) -> Result<(), Vec<Error>> {
+    let requests = view.request_inputs.iter();
+    let requests = requests.map(|input| Field::new(&input.name, input.value_type.arrow(), true));
+    let fields = stored.fields().iter().map(|field| field.as_ref().clone()).chain(requests);
+    let schema = Schema::new(fields.collect::<Vec<_>>());
+    let mut errors = Vec::new();
+    for (index, derived) in view.derived.iter().enumerate() {
+        let planned = async {
+            let selected = select_features(view, std::slice::from_ref(&derived.name))?;
+            OnDemandPlan::new(engine, &selected.on_demand, &schema).await
+        };
+        if let Err(error) = planned.await {
+            errors.push(definitions.locate(view, &format!("derived.{index}.expression"), error));
+        }
+    }
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 
 /// Pins every table that a view reads: at the state named for it, or at its latest.
@@ -185,7 +211,9 @@ fn features(source: &Source<'_>, events: DataFrame, range: TimeRange) -> Result<
         frame = frame.filter(ident(RECENT).gt(lit(0_i64))).map_err(from_datafusion)?;
     }
     let order = order::derived(view).map_err(|(_, error)| error)?;
-    for (index, derived) in order.iter().filter_map(|at| Some((at, view.derived.get(*at)?))) {
+    let on_demand = on_demand::names(view);
+    let stored = order.iter().filter_map(|at| Some((at, view.derived.get(*at)?)));
+    for (index, derived) in stored.filter(|(_, derived)| !on_demand.contains(&derived.name)) {
         let planned = Expression::parse(&derived.expression)
             .and_then(|expression| expression.plan(&source.context, frame.schema()));
         let expr = planned.map_err(|error| {
@@ -208,7 +236,7 @@ fn output(source: &Source<'_>) -> Vec<Expr> {
         let known = coalesce(vec![ident(KNOWN), ident(&view.event_timestamp)]);
         columns.push(known.alias(created));
     }
-    columns.extend(view.feature_names().iter().map(same));
+    columns.extend(on_demand::stored_features(view).iter().map(same));
     if has_feature_date(view) {
         let plain = DataType::Timestamp(TimeUnit::Microsecond, None);
         let date = cast(cast(ident(&view.event_timestamp), plain), DataType::Date32);

@@ -11,7 +11,8 @@ use sha2::{Digest, Sha256};
 
 use crate::Definitions;
 use crate::job::{DEFINITION_HASH, SOURCES, VIEW};
-use crate::lineage::view_lineage;
+use crate::lineage::source_lineage;
+use crate::on_demand::is_on_demand;
 use crate::output::{computed_table, history};
 
 const PRODUCER: &str = "https://github.com/icecore/icecore";
@@ -53,7 +54,8 @@ pub async fn lineage_events(
             let pin = engine.catalog().pin(table, &SnapshotSelector::Id(snapshot.id)).await;
             let Ok(pin) = pin else { continue };
             facets.insert("schema", schema(engine, &pin).await?);
-            facets.insert("columnLineage", columns(definitions, view, namespace, &sources));
+            let columns = columns(engine, definitions, view, (namespace, &sources)).await?;
+            facets.insert("columnLineage", columns);
         }
         let mut output = dataset(namespace, table.as_str(), &snapshot.id.to_string(), facets);
         insert(&mut output, "outputFacets", statistics(snapshot));
@@ -110,30 +112,31 @@ async fn schema(engine: &Engine, pin: &PinnedTable) -> Result<Value> {
     Ok(facet("SchemaDatasetFacet", "1-2-0", json!({ "fields": fields })))
 }
 
-fn columns(
+async fn columns(
+    engine: &Engine,
     definitions: &Definitions,
     view: &FeatureView,
-    namespace: &str,
-    sources: &[PinnedTable],
-) -> Value {
+    (namespace, sources): (&str, &[PinnedTable]),
+) -> Result<Value> {
     let mut fields = BTreeMap::new();
-    // A query's columns are not those of its tables.
-    let source = view.source.as_ref().filter(|_| sources.len() == 1);
-    if let Some(source) = source {
-        for of in view_lineage(definitions, view) {
-            let inputs = of.inputs.iter().map(|input| {
-                let (kind, subtype) =
-                    if input.is_value { ("DIRECT", "AGGREGATION") } else { ("INDIRECT", "FILTER") };
-                json!({
-                    "namespace": namespace, "name": source.as_str(), "field": input.column,
-                    "transformations": [{ "type": kind, "subtype": subtype }],
-                })
-            });
-            let inputs: Vec<Value> = inputs.collect();
-            fields.insert(of.feature, json!({ "inputFields": inputs }));
+    for of in source_lineage(engine, definitions, view, sources).await? {
+        // No table holds what is computed on demand.
+        if is_on_demand(view, &of.feature) {
+            continue;
         }
+        let inputs = of.inputs.iter().filter_map(|input| {
+            let table = input.table.as_ref()?;
+            let (kind, subtype) =
+                if input.is_value { ("DIRECT", "AGGREGATION") } else { ("INDIRECT", "FILTER") };
+            Some(json!({
+                "namespace": namespace, "name": table.as_str(), "field": input.column,
+                "transformations": [{ "type": kind, "subtype": subtype }],
+            }))
+        });
+        let inputs: Vec<Value> = inputs.collect();
+        fields.insert(of.feature, json!({ "inputFields": inputs }));
     }
-    facet("ColumnLineageDatasetFacet", "1-2-0", json!({ "fields": fields, "dataset": [] }))
+    Ok(facet("ColumnLineageDatasetFacet", "1-2-0", json!({ "fields": fields, "dataset": [] })))
 }
 
 fn statistics(snapshot: &SnapshotInfo) -> Value {

@@ -3,13 +3,15 @@
 mod function;
 
 use icecore_core::{
-    Aggregate, AggregateFunction, Closed, Derived, Emit, Entity, Error, FeatureView, Result, Span,
-    TableName, Timestamp, Window, WriteMode,
+    Aggregate, AggregateFunction, Closed, Derived, Emit, Entity, Error, FeatureView, JoinKey,
+    RequestInput, Result, Span, TableName, Timestamp, ValueType, Window, WriteMode,
 };
 use serde::Deserialize;
 use serde::de::value::StrDeserializer;
 
 use crate::document::{Document, Findings, Table, TextOrTable};
+
+pub(crate) use function::parameter_of;
 
 /// Reads one file into the lists; mistakes go to `found`.
 pub(crate) fn read_file(
@@ -33,10 +35,24 @@ pub(crate) fn read_file(
 fn entity(mut table: Table<'_>, document: &mut Document<'_>) -> Entity {
     table.missing(document, "name", "write `name = \"…\"`");
     let name = table.text(document, "name").unwrap_or_default();
-    let join_keys = table.list(document, "join_keys", |key| Ok(key.to_owned()));
+    let join_keys = table.texts_or_tables(document, "join_keys", "join key");
+    let join_keys = join_keys.map(|keys| keys.into_iter().map(|key| join_key(key, document)).collect());
     let description = table.text(document, "description");
     table.finish(document);
-    Entity { join_keys: join_keys.unwrap_or_else(|| vec![name.clone()]), name, description }
+    let own = || vec![JoinKey::new(name.clone())];
+    Entity { join_keys: join_keys.unwrap_or_else(own), name, description }
+}
+
+fn join_key(key: TextOrTable<'_>, document: &mut Document<'_>) -> JoinKey {
+    let mut table = match key {
+        TextOrTable::Text(name) => return JoinKey::new(name),
+        TextOrTable::Table(table) => table,
+    };
+    table.missing(document, "name", "write `{ name = \"user_id\", type = \"long\" }`");
+    let name = table.text(document, "name").unwrap_or_default();
+    let value_type = table.parsed(document, "type", ValueType::parse);
+    table.finish(document);
+    JoinKey { name, value_type }
 }
 
 fn feature_view(mut table: Table<'_>, document: &mut Document<'_>) -> FeatureView {
@@ -66,15 +82,18 @@ fn feature_view(mut table: Table<'_>, document: &mut Document<'_>) -> FeatureVie
         columns: table.list(document, "columns", own).unwrap_or_default(),
         aggregates: Vec::new(),
         derived: Vec::new(),
+        request_inputs: Vec::new(),
         description: table.text(document, "description"),
         owner: table.text(document, "owner"),
         tags: table.text_map(document, "tags"),
     };
     let aggregates = table.tables(document, "aggregate", 0);
     let derived = table.tables(document, "derived", 0);
+    let requests = table.tables(document, "request", 0);
     let view = FeatureView {
         aggregates: aggregates.into_iter().map(|table| aggregate(table, document)).collect(),
         derived: derived.into_iter().map(|table| derive(table, document)).collect(),
+        request_inputs: requests.into_iter().filter_map(|t| request(t, document)).collect(),
         ..view
     };
     table.finish(document);
@@ -108,6 +127,16 @@ fn derive(mut table: Table<'_>, document: &mut Document<'_>) -> Derived {
     };
     table.finish(document);
     derived
+}
+
+fn request(mut table: Table<'_>, document: &mut Document<'_>) -> Option<RequestInput> {
+    table.missing(document, "name", "write `name = \"amount\"`");
+    table.missing(document, "type", &format!("write one of {}", ValueType::NAMES.join(", ")));
+    let name = table.text(document, "name");
+    let value_type = table.parsed(document, "type", ValueType::parse);
+    let description = table.text(document, "description");
+    table.finish(document);
+    Some(RequestInput { name: name?, value_type: value_type?, description })
 }
 
 fn emit(table: &mut Table<'_>, document: &mut Document<'_>) -> Emit {

@@ -6,6 +6,7 @@ use icecore_core::{Error, FeatureTable, FeatureView, PinnedTable, Result, TableN
 
 use crate::Definitions;
 use crate::document::all_or_none;
+use crate::on_demand;
 
 /// Finds features named `view:feature` or `view:*`: the views in order of first mention, each
 /// with its features in the order of mention.
@@ -83,7 +84,8 @@ fn resolve<'d>(
     Ok((view, vec![name.to_owned()]))
 }
 
-fn require_feature(view: &FeatureView, name: &str) -> Result<()> {
+/// Fails, with the nearest name, if the view has no such feature.
+pub(crate) fn require_feature(view: &FeatureView, name: &str) -> Result<()> {
     let names = view.feature_names();
     if names.iter().any(|known| known == name) {
         return Ok(());
@@ -112,8 +114,8 @@ pub fn feature_source(view: &FeatureView) -> Result<&TableName> {
 ///
 /// # Errors
 ///
-/// `NotFound` for a feature or join key that the view does not have; `InvalidInput` for a pin of
-/// another table than [`feature_source`].
+/// `NotFound` for a feature or join key that the view does not have; `InvalidInput` for a feature
+/// that is computed on demand, and for a pin of another table than [`feature_source`].
 pub fn feature_table(
     definitions: &Definitions,
     view: &FeatureView,
@@ -128,8 +130,15 @@ pub fn feature_table(
             view.name, pin.table
         )));
     }
+    let on_demand = on_demand::names(view);
     for (feature, _) in columns {
         require_feature(view, feature)?;
+        if on_demand.contains(feature) {
+            return Err(Error::invalid(format!(
+                "`{}:{feature}` is computed when it is asked for, and no table holds it",
+                view.name
+            )));
+        }
     }
     let join_keys = definitions.join_keys(view)?;
     if let Some(unknown) = spine_keys.keys().find(|key| !join_keys.contains(key)) {

@@ -6,11 +6,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, TimeUnit};
+use datafusion::common::DataFusionError;
 use datafusion::dataframe::DataFrame;
 use datafusion::logical_expr::{Expr, cast, lit};
 use datafusion::prelude::{SessionContext, ident};
 use datafusion::scalar::ScalarValue;
-use icecore_core::{Emit, Error, FeatureView, PinnedTable, Result, Span, TimeRange, Timestamp};
+use icecore_core::{
+    Emit, Error, FeatureView, JoinKey, PinnedTable, Result, Span, TimeRange, Timestamp, ValueType,
+};
 use icecore_engine::{Engine, from_datafusion};
 
 use crate::Definitions;
@@ -73,8 +76,11 @@ pub(crate) struct Source<'a> {
     pub(crate) definitions: &'a Definitions,
     pub(crate) context: SessionContext,
     pub(crate) keys: Vec<String>,
-    /// The rows of the source that pass the view's `where`.
+    /// The rows of the source.
+    unfiltered: DataFrame,
+    /// Those that pass the view's `where`.
     frame: DataFrame,
+    filter: Option<Expr>,
     time: Expr,
     masks: Vec<Expr>,
 }
@@ -116,7 +122,7 @@ impl<'a> Source<'a> {
         frame: DataFrame,
     ) -> Result<Self, Vec<Error>> {
         let one = |error: Error| vec![error];
-        let keys = definitions.join_keys(view).map_err(one)?;
+        let keys = definitions.typed_join_keys(view).map_err(one)?;
         let mut check =
             Fit { definitions, view, context: &context, frame: &frame, errors: Vec::new() };
         let time = check.time(&view.event_timestamp, "event_timestamp");
@@ -126,11 +132,14 @@ impl<'a> Source<'a> {
         if !check.errors.is_empty() {
             return Err(check.errors);
         }
-        let frame = match filter {
-            Some(filter) => frame.filter(filter).map_err(from_datafusion).map_err(one)?,
-            None => frame,
+        let unfiltered = typed(frame, &keys).map_err(from_datafusion).map_err(one)?;
+        let frame = match &filter {
+            Some(filter) => unfiltered.clone().filter(filter.clone()),
+            None => Ok(unfiltered.clone()),
         };
-        Ok(Self { view, definitions, context, keys, frame, time, masks })
+        let frame = frame.map_err(from_datafusion).map_err(one)?;
+        let keys = keys.into_iter().map(|key| key.name).collect();
+        Ok(Self { view, definitions, context, keys, unfiltered, frame, filter, time, masks })
     }
 
     /// Keys and time, then the inputs and masks of windows.
@@ -164,18 +173,25 @@ impl<'a> Source<'a> {
         self.within(range)?.select(columns).map_err(from_datafusion)
     }
 
-    /// The source's columns that a person needs to see why an event counts, and its keys and time.
+    /// The rows of the source, whether they pass the view's `where` or not.
+    pub(crate) fn unfiltered(&self) -> DataFrame {
+        self.unfiltered.clone()
+    }
+
+    /// The source's columns that a person needs to see why an event counts, and its keys and time;
+    /// then whether it passes the view's `where`, and those of aggregates.
     pub(crate) fn explained(&self, condition: Expr) -> Result<DataFrame> {
         let inputs = Inputs::of(self.view);
         let mut columns = self.keys_and_time();
         let taken = |name: &String| self.keys.contains(name) || *name == self.view.event_timestamp;
         let shown = inputs.columns.iter().filter(|name| !taken(name));
         columns.extend(shown.map(|column| ident(column).alias(column)));
+        let passes = self.filter.clone().map_or(lit(true), Expr::is_true);
+        columns.push(passes.alias("__in_view"));
         for (mask, name) in self.masks.iter().zip(inputs.mask_names()) {
             columns.push(mask.clone().is_true().alias(name));
         }
-        self.frame
-            .clone()
+        self.unfiltered()
             .filter(condition)
             .map_err(from_datafusion)?
             .select(columns)
@@ -268,6 +284,19 @@ impl<'a> Source<'a> {
         }
         Ok(frame)
     }
+}
+
+/// The same rows with keys of their declared types.
+fn typed(mut frame: DataFrame, keys: &[JoinKey]) -> Result<DataFrame, DataFusionError> {
+    for key in keys {
+        let Some(value_type) = key.value_type else { continue };
+        let found = frame.schema().field_with_unqualified_name(&key.name)?.data_type();
+        // Text is the same in all its layouts.
+        if value_type != ValueType::String && *found != value_type.arrow() {
+            frame = frame.with_column(&key.name, cast(ident(&key.name), value_type.arrow()))?;
+        }
+    }
+    Ok(frame)
 }
 
 /// How long before a row an event can lie that has a part in it; absent for a lifetime.

@@ -4,11 +4,12 @@ use icecore_core::{
     ErrorKind, ModelRegistry, Result, RunTracker, SnapshotCatalog, SnapshotSelector, TableName,
 };
 use icecore_features::{
-    Definitions, Difference, FeatureRegistry, RegisteredView, ViewChange, ViewChangeKind,
+    Definitions, Difference, FeatureLineage, FeatureRegistry, RegisteredView, ViewChange, ViewChangeKind,
 };
+use icecore_models::NodeKind;
 use serde_json::Value;
 
-use crate::Project;
+use crate::{ModelJob, Project};
 
 /// What a change of a feature view touches.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -24,6 +25,8 @@ pub struct ViewUse {
     pub datasets: Vec<String>,
     /// Scoring jobs that read it.
     pub scorings: Vec<String>,
+    /// SQL models, other feature views and spines that read its table.
+    pub readers: Vec<String>,
     /// Versions of models that learned from it, `name version`.
     pub models: Vec<String>,
 }
@@ -35,6 +38,7 @@ impl ViewUse {
         self.rows > 0
             || !self.datasets.is_empty()
             || !self.scorings.is_empty()
+            || !self.readers.is_empty()
             || !self.models.is_empty()
     }
 }
@@ -117,6 +121,18 @@ impl Project {
         self.users(view, table).await
     }
 
+    /// What each feature of a view is computed from, down to the columns of tables.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` for an unknown view or table.
+    pub async fn feature_lineage(&self, view: &str) -> Result<Vec<FeatureLineage>> {
+        let definitions = self.definitions()?;
+        let found = definitions.view(view)?;
+        let pins = icecore_features::pin_sources(self.engine(), found, &[]).await?;
+        icecore_features::source_lineage(self.engine(), &definitions, found, &pins).await
+    }
+
     /// The computations of a feature view as OpenLineage events, oldest first.
     ///
     /// # Errors
@@ -156,6 +172,7 @@ impl Project {
             }
         }
         let Some(table) = table else { return Ok(found) };
+        found.readers = self.readers(&table).await?;
         match self.catalog().pin(&table, &SnapshotSelector::Latest).await {
             Ok(pin) => {
                 let plan = self.catalog().plan_files(&pin, None).await?;
@@ -177,5 +194,35 @@ impl Project {
             }
         }
         Ok(found)
+    }
+
+    /// SQL models, other feature views and spines that read a table.
+    async fn readers(&self, table: &TableName) -> Result<Vec<String>> {
+        let mut queries = Vec::new();
+        let models = self.models(&ModelJob::default())?;
+        for node in models.order.iter().filter_map(|id| models.nodes.get(id)) {
+            if node.kind == NodeKind::Model {
+                queries.push((format!("model {}", node.name), models.compile(node, false)?));
+            }
+        }
+        let mut readers = Vec::new();
+        for view in self.definitions()?.views {
+            let reader = format!("feature view {}", view.name);
+            match (view.source, view.source_sql) {
+                (Some(source), _) if source == *table => readers.push(reader),
+                (_, Some(query)) => queries.push((reader, query)),
+                _ => {}
+            }
+        }
+        for name in self.definition_names("training")? {
+            let (spec, _) = self.training(&name)?;
+            queries.push((format!("the spine of {name}"), spec.spine_sql()?));
+        }
+        for (reader, query) in queries {
+            if self.engine().names(&query).await?.contains(table) {
+                readers.push(reader);
+            }
+        }
+        Ok(readers)
     }
 }

@@ -57,7 +57,8 @@ pub(crate) enum FeaturesCommand {
         #[arg(long, value_name = "N", default_value_t = 0)]
         seed: u64,
     },
-    /// Show which events are in and out of each window of an entity at a moment
+    /// Show which events of an entity are in each window at a moment, why others are not, and what
+    /// comes of it
     Explain {
         view: String,
         /// The entity's key: VALUE, or COLUMN=VALUE for each of several
@@ -66,6 +67,9 @@ pub(crate) enum FeaturesCommand {
         /// The moment
         #[arg(long)]
         at: Timestamp,
+        /// Events to list, the latest first
+        #[arg(long, value_name = "N", default_value_t = 1000)]
+        events: usize,
     },
 }
 

@@ -1,11 +1,12 @@
 //! `icecore features`.
 
+mod explain;
 mod registry;
 
 use icecore::Project;
 use icecore::views::{
     BackfillCallback, BackfillOptions, BackfillProgress, ComputeMode, ComputeOptions,
-    ComputeReport, ExplainOptions, Explanation, Progress, ProgressCallback, VerifyOptions,
+    ComputeReport, ExplainOptions, Progress, ProgressCallback, VerifyOptions,
     VerifyReport, parse_entity,
 };
 use icecore_core::{FeatureView, Result, Timestamp};
@@ -44,10 +45,12 @@ pub(super) async fn run(context: &Context, command: FeaturesCommand) -> Result<A
             let options = VerifyOptions::new(sample).with_seed(seed);
             Ok(verified(&project.verify_features(&view, options).await?))
         }
-        FeaturesCommand::Explain { view, entity, at } => {
+        FeaturesCommand::Explain { view, entity, at, events } => {
             let found = definitions.view(&view)?;
             let entity = parse_entity(&definitions, found, &entity.join(","))?;
-            explained(&project.explain_features(&view, ExplainOptions::new(entity, at)).await?)
+            let mut options = ExplainOptions::new(entity, at);
+            options.events_max = events;
+            explain::answer(&project.explain_features(&view, options).await?)
         }
     }
 }
@@ -255,37 +258,4 @@ fn text(report: &ComputeReport, dry_run: bool) -> String {
     }
     lines.extend(report.notes.iter().map(|note| ("note", note.clone())));
     facts(&lines)
-}
-
-fn explained(found: &Explanation) -> Result<Answer> {
-    let windows: Vec<Value> = found
-        .windows
-        .iter()
-        .map(|window| {
-            json!({
-                "column": window.column, "function": window.function, "input": window.input,
-                "where": window.filter, "window": window.window, "closed": window.closed,
-                "from": window.range.from, "before": window.range.to, "counts": window.counts,
-            })
-        })
-        .collect();
-    let json = json!({
-        "view": found.view, "at": found.at, "sources": found.sources, "windows": windows,
-        "events": icecore::rows::to_json(&found.events)?,
-    });
-    let schema = found.events.schema();
-    let mut header: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-    header.extend(found.windows.iter().map(|window| window.column.as_str()));
-    let mut rows = Vec::with_capacity(found.events.num_rows());
-    for row in 0..found.events.num_rows() {
-        let cells: Result<Vec<String>> =
-            found.events.columns().iter().map(|column| icecore::rows::cell(column, row)).collect();
-        let mut cells = cells?;
-        for window in &found.windows {
-            let inside = window.counts.get(row).copied().unwrap_or_default();
-            cells.push((if inside { "in" } else { "-" }).to_owned());
-        }
-        rows.push(cells);
-    }
-    Ok(Answer::new(json, table(&header, rows)))
 }

@@ -7,6 +7,7 @@ use icecore_core::{
     Error, ErrorKind, Knowledge, PinnedTable, ScanOptions, SnapshotCatalog, SnapshotSelector,
     TableName, TimeRange, Timestamp, WriteMode,
 };
+use icecore_features::Definitions;
 
 use super::lake::{ACCOUNT, ACTIVITY, CHURN, Lake, OUTCOMES, account, activity, outcomes};
 use crate::{
@@ -379,4 +380,50 @@ async fn the_clock_that_decides_is_locked() {
     for lock in [&default.lock, &event.lock, &states.lock] {
         assert!(verified(&lake, lock).await.equal());
     }
+}
+
+// What requests bring in production are columns of the spine here; what is computed from them is
+// the same expression over the same values.
+#[tokio::test(flavor = "multi_thread")]
+async fn features_that_look_at_a_request_take_it_from_the_spine() {
+    let mut lake = Lake::filled().await;
+    let views = super::lake::FEATURES.replacen(
+        "columns = [\"balance\", \"tier\"]",
+        r#"columns = ["balance", "tier"]
+        request = [{ name = "asked", type = "double" }]
+        [[feature_view.derived]]
+        name = "is_covered"
+        expression = "coalesce(share, 9) <= 1"
+        [[feature_view.derived]]
+        name = "share"
+        expression = "asked / balance""#,
+        1,
+    );
+    lake.definitions = Definitions::parse("features/all.toml", &views).unwrap();
+    let asked = CHURN
+        .replacen("churned FROM", "churned, 45.0 AS asked FROM", 1)
+        .replacen("account:balance", "account:is_covered", 1);
+    let built = built(&lake, &asked).await;
+    let rows = rows(&lake, &built.snapshot).await;
+    let names: Vec<String> = rows.schema().fields().iter().map(|f| f.name().clone()).collect();
+    let expected = [
+        "user_token", "event_timestamp", "churned", "asked", "txn_count_30d", "amount", "is_covered",
+    ];
+    assert_eq!(names, expected, "the balance is only looked at");
+    // 45 of 100, of 90, and three times of nothing.
+    let covered: Vec<bool> =
+        rows.column(6).as_boolean().iter().map(Option::unwrap_or_default).collect();
+    assert_eq!(covered, [true, true, false, false, false]);
+    assert!(verified(&lake, &built.lock).await.equal());
+
+    // The lock alone says everything.
+    let text = built.lock.to_toml().unwrap();
+    assert_eq!(Lock::parse("churn.lock.toml", &text).unwrap(), built.lock);
+
+    let missing = refused(&lake, &asked.replace("asked FROM", "other FROM")).await;
+    assert_eq!(missing.to_string(), "the request has no column `asked`");
+    assert!(missing.notes().iter().any(|note| note.contains("from the spine")), "{missing:?}");
+    let label = asked.replace("label = \"churned\"", "label = \"asked\"");
+    let error = refused(&lake, &label).await.to_string();
+    assert_eq!(error, "feature view `account` would take the label `asked` as a request's");
 }

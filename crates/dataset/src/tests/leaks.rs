@@ -19,6 +19,7 @@ fn view(ttl: Option<i64>) -> LockedView {
         ttl: ttl.map(Span::from_micros),
         keys: Vec::new(),
         columns: Vec::new(),
+        on_demand: None,
     }
 }
 

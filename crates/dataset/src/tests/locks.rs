@@ -38,6 +38,7 @@ fn lock() -> Lock {
         ttl: Some(Span::from_days(90)),
         keys: vec![("user_token".to_owned(), "customer".to_owned())],
         columns: vec![("balance".to_owned(), "account__balance".to_owned())],
+        on_demand: None,
     };
     let pins = [
         (InputRole::Spine, pin("labels.seen", i64::MAX)),

@@ -1,5 +1,6 @@
 use icecore_core::{
-    AggregateFunction, Closed, Emit, Error, Finite, Span, Timestamp, Window, WriteMode,
+    Aggregate, AggregateFunction, Closed, Derived, Emit, Error, Finite, RequestInput, Span,
+    TableName, Timestamp, ValueType, Window, WriteMode,
 };
 
 use super::*;
@@ -67,7 +68,7 @@ fn a_short_file_works_by_defaults() {
         ["txn_count_7d", "txn_count_30d", "decline_count_30d", "decline_rate_30d"]
     );
     let entity = Definitions::parse("e.toml", "[[entity]]\nname = \"user\"").unwrap();
-    assert_eq!(entity.entities[0].join_keys, ["user"]);
+    assert_eq!(entity.entities[0].join_keys, [JoinKey::new("user")]);
 }
 
 #[test]
@@ -257,7 +258,6 @@ fn stored_features_stay_in_a_table_as_they_are() {
             format!("7:9 stored features of `v` cannot have `table` | {help}"),
             format!("8:14 stored features of `v` cannot have `source_sql` | {help}"),
             format!("9:9 stored features of `v` cannot have `where` | {help}"),
-            format!("10:1 stored features of `v` cannot have `derived` | {help}"),
         ]
     );
 }
@@ -316,4 +316,70 @@ fn files_are_read_from_a_directory_in_order() {
     assert!(place.file.ends_with("b.toml"));
     assert_eq!((place.line, place.column), (22, 9));
     assert_eq!(definitions.view("txns").unwrap_err().help(), Some("did you mean `txn`?"));
+}
+
+#[test]
+fn code_defines_what_a_file_defines() {
+    let days = |days| Window::last(Span::from_days(days));
+    let table = |name| TableName::parse(name).unwrap();
+    let view = FeatureView::new("txn", ["user"])
+        .with_source(table("events.raw_transactions"))
+        .with_table(table("ml_features.txn"))
+        .with_aggregate(
+            Aggregate::new("txn_count", AggregateFunction::Count, [days(7), days(30)])
+                .with_column("txn_id"),
+        )
+        .with_aggregate(
+            Aggregate::new("decline_count", AggregateFunction::Count, [days(30)])
+                .with_column("txn_id")
+                .with_filter("status = 'declined'"),
+        )
+        .with_derived(Derived::new(
+            "decline_rate_30d",
+            "decline_count_30d / greatest(txn_count_30d, 1)",
+        ));
+    let user = Entity::new("user").with_join_keys(["user_token"]);
+    let code = Definitions::new(vec![user], vec![view]).unwrap();
+    let file = Definitions::parse("features/txn.toml", SHORT).unwrap();
+    assert_eq!((&code.entities, &code.views), (&file.entities, &file.views));
+    assert_eq!(code.to_toml().unwrap(), file.to_toml().unwrap());
+}
+
+#[test]
+fn keys_and_requests_have_types() {
+    let typed = SHORT
+        .replacen("[\"user_token\"]", "[\"region\", { name = \"user_id\", type = \"long\" }]", 1)
+        + "[[feature_view.request]]\nname = \"now\"\ntype = \"decimal(9, 2)\"\n";
+    let definitions = Definitions::parse("f.toml", &typed).unwrap();
+    let keys = [JoinKey::new("region"), JoinKey::typed("user_id", ValueType::Long)];
+    assert_eq!(definitions.entities[0].join_keys, keys);
+    let decimal = ValueType::Decimal { precision: 9, scale: 2 };
+    assert_eq!(definitions.views[0].request_inputs, [RequestInput::new("now", decimal)]);
+    let again = Definitions::parse("g.toml", &definitions.to_toml().unwrap()).unwrap();
+    assert_eq!((&again.entities, &again.views), (&definitions.entities, &definitions.views));
+
+    let key = |key: &str| format!("join_keys = [{key}]");
+    let old = "join_keys = [\"user_token\"]";
+    check(
+        old,
+        &key("{ name = \"u\", type = \"bigint\" }"),
+        &["3:35 there is no type `bigint` | write `long`"],
+    );
+    check(old, &key("{ type = \"long\" }"), &[
+        "3:14 `join key` has no `name` | write `{ name = \"user_id\", type = \"long\" }`",
+    ]);
+    check(old, &key("{ name = \"u\", type = \"double\" }"), &[
+        "3:14 join key `u: double` cannot be a floating-point number | numbers that are nearly \
+         equal are other entities; take `long` or `string`",
+    ]);
+    check(old, &key("7"), &["3:14 `join_keys` must be text or a table, not a whole number"]);
+    let derived = "[[feature_view.derived]]";
+    let request = |text: &str| format!("[[feature_view.request]]\n{text}\n\n{derived}");
+    check(derived, &request("name = \"txn_count_7d\"\ntype = \"long\""), &[
+        "25:8 two columns would be named `txn_count_7d` | give one of them another name",
+    ]);
+    check(derived, &request("name = \"now\""), &[
+        "24:1 `request` has no `type` | write one of boolean, int, long, float, double, \
+         decimal(P, S), string, date, timestamp",
+    ]);
 }

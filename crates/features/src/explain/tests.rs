@@ -20,7 +20,7 @@ async fn explained(closed: &str, at: &str) -> Explanation {
 /// The events that count for a feature, the latest first.
 fn counts(explanation: &Explanation, column: &str) -> Vec<bool> {
     let found = explanation.windows.iter().find(|window| window.column == column);
-    found.unwrap().counts.clone()
+    found.unwrap().standings.iter().map(|standing| *standing == Standing::Counts).collect()
 }
 
 #[tokio::test]
@@ -42,6 +42,47 @@ async fn each_event_is_in_or_out_of_each_window() {
     assert_eq!(counts(&future, "txn_amount_7d"), [false, true, false, false]);
     let left = explained("left", "2024-02-26").await;
     assert_eq!(counts(&left, "txn_amount_7d"), [false, true, false, false]);
+}
+
+#[tokio::test]
+async fn an_event_that_does_not_count_says_why_and_the_values_are_those_of_the_view() {
+    let lake = Lakehouse::open(1).await;
+    let days = ["2024-01-01", "2024-01-31", "2024-02-25", "2024-02-28", "2024-02-29", "2024-03-02"];
+    let mut events = days.map(|day| event("u", day, 1.0));
+    events[2].txn = None;
+    events[3].amount = Some(30.0);
+    events[4].status = Some("declined");
+    lake.append(&events, 10).await;
+    let text = VIEWS.replacen("closed = \"both\"", "closed = \"right\"\nwhere = \"amount < 20\"", 1);
+    let definitions = Definitions::parse("f.toml", &text).unwrap();
+    let view = definitions.view("user_transaction_features").unwrap();
+    let entity = parse_entity(&definitions, view, "u").unwrap();
+    let mut options = ExplainOptions::new(entity, Timestamp::parse("2024-03-01").unwrap());
+    let found = explain(&lake.engine, &definitions, &view.name, options.clone()).await.unwrap();
+    let standings = |column: &str| -> Vec<Standing> {
+        let window = found.windows.iter().find(|window| window.column == column);
+        window.unwrap().standings.clone()
+    };
+    use Standing::{After, AtOpenEnd, Before, ConditionNotMet, Counts, NoValue, NotInView};
+    let all = standings("txn_count_30d");
+    assert_eq!(all, [After, Counts, NotInView, NoValue, AtOpenEnd, Before]);
+    let declined = standings("decline_count_30d");
+    assert_eq!(declined, [After, Counts, NotInView, ConditionNotMet, AtOpenEnd, Before]);
+    let value = |name: &str| {
+        let column = found.values.column_by_name(name).unwrap();
+        column.as_primitive::<arrow::datatypes::Int64Type>().value(0)
+    };
+    assert_eq!((value("txn_count_30d"), value("txn_count_90d"), value("decline_count_30d")), (1, 3, 1));
+    assert!(!found.has_more_events);
+
+    options.events_max = 2;
+    let few = explain(&lake.engine, &definitions, &view.name, options.clone()).await.unwrap();
+    assert!(few.has_more_events && few.events.num_rows() == 2);
+    assert_eq!(few.values, found.values, "what is listed does not decide what counts");
+    // Before its first event the entity has no row.
+    options.at = Timestamp::parse("2023-12-31").unwrap();
+    let none = explain(&lake.engine, &definitions, &view.name, options).await.unwrap();
+    assert_eq!(none.values.num_rows(), 0);
 }
 
 #[test]

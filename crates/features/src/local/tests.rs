@@ -134,3 +134,61 @@ async fn a_query_pins_every_table_that_it_reads() {
     assert_eq!(pins, [pin]);
     assert_eq!(pins[0].table, TableName::parse("events.raw_transactions").unwrap());
 }
+
+#[tokio::test]
+async fn a_typed_key_has_its_type_whatever_the_source_has() {
+    let key = |value_type: &str| format!("[{{ name = \"user_token\", type = \"{value_type}\" }}]");
+    check_with(
+        &[("[\"user_token\"]", &key("long"))],
+        &[
+            "f.toml:7:12 `user_token` of the source of `user_transaction_features` is Utf8, and its entity says long | cast it in `source_sql`",
+            "f.toml:60:12 `user_token` of the source of `churn_features` is Utf8, and its entity says long | cast it in `source_sql`",
+        ],
+    )
+    .await;
+    check_with(&[("[\"user_token\"]", &key("string"))], &[]).await;
+
+    let lake = Lakehouse::open(1).await;
+    lake.append(&events(1, 50), 50).await;
+    let query = "SELECT CAST(length(user_token) AS INT) AS user_token, event_timestamp, txn_id, \
+                 amount, status, merchant_id FROM events.raw_transactions";
+    let text = VIEWS
+        .replacen("[\"user_token\"]", &key("long"), 1)
+        .replace("source = \"events.raw_transactions\"", &format!("source_sql = \"{query}\""));
+    let definitions = Arc::new(Definitions::parse("f.toml", &text).unwrap());
+    let local = LocalFeatureEngine::new(lake.engine.clone(), Arc::clone(&definitions));
+    let view = &definitions.views[0];
+    let pins = pin_sources(&lake.engine, view, &[]).await.unwrap();
+    let schema = local.output_schema(view, &pins).await.unwrap();
+    assert_eq!(schema.field(0).data_type(), &DataType::Int64, "an int is a long, too");
+    let rows = local.compute(view, &pins, TimeRange::default()).await.unwrap();
+    assert!(rows.concat().await.unwrap().num_rows() > 0);
+}
+
+#[tokio::test]
+async fn what_looks_at_a_request_is_checked_and_not_stored() {
+    let request = |expression: &str| {
+        format!(
+            "[[feature_view.request]]\nname = \"now\"\ntype = \"double\"\n\n\
+             [[feature_view.derived]]\nname = \"ratio\"\nexpression = \"{expression}\"\n\n\
+             [[feature_view]]\nname = \"churn_features\""
+        )
+    };
+    let old = "[[feature_view]]\nname = \"churn_features\"";
+    check_with(&[(old, &request("now / avg_amount_7d"))], &[]).await;
+    check_with(
+        &[(old, &request("date_trunc('day', now)"))],
+        &["f.toml:64:14 cannot compute `date_trunc('day', now)`"],
+    )
+    .await;
+
+    let lake = Lakehouse::open(1).await;
+    let pin = lake.append(&events(1, 50), 50).await;
+    let text = VIEWS.replacen(old, &request("now / avg_amount_7d"), 1);
+    let definitions = Arc::new(Definitions::parse("f.toml", &text).unwrap());
+    let local = LocalFeatureEngine::new(lake.engine.clone(), Arc::clone(&definitions));
+    let view = &definitions.views[0];
+    let schema = local.output_schema(view, &[pin]).await.unwrap();
+    assert!(schema.column_with_name("ratio").is_none());
+    assert!(schema.column_with_name("decline_rate_30d").is_some());
+}

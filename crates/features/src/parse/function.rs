@@ -77,7 +77,8 @@ pub(super) fn read(
     })
 }
 
-fn parameter_of(name: &str) -> Option<&'static str> {
+/// The key beside `function` with what the function needs to know.
+pub(crate) fn parameter_of(name: &str) -> Option<&'static str> {
     match name {
         "first_k" | "last_k" | "top_k" | "bottom_k" | "bounded_count_distinct" => Some("k"),
         "approx_percentile" => Some("percentile"),

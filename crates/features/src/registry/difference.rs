@@ -39,8 +39,10 @@ pub(super) fn between(
 fn document(definitions: &Definitions, view: &FeatureView) -> Result<Value> {
     let failed = |error| Error::internal("a definition cannot be written").with_source(error);
     let mut document = serde_json::to_value(view).map_err(failed)?;
+    let keys = definitions.typed_join_keys(view)?;
+    let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
     if let Value::Object(fields) = &mut document {
-        fields.insert("join_keys".to_owned(), definitions.join_keys(view)?.into());
+        fields.insert("join_keys".to_owned(), keys.into());
     }
     Ok(document)
 }

@@ -4,7 +4,7 @@ use arrow::datatypes::{DataType, Schema};
 use datafusion::dataframe::DataFrame;
 use datafusion::logical_expr::{Expr, ExprSchemable};
 use datafusion::prelude::{SessionContext, ident};
-use icecore_core::{Error, FeatureView, Result};
+use icecore_core::{Error, FeatureView, JoinKey, Result};
 use icecore_engine::from_datafusion;
 
 use super::{Inputs, as_moment};
@@ -45,9 +45,18 @@ impl Fit<'_> {
         }
     }
 
-    pub(super) fn columns(&mut self, keys: &[String]) {
+    pub(super) fn columns(&mut self, keys: &[JoinKey]) {
         for key in keys {
-            self.column(key, "entities");
+            let found = self.column(&key.name, "entities");
+            if let (Some(found), Some(declared)) = (found, key.value_type)
+                && !declared.holds(&found)
+            {
+                let error = Error::invalid(format!(
+                    "`{}` of the source of `{}` is {found}, and its entity says {declared}",
+                    key.name, self.view.name
+                ));
+                self.report("entities", error.with_help("cast it in `source_sql`"));
+            }
         }
         if let Some(created) = &self.view.created_timestamp {
             self.time(created, "created_timestamp");

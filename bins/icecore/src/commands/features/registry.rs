@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use icecore::views::{
-    Definitions, Difference, SearchQuery, ViewChange, ViewChangeKind, search, view_lineage,
+    Definitions, Difference, SearchQuery, SourceUse, ViewChange, ViewChangeKind, search,
 };
 use icecore::{Project, ViewUse};
 use icecore_core::{Error, Result};
@@ -132,9 +132,12 @@ fn use_text(used: &ViewUse) -> String {
     if let Some(table) = used.table.as_ref().filter(|_| used.rows > 0) {
         parts.push(format!("{table}: {} rows, {} bytes", used.rows, used.size_bytes));
     }
-    for (what, names) in
-        [("training sets", &used.datasets), ("scoring", &used.scorings), ("models", &used.models)]
-    {
+    for (what, names) in [
+        ("training sets", &used.datasets),
+        ("scoring", &used.scorings),
+        ("read by", &used.readers),
+        ("models", &used.models),
+    ] {
         if !names.is_empty() {
             parts.push(format!("{what}: {}", names.join(", ")));
         }
@@ -145,7 +148,8 @@ fn use_text(used: &ViewUse) -> String {
 fn use_json(used: &ViewUse) -> Value {
     json!({
         "table": used.table, "rows": used.rows, "bytes": used.size_bytes,
-        "datasets": used.datasets, "scorings": used.scorings, "models": used.models,
+        "datasets": used.datasets, "scorings": used.scorings,
+        "readers": used.readers, "models": used.models,
     })
 }
 
@@ -167,29 +171,38 @@ pub(super) async fn lineage(
         return Ok(Answer::new(json, text));
     }
     let used = project.feature_use(view).await?;
-    let lineage = view_lineage(&definitions, found);
+    let lineage = project.feature_lineage(view).await?;
     let features: Vec<Value> = lineage
         .iter()
         .map(|of| {
             let inputs = of.inputs.iter().map(|input| {
-                json!({ "column": input.column, "use": if input.is_value { "value" } else { "condition" } })
+                json!({
+                    "table": input.table, "column": input.column,
+                    "use": if input.is_value { "value" } else { "condition" },
+                })
             });
-            json!({ "feature": of.feature, "inputs": inputs.collect::<Vec<_>>() })
+            let inputs: Vec<Value> = inputs.collect();
+            json!({ "feature": of.feature, "inputs": inputs, "requests": of.requests })
         })
         .collect();
     let json = json!({
         "view": found.name, "source": found.source, "source_sql": found.source_sql,
         "features": features, "used_by": use_json(&used),
     });
+    // The table is in the head where there is only one.
+    let column_text = |input: &SourceUse| match (&input.table, &found.source_sql) {
+        (Some(table), Some(_)) => format!("{table}.{}", input.column),
+        _ => input.column.clone(),
+    };
     let rows = lineage.iter().map(|of| {
         let named = |value: bool| {
             let inputs = of.inputs.iter().filter(|input| input.is_value == value);
-            inputs.map(|input| input.column.as_str()).collect::<Vec<_>>().join(", ")
+            inputs.map(column_text).collect::<Vec<_>>().join(", ")
         };
-        [of.feature.clone(), named(true), named(false)]
+        [of.feature.clone(), named(true), named(false), of.requests.join(", ")]
     });
     let from = found.source.as_ref().map_or_else(|| "(query)".to_owned(), ToString::to_string);
     let head = facts(&[("source", from), ("used by", use_text(&used))]);
-    let table = table(&["feature", "values of", "decided by"], rows);
+    let table = table(&["feature", "values of", "decided by", "requests bring"], rows);
     Ok(Answer::new(json, format!("{head}\n\n{table}")))
 }

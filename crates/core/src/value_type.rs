@@ -50,8 +50,17 @@ pub enum ValueType {
 
 impl ValueType {
     /// What can be declared, as users write it.
-    pub const NAMES: [&str; 9] =
-        ["boolean", "int", "long", "float", "double", "decimal(P, S)", "string", "date", "timestamp"];
+    pub const NAMES: [&str; 9] = [
+        "boolean",
+        "int",
+        "long",
+        "float",
+        "double",
+        "decimal(P, S)",
+        "string",
+        "date",
+        "timestamp",
+    ];
 
     /// Reads a type's name.
     ///
@@ -103,7 +112,9 @@ impl ValueType {
             | (Self::Float, D::Int8 | D::Int16 | D::UInt8 | D::UInt16 | D::Float16 | D::Float32)
             | (Self::String, D::Utf8 | D::LargeUtf8 | D::Utf8View)
             | (Self::Date, D::Date32) => true,
-            (Self::Long, other) => *other == D::Int64 || *other == D::UInt32 || Self::Int.holds(other),
+            (Self::Long, other) => {
+                *other == D::Int64 || *other == D::UInt32 || Self::Int.holds(other)
+            }
             (Self::Double, other) => {
                 matches!(other, D::Int32 | D::UInt32 | D::Float64) || Self::Float.holds(other)
             }
@@ -128,7 +139,8 @@ fn decimal(name: &str) -> Result<ValueType> {
         }
     };
     let digits = name.strip_prefix("decimal(").and_then(|rest| rest.strip_suffix(')'));
-    let (precision, scale) = digits.and_then(|digits| digits.split_once(',')).ok_or_else(unknown)?;
+    let (precision, scale) =
+        digits.and_then(|digits| digits.split_once(',')).ok_or_else(unknown)?;
     let number = |text: &str| text.trim().parse::<u8>().map_err(|_| unknown());
     let (precision, scale) = (number(precision)?, number(scale)?);
     if precision == 0 || precision > PRECISION_MAX || scale > precision {
@@ -212,14 +224,20 @@ mod tests {
     #[test]
     fn a_type_holds_itself_and_what_is_narrower() {
         let decimal = ValueType::Decimal { precision: 9, scale: 2 };
-        for own in [ValueType::Boolean, ValueType::Int, ValueType::Long, ValueType::String, decimal] {
+        for own in [ValueType::Boolean, ValueType::Int, ValueType::Long, ValueType::String, decimal]
+        {
             assert!(own.holds(&own.arrow()));
         }
         assert!(ValueType::Long.holds(&DataType::Int32) && !ValueType::Int.holds(&DataType::Int64));
-        assert!(ValueType::Long.holds(&DataType::UInt32) && !ValueType::Long.holds(&DataType::UInt64));
+        assert!(
+            ValueType::Long.holds(&DataType::UInt32) && !ValueType::Long.holds(&DataType::UInt64)
+        );
         assert!(ValueType::String.holds(&DataType::Utf8View));
         assert!(!ValueType::Double.holds(&DataType::Int64), "2^53 + 1 has no double");
         assert!(decimal.holds(&DataType::Decimal128(8, 1)));
-        assert!(!decimal.holds(&DataType::Decimal128(9, 1)) && !decimal.holds(&DataType::Decimal128(9, 3)));
+        assert!(
+            !decimal.holds(&DataType::Decimal128(9, 1))
+                && !decimal.holds(&DataType::Decimal128(9, 3))
+        );
     }
 }

@@ -144,10 +144,15 @@ impl Chosen<'_> {
         let renamed = renamed.map(|(key, column)| (key.clone(), column.clone())).collect();
         let schema = engine.catalog().schema(&pin).await?;
         let (columns, on_demand) = self.by_place()?;
-        if let Some(input) = on_demand.iter().flat_map(|on_demand| &on_demand.features.requests)
+        if let Some(input) = on_demand
+            .iter()
+            .flat_map(|on_demand| &on_demand.features.requests)
             .find(|input| input.name == spec.label)
         {
-            let error = format!("feature view `{}` would take the label `{}` as a request's", self.view.name, input.name);
+            let error = format!(
+                "feature view `{}` would take the label `{}` as a request's",
+                self.view.name, input.name
+            );
             return Err(Error::invalid(error).with_help("give the label another name in the spine"));
         }
         let mut table = feature_table(definitions, self.view, pin, &columns, &renamed)?;

@@ -58,7 +58,8 @@ fn write(file: &File<'_>) -> Result<String> {
 /// Users write `function = "last_k"` and `k = 3`, where serde has `{ last_k = 3 }`.
 fn name_parameter(aggregate: &mut toml::Table) {
     let plain = aggregate.get("function").is_none_or(toml::Value::is_str);
-    let Some(toml::Value::Table(function)) = (!plain).then(|| aggregate.remove("function")).flatten()
+    let Some(toml::Value::Table(function)) =
+        (!plain).then(|| aggregate.remove("function")).flatten()
     else {
         return;
     };

@@ -65,7 +65,8 @@ fn check_entity<'a>(
             report(&format!("join_keys.{index}"), error);
         }
         if matches!(key.value_type, Some(ValueType::Float | ValueType::Double)) {
-            let error = Error::invalid(format!("join key `{key}` cannot be a floating-point number"));
+            let error =
+                Error::invalid(format!("join key `{key}` cannot be a floating-point number"));
             let help = "numbers that are nearly equal are other entities; take `long` or `string`";
             report(&format!("join_keys.{index}"), error.with_help(help));
         }

@@ -163,8 +163,10 @@ async fn values(
     let frame = source.unfiltered().filter(entity).map_err(from_datafusion)?;
     let own = Source::over(source.definitions, &view, source.context.clone(), frame);
     let own = own.map_err(joined)?;
-    let range =
-        TimeRange { from: Some(at), to: Some(Timestamp::from_micros(at.micros().saturating_add(1))) };
+    let range = TimeRange {
+        from: Some(at),
+        to: Some(Timestamp::from_micros(at.micros().saturating_add(1))),
+    };
     let counts = Arc::new(Counts::default());
     let row = local::compute(engine, &own, range, &counts, None).await?.concat().await?;
     let names = stored_features(&view);

@@ -89,9 +89,7 @@ pub use backfill::{BackfillCallback, BackfillOptions, BackfillProgress, Backfill
 pub use compute::{ComputeMode, ComputeOptions, ComputeReport, compute_view};
 pub use counted::{Progress, ProgressCallback};
 pub use definitions::Definitions;
-pub use explain::{
-    ExplainOptions, ExplainedWindow, Explanation, Standing, explain, parse_entity,
-};
+pub use explain::{ExplainOptions, ExplainedWindow, Explanation, Standing, explain, parse_entity};
 pub use lineage::{FeatureLineage, SourceUse, source_lineage, view_lineage};
 pub use local::{LocalFeatureEngine, check, pin_sources};
 pub use on_demand::{

@@ -195,7 +195,10 @@ mod tests {
         let expected = expected.map(|column| format!("{table}.{column}"));
         assert_eq!(inputs(&lineage[0]), expected);
         assert_eq!(inputs(&lineage[1]), expected, "a derived feature has what it is made of");
-        assert_eq!((lineage[0].requests.len(), &lineage[1].requests[..]), (0, &["now".to_owned()][..]));
+        assert_eq!(
+            (lineage[0].requests.len(), &lineage[1].requests[..]),
+            (0, &["now".to_owned()][..])
+        );
         assert!(lineage[2].inputs.is_empty() && lineage[2].requests == ["now"]);
         // Without looking through the query, they are its own columns.
         let plain = view_lineage(&definitions, view);

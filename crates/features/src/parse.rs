@@ -36,7 +36,8 @@ fn entity(mut table: Table<'_>, document: &mut Document<'_>) -> Entity {
     table.missing(document, "name", "write `name = \"…\"`");
     let name = table.text(document, "name").unwrap_or_default();
     let join_keys = table.texts_or_tables(document, "join_keys", "join key");
-    let join_keys = join_keys.map(|keys| keys.into_iter().map(|key| join_key(key, document)).collect());
+    let join_keys =
+        join_keys.map(|keys| keys.into_iter().map(|key| join_key(key, document)).collect());
     let description = table.text(document, "description");
     table.finish(document);
     let own = || vec![JoinKey::new(name.clone())];

@@ -4,7 +4,8 @@ use icecore_core::{
     ErrorKind, ModelRegistry, Result, RunTracker, SnapshotCatalog, SnapshotSelector, TableName,
 };
 use icecore_features::{
-    Definitions, Difference, FeatureLineage, FeatureRegistry, RegisteredView, ViewChange, ViewChangeKind,
+    Definitions, Difference, FeatureLineage, FeatureRegistry, RegisteredView, ViewChange,
+    ViewChangeKind,
 };
 use icecore_models::NodeKind;
 use serde_json::Value;

@@ -6,8 +6,8 @@ mod registry;
 use icecore::Project;
 use icecore::views::{
     BackfillCallback, BackfillOptions, BackfillProgress, ComputeMode, ComputeOptions,
-    ComputeReport, ExplainOptions, Progress, ProgressCallback, VerifyOptions,
-    VerifyReport, parse_entity,
+    ComputeReport, ExplainOptions, Progress, ProgressCallback, VerifyOptions, VerifyReport,
+    parse_entity,
 };
 use icecore_core::{FeatureView, Result, Timestamp};
 use serde_json::{Value, json};

@@ -400,14 +400,22 @@ async fn features_that_look_at_a_request_take_it_from_the_spine() {
         1,
     );
     lake.definitions = Definitions::parse("features/all.toml", &views).unwrap();
-    let asked = CHURN
-        .replacen("churned FROM", "churned, 45.0 AS asked FROM", 1)
-        .replacen("account:balance", "account:is_covered", 1);
+    let asked = CHURN.replacen("churned FROM", "churned, 45.0 AS asked FROM", 1).replacen(
+        "account:balance",
+        "account:is_covered",
+        1,
+    );
     let built = built(&lake, &asked).await;
     let rows = rows(&lake, &built.snapshot).await;
     let names: Vec<String> = rows.schema().fields().iter().map(|f| f.name().clone()).collect();
     let expected = [
-        "user_token", "event_timestamp", "churned", "asked", "txn_count_30d", "amount", "is_covered",
+        "user_token",
+        "event_timestamp",
+        "churned",
+        "asked",
+        "txn_count_30d",
+        "amount",
+        "is_covered",
     ];
     assert_eq!(names, expected, "the balance is only looked at");
     // 45 of 100, of 90, and three times of nothing.

@@ -347,9 +347,11 @@ fn code_defines_what_a_file_defines() {
 
 #[test]
 fn keys_and_requests_have_types() {
-    let typed = SHORT
-        .replacen("[\"user_token\"]", "[\"region\", { name = \"user_id\", type = \"long\" }]", 1)
-        + "[[feature_view.request]]\nname = \"now\"\ntype = \"decimal(9, 2)\"\n";
+    let typed = SHORT.replacen(
+        "[\"user_token\"]",
+        "[\"region\", { name = \"user_id\", type = \"long\" }]",
+        1,
+    ) + "[[feature_view.request]]\nname = \"now\"\ntype = \"decimal(9, 2)\"\n";
     let definitions = Definitions::parse("f.toml", &typed).unwrap();
     let keys = [JoinKey::new("region"), JoinKey::typed("user_id", ValueType::Long)];
     assert_eq!(definitions.entities[0].join_keys, keys);
@@ -365,21 +367,29 @@ fn keys_and_requests_have_types() {
         &key("{ name = \"u\", type = \"bigint\" }"),
         &["3:35 there is no type `bigint` | write `long`"],
     );
-    check(old, &key("{ type = \"long\" }"), &[
-        "3:14 `join key` has no `name` | write `{ name = \"user_id\", type = \"long\" }`",
-    ]);
-    check(old, &key("{ name = \"u\", type = \"double\" }"), &[
-        "3:14 join key `u: double` cannot be a floating-point number | numbers that are nearly \
-         equal are other entities; take `long` or `string`",
-    ]);
+    check(
+        old,
+        &key("{ type = \"long\" }"),
+        &["3:14 `join key` has no `name` | write `{ name = \"user_id\", type = \"long\" }`"],
+    );
+    check(
+        old,
+        &key("{ name = \"u\", type = \"double\" }"),
+        &["3:14 join key `u: double` cannot be a floating-point number | numbers that are nearly \
+         equal are other entities; take `long` or `string`"],
+    );
     check(old, &key("7"), &["3:14 `join_keys` must be text or a table, not a whole number"]);
     let derived = "[[feature_view.derived]]";
     let request = |text: &str| format!("[[feature_view.request]]\n{text}\n\n{derived}");
-    check(derived, &request("name = \"txn_count_7d\"\ntype = \"long\""), &[
-        "25:8 two columns would be named `txn_count_7d` | give one of them another name",
-    ]);
-    check(derived, &request("name = \"now\""), &[
-        "24:1 `request` has no `type` | write one of boolean, int, long, float, double, \
-         decimal(P, S), string, date, timestamp",
-    ]);
+    check(
+        derived,
+        &request("name = \"txn_count_7d\"\ntype = \"long\""),
+        &["25:8 two columns would be named `txn_count_7d` | give one of them another name"],
+    );
+    check(
+        derived,
+        &request("name = \"now\""),
+        &["24:1 `request` has no `type` | write one of boolean, int, long, float, double, \
+         decimal(P, S), string, date, timestamp"],
+    );
 }

@@ -60,7 +60,10 @@ fn check_entity(
 }
 
 /// The events of an entity.
-pub(super) fn entity_condition(source: &Source<'_>, entity: &BTreeMap<String, String>) -> Result<Expr> {
+pub(super) fn entity_condition(
+    source: &Source<'_>,
+    entity: &BTreeMap<String, String>,
+) -> Result<Expr> {
     check_entity(source.view, &source.keys, entity)?;
     let mut condition = ident(&source.view.event_timestamp).is_not_null();
     for (key, value) in entity {

@@ -53,7 +53,8 @@ async fn an_event_that_does_not_count_says_why_and_the_values_are_those_of_the_v
     events[3].amount = Some(30.0);
     events[4].status = Some("declined");
     lake.append(&events, 10).await;
-    let text = VIEWS.replacen("closed = \"both\"", "closed = \"right\"\nwhere = \"amount < 20\"", 1);
+    let text =
+        VIEWS.replacen("closed = \"both\"", "closed = \"right\"\nwhere = \"amount < 20\"", 1);
     let definitions = Definitions::parse("f.toml", &text).unwrap();
     let view = definitions.view("user_transaction_features").unwrap();
     let entity = parse_entity(&definitions, view, "u").unwrap();
@@ -72,7 +73,10 @@ async fn an_event_that_does_not_count_says_why_and_the_values_are_those_of_the_v
         let column = found.values.column_by_name(name).unwrap();
         column.as_primitive::<arrow::datatypes::Int64Type>().value(0)
     };
-    assert_eq!((value("txn_count_30d"), value("txn_count_90d"), value("decline_count_30d")), (1, 3, 1));
+    assert_eq!(
+        (value("txn_count_30d"), value("txn_count_90d"), value("decline_count_30d")),
+        (1, 3, 1)
+    );
     assert!(!found.has_more_events);
 
     options.events_max = 2;

@@ -64,10 +64,13 @@ pub async fn plan(
     })
 }
 
-/// A view and the features that are taken from it, with their names in the set.
+/// Features, each with its name in the set.
+type Columns = Vec<(String, String)>;
+
+/// A view and the features that are taken from it.
 struct Chosen<'a> {
     view: &'a FeatureView,
-    columns: Vec<(String, String)>,
+    columns: Columns,
 }
 
 fn chosen_views<'a>(definitions: &'a Definitions, spec: &DatasetSpec) -> Result<Vec<Chosen<'a>>> {
@@ -181,7 +184,7 @@ impl Chosen<'_> {
     }
 
     /// What the view's table holds of the features, and what is computed from it.
-    fn by_place(&self) -> Result<(Vec<(String, String)>, Option<LockedOnDemand>)> {
+    fn by_place(&self) -> Result<(Columns, Option<LockedOnDemand>)> {
         let names: Vec<String> = self.columns.iter().map(|(feature, _)| feature.clone()).collect();
         let FeatureSelection { stored, asked, on_demand } = select_features(self.view, &names)?;
         let (taken, computed) =

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use icecore_catalog::TableDescription;
 use icecore_core::{
-    Error, FeatureView, PinnedTable, Result, SnapshotId, SnapshotInfo, TableName, Timestamp,
-    WriteMode,
+    Error, ErrorKind, FeatureView, PinnedTable, Result, SnapshotId, SnapshotInfo, TableName,
+    Timestamp, WriteMode,
 };
 use icecore_engine::Engine;
 use serde::{Deserialize, Serialize};
@@ -175,6 +175,16 @@ fn claim(snapshot: &SnapshotInfo, view: &FeatureView, definition_hash: &str) -> 
 /// A hash as people compare it.
 pub(crate) fn short(hash: &str) -> &str {
     hash.get(..12).unwrap_or(hash)
+}
+
+/// What the table's properties say of what it holds, as it stands there; nothing if there is no
+/// table.
+pub(crate) async fn written_down(engine: &Engine, table: &TableName) -> Result<Option<String>> {
+    match engine.catalog().describe(table).await {
+        Ok(mut described) => Ok(described.properties.remove(STANDING)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn marker(table: &TableDescription) -> Option<Marker> {

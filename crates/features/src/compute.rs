@@ -9,6 +9,7 @@ use icecore_core::{
 use icecore_engine::Engine;
 
 use crate::Definitions;
+use crate::base;
 use crate::counted::{Counts, ProgressCallback};
 use crate::document::joined;
 use crate::estimate::{Estimate, estimate};
@@ -119,22 +120,50 @@ pub async fn compute_view(
     options: ComputeOptions,
 ) -> Result<ComputeReport> {
     let view = definitions.view(view)?;
-    let mut tries = 0;
+    let (mut tries, mut before) = (0, None::<ComputeReport>);
     loop {
         tries += 1;
+        let run = Run::begin(engine, definitions, view, &options).await?;
         let done = async {
-            let run = Run::begin(engine, definitions, view, &options).await?;
             match options.mode {
                 ComputeMode::Incremental => Box::pin(incremental::compute(&run)).await,
                 ComputeMode::Range | ComputeMode::Full => run.range().await,
             }
         };
-        match done.await {
+        let report = match done.await {
             Err(error) if error.kind() == ErrorKind::Conflict && tries < TRIES_MAX => {
                 tracing::debug!(view = %view.name, tries, %error, "computing again");
+                continue;
             }
-            done => return done,
+            done => done?,
+        };
+        let report = match before.take() {
+            Some(before) => before.then(report),
+            None => report,
+        };
+        let again = options.mode == ComputeMode::Incremental && tries < TRIES_MAX;
+        if again && report.changed && run.was_overtaken().await? {
+            tracing::debug!(view = %view.name, tries, "looking again at what others committed");
+            before = Some(report);
+            continue;
         }
+        return Ok(report);
+    }
+}
+
+impl ComputeReport {
+    /// One report of two computations, the second of which went on from the first.
+    fn then(self, mut next: Self) -> Self {
+        next.changed |= self.changed;
+        next.snapshot_id = next.snapshot_id.or(self.snapshot_id);
+        next.rows += self.rows;
+        next.removed_rows += self.removed_rows;
+        next.input_rows += self.input_rows;
+        next.excluded_rows = next.excluded_rows.max(self.excluded_rows);
+        next.entities = next.entities.max(self.entities);
+        next.added_columns.splice(0..0, self.added_columns);
+        next.notes = self.notes;
+        next
     }
 }
 
@@ -146,6 +175,8 @@ pub(crate) struct Run<'a> {
     pub(crate) table: &'a TableName,
     /// The log of the table, from before anything was read.
     pub(crate) history: Vec<SnapshotInfo>,
+    /// What the table's properties said then of what it holds.
+    standing: Option<String>,
     pub(crate) sources: Vec<PinnedTable>,
     pub(crate) definition_hash: String,
     pub(crate) options: &'a ComputeOptions,
@@ -162,12 +193,26 @@ impl<'a> Run<'a> {
         let table = computed_table(definitions, view)?;
         // What others write from here on is not overwritten unseen.
         let history = history(engine, table).await?;
+        let standing = base::written_down(engine, table).await?;
         let sources = pin_sources(engine, view, &options.at)
             .await
             .map_err(|error| locate_source(definitions, view, error))?;
         let source = Source::open(engine, definitions, view, &sources).await.map_err(joined)?;
         let definition_hash = definitions.definition_hash(view);
-        Ok(Self { engine, source, table, history, sources, definition_hash, options })
+        Ok(Self { engine, source, table, history, standing, sources, definition_hash, options })
+    }
+
+    /// Whether others computed rows of the view while this run did. Of two runs the one that
+    /// commits last may have looked at the older sources; it then has to look again.
+    async fn was_overtaken(&self) -> Result<bool> {
+        let base = head(&self.history);
+        let now = history(self.engine, self.table).await?;
+        let since = now.iter().rev().filter(|snapshot| snapshot.on_main);
+        let since = since.take_while(|snapshot| snapshot.id != base);
+        let commits = since.filter(|snapshot| snapshot.operation != "replace").count();
+        // A run that found nothing to commit writes down what it saw.
+        let standing = base::written_down(self.engine, self.table).await?;
+        Ok(commits > 1 || standing != self.standing)
     }
 
     pub(crate) const fn view(&self) -> &'a FeatureView {

@@ -1,3 +1,5 @@
+mod concurrent;
+
 use std::collections::BTreeMap;
 
 use icecore_catalog::{CompactOptions, ExpireOptions, RollbackPolicy, RowOptions};

@@ -1,10 +1,12 @@
 //! Definitions, their versions, and computing what changed, through the binary. C2, C142-C145.
 
 use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::binary::{failure, json, own_demo};
+use crate::binary::{command, failure, json, own_demo, python, script};
 
 const EVENTS: &str = "events.raw_transactions";
 const VIEW: &str = "churn_features";
@@ -103,4 +105,81 @@ fn a_backfill_that_is_done_is_not_done_again() {
     assert_eq!(again["snapshot_id"], done["snapshot_id"]);
     let verified = json(&project, &["features", "verify", VIEW, "--sample", "1"]);
     assert_eq!(verified["equal"], true);
+}
+
+// The specification's own client knows every object of the events, and would send the same.
+#[test]
+fn lineage_is_what_the_client_of_openlineage_understands() {
+    let Some(python) = python() else { return };
+    let (_dir, project) = own_demo();
+    json(&project, &["features", "compute", VIEW, "--full"]);
+    let file = project.join("events.jsonl");
+    let written = ["features", "lineage", VIEW, "--openlineage", file.to_str().unwrap()];
+    let events = json(&project, &written)["events"].as_u64().unwrap();
+    let found = script(&python, "openlineage_events.py", &[file.to_str().unwrap()]);
+    assert_eq!(found["events"].as_u64(), Some(events));
+    let states = found["states"].as_array().unwrap();
+    assert_eq!(states.last(), Some(&"COMPLETE".into()), "{found:#}");
+}
+
+// C142: a backfill goes on where it was killed.
+#[test]
+fn a_backfill_that_was_killed_again_and_again_ends_where_a_full_run_does() {
+    let (_dir, project) = own_demo();
+    let rows = format!("SELECT * FROM ml_features.{VIEW} ORDER BY user_token, event_timestamp");
+    json(&project, &["features", "compute", VIEW, "--full"]);
+    let expected = json(&project, &["sql", &rows]);
+    let table = format!("ml_features.{VIEW}");
+    json(&project, &["table", "drop", &table, "--yes"]);
+    let directory = project.to_str().unwrap();
+    let backfill =
+        ["--project", directory, "--json", "features", "backfill", VIEW, "--step", "10d"];
+    for life in 1..=8_u64 {
+        let mut child =
+            command(&backfill).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        // Longer lives reach later steps; some end by themselves.
+        std::thread::sleep(Duration::from_millis(100 + life * life * 12));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let done = json(&project, &["features", "backfill", VIEW, "--step", "10d"]);
+    assert!(done["steps"].as_u64().unwrap() > 3, "{done:#}");
+    assert_eq!(json(&project, &["sql", &rows]), expected);
+    let verified = json(&project, &["features", "verify", VIEW, "--sample", "1"]);
+    assert_eq!(verified["equal"], true, "{verified:#}");
+}
+
+// C2: one definition; what a request brings comes from the spine in training.
+#[test]
+fn a_feature_on_demand_is_in_the_training_set_and_not_in_the_table() {
+    let (_dir, project) = own_demo();
+    let file = project.join("features/churn.toml");
+    let written = std::fs::read_to_string(&file).unwrap();
+    let request = format!(
+        "{written}\n[[feature_view.request]]\nname = \"asked\"\ntype = \"double\"\n\n\
+         [[feature_view.derived]]\nname = \"asked_of_usual\"\nexpression = \"asked / avg_amount_30d\"\n"
+    );
+    std::fs::write(&file, request).unwrap();
+    json(&project, &["features", "check"]);
+    json(&project, &["features", "compute", VIEW, "--full"]);
+    let columns = json(&project, &["sql", &format!("SELECT * FROM ml_features.{VIEW} LIMIT 1")]);
+    assert!(
+        columns[0].get("avg_amount_30d").is_some() && columns[0].get("asked_of_usual").is_none()
+    );
+    let training = format!(
+        "name = \"asked\"\nlabel = \"churn_label\"\nfeatures = [\"{VIEW}:asked_of_usual\"]\n\
+         spine = \"SELECT user_token, observed_at AS event_timestamp, churned AS churn_label, \
+         12.5 AS asked FROM labels.churn_outcomes\"\n"
+    );
+    std::fs::write(project.join("training/asked.toml"), training).unwrap();
+    json(&project, &["dataset", "build", "asked"]);
+    let query = "SELECT count(*) AS n, count(asked_of_usual) AS known FROM ml_training.asked";
+    let counts = json(&project, &["sql", query]);
+    assert!(counts[0]["known"].as_u64().unwrap() > 0, "{counts:#}");
+    let lineage = json(&project, &["features", "lineage", VIEW]);
+    let features = lineage["features"].as_array().unwrap();
+    let found = features.iter().find(|line| line["feature"] == "asked_of_usual").unwrap();
+    assert_eq!(found["requests"], serde_json::json!(["asked"]));
+    let readers = &lineage["used_by"]["datasets"];
+    assert!(readers.as_array().unwrap().contains(&"asked".into()), "{lineage:#}");
 }

@@ -7,7 +7,8 @@ use super::*;
 /// A row: who, how much (nothing is null), and on which day, in any order.
 type Row = (u8, Option<i16>, u8);
 
-const CHOSEN: &str = "(select GROUP from {{ source('raw', 't') }} where id > (select max(last_id) from {{ this }}))";
+const CHOSEN: &str =
+    "(select GROUP from {{ source('raw', 't') }} where id > (select max(last_id) from {{ this }}))";
 
 /// The strategy's settings, the group that a new row makes new, and the query.
 fn model(strategy: usize) -> (String, String) {
@@ -18,7 +19,8 @@ fn model(strategy: usize) -> (String, String) {
             CHOSEN.replace("GROUP", group)
         )
     };
-    let by_user = "u, count(*) as n, count(v) as known, sum(v) as v, max(d) as d, max(id) as last_id";
+    let by_user =
+        "u, count(*) as n, count(v) as known, sum(v) as v, max(d) as d, max(id) as last_id";
     let by_day = "d, count(*) as n, sum(v) as v, count(distinct u) as users, max(id) as last_id";
     match strategy {
         0 => (

@@ -10,14 +10,15 @@ use crate::{Error, PinnedTable, Result};
 
 /// Rows to learn from.
 ///
-/// Feature columns are numbers or booleans; nulls and NaN are missing values. A row's id is a hash
-/// of its identifying columns: sampling and splitting go by it, never by the row's position, so
-/// that a model does not depend on the order of rows.
+/// Feature columns are numbers, booleans or text; nulls and NaN are missing values. A row's id is a
+/// hash of its identifying columns: sampling and splitting go by it, never by the row's position,
+/// so that a model does not depend on the order of rows. A row's weight says how often it counts.
 #[derive(Debug, Clone)]
 pub struct TrainingSet {
     features: RecordBatch,
     labels: Float64Array,
     row_ids: UInt64Array,
+    weights: Option<Float64Array>,
     provenance: Vec<PinnedTable>,
 }
 
@@ -27,7 +28,7 @@ impl TrainingSet {
     /// # Errors
     ///
     /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if the lengths differ, a label
-    /// is null, or a feature column is neither a number nor a boolean.
+    /// is null, or a feature column is neither a number, a boolean nor text.
     pub fn new(features: RecordBatch, labels: Float64Array, row_ids: UInt64Array) -> Result<Self> {
         use arrow::array::Array;
         let rows = features.num_rows();
@@ -45,13 +46,42 @@ impl TrainingSet {
         for field in features.schema().fields() {
             if !is_feature_type(field.data_type()) {
                 return Err(Error::invalid(format!(
-                    "feature `{}` has type {}, which is neither a number nor a boolean",
+                    "feature `{}` has type {}, which is neither a number, a boolean nor text",
                     field.name(),
                     field.data_type()
                 )));
             }
         }
-        Ok(Self { features, labels, row_ids, provenance: Vec::new() })
+        Ok(Self { features, labels, row_ids, weights: None, provenance: Vec::new() })
+    }
+
+    /// Says how often each row counts: a row of weight two counts as two rows do, one of weight
+    /// zero does not count.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if there is not one weight a
+    /// row, or one is null, negative or not finite.
+    pub fn with_weights(mut self, weights: Float64Array) -> Result<Self> {
+        use arrow::array::Array;
+        if weights.len() != self.rows() {
+            return Err(Error::invalid(format!(
+                "a training set of {} rows has {} weights",
+                self.rows(),
+                weights.len()
+            )));
+        }
+        let usable = |weight: &f64| weight.is_finite() && *weight >= 0.0;
+        if weights.null_count() > 0 {
+            return Err(Error::invalid(format!("{} weights are null", weights.null_count()))
+                .with_help("give rows that should count once the weight 1"));
+        }
+        if let Some(weight) = weights.values().iter().find(|weight| !usable(weight)) {
+            return Err(Error::invalid(format!("weight `{weight}` is none"))
+                .with_help("a weight is finite and at least 0"));
+        }
+        self.weights = Some(weights);
+        Ok(self)
     }
 
     /// Names the pins that the rows come from.
@@ -79,6 +109,12 @@ impl TrainingSet {
         &self.row_ids
     }
 
+    /// How often each row counts; once each where it is absent.
+    #[must_use]
+    pub const fn weights(&self) -> Option<&Float64Array> {
+        self.weights.as_ref()
+    }
+
     /// The pins that the rows come from.
     #[must_use]
     pub fn provenance(&self) -> &[PinnedTable] {
@@ -104,20 +140,37 @@ impl TrainingSet {
         let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
         let columns = take_arrays(self.features.columns(), rows, checked())?;
         let schema = self.features.schema();
+        let weights = match &self.weights {
+            None => None,
+            Some(weights) => Some(take(weights, rows, checked())?.as_primitive().clone()),
+        };
         Ok(Self {
             features: RecordBatch::try_new_with_options(schema, columns, &options)?,
             labels: take(&self.labels, rows, checked())?.as_primitive().clone(),
             row_ids: take(&self.row_ids, rows, checked())?.as_primitive().clone(),
+            weights,
             provenance: self.provenance.clone(),
         })
     }
 }
 
-/// Whether a column of this type can be a feature: numbers and booleans.
+/// Whether a column of this type can be a feature: numbers, booleans, and text, whose values are
+/// categories.
 #[must_use]
 pub fn is_feature_type(data_type: &arrow::datatypes::DataType) -> bool {
     use arrow::datatypes::DataType;
-    data_type.is_numeric() || *data_type == DataType::Boolean
+    data_type.is_numeric() || *data_type == DataType::Boolean || is_text_type(data_type)
+}
+
+/// Whether a column of this type holds text, as it is or by a dictionary.
+#[must_use]
+pub fn is_text_type(data_type: &arrow::datatypes::DataType) -> bool {
+    use arrow::datatypes::DataType;
+    match data_type {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => true,
+        DataType::Dictionary(_, values) => is_text_type(values),
+        _ => false,
+    }
 }
 
 /// What a model's output means.
@@ -129,6 +182,33 @@ pub enum OutputKind {
     Probability,
     /// A number.
     Value,
+    /// The probability of each class, a list of them a row, summing to one.
+    Classes,
+}
+
+/// What to ask a model for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Prediction {
+    /// What [`Model::predict`] gives: a probability, a number, or the probabilities of classes.
+    Response,
+    /// The raw score before it becomes that: log odds, a logarithm, or one score of each class.
+    Margin,
+    /// The number of the leaf that a row falls into, for each tree.
+    Leaves,
+    /// What each input adds to the raw score: exact Shapley values, and what they are added to
+    /// at the end. With classes, those of one after the other.
+    Contributions,
+}
+
+/// What makes an input important.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Importance {
+    /// What the questions about it gained, or the size of its weights.
+    Gain,
+    /// How many questions are about it.
+    Splits,
 }
 
 /// A column that a model reads.
@@ -156,7 +236,8 @@ pub struct ModelSignature {
 /// - `predict` binds columns by name; a missing column or one that is no number is `InvalidInput`,
 ///   named, before any row is scored. Extra columns are ignored.
 /// - Missing values are the model's business: what to do with them was fitted with it.
-/// - The output has one non-null `Float64` a row; a probability is in [0, 1].
+/// - The output has one non-null `Float64` a row, or with [`OutputKind::Classes`] a list of as many
+///   as there are classes; a probability is in [0, 1].
 /// - The same row gets the same bits in any batch, at any position, on any number of threads.
 /// - `encode` is a function of the model: equal models have equal bytes.
 pub trait Model: fmt::Debug + Send + Sync + 'static {
@@ -182,6 +263,34 @@ pub trait Model: fmt::Debug + Send + Sync + 'static {
     fn importance(&self) -> Vec<f64> {
         Vec::new()
     }
+
+    /// The importance of this kind, as [`Self::importance`] gives it.
+    fn importance_by(&self, importance: Importance) -> Vec<f64> {
+        match importance {
+            Importance::Gain => self.importance(),
+            Importance::Splits => Vec::new(),
+        }
+    }
+
+    /// Gives something else about rows than their prediction.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` if the model has no such thing; else as `predict`.
+    fn predict_as(&self, rows: &RecordBatch, what: Prediction) -> Result<ArrayRef> {
+        match what {
+            Prediction::Response => self.predict(rows),
+            other => Err(Error::new(
+                crate::ErrorKind::Unsupported,
+                format!("the model has no {other:?} to give").to_lowercase(),
+            )),
+        }
+    }
+
+    /// How many rounds of learning are in the model, where it learned in rounds.
+    fn rounds(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// Learns a model from rows.
@@ -205,4 +314,15 @@ pub trait Trainer: fmt::Debug + Send + Sync + 'static {
     ///
     /// `InvalidInput` for rows that the algorithm cannot learn from.
     fn fit(&self, set: &TrainingSet) -> Result<Arc<dyn Model>>;
+
+    /// Fits a model and stops learning where it no longer gets better on other rows, if the
+    /// parameters say so and the algorithm can.
+    ///
+    /// # Errors
+    ///
+    /// As `fit`.
+    fn fit_watching(&self, set: &TrainingSet, validation: &TrainingSet) -> Result<Arc<dyn Model>> {
+        let _ = validation;
+        self.fit(set)
+    }
 }

@@ -50,7 +50,8 @@ pub use feature::{
     Aggregate, Derived, Emit, Entity, FeatureEngine, FeatureView, JoinKey, RequestInput,
 };
 pub use learn::{
-    Model, ModelSignature, OutputKind, SignatureColumn, Trainer, TrainingSet, is_feature_type,
+    Importance, Model, ModelSignature, OutputKind, Prediction, SignatureColumn, Trainer,
+    TrainingSet, is_feature_type, is_text_type,
 };
 pub use name::{RefName, RunId, SnapshotId, TableName};
 pub use online::{OnlineEntry, OnlineStore};

@@ -65,7 +65,7 @@ pub struct LoadedSet {
 /// # Errors
 ///
 /// `NotFound` if the state has expired or lacks a column; `InvalidInput` if the label is no number
-/// or boolean, or a feature is neither.
+/// or boolean, or a feature is neither nor text.
 pub async fn load(engine: &Engine, lock: &Lock, options: LoadOptions) -> Result<LoadedSet> {
     let catalog = engine.catalog();
     let (pin, provenance) = match &options.at {

@@ -1,14 +1,22 @@
-//! Feature columns: bound by name, cast to doubles, nulls turned into NaN.
+//! Feature columns: bound by name, turned into doubles, nulls into NaN, categories into numbers.
 
-use arrow::array::{Array, AsArray, RecordBatch};
+use std::collections::{BTreeMap, BTreeSet};
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::{DataType, Float64Type};
 use icecore_core::{
     Error, ModelSignature, OutputKind, Result, SignatureColumn, TrainingSet, is_feature_type,
+    is_text_type,
 };
+
+use crate::categories::Categories;
 
 /// One column's values. A missing value is NaN.
 pub(crate) type Values = ScalarBuffer<f64>;
+
+/// The categories of the inputs that have some, by name.
+pub(crate) type CategoriesByName = BTreeMap<String, Categories>;
 
 /// The signature of a model of this set.
 pub(crate) fn signature(set: &TrainingSet, output: OutputKind) -> Result<ModelSignature> {
@@ -25,9 +33,14 @@ pub(crate) fn signature(set: &TrainingSet, output: OutputKind) -> Result<ModelSi
 }
 
 /// The columns of `rows` that the signature names, in its order.
-pub(crate) fn bind(rows: &RecordBatch, signature: &ModelSignature) -> Result<Vec<Values>> {
+pub(crate) fn bind(
+    rows: &RecordBatch,
+    signature: &ModelSignature,
+    categories: &CategoriesByName,
+) -> Result<Vec<Values>> {
     let schema = rows.schema();
-    let mut arrays = Vec::with_capacity(signature.inputs.len());
+    let mut arrays: Vec<(&ArrayRef, Option<&Categories>)> =
+        Vec::with_capacity(signature.inputs.len());
     for input in &signature.inputs {
         let Some((index, field)) = schema.column_with_name(&input.name) else {
             let names = schema.fields().iter().map(|field| field.name().as_str());
@@ -35,31 +48,97 @@ pub(crate) fn bind(rows: &RecordBatch, signature: &ModelSignature) -> Result<Vec
                 .with_note(format!("columns: {}", names.clone().collect::<Vec<_>>().join(", ")))
                 .with_candidates(&input.name, names));
         };
-        if !is_feature_type(field.data_type()) {
+        let categories = categories.get(&input.name);
+        let wanted = match categories {
+            None => "neither a number nor a boolean",
+            Some(Categories::Text(_)) => "no text",
+            Some(Categories::Number(_)) => "neither a number nor a boolean",
+        };
+        let data_type = field.data_type();
+        let is_text = is_text_type(data_type);
+        let wants_text = matches!(categories, Some(Categories::Text(_)));
+        if !is_feature_type(data_type) || is_text != wants_text {
             return Err(Error::invalid(format!(
-                "the model's input `{}` has type {}, which is neither a number nor a boolean",
+                "the model's input `{}` has type {data_type}, which is {wanted}",
                 input.name,
-                field.data_type()
             ))
             .with_note(format!("it was trained as {}", input.data_type)));
         }
-        arrays.push(rows.column(index));
+        arrays.push((rows.column(index), categories));
     }
-    arrays.into_iter().map(|array| values(array)).collect()
+    arrays
+        .into_iter()
+        .map(|(array, categories)| match categories {
+            None => values(array),
+            Some(categories) => categories.encode(array),
+        })
+        .collect()
 }
 
-/// The features of a training set, in its order.
+/// The features of a training set, in its order, for an algorithm that knows only numbers.
 pub(crate) fn features(set: &TrainingSet) -> Result<Vec<Values>> {
+    let schema = set.features().schema();
+    if let Some(field) = schema.fields().iter().find(|field| is_text_type(field.data_type())) {
+        return Err(Error::invalid(format!(
+            "feature `{}` is text, which only `gbdt` learns from",
+            field.name()
+        ))
+        .with_help("train with `gbdt`, leave the feature out, or derive numbers from it"));
+    }
     set.features().columns().iter().map(|array| values(array)).collect()
 }
 
-/// The labels of a two-class problem: every one is zero or one.
-pub(crate) fn binary_labels(set: &TrainingSet) -> Result<&[f64]> {
+/// The features of a training set with the categories of those that are text or that `named`
+/// says to be categories.
+pub(crate) fn categorical_features(
+    set: &TrainingSet,
+    named: &BTreeSet<String>,
+) -> Result<(Vec<Values>, CategoriesByName)> {
+    let schema = set.features().schema();
+    check_names(&schema, named.iter().map(String::as_str))?;
+    let mut categories = CategoriesByName::new();
+    let mut columns = Vec::with_capacity(schema.fields().len());
+    for (field, array) in schema.fields().iter().zip(set.features().columns()) {
+        if is_text_type(field.data_type()) || named.contains(field.name()) {
+            let fitted = Categories::fit(array)?;
+            columns.push(fitted.encode(array)?);
+            categories.insert(field.name().clone(), fitted);
+        } else {
+            columns.push(values(array)?);
+        }
+    }
+    Ok((columns, categories))
+}
+
+/// Refuses names that no feature has.
+pub(crate) fn check_names<'a>(
+    schema: &arrow::datatypes::Schema,
+    names: impl IntoIterator<Item = &'a str>,
+) -> Result<()> {
+    let known = || schema.fields().iter().map(|field| field.name().as_str());
+    for name in names {
+        if known().all(|other| other != name) {
+            return Err(Error::invalid(format!("a parameter names the feature `{name}`"))
+                .with_note(format!("features: {}", known().collect::<Vec<_>>().join(", ")))
+                .with_candidates(name, known()));
+        }
+    }
+    Ok(())
+}
+
+/// The labels of a set that has rows.
+pub(crate) fn labels(set: &TrainingSet) -> Result<&[f64]> {
     let labels = set.labels().values();
     if labels.is_empty() {
         return Err(Error::invalid("a training set without rows teaches nothing")
             .with_help("check the spine's query and the pins"));
     }
+    Ok(labels)
+}
+
+/// The labels of a two-class problem: every one is zero or one.
+pub(crate) fn binary_labels(set: &TrainingSet) -> Result<&[f64]> {
+    let labels = labels(set)?;
     match labels.iter().find(|label| **label != 0.0 && **label != 1.0) {
         Some(other) => Err(Error::invalid(format!("label `{other}` is neither 0 nor 1"))
             .with_help("make the label a boolean in the spine, such as `churned = 'yes'`")),
@@ -67,7 +146,8 @@ pub(crate) fn binary_labels(set: &TrainingSet) -> Result<&[f64]> {
     }
 }
 
-fn values(array: &dyn Array) -> Result<Values> {
+/// The column as doubles.
+pub(crate) fn values(array: &dyn Array) -> Result<Values> {
     let cast;
     let array = if *array.data_type() == DataType::Float64 {
         array

@@ -10,24 +10,33 @@
 //! | | the payload: what the model computes with |
 //! | 32 | the SHA-256 of everything before it |
 //!
+//! Files of version 1 are read, too: their trees do not say how many rows their nodes had, so their
+//! models cannot explain predictions.
+//!
 //! Equal models have equal bytes. The checksum tells accidents, not attacks: everything that is
 //! read is checked as if nobody had written it in good faith.
 
 mod payload;
 mod read;
+mod trees;
 
 use std::sync::Arc;
 
 use icecore_core::{Error, ErrorKind, Model, OutputKind, Result};
 use sha2::{Digest, Sha256};
 
-use crate::model::{FittedModel, Header};
-use crate::{gbdt, logistic, random_forest};
+use crate::categories::Categories;
+use crate::model::{FittedModel, Header, Scorer};
+use crate::tree::Link;
+use crate::{gbdt, import, logistic, random_forest};
 use payload::Layout;
 use read::Reader;
 
 const MAGIC: &[u8; 8] = b"ICEMODEL";
-const VERSION: u32 = 1;
+/// The version that is written.
+const VERSION: u32 = 2;
+/// The version before trees knew their rows, and before there were other objectives.
+const VERSION_1: u32 = 1;
 const CHECKSUM_BYTES: usize = 32;
 
 /// The model's file.
@@ -68,10 +77,10 @@ pub fn decode_model(bytes: &[u8]) -> Result<Arc<dyn Model>> {
 pub fn model_hash(bytes: &[u8]) -> String {
     let mut hasher = Sha256::new();
     match parts(bytes) {
-        Ok((mut header, payload)) => {
+        Ok((mut header, payload, version)) => {
             header.provenance.clear();
             hasher.update(MAGIC);
-            hasher.update(VERSION.to_le_bytes());
+            hasher.update(version.to_le_bytes());
             hasher.update(serde_json::to_vec(&header).unwrap_or_default());
             hasher.update(payload);
         }
@@ -80,10 +89,13 @@ pub fn model_hash(bytes: &[u8]) -> String {
     hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn decode(bytes: &[u8]) -> Result<FittedModel> {
-    let (header, payload) = parts(bytes)?;
+pub(crate) fn decode(bytes: &[u8]) -> Result<FittedModel> {
+    let (header, payload, version) = parts(bytes)?;
     let layout = match header.algorithm.as_str() {
-        gbdt::ALGORITHM | random_forest::ALGORITHM => Layout::Trees,
+        gbdt::ALGORITHM | random_forest::ALGORITHM | import::ALGORITHM if version == VERSION_1 => {
+            Layout::TreesOfVersion1
+        }
+        gbdt::ALGORITHM | random_forest::ALGORITHM | import::ALGORITHM => Layout::Trees,
         logistic::ALGORITHM => Layout::Linear,
         other => {
             return Err(Error::new(
@@ -94,29 +106,44 @@ fn decode(bytes: &[u8]) -> Result<FittedModel> {
             .with_help("use the version of icecore that trained it, or a later one"));
         }
     };
-    if header.signature.output != OutputKind::Probability {
-        return Err(corrupt("its output is none that its algorithm gives"));
-    }
     let mut names: Vec<_> = header.signature.inputs.iter().map(|input| &input.name).collect();
     names.sort_unstable();
     if names.windows(2).any(|pair| pair[0] == pair[1]) {
         return Err(corrupt("an input is there twice"));
     }
+    if !header.categories.values().all(Categories::is_sound) {
+        return Err(corrupt("its categories are too many or out of order"));
+    }
     let scorer = payload::read(payload, layout, header.signature.inputs.len())?;
+    if header.signature.output != output_of(&scorer) {
+        return Err(corrupt("its output is none that its algorithm gives"));
+    }
     Ok(FittedModel { header, scorer })
 }
 
-/// The header and the payload of a file that is complete.
-fn parts(bytes: &[u8]) -> Result<(Header, &[u8])> {
+/// What the output of a model means that computes so.
+pub(crate) const fn output_of(scorer: &Scorer) -> OutputKind {
+    match scorer {
+        Scorer::Linear(_) => OutputKind::Probability,
+        Scorer::Trees(trees) => match trees.ensemble().link {
+            Link::Logistic | Link::Mean => OutputKind::Probability,
+            Link::Identity | Link::Exp => OutputKind::Value,
+            Link::Softmax => OutputKind::Classes,
+        },
+    }
+}
+
+/// The header and the payload of a file that is complete, and its version.
+fn parts(bytes: &[u8]) -> Result<(Header, &[u8], u32)> {
     let mut reader = Reader::new(bytes);
     if reader.bytes(MAGIC.len())? != MAGIC {
         return Err(corrupt("it does not begin as one"));
     }
     let version = reader.u32()?;
-    if version != VERSION {
+    if version != VERSION && version != VERSION_1 {
         return Err(Error::new(
             ErrorKind::Unsupported,
-            format!("the model file has version {version}, and this icecore reads {VERSION}"),
+            format!("the model file has version {version}, and this icecore reads up to {VERSION}"),
         )
         .with_help("use the version of icecore that wrote it, or a later one"));
     }
@@ -131,7 +158,7 @@ fn parts(bytes: &[u8]) -> Result<(Header, &[u8])> {
     }
     let header = serde_json::from_slice(header)
         .map_err(|error| corrupt("its header cannot be read").with_source(error))?;
-    Ok((header, payload))
+    Ok((header, payload, version))
 }
 
 fn corrupt(why: &str) -> Error {

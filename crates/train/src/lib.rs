@@ -9,19 +9,30 @@
 //!
 //! # Algorithms and their parameters
 //!
-//! `gbdt`, gradient-boosted trees for two classes, grown level by level from histograms:
+//! `gbdt`, gradient-boosted trees, grown from histograms:
 //!
 //! | parameter | default | range | what it does |
 //! |---|---|---|---|
-//! | `n_estimators` | 100 | 1 to 65536 | trees |
-//! | `max_depth` | 5 | 1 to 12 | splits on the way to a leaf |
+//! | `objective` | `binary` | | `binary`, `multiclass`, `squared`, `absolute`, `quantile`, `poisson` |
+//! | `alpha` | 0.5 | 0.0001 to 0.9999 | the quantile of `quantile` |
+//! | `n_estimators` | 100 | 1 to 65536 | trees, or trees of each class |
+//! | `growth` | `level` | | `level`, or `leaf`: always the leaf that gains most |
+//! | `max_depth` | 5, by leaf 63 | 1 to 63 | splits on the way to a leaf |
+//! | `num_leaves` | 31 by leaf | 2 to 65536 | leaves of a tree; giving it means `growth = "leaf"` |
 //! | `learning_rate` | 0.1 | above 0 to 1 | the share of each tree's step that is taken |
 //! | `subsample` | 1 | above 0 to 1 | the share of rows that a tree sees, chosen by the hash of their ids |
 //! | `colsample` | 1 | above 0 to 1 | the share of features that a tree sees |
 //! | `min_samples_leaf` | 20 | from 1 | rows that a leaf has at least, counted exactly |
 //! | `max_bins` | 255 | 2 to 255 | bins of a feature; fewer distinct values get one each |
-//! | `l2` | 0 | 0 to 1e9 | penalty on the values of leaves |
+//! | `l1`, `l2` | 0 | 0 to 1e9 | penalties on the values of leaves |
 //! | `min_gain` | 0 | 0 to 1e9 | what a split gains at least |
+//! | `early_stopping_rounds` | 0 | 0 to 65536 | rounds that may bring nothing on rows that are not learned from; 0 for any number |
+//! | `validation_fraction` | 0.1 | 0.001 to 0.9 | the share of such rows, chosen by the hash of their ids, where none are given |
+//! | `class_weight` | `none` | | `balanced` makes classes count alike |
+//! | `scale_pos_weight` | 1 | above 0 to 1e6 | how often a positive row counts |
+//! | `monotone` | | | features that the prediction rises or falls with: `+txn_count, -balance` |
+//! | `categorical` | | | numeric features that are categories; text always is |
+//! | `cat_smooth`, `cat_l2` | 10 | 0 to 1e9 | how cautiously categories are divided |
 //! | `seed` | 0 | from 0 | which rows and features are sampled |
 //!
 //! `logistic_regression`, on standardized features, where a missing value counts as the mean and
@@ -67,11 +78,13 @@
 
 mod arithmetic;
 mod canonical;
+mod categories;
 mod columns;
 mod cross_validation;
 mod file;
 mod forest;
 mod gbdt;
+mod import;
 mod linear;
 mod logistic;
 pub mod metrics;
@@ -79,6 +92,7 @@ mod model;
 mod params;
 mod pool;
 mod random_forest;
+mod shap;
 mod smart;
 pub mod split;
 mod tree;

@@ -32,6 +32,14 @@ impl LinearTerm {
         let standard = || ((value - self.center) / self.scale).clamp(-STANDARD_MAX, STANDARD_MAX);
         value.is_finite().then(standard)
     }
+
+    /// What a value adds to the log odds.
+    fn adds(&self, value: f64) -> f64 {
+        match self.standardize(value) {
+            Some(standard) => self.weight * standard,
+            None => self.missing_weight,
+        }
+    }
 }
 
 /// A logistic model with its preprocessing.
@@ -43,20 +51,29 @@ pub(crate) struct LinearScorer {
 }
 
 impl LinearScorer {
-    /// Writes the probabilities of rows; the first is row `start` of the columns.
-    pub(crate) fn score(&self, columns: &[Values], start: usize, out: &mut [f64]) {
+    /// Writes the log odds of rows; the first is row `start` of the columns.
+    pub(crate) fn margins(&self, columns: &[Values], start: usize, out: &mut [f64]) {
         out.fill(self.intercept);
         for (term, column) in self.terms.iter().zip(columns) {
             for (odds, value) in out.iter_mut().zip(&column[start..]) {
-                *odds += match term.standardize(*value) {
-                    Some(standard) => term.weight * standard,
-                    None => term.missing_weight,
-                };
+                *odds += term.adds(*value);
             }
         }
+    }
+
+    /// Writes the probabilities of rows; the first is row `start` of the columns.
+    pub(crate) fn score(&self, columns: &[Values], start: usize, out: &mut [f64]) {
+        self.margins(columns, start, out);
         for odds in out {
             *odds = sigmoid(*odds);
         }
+    }
+
+    /// What each input adds to the log odds of a row, and the intercept. Where the inputs are
+    /// independent, these are Shapley values: a standardized feature is zero in the mean.
+    pub(crate) fn contributions(&self, columns: &[Values], row: usize) -> Vec<f64> {
+        let terms = self.terms.iter().zip(columns).map(|(term, column)| term.adds(column[row]));
+        terms.chain([self.intercept]).collect()
     }
 
     /// The shares of the weights.

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use icecore_core::{Error, Model, Result, Trainer, TrainingSet};
+use icecore_core::{Error, Model, OutputKind, Result, Trainer, TrainingSet};
 use smartcore::linalg::basic::arrays::Array;
 use smartcore::linalg::basic::matrix::DenseMatrix;
 use smartcore::linear::logistic_regression::{LogisticRegression, LogisticRegressionParameters};
@@ -50,7 +50,7 @@ impl Trainer for LogisticTrainer {
     }
 
     fn fit(&self, set: &TrainingSet) -> Result<Arc<dyn Model>> {
-        let header = Header::new(ALGORITHM, &self.effective, set)?;
+        let header = Header::new(ALGORITHM, &self.effective, set, OutputKind::Probability)?;
         let labels = columns::binary_labels(set)?;
         let features = columns::features(set)?;
         let order = canonical_order(&features, labels, set.row_ids().values());

@@ -45,6 +45,38 @@ impl<'a> ParamReader<'a> {
         value
     }
 
+    /// One of these words.
+    pub(crate) fn choice(
+        &mut self,
+        name: &'static str,
+        default: &str,
+        choices: &[&'static str],
+    ) -> String {
+        self.known.push(name);
+        let given = self.given.get(name).map(ToString::to_string);
+        let mut value = given.unwrap_or_else(|| default.to_owned());
+        if !choices.contains(&value.as_str()) {
+            let error =
+                Error::invalid(format!("parameter `{name}` of `{}` is `{value}`", self.algorithm));
+            self.errors.push(
+                error
+                    .with_help(format!("give one of {}", choices.join(", ")))
+                    .with_candidates(&value, choices.iter().copied()),
+            );
+            value = default.to_owned();
+        }
+        self.effective.insert(name.to_owned(), value.clone());
+        value
+    }
+
+    /// Text; empty where it is not given.
+    pub(crate) fn text(&mut self, name: &'static str) -> String {
+        self.known.push(name);
+        let value = self.given.get(name).map(ToString::to_string).unwrap_or_default();
+        self.effective.insert(name.to_owned(), value.clone());
+        value
+    }
+
     /// How many threads to use, zero for the pool of the caller. It changes no model, so it is
     /// not among the effective parameters.
     pub(crate) fn threads(&mut self) -> usize {

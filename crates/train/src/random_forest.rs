@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use icecore_core::{Error, Model, Result, Trainer, TrainingSet};
+use icecore_core::{Error, Model, OutputKind, Result, Trainer, TrainingSet};
 use rayon::prelude::*;
 use serde::Deserialize;
 use smartcore::ensemble::random_forest_regressor::{
@@ -23,7 +23,7 @@ use crate::forest::TreeScorer;
 use crate::model::{FittedModel, Header, Scorer};
 use crate::params::ParamReader;
 use crate::smart::shielded;
-use crate::tree::{Ensemble, Link, Side, Split, Tree};
+use crate::tree::{Ensemble, Link, Node, Question, Side, Split, Tree};
 
 /// The algorithm's name.
 pub(crate) const ALGORITHM: &str = "random_forest";
@@ -60,7 +60,7 @@ impl RandomForestTrainer {
     }
 
     fn fit_here(&self, set: &TrainingSet) -> Result<Arc<dyn Model>> {
-        let header = Header::new(ALGORITHM, &self.effective, set)?;
+        let header = Header::new(ALGORITHM, &self.effective, set, OutputKind::Probability)?;
         let labels = columns::binary_labels(set)?;
         let features = columns::features(set)?;
         let order = canonical_order(&features, labels, set.row_ids().values());
@@ -77,14 +77,14 @@ impl RandomForestTrainer {
     fn grow(&self, inputs: &[Input], labels: &[f64]) -> Result<Ensemble> {
         let mut ensemble = Ensemble {
             link: Link::Mean,
-            base: 0.0,
+            bases: vec![0.0],
             trees: Vec::with_capacity(self.trees),
             gains: vec![0.0; inputs.len()],
         };
         let design = design(inputs);
         let first = labels.first().copied().unwrap_or(0.0);
         if design.is_empty() || labels.iter().all(|label| *label == first) {
-            ensemble.base = labels.iter().sum::<f64>() / labels.len() as f64;
+            ensemble.bases = vec![labels.iter().sum::<f64>() / labels.len() as f64];
             return Ok(ensemble);
         }
         let values = design.iter().flat_map(|column| column.values(inputs)).collect();
@@ -103,6 +103,7 @@ impl RandomForestTrainer {
                 ensemble.trees.push(convert(&nodes, &design, inputs)?);
             }
         }
+        ensemble.trees.par_iter_mut().for_each(|tree| count_rows(tree, inputs));
         Ok(ensemble)
     }
 
@@ -259,6 +260,19 @@ fn unreadable() -> Error {
     Error::internal("the fitted forest cannot be read")
 }
 
+/// Notes how many rows come by each node.
+fn count_rows(tree: &mut Tree, inputs: &[Input]) {
+    let rows = inputs.first().map_or(0, |input| input.values.len());
+    for row in 0..rows {
+        let mut place = 0;
+        loop {
+            tree.note_mut(place).cover += 1.0;
+            let Node::Split(split) = tree.node(place) else { break };
+            place = split.child(inputs[split.feature as usize].values[row]);
+        }
+    }
+}
+
 /// The library's tree as ours.
 fn convert(nodes: &[DumpedNode], design: &[Design], inputs: &[Input]) -> Result<Tree> {
     let mut tree = Tree::constant(0.0);
@@ -284,7 +298,7 @@ fn convert(nodes: &[DumpedNode], design: &[Design], inputs: &[Input]) -> Result<
             place,
             Split {
                 feature: column.input() as u32,
-                threshold,
+                question: Question::AtMost(threshold),
                 missing,
                 left: children.0,
                 right: children.1,

@@ -60,6 +60,25 @@ fn churn_and_truth(rows: u64, seed: u64) -> (TrainingSet, Vec<f64>) {
     (set(&names.into_iter().zip(columns).collect::<Vec<_>>(), labels), truth)
 }
 
+/// Rows whose label is a number: a step, a slope, an interaction, noise.
+pub(crate) fn regression(rows: u64, seed: u64) -> TrainingSet {
+    let mut columns: [Vec<f64>; 3] = Default::default();
+    let mut labels = Vec::new();
+    for row in 0..rows {
+        let mut random = Random::new(seed).of(row);
+        let (a, b) = (random.unit() * 10.0, random.normal());
+        let c = if random.unit() < 0.1 { f64::NAN } else { random.unit() };
+        let step = if a > 4.0 { 50.0 } else { 0.0 };
+        let extra = if c.is_nan() { 20.0 } else { 10.0 * c * b };
+        labels.push(1_000.0 + step + 7.0 * b + extra + random.normal());
+        for (column, value) in columns.iter_mut().zip([a, b, c]) {
+            column.push(value);
+        }
+    }
+    let names = ["a", "b", "c"];
+    set(&names.into_iter().zip(columns).collect::<Vec<_>>(), labels)
+}
+
 pub(crate) fn scores(model: &dyn Model, set: &TrainingSet) -> Vec<f64> {
     model.predict(set.features()).unwrap().as_primitive::<Float64Type>().values().to_vec()
 }

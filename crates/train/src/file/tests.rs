@@ -3,7 +3,7 @@ use std::sync::OnceLock;
 
 use arrow::array::AsArray;
 use arrow::datatypes::Float64Type;
-use icecore_core::{SnapshotId, TableName, TrainingSet};
+use icecore_core::{Prediction, SnapshotId, TableName, TrainingSet};
 use proptest::prelude::*;
 
 use super::*;
@@ -14,9 +14,23 @@ fn files() -> &'static [Vec<u8>] {
     static FILES: OnceLock<Vec<Vec<u8>>> = OnceLock::new();
     FILES.get_or_init(|| {
         let few = params([("n_estimators", 3.0), ("max_depth", 3.0)]);
-        [("gbdt", &few), ("random_forest", &few), ("logistic_regression", &BTreeMap::new())]
-            .map(|(algorithm, given)| fitted(algorithm, given, &churn(300, 1)))
-            .to_vec()
+        let with = |more: [(&str, &str); 2]| {
+            let mut given = few.clone();
+            given.extend(more.map(|(name, value)| (name.to_owned(), value.into())));
+            given
+        };
+        let classes = with([("objective", "multiclass"), ("categorical", "txn_count")]);
+        let counts = with([("objective", "poisson"), ("growth", "leaf")]);
+        let none = BTreeMap::new();
+        [
+            ("gbdt", &few),
+            ("random_forest", &few),
+            ("logistic_regression", &none),
+            ("gbdt", &classes),
+            ("gbdt", &counts),
+        ]
+        .map(|(algorithm, given)| fitted(algorithm, given, &churn(300, 1)))
+        .to_vec()
     })
 }
 
@@ -46,10 +60,18 @@ fn check_hostile(file: &[u8]) {
         Ok(model) => {
             let set = churn(70, 2);
             if let Ok(predictions) = model.predict(set.features()) {
-                let predictions = predictions.as_primitive::<Float64Type>().values();
-                assert!(predictions.iter().all(|p| (0.0..=1.0).contains(p)), "{predictions:?}");
+                let predictions = match predictions.as_fixed_size_list_opt() {
+                    Some(classes) => classes.values().as_primitive::<Float64Type>().clone(),
+                    None => predictions.as_primitive::<Float64Type>().clone(),
+                };
+                let is_value = model.signature().output == OutputKind::Value;
+                let defined = |p: &f64| (0.0..=1.0).contains(p) || is_value && !p.is_nan();
+                assert!(predictions.values().iter().all(defined), "{predictions:?}");
             }
             let _ = model.importance();
+            for what in [Prediction::Margin, Prediction::Leaves, Prediction::Contributions] {
+                let _ = model.predict_as(set.features(), what);
+            }
         }
     }
 }
@@ -58,7 +80,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
-    fn a_file_that_is_cut_off_is_damaged(which in 0..3_usize, cut in any::<prop::sample::Index>()) {
+    fn a_file_that_is_cut_off_is_damaged(which in 0..5_usize, cut in any::<prop::sample::Index>()) {
         let file = &files()[which];
         let error = decode_model(&file[..cut.index(file.len())]).unwrap_err();
         prop_assert_eq!(error.kind(), ErrorKind::DataCorrupt);
@@ -66,7 +88,7 @@ proptest! {
 
     #[test]
     fn a_file_in_which_a_byte_has_changed_is_not_read(
-        which in 0..3_usize,
+        which in 0..5_usize,
         place in any::<prop::sample::Index>(),
         change in 1..=255_u8,
     ) {
@@ -78,7 +100,7 @@ proptest! {
 
     #[test]
     fn a_file_that_was_forged_never_panics(
-        which in 0..3_usize,
+        which in 0..5_usize,
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
     ) {
         let mut file = files()[which].clone();
@@ -91,7 +113,7 @@ proptest! {
 
     #[test]
     fn a_payload_that_was_forged_never_panics(
-        which in 0..3_usize,
+        which in 0..5_usize,
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<[u8; 8]>()), 1..4),
     ) {
         let mut file = files()[which].clone();
@@ -114,8 +136,8 @@ proptest! {
 fn a_promise_of_many_trees_allocates_nothing() {
     let file = &files()[0];
     let header = 16 + u32::from_le_bytes(file[12..16].try_into().unwrap()) as usize + 8;
-    // After the link, the base, and the number and the gains of five features.
-    let count = header + 1 + 8 + 4 + 5 * 8;
+    // After the link, the bases, and the number and the gains of five features.
+    let count = header + 1 + 4 + 8 + 4 + 5 * 8;
     let mut forged = file.clone();
     assert_eq!(forged[count..count + 4], 3_u32.to_le_bytes());
     forged[count..count + 4].copy_from_slice(&u32::MAX.to_le_bytes());
@@ -126,10 +148,10 @@ fn a_promise_of_many_trees_allocates_nothing() {
 #[test]
 fn a_newer_version_is_not_damaged_but_not_supported() {
     let mut file = files()[0].clone();
-    file[8] = 2;
+    file[8] = 3;
     let error = decode_model(&resealed(file)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
-    assert_eq!(error.to_string(), "the model file has version 2, and this icecore reads 1");
+    assert_eq!(error.to_string(), "the model file has version 3, and this icecore reads up to 2");
 }
 
 #[test]
@@ -164,10 +186,45 @@ fn the_hash_does_not_cover_where_the_rows_came_from() {
 #[test]
 fn the_header_tells_what_the_model_is() {
     let file = &files()[0];
-    let (header, _) = parts(file).unwrap();
+    let (header, _, version) = parts(file).unwrap();
+    assert_eq!(version, VERSION);
     assert_eq!(header.algorithm, "gbdt");
     assert_eq!(header.rows, 300);
     assert_eq!(header.params["max_depth"], "3");
     assert_eq!(header.signature.inputs[0].name, "txn_count");
     assert_eq!(header.signature.inputs[0].data_type, "Float64");
+}
+
+#[test]
+fn files_of_version_1_are_read_as_ever() {
+    let set = churn(300, 1);
+    let files: [(&[u8], &str, f64); 3] = [
+        (
+            include_bytes!("../../fixtures/version_1_gbdt.icm"),
+            "fe238e3d6d6ed2da169f97dc273d1d210b98492272c1a887bd577e03f6c35028",
+            0.322873581494392,
+        ),
+        (
+            include_bytes!("../../fixtures/version_1_random_forest.icm"),
+            "eeaf065686d81844f2f725d7ee98e2cddc090672b1a8e6fba5fc8a2e3ae5f768",
+            0.14367878537935516,
+        ),
+        (
+            include_bytes!("../../fixtures/version_1_logistic_regression.icm"),
+            "e12d06cacb799d169dcb60adf2e7c47ad99016ca3c87b97a7a4ab24a8f855717",
+            0.05217463686969382,
+        ),
+    ];
+    for (file, hash, first) in files {
+        assert_eq!(model_hash(file), hash);
+        let model = decode_model(file).unwrap();
+        let predictions = model.predict(set.features()).unwrap();
+        assert_eq!(predictions.as_primitive::<Float64Type>().value(0), first);
+        // It is written as one of this version, and predicts the same.
+        let again = decode_model(&model.encode().unwrap()).unwrap();
+        assert_eq!(&again.predict(set.features()).unwrap(), &predictions);
+    }
+    let trees = decode_model(files[0].0).unwrap();
+    let error = trees.predict_as(set.features(), Prediction::Contributions).unwrap_err();
+    assert_eq!(error.to_string(), "a model of `gbdt` has no contributions");
 }

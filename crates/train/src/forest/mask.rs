@@ -1,6 +1,6 @@
 //! Perfect trees over blocks of 64 rows of byte codes, with masks instead of branches.
 
-use super::to_fixed;
+use super::Fixed;
 use crate::tree::{Node, Side, Split, Tree};
 
 /// Rows of a block.
@@ -42,7 +42,7 @@ impl CodeSplit {
     pub(crate) const LEFT: Self = Self { feature: 0, limit: i8::MAX, shift: 0 };
 
     /// Codes up to `code` go left; missing values go where they are told.
-    pub(crate) fn new(feature: u32, code: u8, missing: Side) -> Self {
+    pub(crate) const fn new(feature: u32, code: u8, missing: Side) -> Self {
         let shift = match missing {
             Side::Left => 0,
             Side::Right => 1,
@@ -81,14 +81,14 @@ impl MaskForest {
     }
 
     /// Adds a tree, whose splits `code` turns into splits over codes.
-    pub(crate) fn push(&mut self, tree: &Tree, code: impl Fn(&Split) -> CodeSplit) {
+    pub(crate) fn push(&mut self, tree: &Tree, fixed: Fixed, code: impl Fn(&Split) -> CodeSplit) {
         if let Node::Leaf(value) = tree.node(0) {
-            self.constant += to_fixed(value);
+            self.constant += fixed.of(value);
             return;
         }
         let (splits, leaves) = perfect(tree, self.depth, code);
         self.splits.extend(splits);
-        self.leaves.extend(leaves.into_iter().map(to_fixed));
+        self.leaves.extend(leaves.into_iter().map(|leaf| fixed.of(leaf)));
     }
 
     /// Adds the leaves of a block's rows to `sums`; `codes` has a block of each feature.

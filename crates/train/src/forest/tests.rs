@@ -1,7 +1,9 @@
 use proptest::prelude::*;
 
+use super::mask::LANES;
+use super::rank::{MAX_THRESHOLDS, RankTable};
 use super::*;
-use crate::tree::{Side, Split};
+use crate::tree::{CategorySet, Question, Side, Split};
 
 const FEATURES: usize = 3;
 
@@ -15,8 +17,13 @@ fn tree(decisions: &[(bool, u32, f64, bool)], depth: usize) -> Tree {
         if *split && level < depth {
             let (a, b) = (tree.push_leaf(place_number as f64), tree.push_leaf(-1.5));
             let missing = if *left { Side::Left } else { Side::Right };
-            let split =
-                Split { feature: *feature, threshold: *threshold, missing, left: a, right: b };
+            // Some ask for categories instead.
+            let question = if *threshold > 3.0 && threshold.is_finite() {
+                Question::OneOf(CategorySet([threshold.to_bits() >> 40, 0, 0, 1 << 62]))
+            } else {
+                Question::AtMost(*threshold)
+            };
+            let split = Split { feature: *feature, question, missing, left: a, right: b };
             tree.set_split(place, split);
             open.insert(0, (a, level + 1));
             open.insert(0, (b, level + 1));
@@ -44,17 +51,18 @@ fn decisions() -> impl Strategy<Value = Vec<(bool, u32, f64, bool)>> {
 }
 
 fn ensemble(trees: Vec<Tree>) -> Ensemble {
-    Ensemble { link: Link::Logistic, base: 0.1, trees, gains: vec![1.0; FEATURES] }
+    Ensemble { link: Link::Logistic, bases: vec![0.1], trees, gains: vec![1.0; FEATURES] }
 }
 
 /// What a scorer sums by its way, and what the walk from node to node finds.
 fn sums(scorer: &TreeScorer, columns: &[Values], rows: usize) -> [Vec<i64>; 3] {
-    let Engine::Masks { inputs, trees } = &scorer.engine else { panic!("the trees fit masks") };
-    let walks: Vec<WalkTree> = scorer.ensemble.trees.iter().map(WalkTree::new).collect();
+    let Engine::Masks { inputs, forests } = &scorer.engine else { panic!("the trees fit masks") };
+    let walk = |tree| WalkTree::new(tree, scorer.fixed);
+    let walks: Vec<WalkTree> = scorer.ensemble.trees.iter().map(walk).collect();
     let mut sums = [vec![0; rows], vec![0; rows], vec![0; rows]];
-    add_by_masks((inputs, trees), columns, 0, &mut sums[0]);
+    add_by_masks((inputs, forests), columns, 0, &mut sums[0]);
     add_by_walks(&walks, columns, 0, &mut sums[1]);
-    add_one_by_one(&scorer.ensemble.trees, columns, 0, &mut sums[2]);
+    scorer.add_one_by_one(columns, 0, &mut sums[2]);
     sums
 }
 
@@ -99,7 +107,10 @@ fn a_full_table_has_room_for_an_infinite_threshold() {
     let split = |threshold, missing| {
         let mut tree = Tree::constant(0.0);
         let (left, right) = (tree.push_leaf(-1.0), tree.push_leaf(1.0));
-        tree.set_split(0, Split { feature: 0, threshold, missing, left, right });
+        tree.set_split(
+            0,
+            Split { feature: 0, question: Question::AtMost(threshold), missing, left, right },
+        );
         tree
     };
     let mut trees: Vec<Tree> = thresholds.iter().map(|t| split(*t, Side::Left)).collect();
@@ -116,7 +127,8 @@ fn a_full_table_has_room_for_an_infinite_threshold() {
 fn only_features_that_are_asked_about_are_ranked() {
     let mut tree = Tree::constant(0.0);
     let (left, right) = (tree.push_leaf(-1.0), tree.push_leaf(1.0));
-    let split = Split { feature: 2, threshold: 0.5, missing: Side::Left, left, right };
+    let question = Question::AtMost(0.5);
+    let split = Split { feature: 2, question, missing: Side::Left, left, right };
     tree.set_split(0, split);
     let scorer = TreeScorer::new(ensemble(vec![tree]), FEATURES);
     let Engine::Masks { inputs, .. } = &scorer.engine else { panic!("one tree fits masks") };
@@ -130,8 +142,8 @@ fn trees_that_masks_would_blow_up_are_walked() {
     let mut place = 0;
     for (_, feature, threshold, _) in &chain[..8] {
         let (left, right) = (tree_of_depth_8.push_leaf(0.5), tree_of_depth_8.push_leaf(1.0));
-        let split =
-            Split { feature: *feature, threshold: *threshold, missing: Side::Left, left, right };
+        let question = Question::AtMost(*threshold);
+        let split = Split { feature: *feature, question, missing: Side::Left, left, right };
         tree_of_depth_8.set_split(place, split);
         place = right;
     }

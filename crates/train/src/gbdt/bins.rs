@@ -1,13 +1,21 @@
 //! Where a column is cut into bins.
 
+use crate::arithmetic::mix;
+use crate::categories::{from_sort_key, sort_key};
 use crate::columns::Values;
+
+/// From so many rows on, the cuts are those of a sample.
+const SAMPLED_FROM: usize = 400_000;
+/// About so many rows are sampled.
+const SAMPLE: u64 = 200_000;
 
 /// Cut points of a column: values up to a cut and above it fall into different bins.
 ///
 /// Up to `max_bins` distinct values get a bin each; more are cut into bins of about equal counts.
-/// The cuts depend on the multiset of values alone.
-pub(super) fn cuts(values: &Values, max_bins: usize) -> Vec<f64> {
-    let distinct = distinct(values);
+/// Of many rows, those count whose ids have the least hashes. The cuts depend on the multiset of
+/// values and ids alone.
+pub(super) fn cuts(values: &Values, ids: &[u64], max_bins: usize) -> Vec<f64> {
+    let distinct = distinct(sampled(values, ids));
     if distinct.len() <= max_bins {
         return distinct.windows(2).map(|pair| between(pair[0].0, pair[1].0)).collect();
     }
@@ -33,10 +41,25 @@ pub(super) fn cuts(values: &Values, max_bins: usize) -> Vec<f64> {
     cuts
 }
 
-/// The distinct values that are not missing, in order, with their numbers of rows.
-fn distinct(values: &Values) -> Vec<(f64, u64)> {
-    let mut keys: Vec<u64> =
-        values.iter().filter(|value| !value.is_nan()).map(|value| sort_key(*value)).collect();
+/// The keys of the values that are not missing, of all rows or of those that are sampled.
+fn sampled(values: &Values, ids: &[u64]) -> Vec<u64> {
+    let all = || values.iter().filter(|value| !value.is_nan()).map(|value| sort_key(*value));
+    if values.len() < SAMPLED_FROM {
+        return all().collect();
+    }
+    let limit = u64::MAX / values.len() as u64 * SAMPLE;
+    let sample: Vec<u64> = values
+        .iter()
+        .zip(ids)
+        .filter(|(value, id)| !value.is_nan() && mix(**id) < limit)
+        .map(|(value, _)| sort_key(*value))
+        .collect();
+    // Where ids repeat, or hardly a value is there, a sample may be too small to go by.
+    if (sample.len() as u64) < SAMPLE / 2 { all().collect() } else { sample }
+}
+
+/// Distinct values in order, with their numbers of rows.
+fn distinct(mut keys: Vec<u64>) -> Vec<(f64, u64)> {
     keys.sort_unstable();
     let mut distinct: Vec<(u64, u64)> = Vec::new();
     for key in keys {
@@ -46,16 +69,6 @@ fn distinct(values: &Values) -> Vec<(f64, u64)> {
         }
     }
     distinct.into_iter().map(|(key, rows)| (from_sort_key(key), rows)).collect()
-}
-
-/// An integer that sorts as the value does; zeros of both signs are one.
-const fn sort_key(value: f64) -> u64 {
-    let bits = (value + 0.0).to_bits();
-    if bits >> 63 == 1 { !bits } else { bits | 1 << 63 }
-}
-
-const fn from_sort_key(key: u64) -> f64 {
-    f64::from_bits(if key >> 63 == 1 { key & !(1 << 63) } else { !key })
 }
 
 /// A number from `low` to below `high`, in the middle where there is one.
@@ -73,13 +86,13 @@ mod tests {
     #[test]
     fn few_values_are_cut_between_each_other() {
         let values = Values::from(vec![3.0, 1.0, f64::NAN, 1.0, -0.0, 0.0]);
-        assert_eq!(cuts(&values, 255), [0.5, 2.0]);
+        assert_eq!(cuts(&values, &[], 255), [0.5, 2.0]);
     }
 
     #[test]
     fn extreme_values_have_cuts_too() {
         let values = vec![f64::NEG_INFINITY, f64::MIN, 5e-324, 0.0, f64::MAX, f64::INFINITY];
-        let cuts = cuts(&Values::from(values.clone()), 255);
+        let cuts = cuts(&Values::from(values.clone()), &[], 255);
         assert_eq!(cuts.len(), 5);
         let mut sorted = values;
         sorted.sort_unstable_by(f64::total_cmp);
@@ -92,7 +105,7 @@ mod tests {
     fn a_frequent_value_has_a_bin_of_its_own() {
         let mut values: Vec<f64> = (0..1_000).map(f64::from).collect();
         values.extend([500.0; 1_000]);
-        let cuts = cuts(&Values::from(values), 16);
+        let cuts = cuts(&Values::from(values), &[], 16);
         assert!(cuts.contains(&499.5) && cuts.contains(&500.5), "{cuts:?}");
     }
 
@@ -103,9 +116,9 @@ mod tests {
             mut values in prop::collection::vec(prop::num::f64::ANY, 0..600),
             max_bins in 2_usize..64,
         ) {
-            let forth = cuts(&Values::from(values.clone()), max_bins);
+            let forth = cuts(&Values::from(values.clone()), &[], max_bins);
             values.reverse();
-            prop_assert_eq!(&forth, &cuts(&Values::from(values), max_bins));
+            prop_assert_eq!(&forth, &cuts(&Values::from(values), &[], max_bins));
             prop_assert!(forth.len() < max_bins);
             prop_assert!(forth.windows(2).all(|pair| pair[0] < pair[1]));
         }

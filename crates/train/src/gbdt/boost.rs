@@ -2,72 +2,234 @@
 
 use rayon::prelude::*;
 
-use super::BoostParams;
 use super::bins::cuts;
+use super::code_tree::CodeTree;
 use super::grow::Grower;
 use super::histogram::Layout;
-use super::objective::Objective;
-use super::shard::{CodeTree, Sampling, Shard};
-use super::split_search::Search;
+use super::params::BoostParams;
+use super::shard::{Rows, Sampling, Shard};
+use super::split_search::{Rule, Search};
+use super::stop::Watch;
+use super::target::Target;
+use super::value::Penalties;
 use crate::arithmetic::mix_pair;
 use crate::columns::Values;
 use crate::forest::mask::LANES;
 use crate::forest::rank::RankTable;
-use crate::tree::{Ensemble, Link};
+use crate::tree::{CATEGORIES_MAX, Ensemble, Tree, VALUE_MAX};
 
 /// Fewer rows than these are not worth a shard of their own.
 const SHARD_ROWS_MIN: usize = 8_192;
 
-/// Learns an ensemble from columns, labels and row ids. There is at least one row.
-pub(super) fn boost<O: Objective>(
+/// Rows to learn from, or to watch.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Examples<'a> {
+    pub(super) columns: &'a [Values],
+    pub(super) labels: &'a [f64],
+    pub(super) weights: Option<&'a [f64]>,
+    pub(super) ids: &'a [u64],
+}
+
+/// Learns an ensemble. There is at least one row to learn from; where there are rows to watch,
+/// learning stops when they are no longer predicted better, and what came after the best round is
+/// forgotten.
+pub(super) fn boost(
     params: &BoostParams,
-    objective: &O,
-    columns: &[Values],
-    (labels, ids): (&[f64], &[u64]),
+    rules: &[Rule],
+    learned: Examples<'_>,
+    watched: Option<Examples<'_>>,
+    outputs: usize,
 ) -> Ensemble {
-    let mut ensemble = Ensemble {
-        link: Link::Logistic,
-        base: objective.base(labels),
+    let target = params.objective.target(learned.labels, learned.weights, outputs);
+    let ensemble = Ensemble {
+        link: params.objective.link(),
+        bases: target.bases.clone(),
         trees: Vec::new(),
-        gains: vec![0.0; columns.len()],
+        gains: vec![0.0; learned.columns.len()],
     };
-    if columns.is_empty() || !objective.can_improve(labels) {
+    let labels = learned.labels;
+    if learned.columns.is_empty() || labels.iter().all(|label| *label == labels[0]) {
         return ensemble;
     }
-    let cuts: Vec<Vec<f64>> =
-        columns.par_iter().map(|column| cuts(column, params.max_bins)).collect();
-    let tables: Vec<RankTable> = cuts.iter().map(|cuts| RankTable::new(cuts)).collect();
-    let layout = Layout::new(tables.iter().map(RankTable::codes));
-    let mut shards = shards((&tables, &layout), columns, (labels, ids));
-    shards.par_iter_mut().for_each(|shard| shard.add_constant(ensemble.base));
+    Booster::new(params, rules, learned, target).run(ensemble, learned, watched)
+}
 
-    let search = Search { layout: &layout, params, step: O::STEP };
-    let mut last: Option<CodeTree> = None;
-    for number in 0..params.trees {
-        let key = mix_pair(params.seed, number as u64);
-        let sampling = params.sampling(key);
-        shards.par_iter_mut().for_each(|shard| {
-            if let Some(tree) = &last {
-                shard.add_tree(tree);
-            }
-            shard.begin_tree(objective, sampling);
+/// What boosting works with, whatever the rows are.
+struct Booster<'a> {
+    params: &'a BoostParams,
+    rules: &'a [Rule],
+    target: Target,
+    cuts: Vec<Vec<f64>>,
+    tables: Vec<RankTable>,
+    layout: Layout,
+    /// The greatest weight, where rows have some.
+    weight: Option<f64>,
+}
+
+impl<'a> Booster<'a> {
+    fn new(
+        params: &'a BoostParams,
+        rules: &'a [Rule],
+        learned: Examples<'_>,
+        target: Target,
+    ) -> Self {
+        let cuts: Vec<Vec<f64>> = learned
+            .columns
+            .par_iter()
+            .zip(rules)
+            .map(|(column, rule)| {
+                if rule.is_categorical {
+                    return between_categories(column);
+                }
+                cuts(column, learned.ids, params.max_bins)
+            })
+            .collect();
+        let tables: Vec<RankTable> = cuts.iter().map(|cuts| RankTable::new(cuts)).collect();
+        let layout = Layout::new(tables.iter().map(RankTable::codes));
+        let weight = learned
+            .weights
+            .map(|weights| weights.iter().copied().fold(f64::MIN_POSITIVE, f64::max));
+        Self { params, rules, target, cuts, tables, layout, weight }
+    }
+
+    fn run(
+        &self,
+        mut ensemble: Ensemble,
+        learned: Examples<'_>,
+        watched: Option<Examples<'_>>,
+    ) -> Ensemble {
+        let mut shards = self.shards(learned, &self.target.labels);
+        let mut watch = watched.map(|watched| {
+            let labels = self.target.encode(watched.labels);
+            Watch::new(self.shards(watched, &labels), self.params.patience)
         });
-        let features = params.sampled_features(key, columns.len());
-        let grower = Grower { search, features: &features, cuts: &cuts };
-        let Some(grown) = grower.grow(&mut shards) else {
-            last = None;
-            if params.sees_everything() {
+        let outputs = ensemble.outputs();
+        for round in 0..self.params.trees {
+            let key = mix_pair(self.params.seed, round as u64);
+            let grown = self.round(&mut shards, key, outputs);
+            if grown.iter().all(Option::is_none) {
+                if self.params.sees_everything() {
+                    break;
+                }
+                continue;
+            }
+            for (output, grown) in grown.into_iter().enumerate() {
+                let mut tree = grown.unwrap_or_else(|| Tree::constant(0.0));
+                let codes = CodeTree::new(&tree, &self.tables);
+                shards.par_iter_mut().for_each(|shard| shard.add_tree(output, &codes));
+                if let Some(watch) = &mut watch {
+                    watch.add_tree(output, &codes);
+                }
+                tree.scale(self.target.scale);
+                ensemble.trees.push(tree);
+            }
+            if watch.as_mut().is_some_and(|watch| watch.is_over(self.params.objective)) {
                 break;
             }
-            continue;
-        };
-        for (feature, gain) in &grown.gains {
-            ensemble.gains[*feature] += gain;
         }
-        last = Some(CodeTree::new(&grown.tree, &tables));
-        ensemble.trees.push(grown.tree);
+        if let Some(watch) = watch {
+            ensemble.trees.truncate(watch.best_rounds() * outputs);
+        }
+        sum_gains(&mut ensemble);
+        ensemble
     }
-    ensemble
+
+    /// One tree of each output, where one gains enough.
+    fn round(&self, shards: &mut [Shard], key: u64, outputs: usize) -> Vec<Option<Tree>> {
+        let objective = self.params.objective;
+        let greatest = if objective.is_unbounded() {
+            let of_shards = shards.par_iter().map(|shard| shard.greatest(objective));
+            of_shards.reduce(|| (0.0, 0.0), |a, b| (a.0.max(b.0), a.1.max(b.1)))
+        } else {
+            (1.0, 1.0)
+        };
+        let steps = objective.steps(greatest, self.weight, (key >> 16) as u32);
+        let sampling = self.params.sampling(key);
+        shards.par_iter_mut().for_each(|shard| {
+            shard.begin_round(objective, steps);
+            shard.begin_tree(sampling);
+        });
+        let features = self.params.sampled_features(key, self.tables.len());
+        let penalties = self.penalties();
+        let is_plain = penalties.l1 == 0.0 && self.rules.iter().all(|rule| rule.monotone == 0);
+        let mut trees = Vec::with_capacity(outputs);
+        for output in 0..outputs {
+            if output > 0 {
+                shards.par_iter_mut().for_each(|shard| shard.begin_tree(sampling));
+            }
+            let search =
+                Search { layout: &self.layout, penalties, steps, rules: self.rules, is_plain };
+            let grower = Grower {
+                search,
+                size: self.params.size,
+                output,
+                features: &features,
+                cuts: &self.cuts,
+                tables: &self.tables,
+                quantile: objective.quantile(),
+            };
+            trees.push(grower.grow(shards));
+        }
+        trees
+    }
+
+    /// The penalties in the units of the labels that training sees.
+    fn penalties(&self) -> Penalties {
+        let mut penalties = self.params.penalties;
+        if self.params.objective.quantile().is_none() {
+            penalties.l1 /= self.target.scale;
+            penalties.min_gain /= self.target.scale * self.target.scale;
+        }
+        penalties
+    }
+
+    /// A shard for each thread, where there are rows enough.
+    fn shards(&self, examples: Examples<'_>, labels: &[f32]) -> Vec<Shard> {
+        let rows = labels.len();
+        if rows == 0 {
+            return Vec::new();
+        }
+        let count = (rows / SHARD_ROWS_MIN).clamp(1, rayon::current_num_threads().max(1));
+        // Whole blocks, so that only the last shard has a padded one.
+        let rows_per_shard = rows.div_ceil(count).next_multiple_of(LANES);
+        let weights: Option<Vec<f32>> =
+            examples.weights.map(|weights| weights.iter().map(|weight| *weight as f32).collect());
+        let all = Rows {
+            columns: examples.columns,
+            labels,
+            weights: weights.as_deref(),
+            ids: examples.ids,
+        };
+        (0..rows.div_ceil(rows_per_shard))
+            .into_par_iter()
+            .map(|shard| {
+                let start = shard * rows_per_shard;
+                let end = (start + rows_per_shard).min(rows);
+                let layout = (&self.tables[..], &self.layout);
+                Shard::new(layout, all, start..end, &self.target.starts)
+            })
+            .collect()
+    }
+}
+
+/// A cut between each category and the next.
+fn between_categories(column: &Values) -> Vec<f64> {
+    let last = column.iter().copied().filter(|code| !code.is_nan()).fold(0.0, f64::max);
+    let last = (last as usize).min(CATEGORIES_MAX - 1);
+    (0..last).map(|category| category as f64 + 0.5).collect()
+}
+
+fn sum_gains(ensemble: &mut Ensemble) {
+    let mut gains = vec![0.0; ensemble.gains.len()];
+    for tree in &ensemble.trees {
+        for (place, node) in tree.nodes().iter().enumerate() {
+            if let crate::tree::Node::Split(split) = node {
+                let sum: &mut f64 = &mut gains[split.feature as usize];
+                *sum = (*sum + tree.note(place as u32).gain).min(VALUE_MAX);
+            }
+        }
+    }
+    ensemble.gains = gains;
 }
 
 impl BoostParams {
@@ -96,24 +258,4 @@ impl BoostParams {
         }
         sampled
     }
-}
-
-/// A shard for each thread, where there are rows enough.
-fn shards(
-    (tables, layout): (&[RankTable], &Layout),
-    columns: &[Values],
-    (labels, ids): (&[f64], &[u64]),
-) -> Vec<Shard> {
-    let rows = labels.len();
-    let count = (rows / SHARD_ROWS_MIN).clamp(1, rayon::current_num_threads().max(1));
-    // Whole blocks, so that only the last shard has a padded one.
-    let rows_per_shard = rows.div_ceil(count).next_multiple_of(LANES);
-    (0..rows.div_ceil(rows_per_shard))
-        .into_par_iter()
-        .map(|shard| {
-            let start = shard * rows_per_shard;
-            let end = (start + rows_per_shard).min(rows);
-            Shard::new((tables, layout), columns, (labels, ids), start..end)
-        })
-        .collect()
 }

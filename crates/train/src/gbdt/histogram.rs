@@ -1,6 +1,6 @@
 //! Sums of gradients by feature and bin.
 
-use super::objective::{PACKED_ROWS, Sums};
+use super::packed::{PACKED_ROWS, Sums};
 
 /// The most features of a [`RowGroup`]: their packed sums stay in the nearest cache.
 pub(super) const GROUP_WIDTH_MAX: usize = 12;

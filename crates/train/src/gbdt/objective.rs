@@ -1,129 +1,258 @@
-//! What boosting minimizes: gradients in fixed point, packed for addition.
-//!
-//! A packed gradient is one integer: 27 bits of gradient, signed, above 24 bits of hessian above
-//! 13 bits of a count of rows. Adding [`PACKED_ROWS`] of them cannot carry from one field into the
-//! next, so one addition sums all three, and the sum does not depend on the order.
+//! What boosting minimizes.
 
-use crate::arithmetic::ln;
+use icecore_core::{Error, OutputKind, Result, TrainingSet};
+
+use super::packed::{Lanes, ROUND, Steps};
+use super::target::Target;
+use crate::arithmetic::{exp, ln};
+use crate::columns;
 use crate::forest::mask::LANES;
+use crate::forest::{exponent, power_of_two};
+use crate::tree::Link;
 
-/// The most rows whose packed gradients may be added before the sum is unpacked.
-pub(super) const PACKED_ROWS: usize = 4_096;
+/// The most classes of a model.
+const CLASSES_MAX: usize = 1_000;
+/// LightGBM's `poisson_max_delta_step`: hessians are as if the score were so much greater, which
+/// keeps steps small where the expected count is.
+const POISSON_DELTA: f32 = 0.7;
 
-const COUNT_BITS: u32 = 13;
-const HESSIAN_BITS: u32 = 24;
-const GRADIENT_MAX: i32 = (1 << 14) - 1;
-const HESSIAN_MAX: i32 = (1 << 12) - 1;
-
-/// Adding it to a float of magnitude below 2^22 leaves the rounded integer in the low bits.
-const ROUND: f32 = 12_582_912.0;
-
-/// Sums over rows: gradients and hessians in steps of the objective.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Sums {
-    pub(super) gradient: i64,
-    pub(super) hessian: i64,
-    pub(super) rows: i64,
+/// A loss of raw scores and a label.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Objective {
+    /// The log-loss of labels that are zero or one; the raw score is the log odds.
+    LogLoss,
+    /// The log-loss of labels that are numbers of classes; there is a raw score of each class.
+    Softmax,
+    /// The square of the difference.
+    Squared,
+    /// The difference, which leads to the median.
+    Absolute,
+    /// The pinball loss, which leads to this quantile.
+    Quantile(f64),
+    /// The deviance of counts; the raw score is the logarithm of the expected count.
+    Poisson,
 }
 
-impl Sums {
-    /// What a sum of packed gradients holds.
-    #[inline]
-    pub(super) const fn unpack(packed: u64) -> Self {
-        Self {
-            gradient: (packed as i64) >> (HESSIAN_BITS + COUNT_BITS),
-            hessian: (packed >> COUNT_BITS & ((1 << HESSIAN_BITS) - 1)) as i64,
-            rows: (packed & ((1 << COUNT_BITS) - 1)) as i64,
+impl Objective {
+    /// The names that a user gives.
+    pub(super) const NAMES: [&'static str; 6] =
+        ["binary", "multiclass", "squared", "absolute", "quantile", "poisson"];
+
+    /// The objective of a name; `alpha` is the quantile.
+    pub(super) fn named(name: &str, alpha: f64) -> Self {
+        match name {
+            "multiclass" => Self::Softmax,
+            "squared" => Self::Squared,
+            "absolute" => Self::Absolute,
+            "quantile" => Self::Quantile(alpha),
+            "poisson" => Self::Poisson,
+            _ => Self::LogLoss,
         }
     }
 
-    #[inline]
-    pub(super) const fn add(&mut self, other: Self) {
-        self.gradient += other.gradient;
-        self.hessian += other.hessian;
-        self.rows += other.rows;
+    pub(super) const fn link(self) -> Link {
+        match self {
+            Self::LogLoss => Link::Logistic,
+            Self::Softmax => Link::Softmax,
+            Self::Squared | Self::Absolute | Self::Quantile(_) => Link::Identity,
+            Self::Poisson => Link::Exp,
+        }
     }
 
-    #[inline]
-    pub(super) const fn minus(self, other: Self) -> Self {
-        Self {
-            gradient: self.gradient - other.gradient,
-            hessian: self.hessian - other.hessian,
-            rows: self.rows - other.rows,
+    pub(super) const fn output(self) -> OutputKind {
+        match self {
+            Self::LogLoss => OutputKind::Probability,
+            Self::Softmax => OutputKind::Classes,
+            _ => OutputKind::Value,
+        }
+    }
+
+    /// Whether labels are numbers of classes.
+    pub(super) const fn has_classes(self) -> bool {
+        matches!(self, Self::LogLoss | Self::Softmax)
+    }
+
+    /// The quantile of residuals that a leaf has, where it is not a Newton step.
+    pub(super) const fn quantile(self) -> Option<f64> {
+        match self {
+            Self::Absolute => Some(0.5),
+            Self::Quantile(alpha) => Some(alpha),
+            _ => None,
+        }
+    }
+
+    /// The labels, if all of them are ones that the objective knows, and the number of outputs.
+    pub(super) fn labels(self, set: &TrainingSet) -> Result<(&[f64], usize)> {
+        let (known, help): (fn(f64) -> bool, &str) = match self {
+            Self::LogLoss => return Ok((columns::binary_labels(set)?, 1)),
+            Self::Softmax => (
+                |label| (0.0..CLASSES_MAX as f64).contains(&label) && label.fract() == 0.0,
+                "number the classes from 0 on",
+            ),
+            Self::Poisson => {
+                (|label| label >= 0.0 && label.is_finite(), "counts are finite and at least 0")
+            }
+            _ => (f64::is_finite, "filter such rows in the spine"),
+        };
+        let labels = columns::labels(set)?;
+        if let Some(label) = labels.iter().find(|label| !known(**label)) {
+            return Err(Error::invalid(format!("label `{label}` is none that can be learned"))
+                .with_help(help));
+        }
+        let outputs = match self {
+            // A model of one class has a second one that nothing belongs to.
+            Self::Softmax => labels.iter().copied().fold(1.0, f64::max) as usize + 1,
+            _ => 1,
+        };
+        Ok((labels, outputs))
+    }
+
+    /// Whether the greatest gradient must be looked for before each round.
+    pub(super) const fn is_unbounded(self) -> bool {
+        matches!(self, Self::Squared | Self::Poisson)
+    }
+
+    /// Steps for gradients up to `greatest`, a gradient and a hessian; the weights are at most
+    /// `weight` where there are some.
+    pub(super) fn steps(self, greatest: (f32, f32), weight: Option<f64>, number: u32) -> Steps {
+        let above = |value: f64| power_of_two(exponent(value).clamp(-100, 100));
+        match (self, weight) {
+            // A gradient lies in [-1, 1] and a hessian in [0, 1/4].
+            (Self::LogLoss, None) => Steps::up_to(1.0, 0.25, None),
+            (Self::LogLoss, Some(weight)) => {
+                Steps::up_to(above(weight), above(weight) / 4.0, Some(number))
+            }
+            (Self::Softmax, _) => {
+                let weight_or_one = above(weight.unwrap_or(0.75));
+                Steps::up_to(weight_or_one, weight_or_one / 2.0, weight.map(|_| number))
+            }
+            (Self::Absolute | Self::Quantile(_), _) => {
+                let weight_or_one = above(weight.unwrap_or(1.0));
+                Steps::up_to(weight_or_one, weight_or_one, weight.map(|_| number))
+            }
+            (Self::Squared | Self::Poisson, _) => Steps::up_to(
+                above(f64::from(greatest.0)),
+                above(f64::from(greatest.1)),
+                Some(number),
+            ),
+        }
+    }
+
+    /// The gradients and hessians of the first output, of a block of rows.
+    pub(super) fn gradients(
+        self,
+        (scores, labels): (&Lanes, &Lanes),
+        (gradients, hessians): (&mut Lanes, &mut Lanes),
+    ) {
+        match self {
+            Self::LogLoss | Self::Softmax => {
+                for lane in 0..LANES {
+                    let probability = sigmoid(scores[lane]);
+                    gradients[lane] = probability - labels[lane];
+                    hessians[lane] = probability * (1.0 - probability);
+                }
+            }
+            Self::Squared => {
+                for lane in 0..LANES {
+                    gradients[lane] = scores[lane] - labels[lane];
+                    hessians[lane] = 1.0;
+                }
+            }
+            Self::Absolute => {
+                for lane in 0..LANES {
+                    let difference = scores[lane] - labels[lane];
+                    gradients[lane] = if difference == 0.0 { 0.0 } else { difference.signum() };
+                    hessians[lane] = 1.0;
+                }
+            }
+            Self::Quantile(alpha) => {
+                let alpha = alpha as f32;
+                for lane in 0..LANES {
+                    let above = scores[lane] > labels[lane];
+                    gradients[lane] = if above { 1.0 - alpha } else { -alpha };
+                    hessians[lane] = 1.0;
+                }
+            }
+            Self::Poisson => {
+                for lane in 0..LANES {
+                    gradients[lane] = exp_f32(scores[lane]) - labels[lane];
+                    hessians[lane] = exp_f32(scores[lane] + POISSON_DELTA);
+                }
+            }
+        }
+    }
+
+    /// The loss of one row.
+    pub(super) fn loss(self, scores: impl Fn(usize) -> f64, label: f64, outputs: usize) -> f64 {
+        let score = scores(0);
+        match self {
+            Self::LogLoss => {
+                let toward = if label > 0.5 { -score } else { score };
+                // log(1 + e^x), without the overflow.
+                toward.max(0.0) + ln(1.0 + exp(-toward.abs()))
+            }
+            Self::Softmax => {
+                let greatest = (0..outputs).map(&scores).fold(f64::NEG_INFINITY, f64::max);
+                let sum: f64 = (0..outputs).map(|k| exp(scores(k) - greatest)).sum();
+                ln(sum) + greatest - scores(label as usize)
+            }
+            Self::Squared => (score - label) * (score - label),
+            Self::Absolute => (score - label).abs(),
+            Self::Quantile(alpha) => {
+                if label > score {
+                    alpha * (label - score)
+                } else {
+                    (1.0 - alpha) * (score - label)
+                }
+            }
+            Self::Poisson => exp(score) - label * score,
+        }
+    }
+
+    /// The labels as training sees them, and the raw scores to begin with, the best constants.
+    pub(super) fn target(self, labels: &[f64], weights: Option<&[f64]>, outputs: usize) -> Target {
+        match self {
+            Self::LogLoss | Self::Softmax => Target::classes(labels, weights, outputs),
+            Self::Poisson => Target::counts(labels, weights),
+            Self::Squared => Target::numbers(labels, weights, None),
+            Self::Absolute => Target::numbers(labels, weights, Some(0.5)),
+            Self::Quantile(alpha) => Target::numbers(labels, weights, Some(alpha)),
         }
     }
 }
 
-/// A loss of a raw score and a label.
-pub(super) trait Objective: Sync {
-    /// The size of one step of a gradient's or a hessian's fixed point.
-    const STEP: f64;
-
-    /// The raw score to begin with, the best constant.
-    fn base(&self, labels: &[f64]) -> f64;
-
-    /// Whether trees can improve on the constant.
-    fn can_improve(&self, labels: &[f64]) -> bool;
-
-    /// The packed gradients of a block of rows.
-    fn gradients(&self, scores: &[f32; LANES], labels: &[f32; LANES], packed: &mut [u64; LANES]);
-}
-
-/// The log-loss of labels that are zero or one; raw scores are log odds.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct LogLoss;
-
-impl Objective for LogLoss {
-    // The gradient lies in [-1, 1] and the hessian in [0, 1/4]: 14 and 12 bits.
-    const STEP: f64 = 1.0 / 16_384.0;
-
-    fn base(&self, labels: &[f64]) -> f64 {
-        let rows = labels.len() as f64;
-        let positive = labels.iter().filter(|label| **label == 1.0).count() as f64;
-        if positive == 0.0 || positive == rows {
-            // Half a row of the class that was never seen keeps the odds finite.
-            return ln((positive + 0.5) / (rows - positive + 0.5));
+/// The probabilities of classes for a block of rows, in place of their scores.
+pub(super) fn softmax_block(scores: &mut [Lanes]) {
+    let mut greatest = [f32::NEG_INFINITY; LANES];
+    for class in scores.iter() {
+        for (greatest, score) in greatest.iter_mut().zip(class) {
+            *greatest = greatest.max(*score);
         }
-        ln(positive / (rows - positive))
     }
-
-    fn can_improve(&self, labels: &[f64]) -> bool {
-        labels.iter().any(|label| *label != labels[0])
-    }
-
-    fn gradients(&self, scores: &[f32; LANES], labels: &[f32; LANES], packed: &mut [u64; LANES]) {
-        const STEPS: f32 = 16_384.0;
-        let mut gradients = [0_i32; LANES];
-        let mut hessians = [0_i32; LANES];
+    let mut sums = [0.0_f32; LANES];
+    for class in scores.iter_mut() {
         for lane in 0..LANES {
-            let probability = sigmoid(scores[lane]);
-            gradients[lane] = round((probability - labels[lane]) * STEPS);
-            hessians[lane] = round(probability * (1.0 - probability) * STEPS);
-        }
-        for lane in 0..LANES {
-            let gradient = gradients[lane].clamp(-GRADIENT_MAX, GRADIENT_MAX);
-            // A hessian of zero would make the weight of a row infinite.
-            let hessian = hessians[lane].clamp(1, HESSIAN_MAX);
-            packed[lane] = pack(gradient, hessian);
+            class[lane] = exp_f32(class[lane] - greatest[lane]);
+            sums[lane] += class[lane];
         }
     }
-}
-
-const fn pack(gradient: i32, hessian: i32) -> u64 {
-    let packed =
-        ((gradient as i64) << (HESSIAN_BITS + COUNT_BITS)) + ((hessian as i64) << COUNT_BITS) + 1;
-    packed as u64
-}
-
-#[inline(always)]
-fn round(value: f32) -> i32 {
-    (value + ROUND).to_bits().wrapping_sub(ROUND.to_bits()) as i32
+    for class in scores {
+        for (power, sum) in class.iter_mut().zip(&sums) {
+            *power /= sum;
+        }
+    }
 }
 
 /// The sigmoid by a polynomial of its own: the same bits everywhere, and in vector registers.
 #[inline(always)]
 fn sigmoid(score: f32) -> f32 {
-    let power = (-score).clamp(-80.0, 80.0) * std::f32::consts::LOG2_E;
+    1.0 / (1.0 + exp_f32(-score))
+}
+
+/// e to the power of the score, saturating at ±80.
+#[inline(always)]
+fn exp_f32(score: f32) -> f32 {
+    let power = score.clamp(-80.0, 80.0) * std::f32::consts::LOG2_E;
     let shifted = power + ROUND;
     let r = (power - (shifted - ROUND)) * std::f32::consts::LN_2;
     let e = 1.0
@@ -132,45 +261,45 @@ fn sigmoid(score: f32) -> f32 {
                 + r * (0.166_666_67
                     + r * (0.041_666_668 + r * (0.008_333_334 + r * 0.001_388_888_9)))));
     let exponent = shifted.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127);
-    1.0 / (1.0 + e * f32::from_bits(exponent << 23))
+    e * f32::from_bits(exponent << 23)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Gradients and hessians against the differences of the loss.
     #[test]
-    fn a_full_block_of_the_greatest_gradients_does_not_carry() {
-        for gradient in [-GRADIENT_MAX, GRADIENT_MAX, -1, 0] {
-            for hessian in [1, HESSIAN_MAX] {
-                let packed = pack(gradient, hessian).wrapping_mul(PACKED_ROWS as u64);
-                let sums = Sums::unpack(packed);
-                let rows = PACKED_ROWS as i64;
-                assert_eq!(sums.gradient, i64::from(gradient) * rows);
-                assert_eq!(sums.hessian, i64::from(hessian) * rows);
-                assert_eq!(sums.rows, rows);
+    fn gradients_are_the_slopes_of_the_loss() {
+        let objectives =
+            [Objective::LogLoss, Objective::Squared, Objective::Absolute, Objective::Quantile(0.8)];
+        for objective in objectives.into_iter().chain([Objective::Poisson]) {
+            let scores: Lanes = std::array::from_fn(|lane| lane as f32 * 0.17 - 5.3);
+            let labels: Lanes = std::array::from_fn(|lane| (lane % 2) as f32);
+            let (mut gradients, mut hessians) = ([0.0; LANES], [0.0; LANES]);
+            objective.gradients((&scores, &labels), (&mut gradients, &mut hessians));
+            for lane in 0..LANES {
+                let at = |shift: f64| {
+                    objective.loss(|_| f64::from(scores[lane]) + shift, labels[lane].into(), 1)
+                };
+                let slope = (at(1e-4) - at(-1e-4)) / 2e-4;
+                // The square's half is what is minimized.
+                let factor = if objective == Objective::Squared { 2.0 } else { 1.0 };
+                let gradient = f64::from(gradients[lane]) * factor;
+                assert!(
+                    (gradient - slope).abs() < 1e-3,
+                    "{objective:?} {lane}: {gradient} {slope}"
+                );
+                assert!(hessians[lane] > 0.0);
             }
         }
     }
 
     #[test]
-    fn gradients_are_those_of_the_log_loss() {
-        let mut scores = [0.0; LANES];
-        let mut labels = [0.0; LANES];
-        for lane in 0..LANES {
-            scores[lane] = lane as f32 * 0.5 - 16.0;
-            labels[lane] = (lane % 2) as f32;
-        }
-        let mut packed = [0; LANES];
-        LogLoss.gradients(&scores, &labels, &mut packed);
-        for lane in 0..LANES {
-            let p = 1.0 / (1.0 + (-f64::from(scores[lane])).exp());
-            let sums = Sums::unpack(packed[lane]);
-            let gradient = sums.gradient as f64 * LogLoss::STEP;
-            assert!((gradient - (p - f64::from(labels[lane]))).abs() < 1e-4, "lane {lane}");
-            let hessian = sums.hessian as f64 * LogLoss::STEP;
-            assert!((hessian - p * (1.0 - p)).abs() < 1.3e-4, "lane {lane}");
-            assert_eq!(sums.rows, 1);
-        }
+    fn probabilities_of_classes_sum_to_one() {
+        let mut scores = [[1.0; LANES], [-3.0; LANES], [80.0; LANES]];
+        softmax_block(&mut scores);
+        let sum: f32 = scores.iter().map(|class| class[5]).sum();
+        assert!((sum - 1.0).abs() < 1e-6 && scores[2][5] > 0.99);
     }
 }

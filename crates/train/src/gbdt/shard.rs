@@ -5,13 +5,23 @@
 
 use std::ops::Range;
 
+use super::code_tree::{CodeTree, Route};
 use super::histogram::{Histogram, Layout, RowGroup};
-use super::objective::Objective;
+use super::objective::{Objective, softmax_block};
+use super::packed::{Lanes, Steps};
 use crate::arithmetic::{mix, mix_u32};
 use crate::columns::Values;
-use crate::forest::mask::{CodeSplit, Codes, LANES, MAX_DEPTH, Paths, perfect, unbiased};
+use crate::forest::mask::{Codes, LANES, unbiased};
 use crate::forest::rank::RankTable;
-use crate::tree::{Node, Split, Tree};
+
+/// The rows of a training, as columns and slices of one length.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rows<'a> {
+    pub(super) columns: &'a [Values],
+    pub(super) labels: &'a [f32],
+    pub(super) weights: Option<&'a [f32]>,
+    pub(super) ids: &'a [u64],
+}
 
 /// Rows with everything that boosting keeps of them.
 #[derive(Debug)]
@@ -21,12 +31,15 @@ pub(super) struct Shard {
     columns: Vec<Vec<Codes>>,
     /// The same bins, row by row.
     groups: Vec<RowGroup>,
-    labels: Vec<[f32; LANES]>,
-    scores: Vec<[f32; LANES]>,
-    packed: Vec<[u64; LANES]>,
+    labels: Vec<Lanes>,
+    weights: Option<Vec<Lanes>>,
+    /// The raw scores of each output.
+    scores: Vec<Vec<Lanes>>,
+    /// The packed gradients of each output.
+    packed: Vec<Vec<[u64; LANES]>>,
     /// A hash of each row's id.
-    keys: Vec<u32>,
-    /// The sampled rows, node by node of the current level.
+    keys: Vec<[u32; LANES]>,
+    /// The sampled rows, node by node.
     order: Vec<u32>,
     spare: Vec<u32>,
     /// Where each node's rows are in `order`.
@@ -44,123 +57,119 @@ pub(super) enum Sampling {
     },
 }
 
-/// A grown tree over codes.
-#[derive(Debug)]
-pub(super) enum CodeTree {
-    Perfect {
-        splits: Vec<CodeSplit>,
-        leaves: Vec<f32>,
-    },
-    /// A tree too deep for masks, with the split over codes of each node.
-    Deep {
-        tree: Tree,
-        splits: Vec<CodeSplit>,
-    },
-}
-
-impl CodeTree {
-    /// A tree whose splits have codes that are found in the features' tables.
-    pub(super) fn new(tree: &Tree, tables: &[RankTable]) -> Self {
-        let code = |split: &Split| {
-            let code = tables[split.feature as usize].code_up_to(split.threshold);
-            CodeSplit::new(split.feature, code, split.missing)
-        };
-        let depth = tree.depth();
-        if depth <= MAX_DEPTH {
-            let (splits, leaves) = perfect(tree, depth, code);
-            return Self::Perfect { splits, leaves: leaves.iter().map(|v| *v as f32).collect() };
-        }
-        let splits = tree.nodes().iter().map(|node| match node {
-            Node::Leaf(_) => CodeSplit::LEFT,
-            Node::Split(split) => code(split),
-        });
-        Self::Deep { splits: splits.collect(), tree: tree.clone() }
-    }
-}
-
 impl Shard {
-    /// A shard of these rows of the columns.
+    /// A shard of some of the rows. Its gradients are to be computed, or only its scores.
     pub(super) fn new(
         (tables, layout): (&[RankTable], &Layout),
-        columns: &[Values],
-        (labels, ids): (&[f64], &[u64]),
+        all: Rows<'_>,
         rows: Range<usize>,
+        starts: &[f32],
     ) -> Self {
         let columns: Vec<Vec<Codes>> = tables
             .iter()
-            .zip(columns)
+            .zip(all.columns)
             .map(|(table, column)| encode(table, &column[rows.clone()]))
             .collect();
         let blocks = rows.len().div_ceil(LANES);
-        let mut label_blocks = vec![[0.0; LANES]; blocks];
-        for (slot, label) in label_blocks.as_flattened_mut().iter_mut().zip(&labels[rows.clone()]) {
-            *slot = *label as f32;
-        }
-        let keys = ids[rows.clone()].iter().map(|id| (mix(*id) >> 32) as u32).collect();
+        let hash = |id: &u64| (mix(*id) >> 32) as u32;
+        let keys: Vec<u32> = all.ids[rows.clone()].iter().map(hash).collect();
         Self {
             groups: row_groups(layout, &columns, rows.len()),
             rows: rows.len(),
             columns,
-            labels: label_blocks,
-            scores: vec![[0.0; LANES]; blocks],
-            packed: vec![[0; LANES]; blocks],
-            keys,
+            labels: padded(&all.labels[rows.clone()]),
+            weights: all.weights.map(|weights| padded(&weights[rows.clone()])),
+            scores: starts.iter().map(|start| vec![[*start; LANES]; blocks]).collect(),
+            packed: starts.iter().map(|_| vec![[0; LANES]; blocks]).collect(),
+            keys: padded(&keys),
             order: Vec::with_capacity(rows.len()),
             spare: vec![0; rows.len()],
             nodes: Vec::new(),
         }
     }
 
-    /// Adds the same to the score of every row.
-    pub(super) fn add_constant(&mut self, constant: f64) {
-        for score in self.scores.as_flattened_mut() {
-            *score += constant as f32;
+    /// Adds a tree's leaves to the scores of an output.
+    pub(super) fn add_tree(&mut self, output: usize, tree: &CodeTree) {
+        let scores = &mut self.scores[output];
+        tree.add_leaves(&self.columns, self.rows, scores);
+    }
+
+    /// The greatest gradient and hessian of all rows.
+    pub(super) fn greatest(&self, objective: Objective) -> (f32, f32) {
+        let mut greatest = (0.0_f32, 0.0_f32);
+        let (mut gradients, mut hessians) = ([0.0; LANES], [0.0; LANES]);
+        for block in 0..self.labels.len() {
+            self.first_gradients(objective, block, (&mut gradients, &mut hessians));
+            let lanes = LANES.min(self.rows - block * LANES);
+            for lane in 0..lanes {
+                greatest.0 = greatest.0.max(gradients[lane].abs());
+                greatest.1 = greatest.1.max(hessians[lane]);
+            }
+        }
+        greatest
+    }
+
+    /// Computes the gradients of the scores.
+    pub(super) fn begin_round(&mut self, objective: Objective, steps: Steps) {
+        if objective == Objective::Softmax {
+            return self.begin_round_of_classes(steps);
+        }
+        let (mut gradients, mut hessians) = ([0.0; LANES], [0.0; LANES]);
+        for block in 0..self.labels.len() {
+            self.first_gradients(objective, block, (&mut gradients, &mut hessians));
+            let packed = &mut self.packed[0][block];
+            steps.pack((&gradients, &hessians), &self.keys[block], packed);
         }
     }
 
-    /// Adds a tree's leaves to the scores.
-    pub(super) fn add_tree(&mut self, tree: &CodeTree) {
-        match tree {
-            CodeTree::Perfect { splits, leaves } => {
-                let mut paths = Paths::default();
-                for (block, scores) in self.scores.iter_mut().enumerate() {
-                    paths.follow(splits, |feature| &self.columns[feature][block]);
-                    paths.add_leaves(leaves, scores);
-                }
+    fn first_gradients(
+        &self,
+        objective: Objective,
+        block: usize,
+        (gradients, hessians): (&mut Lanes, &mut Lanes),
+    ) {
+        let rows = (&self.scores[0][block], &self.labels[block]);
+        objective.gradients(rows, (gradients, hessians));
+        if let Some(weights) = &self.weights {
+            weigh(&weights[block], gradients, hessians);
+        }
+    }
+
+    fn begin_round_of_classes(&mut self, steps: Steps) {
+        let classes = self.scores.len();
+        // Friedman, "Greedy function approximation" (2001), algorithm 6: K / (K - 1).
+        let factor = classes as f32 / (classes - 1) as f32;
+        let mut probabilities = vec![[0.0; LANES]; classes];
+        for (block, labels) in self.labels.iter().enumerate() {
+            for (class, scores) in probabilities.iter_mut().zip(&self.scores) {
+                *class = scores[block];
             }
-            CodeTree::Deep { tree, splits } => {
-                for (row, score) in
-                    self.scores.as_flattened_mut()[..self.rows].iter_mut().enumerate()
-                {
-                    let mut place = 0;
-                    *score += loop {
-                        match tree.node(place) {
-                            Node::Leaf(value) => break value as f32,
-                            Node::Split(split) => {
-                                let codes = self.columns[split.feature as usize].as_flattened();
-                                let right = splits[place as usize].goes_right(codes[row]);
-                                place = if right { split.right } else { split.left };
-                            }
-                        }
-                    };
+            softmax_block(&mut probabilities);
+            for (class, packed) in self.packed.iter_mut().enumerate() {
+                let mut gradients = probabilities[class];
+                let mut hessians = [0.0; LANES];
+                for lane in 0..LANES {
+                    let probability = gradients[lane];
+                    hessians[lane] = factor * probability * (1.0 - probability);
+                    gradients[lane] -= f32::from(u8::from(labels[lane] as usize == class));
                 }
+                if let Some(weights) = &self.weights {
+                    weigh(&weights[block], &mut gradients, &mut hessians);
+                }
+                steps.pack((&gradients, &hessians), &self.keys[block], &mut packed[block]);
             }
         }
     }
 
-    /// Computes the gradients of the scores, and takes the rows of the next tree.
-    pub(super) fn begin_tree(&mut self, objective: &impl Objective, sampling: Sampling) {
-        for ((scores, labels), packed) in self.scores.iter().zip(&self.labels).zip(&mut self.packed)
-        {
-            objective.gradients(scores, labels, packed);
-        }
+    /// Takes the rows of the next tree.
+    pub(super) fn begin_tree(&mut self, sampling: Sampling) {
         self.order.clear();
         match sampling {
             Sampling::All => self.order.extend(0..self.rows as u32),
             Sampling::Hashed { key, limit } => {
                 self.order.resize(self.rows, 0);
                 let mut taken = 0;
-                for (row, id) in self.keys.iter().enumerate() {
+                for (row, id) in self.keys.as_flattened()[..self.rows].iter().enumerate() {
                     self.order[taken] = row as u32;
                     taken += usize::from(mix_u32(id ^ key) < limit);
                 }
@@ -172,27 +181,62 @@ impl Shard {
     }
 
     /// The sums of a node's rows.
-    pub(super) fn histogram(&self, node: usize, layout: &Layout) -> Histogram {
+    pub(super) fn histogram(&self, node: usize, output: usize, layout: &Layout) -> Histogram {
         let mut histogram = Histogram::zero(layout);
         let rows = &self.order[self.nodes[node].clone()];
         for group in &self.groups {
-            group.add_rows(rows, self.packed.as_flattened(), layout, &mut histogram);
+            group.add_rows(rows, self.packed[output].as_flattened(), layout, &mut histogram);
         }
         histogram
     }
 
-    /// Goes to the next level: the two sides of each node that is split, in order.
-    pub(super) fn divide(&mut self, splits: &[Option<CodeSplit>]) {
-        let nodes = std::mem::take(&mut self.nodes);
-        for (rows, split) in nodes.into_iter().zip(splits) {
-            let Some(split) = split else { continue };
-            let column = self.columns[split.feature()].as_flattened();
-            let left = partition(&mut self.order[rows.clone()], &mut self.spare, |row| {
-                split.goes_right(column[row as usize])
-            });
-            self.nodes.push(rows.start..rows.start + left);
-            self.nodes.push(rows.start + left..rows.end);
-        }
+    /// Divides the rows of a node. Its sides become the next two nodes.
+    pub(super) fn divide(&mut self, node: usize, route: &Route) {
+        let rows = self.nodes[node].clone();
+        let column = self.columns[route.feature()].as_flattened();
+        let order = &mut self.order[rows.clone()];
+        let left = match route {
+            Route::Rank(split) => {
+                partition(order, &mut self.spare, |row| split.goes_right(column[row as usize]))
+            }
+            Route::Member { goes_right, .. } => partition(order, &mut self.spare, |row| {
+                goes_right[usize::from(unbiased(column[row as usize]))]
+            }),
+        };
+        self.nodes.push(rows.start..rows.start + left);
+        self.nodes.push(rows.start + left..rows.end);
+    }
+
+    /// What is left of the labels of a node's rows, with their weights.
+    pub(super) fn residuals(&self, node: usize) -> impl Iterator<Item = (f64, f64)> {
+        let (labels, scores) = (self.labels.as_flattened(), self.scores[0].as_flattened());
+        let weights = self.weights.as_ref().map(|weights| weights.as_flattened());
+        self.order[self.nodes[node].clone()].iter().map(move |row| {
+            let row = *row as usize;
+            let weight = weights.map_or(1.0, |weights| f64::from(weights[row]));
+            (f64::from(labels[row] - scores[row]), weight)
+        })
+    }
+
+    /// The loss of all rows together, in steps of 2^-32.
+    pub(super) fn loss(&self, objective: Objective) -> i128 {
+        const STEPS: f64 = 4_294_967_296.0;
+        let labels = self.labels.as_flattened();
+        let weights = self.weights.as_ref().map(|weights| weights.as_flattened());
+        let loss = |(row, label): (usize, &f32)| {
+            let score = |output: usize| f64::from(self.scores[output][row / LANES][row % LANES]);
+            let loss = objective.loss(score, f64::from(*label), self.scores.len());
+            let weight = weights.map_or(1.0, |weights| f64::from(weights[row]));
+            (loss * weight * STEPS).round() as i128
+        };
+        labels[..self.rows].iter().enumerate().map(loss).sum()
+    }
+}
+
+fn weigh(weights: &Lanes, gradients: &mut Lanes, hessians: &mut Lanes) {
+    for lane in 0..LANES {
+        gradients[lane] *= weights[lane];
+        hessians[lane] *= weights[lane];
     }
 }
 
@@ -212,6 +256,13 @@ fn partition(order: &mut [u32], spare: &mut [u32], goes_right: impl Fn(u32) -> b
     }
     order[left..].copy_from_slice(&spare[..right]);
     left
+}
+
+/// Values in blocks, the last one filled up with zeros.
+fn padded<T: Copy + Default>(values: &[T]) -> Vec<[T; LANES]> {
+    let mut blocks = vec![[T::default(); LANES]; values.len().div_ceil(LANES)];
+    blocks.as_flattened_mut()[..values.len()].copy_from_slice(values);
+    blocks
 }
 
 fn encode(table: &RankTable, values: &[f64]) -> Vec<Codes> {

@@ -1,0 +1,142 @@
+//! Categories: the values of a feature that have no order, as numbers.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::DataType;
+use icecore_core::{Result, is_text_type};
+use serde::{Deserialize, Serialize};
+
+use crate::columns::{self, Values};
+use crate::tree::CATEGORIES_MAX;
+
+/// The categories of one feature, in order. A value that is not among them is missing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Categories {
+    /// Of text.
+    Text(Vec<String>),
+    /// Of numbers.
+    Number(Vec<f64>),
+}
+
+impl Eq for Categories {}
+
+impl Categories {
+    /// The values of a column: of more than [`CATEGORIES_MAX`], those that are most frequent, and
+    /// of equally frequent ones, the first in their order.
+    pub(crate) fn fit(array: &dyn Array) -> Result<Self> {
+        if is_text_type(array.data_type()) {
+            let text = arrow::compute::cast(array, &DataType::Utf8)?;
+            let mut rows: BTreeMap<&str, u64> = BTreeMap::new();
+            for value in text.as_string::<i32>().iter().flatten() {
+                *rows.entry(value).or_default() += 1;
+            }
+            return Ok(Self::Text(most(rows).into_iter().map(str::to_owned).collect()));
+        }
+        let mut rows: BTreeMap<u64, u64> = BTreeMap::new();
+        for value in columns::values(array)?.iter().filter(|value| value.is_finite()) {
+            *rows.entry(sort_key(*value)).or_default() += 1;
+        }
+        Ok(Self::Number(most(rows).into_iter().map(from_sort_key).collect()))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Text(values) => values.len(),
+            Self::Number(values) => values.len(),
+        }
+    }
+
+    /// Whether they are few enough, sorted and distinct.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.len() <= CATEGORIES_MAX
+            && match self {
+                Self::Text(values) => values.windows(2).all(|pair| pair[0] < pair[1]),
+                Self::Number(values) => {
+                    values.iter().all(|value| value.is_finite())
+                        && values.windows(2).all(|pair| pair[0] < pair[1])
+                }
+            }
+    }
+
+    /// The place of each value among the categories; NaN where it is missing or not among them.
+    pub(crate) fn encode(&self, array: &dyn Array) -> Result<Values> {
+        let place =
+            |found: std::result::Result<usize, usize>| found.map_or(f64::NAN, |place| place as f64);
+        match self {
+            Self::Text(categories) => {
+                let text = arrow::compute::cast(array, &DataType::Utf8)?;
+                let find = |value: &str| {
+                    place(categories.binary_search_by(|category| category.as_str().cmp(value)))
+                };
+                Ok(text.as_string::<i32>().iter().map(|v| v.map_or(f64::NAN, find)).collect())
+            }
+            Self::Number(categories) => {
+                let values = columns::values(array)?;
+                // Adding zero turns a negative zero into a positive one.
+                let find = |value: &f64| {
+                    place(
+                        categories.binary_search_by(|category| category.total_cmp(&(value + 0.0))),
+                    )
+                };
+                Ok(values.iter().map(find).collect())
+            }
+        }
+    }
+}
+
+/// The keys of the greatest counts, in order.
+fn most<K: Ord + Copy>(rows: BTreeMap<K, u64>) -> Vec<K> {
+    let mut counted: Vec<(Reverse<u64>, K)> =
+        rows.into_iter().map(|(key, rows)| (Reverse(rows), key)).collect();
+    counted.sort_unstable();
+    counted.truncate(CATEGORIES_MAX);
+    let mut keys: Vec<K> = counted.into_iter().map(|(_, key)| key).collect();
+    keys.sort_unstable();
+    keys
+}
+
+/// An integer that sorts as the value does; zeros of both signs are one.
+pub(crate) const fn sort_key(value: f64) -> u64 {
+    let bits = (value + 0.0).to_bits();
+    if bits >> 63 == 1 { !bits } else { bits | 1 << 63 }
+}
+
+/// The value that has this key.
+pub(crate) const fn from_sort_key(key: u64) -> f64 {
+    f64::from_bits(if key >> 63 == 1 { key & !(1 << 63) } else { !key })
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Float64Array, StringArray};
+
+    use super::*;
+
+    #[test]
+    fn rare_and_unknown_values_are_missing() {
+        let mut values: Vec<Option<String>> = (0..300)
+            .flat_map(|n| vec![Some(format!("c{n:03}")); if n < 46 { 1 } else { 2 }])
+            .collect();
+        values.push(None);
+        let categories = Categories::fit(&StringArray::from(values)).unwrap();
+        assert_eq!(categories.len(), CATEGORIES_MAX);
+        assert!(categories.is_sound());
+        let asked = StringArray::from(vec![Some("c046"), Some("c000"), Some("é"), None]);
+        let codes = categories.encode(&asked).unwrap();
+        assert_eq!(codes[0], 0.0);
+        assert!(codes[1..].iter().all(|code| code.is_nan()));
+    }
+
+    #[test]
+    fn numbers_are_categories_too() {
+        let categories =
+            Categories::fit(&Float64Array::from(vec![3.0, -0.0, f64::NAN, 0.0, -7.5])).unwrap();
+        assert_eq!(categories, Categories::Number(vec![-7.5, 0.0, 3.0]));
+        let codes = categories.encode(&Float64Array::from(vec![-0.0, 3.0, 1.0])).unwrap();
+        assert_eq!(codes[..2], [1.0, 2.0]);
+        assert!(codes[2].is_nan());
+    }
+}

@@ -1,0 +1,44 @@
+//! Stopping where rows that are not learned from are no longer predicted better.
+
+use rayon::prelude::*;
+
+use super::code_tree::CodeTree;
+use super::objective::Objective;
+use super::shard::Shard;
+
+/// Rows that are watched.
+#[derive(Debug)]
+pub(super) struct Watch {
+    shards: Vec<Shard>,
+    /// How many rounds in a row may bring nothing.
+    patience: usize,
+    rounds: usize,
+    best: Option<i128>,
+    best_rounds: usize,
+}
+
+impl Watch {
+    pub(super) const fn new(shards: Vec<Shard>, patience: usize) -> Self {
+        Self { shards, patience, rounds: 0, best: None, best_rounds: 0 }
+    }
+
+    pub(super) fn add_tree(&mut self, output: usize, tree: &CodeTree) {
+        self.shards.par_iter_mut().for_each(|shard| shard.add_tree(output, tree));
+    }
+
+    /// Measures the round. The sum is one of integers, so that it does not depend on the shards.
+    pub(super) fn is_over(&mut self, objective: Objective) -> bool {
+        self.rounds += 1;
+        let loss: i128 = self.shards.par_iter().map(|shard| shard.loss(objective)).sum();
+        if self.best.is_none_or(|best| loss < best) {
+            self.best = Some(loss);
+            self.best_rounds = self.rounds;
+        }
+        self.rounds - self.best_rounds >= self.patience
+    }
+
+    /// After how many rounds the rows were predicted best.
+    pub(super) const fn best_rounds(&self) -> usize {
+        self.best_rounds
+    }
+}

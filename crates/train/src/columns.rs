@@ -110,6 +110,11 @@ pub(crate) fn categorical_features(
     Ok((columns, categories))
 }
 
+/// The features as numbers that order them: text by its categories.
+pub(crate) fn rough(set: &TrainingSet) -> Result<Vec<Values>> {
+    categorical_features(set, &BTreeSet::new()).map(|(columns, _)| columns)
+}
+
 /// Refuses names that no feature has.
 pub(crate) fn check_names<'a>(
     schema: &arrow::datatypes::Schema,

@@ -1,17 +1,15 @@
 //! How well an algorithm learns, measured on rows that it has not seen.
 
-use arrow::array::AsArray;
-use arrow::datatypes::Float64Type;
-use icecore_core::{Error, Result, Trainer, TrainingSet};
+use icecore_core::{Error, OutputKind, Result, Trainer, TrainingSet};
 use rayon::prelude::*;
 
-use crate::metrics::roc_auc;
+use crate::metrics::Measure;
 use crate::split::{Split, stratified_k_fold};
 
 /// Folds are fitted at the same time if their cells together are at most this many.
 const CELLS_MAX: usize = 200_000_000;
 
-/// The area under the ROC curve of each fold.
+/// The measure of each fold, such as the area under the ROC curve.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct CvResult {
@@ -21,35 +19,66 @@ pub struct CvResult {
     pub mean: f64,
     /// Their standard deviation, over the folds as they are (divided by their number).
     pub std: f64,
+    /// The rounds of learning of each fold's model, where it learned in rounds.
+    pub rounds: Vec<usize>,
 }
 
-/// Fits a model to all folds but one and measures it on that one, for each of the folds of
-/// [`stratified_k_fold`].
+/// Fits a model to all folds but one and measures the area under the ROC curve on that one, for
+/// each of the folds of [`stratified_k_fold`].
 ///
 /// # Errors
 ///
 /// `InvalidInput` if the rows cannot be divided so, if labels are other than zero and one, or if
 /// the trainer refuses the rows.
 pub fn cross_validate(trainer: &dyn Trainer, set: &TrainingSet, folds: usize) -> Result<CvResult> {
-    let splits = stratified_k_fold(set, folds)?;
-    let cells = set.rows().saturating_mul(set.features().num_columns()).saturating_mul(folds);
-    let score = |split: &Split| score(trainer, set, split);
-    let scores: Vec<f64> = if cells <= CELLS_MAX {
+    cross_validate_on(trainer, set, &stratified_k_fold(set, folds)?, Some(Measure::RocAuc))
+}
+
+/// Fits a model to the training rows of each split and measures it on the validation rows, which
+/// it watches to stop early where the parameters say so. Without a measure, the usual one of the
+/// model's output is taken.
+///
+/// # Errors
+///
+/// `InvalidInput` if there is no split, the trainer refuses the rows, or the measure is not
+/// defined for a fold.
+pub fn cross_validate_on(
+    trainer: &dyn Trainer,
+    set: &TrainingSet,
+    splits: &[Split],
+    measure: Option<Measure>,
+) -> Result<CvResult> {
+    if splits.is_empty() {
+        return Err(Error::invalid("there is no fold to validate on"));
+    }
+    let cells =
+        set.rows().saturating_mul(set.features().num_columns()).saturating_mul(splits.len());
+    let score = |split: &Split| score(trainer, set, (split, measure));
+    let scored: Vec<(f64, Option<usize>)> = if cells <= CELLS_MAX {
         splits.par_iter().map(score).collect::<Result<_>>()?
     } else {
         splits.iter().map(score).collect::<Result<_>>()?
     };
+    let scores: Vec<f64> = scored.iter().map(|(score, _)| *score).collect();
     let count = scores.len() as f64;
     let mean = scores.iter().sum::<f64>() / count;
     let variance = scores.iter().map(|score| (score - mean) * (score - mean)).sum::<f64>() / count;
-    Ok(CvResult { mean, std: variance.sqrt(), scores })
+    let rounds = scored.into_iter().filter_map(|(_, rounds)| rounds).collect();
+    Ok(CvResult { mean, std: variance.sqrt(), scores, rounds })
 }
 
-fn score(trainer: &dyn Trainer, set: &TrainingSet, split: &Split) -> Result<f64> {
+fn score(
+    trainer: &dyn Trainer,
+    set: &TrainingSet,
+    (split, measure): (&Split, Option<Measure>),
+) -> Result<(f64, Option<usize>)> {
     let (training, validation) = split.apply(set)?;
-    let model = trainer.fit(&training)?;
-    let predictions = model.predict(validation.features())?;
-    let predictions = predictions.as_primitive::<Float64Type>().values();
-    roc_auc(validation.labels().values(), predictions)
-        .ok_or_else(|| Error::invalid("the ROC of a fold is not defined: labels are 0 and 1, both"))
+    let model = trainer.fit_watching(&training, &validation)?;
+    let output: OutputKind = model.signature().output;
+    let measure = measure.unwrap_or(Measure::usual(output));
+    let score = measure.of(&*model, &validation)?.ok_or_else(|| {
+        Error::invalid(format!("`{}` of a fold is not defined", measure.name()))
+            .with_help("a fold has rows, of both classes where there are two")
+    })?;
+    Ok((score, model.rounds()))
 }

@@ -1,4 +1,182 @@
-//! Models that others trained.
+//! Models that others trained, as models of this crate: they score, register and serve like our
+//! own, and train nothing.
+
+mod lightgbm;
+mod parse;
+mod xgboost;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use icecore_core::{Error, ErrorKind, Model, ModelSignature, Result, SignatureColumn};
+
+use crate::categories::Categories;
+use crate::columns::CategoriesByName;
+use crate::file::output_of;
+use crate::forest::TreeScorer;
+use crate::model::{FittedModel, Header, Scorer};
+use crate::tree::{DEPTH_MAX, Ensemble, LEAF_MAX, Link, Node, Split, TREES_MAX, Tree, VALUE_MAX};
 
 /// What the file of an imported model names as its algorithm.
 pub(crate) const ALGORITHM: &str = "imported";
+
+/// Reads a model of LightGBM, from the text that `Booster.save_model` writes, or of XGBoost, from
+/// the JSON that `save_model("model.json")` writes.
+///
+/// Predictions are those of the library but for the last digits: LightGBM's sums are doubles and
+/// XGBoost's are floats, ours are exact. Columns are bound by name; a model without names has
+/// inputs `Column_0`, `Column_1` and so on.
+///
+/// # Errors
+///
+/// `DataCorrupt` if the bytes are no such model, or say what cannot be; `Unsupported` for what
+/// has no counterpart here: linear leaves, DART, objectives without a known meaning.
+pub fn import_model(bytes: &[u8]) -> Result<Arc<dyn Model>> {
+    if bytes.starts_with(b"ICEMODEL") {
+        return crate::decode_model(bytes);
+    }
+    let text = std::str::from_utf8(bytes)
+        .map_err(|error| unknown().with_source(error))?
+        .trim_start_matches('\u{feff}')
+        .trim_start();
+    let imported = match text {
+        text if text.starts_with("tree") => lightgbm::read(text)?,
+        text if text.starts_with('{') => xgboost::read(text)?,
+        _ => return Err(unknown()),
+    };
+    Ok(Arc::new(imported.finish()?))
+}
+
+/// What was read.
+struct Imported {
+    format: &'static str,
+    objective: String,
+    names: Vec<String>,
+    /// The categories of features that have some, by the feature's number.
+    categories: BTreeMap<usize, Vec<f64>>,
+    ensemble: Ensemble,
+}
+
+impl Imported {
+    fn finish(self) -> Result<FittedModel> {
+        self.check()?;
+        let input =
+            |name: &String| SignatureColumn { name: name.clone(), data_type: "Float64".to_owned() };
+        let categories: CategoriesByName = self
+            .categories
+            .into_iter()
+            .filter_map(|(feature, values)| {
+                Some((self.names.get(feature)?.clone(), Categories::Number(values)))
+            })
+            .collect();
+        if !categories.values().all(Categories::is_sound) {
+            return Err(unsupported("a feature with more than 254 categories"));
+        }
+        let rows = self.ensemble.trees.first().map_or(0.0, |tree| tree.note(0).cover);
+        let inputs = self.names.iter().map(input).collect();
+        let scorer = Scorer::Trees(TreeScorer::new(self.ensemble, self.names.len()));
+        let params = [("format", self.format.to_owned()), ("objective", self.objective)];
+        let header = Header {
+            algorithm: ALGORITHM.to_owned(),
+            params: params.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+            signature: ModelSignature { inputs, output: output_of(&scorer) },
+            rows: rows as u64,
+            provenance: Vec::new(),
+            categories,
+        };
+        Ok(FittedModel { header, scorer })
+    }
+
+    /// Refuses what a file of ours could not hold.
+    fn check(&self) -> Result<()> {
+        let mut names: Vec<&String> = self.names.iter().collect();
+        names.sort_unstable();
+        if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(corrupt(&format!("its feature `{}` is there twice", pair[0])));
+        }
+        let ensemble = &self.ensemble;
+        let outputs = ensemble.outputs();
+        if outputs == 0 || outputs > 1_000 || !ensemble.trees.len().is_multiple_of(outputs) {
+            return Err(corrupt("its classes have not the same number of trees"));
+        }
+        if ensemble.trees.len() > TREES_MAX * outputs {
+            return Err(unsupported("so many trees"));
+        }
+        let is_value = ensemble.link == Link::Identity;
+        let leaf_max = if is_value { VALUE_MAX / TREES_MAX as f64 } else { LEAF_MAX };
+        for tree in &ensemble.trees {
+            if tree.depth() > DEPTH_MAX {
+                return Err(unsupported("a tree of more than 64 levels"));
+            }
+            if tree.leaf_values().any(|value| value.is_nan() || value.abs() > leaf_max) {
+                return Err(unsupported("a leaf of such a value"));
+            }
+        }
+        if ensemble.bases.iter().any(|base| base.is_nan() || base.abs() > VALUE_MAX) {
+            return Err(corrupt("its base score is no number"));
+        }
+        Ok(())
+    }
+}
+
+/// Builds our tree from nodes that refer to each other: `node` gives a node by the library's
+/// number, with the numbers of its children.
+fn build(
+    root: i64,
+    nodes_max: usize,
+    node: impl Fn(i64) -> Result<(Node, f64, f64, [i64; 2])>,
+) -> Result<Tree> {
+    let mut tree = Tree::constant(0.0);
+    let mut open = vec![(root, 0_u32)];
+    let mut seen = 0;
+    while let Some((number, place)) = open.pop() {
+        seen += 1;
+        if seen > nodes_max {
+            return Err(corrupt("a tree in it leads in a circle"));
+        }
+        let (read, cover, gain, children) = node(number)?;
+        let known = |value: f64| if value.is_finite() { value.clamp(0.0, VALUE_MAX) } else { 0.0 };
+        *tree.note_mut(place) = crate::tree::Note { cover: known(cover), gain: known(gain) };
+        match read {
+            Node::Leaf(value) => tree.set_leaf(place, value),
+            Node::Split(split) => {
+                let (left, right) = (tree.push_leaf(0.0), tree.push_leaf(0.0));
+                tree.set_split(place, Split { left, right, ..split });
+                open.extend([(children[1], right), (children[0], left)]);
+            }
+        }
+    }
+    Ok(tree)
+}
+
+/// What the splits on each feature gained.
+fn gains(trees: &[Tree], features: usize) -> Vec<f64> {
+    let mut gains = vec![0.0_f64; features];
+    for tree in trees {
+        for (place, node) in tree.nodes().iter().enumerate() {
+            if let Node::Split(split) = node {
+                let sum = &mut gains[split.feature as usize];
+                *sum = (*sum + tree.note(place as u32).gain).min(VALUE_MAX);
+            }
+        }
+    }
+    gains
+}
+
+fn corrupt(why: &str) -> Error {
+    Error::corrupt(format!("the imported model is damaged: {why}"))
+        .with_help("save it again with the library that trained it")
+}
+
+fn unsupported(what: &str) -> Error {
+    Error::new(ErrorKind::Unsupported, format!("cannot import {what}"))
+}
+
+fn unknown() -> Error {
+    Error::corrupt("the file is no model that can be imported")
+        .with_note("formats: the text of LightGBM, the JSON of XGBoost, files of icecore")
+        .with_help("save it with `booster.save_model`, for XGBoost to a name that ends in `.json`")
+}
+
+#[cfg(test)]
+mod tests;

@@ -81,6 +81,7 @@ mod canonical;
 mod categories;
 mod columns;
 mod cross_validation;
+mod export;
 mod file;
 mod forest;
 mod gbdt;
@@ -90,8 +91,10 @@ mod logistic;
 pub mod metrics;
 mod model;
 mod params;
+mod permutation;
 mod pool;
 mod random_forest;
+pub mod search;
 mod shap;
 mod smart;
 pub mod split;
@@ -102,9 +105,12 @@ use std::sync::Arc;
 
 use icecore_core::{Error, Result, Trainer};
 
-pub use cross_validation::{CvResult, cross_validate};
+pub use cross_validation::{CvResult, cross_validate, cross_validate_on};
+pub use export::{to_lightgbm, to_mlflow};
 pub use file::{decode_model, model_hash};
 pub use icecore_core::ParamValue;
+pub use import::import_model;
+pub use permutation::permutation_importance;
 
 /// The names of the algorithms.
 pub const ALGORITHMS: [&str; 3] = [gbdt::ALGORITHM, logistic::ALGORITHM, random_forest::ALGORITHM];

@@ -1,9 +1,23 @@
 //! How good predictions are.
 //!
-//! Labels are zero or one, predictions are probabilities of one. Every function returns `None`
-//! where its measure is not defined: no rows, slices of different lengths, labels other than zero
-//! and one, a prediction that is NaN; the areas also if only one class is there. None of them
-//! depends on the order of rows.
+//! Of two classes, labels are zero or one and predictions are probabilities of one; of numbers,
+//! both are numbers; of more classes, labels are their numbers and predictions are a probability
+//! of each, row by row. Every function returns `None` where its measure is not defined: no rows,
+//! slices of different lengths, labels that are none, a prediction that is NaN; the areas also if
+//! only one class is there. None of them depends on the order of rows.
+
+mod classes;
+mod curves;
+mod measure;
+mod numbers;
+
+pub use classes::{class_accuracy, class_log_loss};
+pub use curves::{
+    CalibrationBin, Confusion, CurvePoint, calibration, confusion, lift, precision_recall_curve,
+    roc_curve,
+};
+pub use measure::Measure;
+pub use numbers::{mae, quantile_loss, rmse};
 
 use crate::arithmetic::{ln, ordered_sum};
 
@@ -93,6 +107,7 @@ fn mean(labels: &[f64], predictions: &[f64], term: impl Fn(f64, f64) -> f64) -> 
 /// Rows of one prediction.
 #[derive(Debug, Clone, Copy)]
 struct Tie {
+    prediction: f64,
     positive: u128,
     negative: u128,
 }
@@ -110,7 +125,7 @@ fn ties(labels: &[f64], predictions: &[f64]) -> Option<Vec<Tie>> {
         rows.chunk_by(|a, b| a.0 == b.0)
             .map(|group| {
                 let positive = group.iter().filter(|(_, label)| *label == 1.0).count() as u128;
-                Tie { positive, negative: group.len() as u128 - positive }
+                Tie { prediction: group[0].0, positive, negative: group.len() as u128 - positive }
             })
             .collect(),
     )

@@ -133,3 +133,102 @@ proptest! {
         }
     }
 }
+
+#[derive(serde::Deserialize)]
+struct Sklearn {
+    stratified: Vec<OfLabels>,
+    groups: OfGroups,
+    time: Vec<OfTime>,
+}
+
+type Folds = Vec<(Vec<u64>, Vec<u64>)>;
+
+#[derive(serde::Deserialize)]
+struct OfLabels {
+    labels: Vec<f64>,
+    folds: usize,
+    splits: Folds,
+}
+
+#[derive(serde::Deserialize)]
+struct OfGroups {
+    groups: Vec<u64>,
+    folds: usize,
+    splits: Folds,
+}
+
+#[derive(serde::Deserialize)]
+struct OfTime {
+    rows: i64,
+    folds: usize,
+    gap: usize,
+    splits: Folds,
+}
+
+fn folds(splits: &[Split]) -> Folds {
+    let rows = |rows: &UInt64Array| rows.values().to_vec();
+    splits.iter().map(|split| (rows(&split.training), rows(&split.validation))).collect()
+}
+
+// C59
+#[test]
+fn folds_are_those_of_scikit_learn_row_for_row() {
+    let of: Sklearn = serde_json::from_str(include_str!("../../fixtures/sklearn.json")).unwrap();
+    for OfLabels { labels, folds: count, splits } in of.stratified {
+        let ours = stratified_k_fold_in_order(&labels, count).unwrap();
+        assert_eq!(folds(&ours), splits, "{count} folds of {} rows", labels.len());
+    }
+    let ours = group_k_fold(&UInt64Array::from(of.groups.groups), of.groups.folds).unwrap();
+    assert_eq!(folds(&ours), of.groups.splits);
+    for OfTime { rows, folds: count, gap, splits } in of.time {
+        let moments: Vec<i64> = (0..rows).collect();
+        let ids = UInt64Array::from_iter_values(0..rows as u64);
+        let ours = time_series_split(&moments, &ids, count, gap).unwrap();
+        assert_eq!(folds(&ours), splits, "{count} splits of {rows} rows");
+    }
+}
+
+#[test]
+fn a_split_in_time_goes_by_the_moments_whatever_the_order() {
+    let moments = [50, -10, i64::MAX, 0, 50, i64::MIN, 7, 8];
+    let ids = UInt64Array::from(vec![9, 8, 7, 6, 5, 4, 3, 2]);
+    let splits = time_series_split(&moments, &ids, 3, 0).unwrap();
+    assert_eq!(folds(&splits)[0], (vec![1, 5], vec![3, 6]));
+    assert_eq!(splits[2].validation.values().as_ref(), [0, 2], "of one moment, the greater id");
+    for (splits, gap) in [(0, 0), (8, 0), (3, 2)] {
+        assert!(time_series_split(&moments, &ids, splits, gap).is_err(), "{splits} {gap}");
+    }
+    assert!(time_series_split(&moments[1..], &ids, 3, 0).is_err());
+}
+
+#[test]
+fn groups_stay_together_whatever_the_order() {
+    let groups = UInt64Array::from_iter_values((0..200).map(|row| row * row % 23));
+    let of = |groups: &UInt64Array| {
+        let splits = group_k_fold(groups, 4).unwrap();
+        let of = |split: &Split| -> HashSet<u64> {
+            split.validation.values().iter().map(|row| groups.value(*row as usize)).collect()
+        };
+        splits.iter().map(of).collect::<Vec<_>>()
+    };
+    let sets = of(&groups);
+    assert!((0..4).all(|a| (0..a).all(|b| sets[a].is_disjoint(&sets[b]))));
+    let reversed = UInt64Array::from_iter_values(groups.values().iter().rev().copied());
+    assert_eq!(of(&reversed), sets);
+    let error = group_k_fold(&UInt64Array::from(vec![1, 1, 2]), 3).unwrap_err();
+    assert_eq!(error.to_string(), "3 folds of 2 groups");
+}
+
+#[test]
+fn folds_of_ids_are_of_one_size_whatever_the_order() {
+    let row_ids = UInt64Array::from_iter_values((0..103).map(|row| Random::new(row).bits()));
+    let splits = k_fold(&row_ids, 5, 1).unwrap();
+    let sizes: Vec<usize> = splits.iter().map(|split| split.validation.len()).collect();
+    assert!(sizes.iter().all(|size| (20..=21).contains(size)), "{sizes:?}");
+    assert_eq!(sizes.iter().sum::<usize>(), 103);
+    let reversed = UInt64Array::from_iter_values(row_ids.values().iter().rev().copied());
+    let again = k_fold(&reversed, 5, 1).unwrap();
+    let of = |split: &Split, ids: &UInt64Array| self::ids(&split.validation, ids);
+    assert_eq!(of(&splits[3], &row_ids), of(&again[3], &reversed));
+    assert!(k_fold(&row_ids, 1, 1).is_err() && k_fold(&row_ids, 104, 1).is_err());
+}

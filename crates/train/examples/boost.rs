@@ -1,0 +1,106 @@
+//! Trains and scores on raw columns, once, and prints what it cost as one JSON object: our side of
+//! `benches/peers/training.py`.
+//!
+//! Usage: boost TRAIN TEST FEATURES MODEL.txt NAME=VALUE…
+//!
+//! A file has the features and then the labels, column by column, as little-endian doubles. The
+//! model is written in LightGBM's text format, so that LightGBM can score it beside us.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a bench that cannot run stops"
+)]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use arrow::array::{ArrayRef, AsArray, Float64Array, RecordBatch, UInt64Array};
+use arrow::datatypes::Float64Type;
+use icecore_core::TrainingSet;
+use icecore_train::{ParamValue, metrics, model_hash, to_lightgbm, trainer};
+
+fn read(path: &str, features: usize) -> TrainingSet {
+    let bytes = std::fs::read(path).unwrap();
+    let (chunks, _) = bytes.as_chunks::<8>();
+    let numbers: Vec<f64> = chunks.iter().map(|chunk| f64::from_le_bytes(*chunk)).collect();
+    let rows = numbers.len() / (features + 1);
+    let mut columns = numbers.chunks(rows);
+    let arrays: Vec<(String, ArrayRef)> = columns
+        .by_ref()
+        .take(features)
+        .enumerate()
+        .map(|(at, column)| (format!("f{at}"), Arc::new(Float64Array::from(column.to_vec())) as _))
+        .collect();
+    let labels = Float64Array::from(columns.next().unwrap().to_vec());
+    let ids = UInt64Array::from_iter_values((0..rows as u64).map(|row| row * 0x9e37_79b9 + 1));
+    let features = RecordBatch::try_from_iter_with_nullable(
+        arrays.into_iter().map(|(name, array)| (name, array, true)),
+    );
+    TrainingSet::new(features.unwrap(), labels, ids).unwrap()
+}
+
+/// CPU seconds of the process.
+fn cpu() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
+}
+
+/// MiB that the process has (`VmRSS`), or had at most (`VmHWM`).
+fn memory(name: &str) -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
+}
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [train, test, features, model_path, given @ ..] = &args[..] else {
+        panic!("usage: boost TRAIN TEST FEATURES MODEL.txt NAME=VALUE…")
+    };
+    let features = features.parse().unwrap();
+    let (train, test) = (read(train, features), read(test, features));
+    let params: BTreeMap<String, ParamValue> = given
+        .iter()
+        .map(|given| given.split_once('=').unwrap())
+        .map(|(name, value)| (name.to_owned(), ParamValue::from(value)))
+        .collect();
+    let trainer = trainer("gbdt", &params).unwrap();
+    let loaded = memory("VmRSS");
+    let (start, cpu_start) = (Instant::now(), cpu());
+    let model = trainer.fit(&train).unwrap();
+    let (wall, cpu_used) = (start.elapsed().as_secs_f64(), cpu() - cpu_start);
+    let peak = memory("VmHWM") - loaded;
+
+    let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    let mut per_row = f64::INFINITY;
+    let mut scores = Vec::new();
+    for _ in 0..5 {
+        let start = Instant::now();
+        let predicted = one_thread.install(|| model.predict(test.features()).unwrap());
+        per_row = per_row.min(start.elapsed().as_secs_f64() / test.rows() as f64);
+        scores = predicted.as_primitive::<Float64Type>().values().to_vec();
+    }
+    let mut single: Vec<f64> = (0..2_000)
+        .map(|row| {
+            let one = test.features().slice(row % test.rows(), 1);
+            let start = Instant::now();
+            std::hint::black_box(model.predict(&one).unwrap());
+            start.elapsed().as_secs_f64()
+        })
+        .collect();
+    single.sort_unstable_by(f64::total_cmp);
+    std::fs::write(model_path, to_lightgbm(&*model).unwrap()).unwrap();
+    let auc = metrics::roc_auc(test.labels().values(), &scores).unwrap();
+    let checksum: f64 = scores.iter().sum();
+    println!(
+        "{}",
+        serde_json::json!({
+            "fit_s": wall, "fit_cpu_s": cpu_used, "auc": auc, "peak_mib": peak,
+            "predict_ns": per_row * 1e9, "single_us_p50": single[1_000] * 1e6,
+            "checksum": checksum, "model_hash": model_hash(&model.encode().unwrap()),
+        })
+    );
+}

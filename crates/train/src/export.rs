@@ -1,0 +1,52 @@
+//! Models in the formats of others.
+
+mod lightgbm;
+mod mlflow;
+
+use icecore_core::{Error, ErrorKind, Model, Result};
+
+use crate::file::decode;
+use crate::model::{FittedModel, Scorer};
+use crate::tree::Ensemble;
+
+/// The model in the text format of LightGBM, which LightGBM itself, treelite, lleaves and others
+/// read.
+///
+/// Predictions are equal but for the last digits: ours are exact sums, theirs sums of doubles.
+/// Categories that are text are listed as pandas categories; those that are whole numbers from
+/// zero on are themselves.
+///
+/// # Errors
+///
+/// `Unsupported` if the model has no trees, or categories that LightGBM does not know.
+pub fn to_lightgbm(model: &dyn Model) -> Result<String> {
+    let model = decode(&model.encode()?)?;
+    lightgbm::write(&model, trees(&model)?)
+}
+
+/// The files of an MLflow model folder, by name: the LightGBM flavour and `python_function`, so
+/// that `mlflow.pyfunc.load_model` scores with it.
+///
+/// # Errors
+///
+/// As [`to_lightgbm`].
+pub fn to_mlflow(model: &dyn Model) -> Result<Vec<(&'static str, String)>> {
+    let text = to_lightgbm(model)?;
+    Ok(vec![("MLmodel", mlflow::definition(model.signature())?), (mlflow::MODEL_FILE, text)])
+}
+
+fn trees(model: &FittedModel) -> Result<&Ensemble> {
+    match &model.scorer {
+        Scorer::Trees(trees) => Ok(trees.ensemble()),
+        Scorer::Linear(_) => {
+            Err(unsupported(&format!("a model of `{}`: it has no trees", model.header.algorithm)))
+        }
+    }
+}
+
+fn unsupported(what: &str) -> Error {
+    Error::new(ErrorKind::Unsupported, format!("cannot export {what}"))
+}
+
+#[cfg(test)]
+mod tests;

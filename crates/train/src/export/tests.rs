@@ -1,0 +1,115 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{AsArray, Float64Array, RecordBatch, StringArray};
+use arrow::datatypes::Float64Type;
+use icecore_core::ParamValue;
+use proptest::prelude::*;
+
+use super::*;
+use crate::import_model;
+use crate::tests::{churn, make, params, regression};
+
+fn predictions(model: &dyn Model, rows: &RecordBatch) -> Vec<f64> {
+    let array = model.predict(rows).unwrap();
+    let array = match array.as_fixed_size_list_opt() {
+        Some(lists) => lists.values().clone(),
+        None => array,
+    };
+    array.as_primitive::<Float64Type>().values().to_vec()
+}
+
+fn given(objective: &str, more: &[(&str, ParamValue)]) -> BTreeMap<String, ParamValue> {
+    let mut given = params([("n_estimators", 12.0)]);
+    given.insert("objective".to_owned(), objective.into());
+    given.extend(more.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+    given
+}
+
+#[test]
+fn what_was_exported_is_imported_with_equal_predictions() {
+    let categories =
+        [("categorical", ParamValue::from("txn_count")), ("num_leaves", 12_i64.into())];
+    for (algorithm, given, set) in [
+        ("gbdt", given("binary", &[]), churn(1_000, 1)),
+        ("gbdt", given("binary", &categories), churn(1_000, 2)),
+        ("gbdt", given("multiclass", &categories), churn(1_000, 3)),
+        ("gbdt", given("squared", &[]), regression(1_000, 4)),
+        ("gbdt", given("poisson", &[]), churn(1_000, 5)),
+        ("random_forest", params([("n_estimators", 10.0)]), churn(1_000, 6)),
+    ] {
+        let model = make(algorithm, &given).fit(&set).unwrap();
+        let text = to_lightgbm(&*model).unwrap();
+        let back = import_model(text.as_bytes()).unwrap();
+        let ours = predictions(&*model, set.features());
+        for (ours, theirs) in ours.iter().zip(predictions(&*back, set.features())) {
+            assert!(
+                (ours - theirs).abs() <= 1e-9 * (1.0 + ours.abs()),
+                "{given:?}: {ours} {theirs}"
+            );
+        }
+        assert_eq!(to_lightgbm(&*model).unwrap(), text, "equal models have equal text");
+    }
+}
+
+#[test]
+fn a_model_without_trees_is_exported_as_its_constant() {
+    let set = crate::tests::set(&[("x", vec![1.0, 2.0])], vec![0.0, 0.0]);
+    let model = make("gbdt", &BTreeMap::new()).fit(&set).unwrap();
+    let back = import_model(to_lightgbm(&*model).unwrap().as_bytes()).unwrap();
+    let (ours, theirs) =
+        (predictions(&*model, set.features()), predictions(&*back, set.features()));
+    assert!((ours[0] - theirs[0]).abs() < 1e-9);
+    let linear = make("logistic_regression", &BTreeMap::new()).fit(&churn(200, 1)).unwrap();
+    let error = to_lightgbm(&*linear).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "cannot export a model of `logistic_regression`: it has no trees"
+    );
+}
+
+#[test]
+fn the_folder_of_mlflow_has_a_definition_and_the_model() {
+    let columns: Vec<(&str, arrow::array::ArrayRef, bool)> = vec![
+        ("o'clock", Arc::new(Float64Array::from_iter_values((0..90).map(f64::from))), true),
+        (
+            "tier",
+            Arc::new(StringArray::from_iter_values((0..90).map(|n| format!("t{}", n % 5)))),
+            true,
+        ),
+    ];
+    let set = icecore_core::TrainingSet::new(
+        RecordBatch::try_from_iter_with_nullable(columns).unwrap(),
+        (0..90).map(|row| f64::from(u8::from(row % 5 == 2))).collect::<Vec<_>>().into(),
+        arrow::array::UInt64Array::from_iter_values(0..90),
+    );
+    let model = make("gbdt", &params([("min_samples_leaf", 2.0)])).fit(&set.unwrap()).unwrap();
+    let files = to_mlflow(&*model).unwrap();
+    let [("MLmodel", definition), ("model.lgb", text)] = &files[..] else { panic!("{files:?}") };
+    assert!(definition.contains("loader_module: mlflow.lightgbm"));
+    assert!(
+        definition.contains("\"name\":\"o''clock\"") && definition.contains("\"type\":\"string\"")
+    );
+    assert!(text.ends_with("pandas_categorical:[[\"t0\",\"t1\",\"t2\",\"t3\",\"t4\"]]\n"));
+    assert!(text.contains("num_cat=1"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn any_model_comes_back(seed in 0_u64..1_000, leaves in 2_i64..40, depth in 1_i64..12) {
+        let set = churn(400, seed);
+        let more = [
+            ("num_leaves", leaves.into()),
+            ("max_depth", depth.into()),
+            ("min_samples_leaf", 1_i64.into()),
+        ];
+        let model = make("gbdt", &given("binary", &more)).fit(&set).unwrap();
+        let back = import_model(to_lightgbm(&*model).unwrap().as_bytes()).unwrap();
+        let ours = predictions(&*model, set.features());
+        for (ours, theirs) in ours.iter().zip(predictions(&*back, set.features())) {
+            prop_assert!((ours - theirs).abs() <= 1e-9);
+        }
+    }
+}

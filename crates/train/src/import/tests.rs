@@ -1,0 +1,144 @@
+use arrow::array::{Array, AsArray, Float64Array, RecordBatch};
+use arrow::datatypes::Float64Type;
+use icecore_core::{ErrorKind, Prediction};
+use proptest::prelude::*;
+use serde::Deserialize;
+
+use super::*;
+
+#[derive(Deserialize)]
+struct Expected {
+    names: Vec<String>,
+    rows: Vec<Vec<Option<f64>>>,
+    predictions: BTreeMap<String, Vec<f64>>,
+}
+
+fn expected() -> Expected {
+    serde_json::from_str(include_str!("../../fixtures/foreign/rows.json")).unwrap()
+}
+
+fn rows(expected: &Expected) -> RecordBatch {
+    let columns = expected.names.iter().enumerate().map(|(at, name)| {
+        let values: Float64Array = expected.rows.iter().map(|row| row[at]).collect();
+        (name, Arc::new(values) as _, true)
+    });
+    RecordBatch::try_from_iter_with_nullable(columns).unwrap()
+}
+
+macro_rules! files {
+    ($($name:literal),*) => { [$(($name, include_str!(concat!("../../fixtures/foreign/", $name)))),*] };
+}
+
+const FILES: [(&str, &str); 9] = files![
+    "lightgbm_binary.txt",
+    "lightgbm_multiclass.txt",
+    "lightgbm_regression.txt",
+    "lightgbm_poisson.txt",
+    "lightgbm_rf.txt",
+    "xgboost_binary.json",
+    "xgboost_multiclass.json",
+    "xgboost_regression.json",
+    "xgboost_poisson.json"
+];
+
+fn predictions(array: &dyn Array) -> Vec<f64> {
+    let array = match array.as_fixed_size_list_opt() {
+        Some(lists) => lists.values().clone(),
+        None => arrow::array::make_array(array.to_data()),
+    };
+    array.as_primitive::<Float64Type>().values().to_vec()
+}
+
+#[test]
+fn every_row_is_predicted_as_the_library_predicts_it() {
+    let expected = expected();
+    let rows = rows(&expected);
+    for (name, text) in FILES {
+        let model = import_model(text.as_bytes()).unwrap();
+        // Our own file of the model predicts the same.
+        let again = crate::decode_model(&model.encode().unwrap()).unwrap();
+        for model in [model, again] {
+            let given = predictions(&model.predict(&rows).unwrap());
+            let wanted = &expected.predictions[name];
+            assert_eq!(given.len(), wanted.len(), "{name}");
+            for (row, (given, wanted)) in given.iter().zip(wanted).enumerate() {
+                // XGBoost sums and predicts floats.
+                let close = (given - wanted).abs() <= 2e-6 * (1.0 + wanted.abs());
+                assert!(close, "{name}, {row}: {given} is not {wanted}");
+            }
+            assert_eq!(model.importance().len(), 4);
+            let explained = model.predict_as(&rows.slice(0, 3), Prediction::Contributions).unwrap();
+            let margins =
+                predictions(&model.predict_as(&rows.slice(0, 3), Prediction::Margin).unwrap());
+            for (of_row, margin) in predictions(&explained).chunks(5).zip(margins) {
+                assert!((of_row.iter().sum::<f64>() - margin).abs() < 1e-5 * (1.0 + margin.abs()));
+            }
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_imported_says_why() {
+    let binary = FILES[0].1;
+    let gblinear = FILES[5].1.replace("\"gbtree\"", "\"gblinear\"");
+    for (text, message) in [
+        (
+            binary.replace("objective=binary", "objective=ordinal"),
+            "cannot import the objective `ordinal` of LightGBM",
+        ),
+        (binary.replace("is_linear=0", "is_linear=1"), "cannot import trees with linear leaves"),
+        (
+            binary.replace("pandas_categorical:null", "pandas_categorical:[[\"a\"]]"),
+            "cannot import a model of pandas categories",
+        ),
+        (gblinear, "cannot import the booster `gblinear` of XGBoost"),
+    ] {
+        let error = import_model(text.as_bytes()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+        assert_eq!(error.to_string(), message);
+    }
+    for bytes in [
+        &b""[..],
+        b"tree",
+        b"{}",
+        b"\xff\xfe",
+        b"PAR1",
+        b"tree\nfeature_names=a\nmax_feature_idx=7\n",
+    ] {
+        assert_eq!(import_model(bytes).unwrap_err().kind(), ErrorKind::DataCorrupt);
+    }
+}
+
+#[test]
+fn a_tree_that_leads_in_a_circle_is_refused() {
+    let text = FILES[0].1.replacen("left_child=", "left_child=0 ", 1);
+    assert!(import_model(text.as_bytes()).is_err(), "lists of different lengths");
+    let start = FILES[0].1.find("left_child=").unwrap() + "left_child=".len();
+    let mut circle = FILES[0].1.to_owned();
+    let end = start + circle[start..].find(' ').unwrap();
+    circle.replace_range(start..end, "0");
+    let error = import_model(circle.as_bytes()).unwrap_err();
+    assert_eq!(error.to_string(), "the imported model is damaged: a tree in it leads in a circle");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_forged_model_never_panics(
+        which in 0..FILES.len(),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), "[-0-9. e=\\[\\]{},]{0,3}"), 1..5),
+    ) {
+        let mut text = FILES[which].1.to_owned();
+        for (place, with) in changes {
+            let place = place.index(text.len() - 4);
+            text.replace_range(place..place + with.len().max(1), &with);
+        }
+        let expected = expected();
+        if let Ok(model) = import_model(text.as_bytes()) {
+            let _ = model.predict(&rows(&expected));
+            let _ = model.predict_as(&rows(&expected), Prediction::Contributions);
+            prop_assert!(crate::decode_model(&model.encode().unwrap()).is_ok());
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! The JSON that XGBoost saves.
+
+use std::collections::BTreeMap;
+
+use icecore_core::Result;
+use serde::Deserialize;
+
+use super::{Imported, build, corrupt, gains, unsupported};
+use crate::arithmetic::ln;
+use crate::tree::{Ensemble, Link, Node, Question, Side, Split, Tree};
+
+#[derive(Deserialize)]
+struct File {
+    learner: Learner,
+}
+
+#[derive(Deserialize)]
+struct Learner {
+    #[serde(default)]
+    feature_names: Vec<String>,
+    gradient_booster: Booster,
+    learner_model_param: Param,
+    objective: Objective,
+}
+
+#[derive(Deserialize)]
+struct Booster {
+    name: String,
+    #[serde(default)]
+    model: Option<Model>,
+}
+
+#[derive(Deserialize)]
+struct Model {
+    trees: Vec<RawTree>,
+    tree_info: Vec<usize>,
+}
+
+#[derive(Deserialize)]
+struct Param {
+    base_score: String,
+    num_class: String,
+    num_feature: String,
+}
+
+#[derive(Deserialize)]
+struct Objective {
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct RawTree {
+    left_children: Vec<i64>,
+    right_children: Vec<i64>,
+    split_indices: Vec<usize>,
+    split_conditions: Vec<f32>,
+    default_left: Vec<u8>,
+    #[serde(default)]
+    split_type: Vec<u8>,
+    #[serde(default)]
+    sum_hessian: Vec<f64>,
+    #[serde(default)]
+    loss_changes: Vec<f64>,
+}
+
+pub(super) fn read(text: &str) -> Result<Imported> {
+    let file: File = serde_json::from_str(text)
+        .map_err(|error| corrupt("it is no JSON of XGBoost").with_source(error))?;
+    let learner = file.learner;
+    let model = match (learner.gradient_booster.name.as_str(), learner.gradient_booster.model) {
+        ("gbtree", Some(model)) => model,
+        (name, _) => return Err(unsupported(&format!("the booster `{name}` of XGBoost"))),
+    };
+    let number = |text: &str| {
+        text.parse::<usize>().map_err(|_| corrupt(&format!("`{text}` is no such number")))
+    };
+    let features = number(&learner.learner_model_param.num_feature)?;
+    let outputs = number(&learner.learner_model_param.num_class)?.max(1);
+    if features > 1_000_000 || outputs > 1_000 {
+        return Err(unsupported("so many features or classes"));
+    }
+    let names = match learner.feature_names {
+        names if names.len() == features => names,
+        names if names.is_empty() => (0..features).map(|at| format!("Column_{at}")).collect(),
+        _ => return Err(corrupt("it has another number of names than of features")),
+    };
+    let link = meaning(&learner.objective.name)?;
+    if (link == Link::Softmax) != (outputs > 1) {
+        return Err(unsupported("a model of several outputs that are no classes"));
+    }
+    let bases = bases(&learner.learner_model_param.base_score, link, outputs)?;
+    if model.trees.len() != model.tree_info.len()
+        || model.tree_info.iter().enumerate().any(|(at, class)| *class != at % outputs)
+    {
+        return Err(unsupported("several trees of a class in each round (`num_parallel_tree`)"));
+    }
+    let trees: Vec<Tree> =
+        model.trees.iter().map(|tree| tree.convert(features)).collect::<Result<_>>()?;
+    let gains = gains(&trees, features);
+    let ensemble = Ensemble { link, bases, trees, gains };
+    let (objective, categories) = (learner.objective.name, BTreeMap::new());
+    Ok(Imported { format: "xgboost", objective, names, categories, ensemble })
+}
+
+fn meaning(objective: &str) -> Result<Link> {
+    Ok(match objective {
+        "binary:logistic" | "reg:logistic" => Link::Logistic,
+        "binary:logitraw"
+        | "reg:squarederror"
+        | "reg:absoluteerror"
+        | "reg:quantileerror"
+        | "reg:pseudohubererror"
+        | "rank:ndcg"
+        | "rank:pairwise"
+        | "rank:map" => Link::Identity,
+        "count:poisson" | "reg:gamma" | "reg:tweedie" => Link::Exp,
+        "multi:softprob" | "multi:softmax" => Link::Softmax,
+        other => return Err(unsupported(&format!("the objective `{other}` of XGBoost"))),
+    })
+}
+
+/// The base scores as raw scores. They are saved as predictions, since version 3 in a list.
+fn bases(text: &str, link: Link, outputs: usize) -> Result<Vec<f64>> {
+    let list = text.trim().trim_start_matches('[').trim_end_matches(']');
+    let scores: Vec<f64> = list
+        .split(',')
+        .map(|score| score.trim().parse::<f32>().map(f64::from))
+        .collect::<std::result::Result<_, _>>()
+        .map_err(|error| corrupt("its base score is no number").with_source(error))?;
+    let raw = |score: f64| match link {
+        Link::Logistic if score > 0.0 && score < 1.0 => Ok(ln(score / (1.0 - score))),
+        Link::Exp if score > 0.0 && score.is_finite() => Ok(ln(score)),
+        Link::Logistic | Link::Exp => Err(corrupt("its base score is out of range")),
+        _ => Ok(score),
+    };
+    let raw: Vec<f64> = scores.into_iter().map(raw).collect::<Result<_>>()?;
+    match raw[..] {
+        [one] => Ok(vec![one; outputs]),
+        _ if raw.len() == outputs => Ok(raw),
+        _ => Err(corrupt("it has another number of base scores than of classes")),
+    }
+}
+
+impl RawTree {
+    fn convert(&self, features: usize) -> Result<Tree> {
+        let nodes = self.left_children.len();
+        let lengths = [
+            self.right_children.len(),
+            self.split_indices.len(),
+            self.split_conditions.len(),
+            self.default_left.len(),
+        ];
+        if nodes == 0 || lengths.iter().any(|length| *length != nodes) {
+            return Err(corrupt("a tree in it has lists of different lengths"));
+        }
+        if self.split_type.contains(&1) {
+            return Err(unsupported("categorical splits of XGBoost")
+                .with_help("encode categories as numbers, or train it with LightGBM or here"));
+        }
+        build(0, nodes, |number| {
+            let at = usize::try_from(number).ok().filter(|at| *at < nodes);
+            let at = at.ok_or_else(|| corrupt("a node is not there"))?;
+            let cover = self.sum_hessian.get(at).copied().unwrap_or(0.0);
+            let condition = self.split_conditions[at];
+            if self.left_children[at] < 0 {
+                return Ok((Node::Leaf(f64::from(condition)), cover, 0.0, [0, 0]));
+            }
+            let feature = self.split_indices[at];
+            if feature >= features || condition.is_nan() {
+                return Err(corrupt("a split in it is out of bounds"));
+            }
+            let missing = if self.default_left[at] == 1 { Side::Left } else { Side::Right };
+            let question = Question::AtMost(greatest_below(condition));
+            let split = Split { feature: feature as u32, question, missing, left: 0, right: 0 };
+            let gain = self.loss_changes.get(at).copied().unwrap_or(0.0);
+            let children = [self.left_children[at], self.right_children[at]];
+            Ok((Node::Split(split), cover, gain, children))
+        })
+    }
+}
+
+/// The greatest double that becomes a float below the condition: XGBoost turns values into floats
+/// and asks whether they are less.
+fn greatest_below(condition: f32) -> f64 {
+    let before = condition.next_down();
+    if before == f32::NEG_INFINITY {
+        return f64::NEG_INFINITY;
+    }
+    // Between two floats, the even one wins a tie.
+    let middle = if condition == f32::INFINITY {
+        // As if the next float were finite: from there on, doubles become infinity.
+        f64::from(before) + (f64::from(before) - f64::from(before.next_down())) / 2.0
+    } else {
+        (f64::from(before) + f64::from(condition)) / 2.0
+    };
+    if before.to_bits() & 1 == 0 { middle } else { middle.next_down() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_threshold_divides_doubles_as_it_divides_floats() {
+        for condition in [0.1_f32, 1.0, -0.5, 0.0, 1e-40, 3.4e38, 16_777_217.0, f32::INFINITY] {
+            let threshold = greatest_below(condition);
+            assert!((threshold as f32) < condition, "{condition}");
+            assert!(threshold.next_up() as f32 >= condition, "{condition}");
+        }
+    }
+}

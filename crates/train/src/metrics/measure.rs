@@ -1,0 +1,134 @@
+//! Measures by name, for whatever a model gives.
+
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::Float64Type;
+use icecore_core::{Error, Model, OutputKind, Result, TrainingSet};
+
+use super::{
+    accuracy, brier, class_accuracy, class_log_loss, log_loss, mae, pr_auc, quantile_loss, rmse,
+    roc_auc,
+};
+
+/// A measure of a model's predictions.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub enum Measure {
+    /// The area under the ROC curve.
+    RocAuc,
+    /// The area under the precision-recall curve.
+    PrAuc,
+    /// The log-loss, of two classes or more.
+    LogLoss,
+    /// The Brier score.
+    Brier,
+    /// The share of rows that are right, of two classes at one half.
+    Accuracy,
+    /// The root of the mean square of differences.
+    Rmse,
+    /// The mean of absolute differences.
+    Mae,
+    /// The mean pinball loss of this quantile.
+    QuantileLoss(f64),
+}
+
+impl Measure {
+    /// The names of measures, as a user gives them.
+    pub const NAMES: [&'static str; 8] =
+        ["roc_auc", "pr_auc", "log_loss", "brier", "accuracy", "rmse", "mae", "quantile_loss"];
+
+    /// The measure of a name; `alpha` is the quantile.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` if there is none of this name.
+    pub fn named(name: &str, alpha: f64) -> Result<Self> {
+        Ok(match name {
+            "roc_auc" => Self::RocAuc,
+            "pr_auc" => Self::PrAuc,
+            "log_loss" => Self::LogLoss,
+            "brier" => Self::Brier,
+            "accuracy" => Self::Accuracy,
+            "rmse" => Self::Rmse,
+            "mae" => Self::Mae,
+            "quantile_loss" => Self::QuantileLoss(alpha),
+            other => {
+                return Err(Error::invalid(format!("there is no measure `{other}`"))
+                    .with_candidates(other, Self::NAMES)
+                    .with_note(format!("measures: {}", Self::NAMES.join(", "))));
+            }
+        })
+    }
+
+    /// The measure that tells most of a model that gives this.
+    #[must_use]
+    pub const fn usual(output: OutputKind) -> Self {
+        match output {
+            OutputKind::Classes => Self::LogLoss,
+            OutputKind::Value => Self::Rmse,
+            _ => Self::RocAuc,
+        }
+    }
+
+    /// The measure's name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::RocAuc => "roc_auc",
+            Self::PrAuc => "pr_auc",
+            Self::LogLoss => "log_loss",
+            Self::Brier => "brier",
+            Self::Accuracy => "accuracy",
+            Self::Rmse => "rmse",
+            Self::Mae => "mae",
+            Self::QuantileLoss(_) => "quantile_loss",
+        }
+    }
+
+    /// Whether a greater value is a better one.
+    #[must_use]
+    pub const fn greater_is_better(self) -> bool {
+        matches!(self, Self::RocAuc | Self::PrAuc | Self::Accuracy)
+    }
+
+    /// Whether `a` is better than `b`.
+    #[must_use]
+    pub fn is_better(self, a: f64, b: f64) -> bool {
+        if self.greater_is_better() { a > b } else { a < b }
+    }
+
+    /// Measures a model on rows; none where the measure is not defined for them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Model::predict`].
+    pub fn of(self, model: &dyn Model, set: &TrainingSet) -> Result<Option<f64>> {
+        let predictions = model.predict(set.features())?;
+        let labels = set.labels().values();
+        if let Some(lists) = predictions.as_fixed_size_list_opt() {
+            let classes = usize::try_from(lists.value_length()).unwrap_or(0);
+            let values = lists.values().as_primitive_opt::<Float64Type>();
+            let values = values.ok_or_else(|| not_numbers(&predictions))?.values();
+            return Ok(match self {
+                Self::LogLoss => class_log_loss(labels, values, classes),
+                Self::Accuracy => class_accuracy(labels, values, classes),
+                _ => None,
+            });
+        }
+        let values = predictions.as_primitive_opt::<Float64Type>();
+        let values = values.ok_or_else(|| not_numbers(&predictions))?.values();
+        Ok(match self {
+            Self::RocAuc => roc_auc(labels, values),
+            Self::PrAuc => pr_auc(labels, values),
+            Self::LogLoss => log_loss(labels, values),
+            Self::Brier => brier(labels, values),
+            Self::Accuracy => accuracy(labels, values, 0.5),
+            Self::Rmse => rmse(labels, values),
+            Self::Mae => mae(labels, values),
+            Self::QuantileLoss(alpha) => quantile_loss(labels, values, alpha),
+        })
+    }
+}
+
+fn not_numbers(predictions: &dyn Array) -> Error {
+    Error::internal(format!("the model gave {}", predictions.data_type()))
+}

@@ -320,7 +320,7 @@ fn leaves_grow_where_they_gain_most() {
     let given = params([("n_estimators", 3.0), ("num_leaves", 9.0), ("min_samples_leaf", 1.0)]);
     let by_leaf = trees(&set, &given);
     assert!(by_leaf.iter().all(|tree| tree.leaves() == 9), "{by_leaf:?}");
-    let mut first = given.clone();
+    let mut first = given;
     first.insert("n_estimators".to_owned(), 1_i64.into());
     let gain = |given| ensemble(&set, &given).gains.iter().sum::<f64>();
     let mut by_level = first.clone();

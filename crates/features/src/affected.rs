@@ -181,6 +181,18 @@ impl Affected {
         }
     }
 
+    /// The keys of the entities, a column for each, where they are no more than so many: few enough
+    /// to ask the source for their events alone.
+    pub(crate) fn few(&self, entities_max: usize) -> Result<Option<Vec<ArrayRef>>> {
+        let is_float = self.key_types.iter().any(DataType::is_floating);
+        if self.everyone.is_some() || self.by_key.len() > entities_max || is_float {
+            return Ok(None);
+        }
+        let parser = self.converter.parser();
+        let rows = self.by_key.keys().map(|key| parser.parse(key));
+        Ok(Some(self.converter.convert_rows(rows)?))
+    }
+
     /// All moments at which a row has to be computed again.
     pub(crate) fn hull(&self) -> Option<Interval> {
         let all = self.by_key.values().copied().chain(self.everyone);

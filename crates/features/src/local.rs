@@ -174,7 +174,12 @@ pub(crate) async fn compute(
     let frame = if source.view.is_stored() {
         source.counted(source.stored(reach)?, counts, affected).await?
     } else {
-        let events = source.counted(source.events(reach)?, counts, affected).await?;
+        let events = source.events(reach)?;
+        let events = match affected {
+            Some(affected) => source.of_few(events, affected)?,
+            None => events,
+        };
+        let events = source.counted(events, counts, affected).await?;
         features(source, events, range)?
     };
     let rows = engine.stream(frame).await?;

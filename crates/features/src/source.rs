@@ -2,6 +2,7 @@
 
 mod fit;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -21,6 +22,9 @@ use crate::affected::Affected;
 use crate::counted::{Counts, Needed, counted_table};
 
 use fit::Fit;
+
+/// Up to so many entities, their events are asked for by key.
+const FEW_ENTITIES: usize = 1000;
 
 /// The type of every moment.
 pub(crate) fn moment_type() -> DataType {
@@ -163,6 +167,20 @@ impl<'a> Source<'a> {
             columns.push(mask.clone().is_true().alias(name));
         }
         columns
+    }
+
+    /// The events of a few entities alone, so that pages with none of theirs are not decoded; all
+    /// of them where there are more than a few.
+    pub(crate) fn of_few(&self, events: DataFrame, affected: &Affected) -> Result<DataFrame> {
+        let Some(keys) = affected.few(FEW_ENTITIES)? else { return Ok(events) };
+        let mut events = events;
+        for (name, values) in self.keys.iter().zip(&keys) {
+            let values = (0..values.len()).map(|row| ScalarValue::try_from_array(values, row));
+            let values = values.collect::<Result<HashSet<_>, _>>().map_err(from_datafusion)?;
+            let values = values.into_iter().map(lit).collect();
+            events = events.filter(ident(name).in_list(values, false)).map_err(from_datafusion)?;
+        }
+        Ok(events)
     }
 
     /// Keys, time and stored features, as they are.

@@ -59,7 +59,7 @@ pub use error::from_datafusion;
 pub use narrow::Narrowing;
 pub use resolve::Scope;
 pub use view::View;
-pub use window::{WindowNode, window_frame, window_planner};
+pub use window::{WindowNode, moment_of, window_frame, window_planner};
 
 #[cfg(test)]
 mod tests;

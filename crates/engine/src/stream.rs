@@ -11,6 +11,7 @@ use icecore_core::{BatchStream, Result};
 
 use crate::error::from_datafusion;
 use crate::files::moment;
+use crate::window::moments_of;
 
 /// The type in which values of this type leave the engine.
 fn seam_type(data_type: &DataType) -> DataType {
@@ -57,6 +58,8 @@ fn fit(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
         .map(|(column, field)| {
             if column.data_type() == field.data_type() {
                 Ok(Arc::clone(column))
+            } else if matches!(column.data_type(), DataType::Timestamp(..)) {
+                moments_of(column).map_err(from_datafusion)
             } else {
                 Ok(cast(column, field.data_type())?)
             }

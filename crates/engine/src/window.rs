@@ -6,6 +6,7 @@ mod exec;
 mod gather;
 mod gathered_exec;
 mod logical;
+mod moment;
 mod spilled;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,8 @@ use crate::error::from_datafusion;
 
 use logical::FeatureWindow;
 pub use logical::window_planner;
+pub use moment::moment_of;
+pub(crate) use moment::moments_of;
 
 /// Window features over a table of events.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,8 +70,12 @@ pub fn window_frame(input: DataFrame, node: WindowNode) -> Result<DataFrame> {
     let prepared = prepare(input, &node).map_err(from_datafusion)?;
     let (state, plan) = prepared.into_parts();
     let extension = Extension { node: Arc::new(FeatureWindow::try_new(plan, node)?) };
-    let state =
-        SessionStateBuilder::new_from_existing(state).with_query_planner(window_planner()).build();
+    // Rows come in order out of one stream, which dealing them out to others would have to restore.
+    let config = state.config().clone().with_round_robin_repartition(false);
+    let state = SessionStateBuilder::new_from_existing(state)
+        .with_config(config)
+        .with_query_planner(window_planner())
+        .build();
     Ok(DataFrame::new(state, LogicalPlan::Extension(extension)))
 }
 
@@ -103,11 +110,14 @@ fn check_columns(input: &DataFrame, node: &WindowNode) -> Result<()> {
 /// Brings the columns into the order that the node reads: keys, moment, inputs, masks.
 fn prepare(input: DataFrame, node: &WindowNode) -> Result<DataFrame, DataFusionError> {
     let time = column(&node.time);
-    let has_type =
-        input.schema().field_with_unqualified_name(&node.time)?.data_type() == &moment_type();
-    let time = if has_type { time } else { cast(time, moment_type()) };
+    let found = input.schema().field_with_unqualified_name(&node.time)?.data_type();
     let seen = seen_events(node);
     let mut events = time.clone().is_not_null();
+    // Conditions are casts, which scans know how to look through.
+    let (shown, time) = match found == &moment_type() {
+        true => (time.clone(), time),
+        false => (moment_of(time.clone(), found), cast(time, moment_type())),
+    };
     if let Some(from) = seen.from {
         events = events.and(time.clone().gt_eq(moment(from)));
     }
@@ -120,7 +130,7 @@ fn prepare(input: DataFrame, node: &WindowNode) -> Result<DataFrame, DataFusionE
         inputs.map(|(index, name): (usize, _)| column(name).alias(format!("input_{index}")));
     let masks = (0..).zip(&node.masks);
     let masks = masks.map(|(index, name): (usize, _)| column(name).alias(format!("mask_{index}")));
-    let time = time.alias("moment");
+    let time = shown.alias("moment");
     input.filter(events)?.select(keys.chain([time]).chain(inputs).chain(masks).collect::<Vec<_>>())
 }
 

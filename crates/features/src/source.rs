@@ -15,7 +15,7 @@ use datafusion::scalar::ScalarValue;
 use icecore_core::{
     Emit, Error, FeatureView, JoinKey, PinnedTable, Result, Span, TimeRange, Timestamp, ValueType,
 };
-use icecore_engine::{Engine, from_datafusion};
+use icecore_engine::{Engine, from_datafusion, moment_of};
 
 use crate::Definitions;
 use crate::affected::Affected;
@@ -280,15 +280,24 @@ impl<'a> Source<'a> {
 
     fn keys_and_time(&self) -> Vec<Expr> {
         let keys = self.keys.iter().map(|key| ident(key).alias(key));
-        keys.chain([self.time.clone().alias(&self.view.event_timestamp)]).collect()
+        let name = &self.view.event_timestamp;
+        keys.chain([self.shown(name, self.time.clone()).alias(name)]).collect()
     }
 
     fn value(&self, column: &str) -> Expr {
         if self.view.created_timestamp.as_deref() == Some(column) {
-            let field = self.frame.schema().field_with_unqualified_name(column);
-            return field.map_or(ident(column), |field| as_moment(column, field.data_type()));
+            return self.shown(column, ident(column));
         }
         ident(column)
+    }
+
+    /// A column of times as moments.
+    fn shown(&self, column: &str, otherwise: Expr) -> Expr {
+        match self.frame.schema().field_with_unqualified_name(column) {
+            Ok(field) if *field.data_type() == moment_type() => ident(column),
+            Ok(field) => moment_of(ident(column), field.data_type()),
+            Err(_) => otherwise,
+        }
     }
 
     fn within(&self, range: TimeRange) -> Result<DataFrame> {

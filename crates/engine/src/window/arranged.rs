@@ -80,15 +80,9 @@ impl Arranged {
         Ok(Self { keys, starts, places, times, columns: columns.collect() })
     }
 
-    /// Entities for so many workers, each about as many rows.
-    pub(super) fn share(&self, worker: usize, workers: usize) -> Range<usize> {
-        let entities = self.starts.len() - 1;
-        let before = |worker: usize| {
-            let rows = self.places.len() * worker / workers.max(1);
-            self.starts.partition_point(|start| *start < rows).min(entities)
-        };
-        let end = if worker + 1 == workers { entities } else { before(worker + 1) };
-        before(worker)..end
+    /// How many entities there are.
+    pub(super) const fn entities(&self) -> usize {
+        self.starts.len() - 1
     }
 
     /// The end of a block that starts with an entity and has about so many rows.

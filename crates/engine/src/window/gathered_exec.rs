@@ -1,7 +1,6 @@
 //! The operator for events that come in no order: it arranges them in memory.
 
 use std::any::Any;
-use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,20 +10,22 @@ use arrow::array::{
     ArrayRef, AsArray, BooleanArray, RecordBatch, TimestampMicrosecondArray, UInt32Array,
 };
 use arrow::datatypes::SchemaRef;
-use datafusion::common::runtime::JoinSet;
+use datafusion::common::runtime::{JoinSet, SpawnedTask};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::{EquivalenceProperties, Partitioning};
+use datafusion::physical_expr::{EquivalenceProperties, LexOrdering, Partitioning};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
-use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
+use datafusion::physical_plan::metrics::{
+    BaselineMetrics, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet,
+};
+use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties,
 };
-use futures::StreamExt;
+use futures::{StreamExt, TryFutureExt, TryStreamExt};
 use icecore_kernel::{EntityEvents, WindowKernel, WindowPiece};
-use tokio::sync::OnceCell;
 
 use super::WindowNode;
 use super::arranged::{Arranged, ArrangedBlock};
@@ -40,14 +41,11 @@ pub(super) struct GatheredWindowExec {
     input: Arc<dyn ExecutionPlan>,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
-    /// What all partitions of the output are computed from.
-    events: Arc<OnceCell<Result<Source, Arc<DataFusionError>>>>,
 }
 
 /// The events of all partitions.
-#[derive(Debug, Clone)]
 enum Source {
-    Arranged(Arc<Arranged>, Arc<WindowKernel>, Arc<Room>),
+    Arranged(Arranged, WindowKernel, Arc<Room>),
     /// They do not fit the memory: a plan that sorts them on disk.
     Sorted(Arc<dyn ExecutionPlan>),
 }
@@ -60,7 +58,8 @@ impl GatheredWindowExec {
         let order = ordering(&output, node.keys.len() + 1);
         let properties = PlanProperties::new(
             EquivalenceProperties::new_with_orderings(output, [order]),
-            Partitioning::UnknownPartitioning(input.output_partitioning().partition_count()),
+            // Entities come in order, however many workers there are: nothing has to be merged.
+            Partitioning::UnknownPartitioning(1),
             EmissionType::Final,
             Boundedness::Bounded,
         );
@@ -69,7 +68,6 @@ impl GatheredWindowExec {
             input,
             properties: Arc::new(properties),
             metrics: ExecutionPlanMetricsSet::new(),
-            events: Arc::default(),
         })
     }
 }
@@ -117,44 +115,28 @@ impl ExecutionPlan for GatheredWindowExec {
         partition: usize,
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
-        let (events, node) = (Arc::clone(&self.events), Arc::clone(&self.node));
-        let (input, schema) = (Arc::clone(&self.input), self.schema());
+        let (node, input) = (Arc::clone(&self.node), Arc::clone(&self.input));
+        let schema = self.schema();
         let metrics = BaselineMetrics::new(&self.metrics, partition);
-        let partitions = self.properties.output_partitioning().partition_count();
+        let batch_rows = context.session_config().batch_size();
+        let workers = context.session_config().target_partitions().max(1);
+        let sorted_on_disk = MetricBuilder::new(&self.metrics).global_counter("sorted_on_disk");
         let rows = async move {
-            // The input is read once, so what failed for one partition failed for all.
-            let arrange = || async {
-                arranged(Arc::clone(&node), input, Arc::clone(&context)).await.map_err(Arc::new)
-            };
-            let source = events.get_or_init(arrange).await.clone();
-            match source.map_err(DataFusionError::Shared)? {
-                Source::Sorted(plan) => plan.execute(partition, context),
-                Source::Arranged(arranged, kernel, room) => {
-                    let entities = arranged.share(partition, partitions);
-                    let batch_rows = context.session_config().batch_size();
-                    let features = Features {
-                        arranged,
-                        kernel,
-                        node,
-                        schema: Arc::clone(&schema),
-                        batch_rows,
-                        entities,
-                        metrics,
-                        pieces: None,
-                        ready: VecDeque::new(),
-                        _room: room,
-                    };
-                    let rows = futures::stream::iter(features);
-                    Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows))
-                        as SendableRecordBatchStream)
+            match arranged(Arc::clone(&node), input, Arc::clone(&context)).await? {
+                Source::Sorted(plan) => {
+                    sorted_on_disk.add(1);
+                    plan.execute(0, context)
+                }
+                Source::Arranged(arranged, kernel, _room) => {
+                    let rows_max = batch_rows * BATCHES_IN_BLOCK;
+                    let features =
+                        Features { arranged, kernel, node, schema, rows_max, metrics, _room };
+                    Ok(rows(Arc::new(features), workers, batch_rows))
                 }
             }
         };
-        let rows = futures::stream::once(rows).map(|rows| match rows {
-            Ok(rows) => rows.left_stream(),
-            Err(error) => futures::stream::iter([Err(error)]).right_stream(),
-        });
-        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), rows.flatten())))
+        let rows = futures::stream::once(rows).try_flatten();
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), rows)))
     }
 
     fn metrics(&self) -> Option<MetricsSet> {
@@ -194,95 +176,107 @@ async fn arranged(
         let room = Arc::try_unwrap(room).map_err(|_| {
             DataFusionError::Internal("events are gathered after all partitions ended".into())
         })?;
-        return Ok(Source::Sorted(sorted_instead(&node, gathered, room.memory, &input)?));
+        let sorted = sorted_instead(&node, gathered, room.memory, &input)?;
+        let order = LexOrdering::new(ordering(&sorted.schema(), node.keys.len() + 1));
+        let order = order.ok_or_else(|| DataFusionError::Internal("rows have no order".into()))?;
+        return Ok(Source::Sorted(Arc::new(SortPreservingMergeExec::new(order, sorted))));
     }
     let parts = gathered.into_iter().map(|gathered| gathered.part).collect();
     let arranged = Arranged::try_new(parts)?;
     let types = arranged.column_types().take(node.inputs.len()).collect::<Vec<_>>();
     let kernel = WindowKernel::try_new(node.spec.clone(), &types).map_err(external)?;
-    Ok(Source::Arranged(Arc::new(arranged), Arc::new(kernel), room))
+    Ok(Source::Arranged(arranged, kernel, room))
 }
 
-/// The rows of some of the entities.
+/// What all blocks of entities are computed with.
 struct Features {
-    arranged: Arc<Arranged>,
-    kernel: Arc<WindowKernel>,
+    arranged: Arranged,
+    kernel: WindowKernel,
     node: Arc<WindowNode>,
     schema: SchemaRef,
-    batch_rows: usize,
-    /// The entities that are left.
-    entities: Range<usize>,
+    /// How many events make a block, and about how many rows come out at once.
+    rows_max: usize,
     metrics: BaselineMetrics,
-    pieces: Option<Pieces>,
-    ready: VecDeque<RecordBatch>,
     /// The memory of the events is in use for as long as they are.
     _room: Arc<Room>,
 }
 
-/// A block at work.
-struct Pieces {
+/// Events of some entities, in order.
+struct Block {
     first_entity: usize,
-    block: ArrangedBlock,
+    events: ArrangedBlock,
     masks: Vec<BooleanArray>,
-    left: VecDeque<WindowPiece>,
 }
 
-impl Iterator for Features {
-    type Item = Result<RecordBatch>;
+/// The rows of all entities in order. Blocks of them are computed by several workers at once, and
+/// come out one after the other.
+fn rows(features: Arc<Features>, workers: usize, batch_rows: usize) -> SendableRecordBatchStream {
+    let schema = Arc::clone(&features.schema);
+    let (of_blocks, of_pieces) = (Arc::clone(&features), features);
+    let blocks = of_blocks.blocks();
+    let pieces = futures::stream::iter(blocks)
+        .map(move |entities| {
+            let features = Arc::clone(&of_blocks);
+            worked(async move { features.block(entities) })
+        })
+        .buffered(workers)
+        .map_ok(|(block, pieces)| {
+            let pieces = pieces.into_iter().map(move |piece| (Arc::clone(&block), piece));
+            futures::stream::iter(pieces.map(Ok))
+        })
+        .try_flatten();
+    let batches = pieces
+        .map(move |piece| {
+            let features = Arc::clone(&of_pieces);
+            let computed = move |(block, piece): (Arc<Block>, WindowPiece)| {
+                worked(async move { features.compute(&block, &piece) })
+            };
+            futures::future::ready(piece).and_then(computed)
+        })
+        .buffered(workers)
+        .map_ok(move |rows| {
+            let batches = slices(&rows, batch_rows).map(Ok).collect::<Vec<_>>();
+            futures::stream::iter(batches)
+        })
+        .try_flatten();
+    Box::pin(RecordBatchStreamAdapter::new(schema, batches))
+}
 
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            if let Some(batch) = self.ready.pop_front() {
-                self.metrics.record_output(batch.num_rows());
-                return Some(Ok(batch));
-            }
-            let elapsed = self.metrics.elapsed_compute().clone();
-            let _timer = elapsed.timer();
-            match self.work() {
-                Ok(true) => {}
-                Ok(false) => return None,
-                Err(error) => {
-                    self.entities.start = self.entities.end;
-                    self.pieces = None;
-                    return Some(Err(error));
-                }
-            }
-        }
-    }
+/// Work as a task of its own, which ends where nobody waits for it any more.
+async fn worked<T: Send + 'static>(
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    let done = SpawnedTask::spawn(work).join().await;
+    done.map_err(|error| DataFusionError::External(error.into()))?
 }
 
 impl Features {
-    /// Takes the next step. Tells whether there was one.
-    fn work(&mut self) -> Result<bool> {
-        if let Some(pieces) = &mut self.pieces {
-            match pieces.left.pop_front() {
-                None => self.pieces = None,
-                Some(piece) => {
-                    let rows = self.compute(&piece)?;
-                    self.ready.extend(slices(&rows, self.batch_rows));
-                }
-            }
-            return Ok(true);
+    /// The entities of each block.
+    fn blocks(&self) -> Vec<Range<usize>> {
+        let (mut blocks, mut entities) = (Vec::new(), 0..self.arranged.entities());
+        while !entities.is_empty() {
+            let end = self.arranged.block_end(entities.clone(), self.rows_max);
+            blocks.push(std::mem::replace(&mut entities.start, end)..end);
         }
-        if self.entities.is_empty() {
-            return Ok(false);
-        }
-        let rows_max = self.batch_rows * BATCHES_IN_BLOCK;
-        let end = self.arranged.block_end(self.entities.clone(), rows_max);
-        let first_entity = std::mem::replace(&mut self.entities.start, end);
-        let mut block = self.arranged.block(first_entity..end)?;
-        let masks = block.columns.split_off(self.node.inputs.len().min(block.columns.len()));
-        let masks = masks.iter().map(|mask| mask.as_boolean().clone()).collect::<Vec<_>>();
-        let events = events(&block, &masks, 0..block.entities.len());
-        let left = self.kernel.split(&events, self.node.range, rows_max).map_err(external)?.into();
-        self.pieces = Some(Pieces { first_entity, block, masks, left });
-        Ok(true)
+        blocks
     }
 
-    fn compute(&self, piece: &WindowPiece) -> Result<RecordBatch> {
-        let Some(Pieces { first_entity, block, masks, .. }) = &self.pieces else {
-            return Err(DataFusionError::Internal("a piece is of no block".into()));
-        };
+    fn block(&self, entities: Range<usize>) -> Result<(Arc<Block>, Vec<WindowPiece>)> {
+        let elapsed = self.metrics.elapsed_compute().clone();
+        let _timer = elapsed.timer();
+        let first_entity = entities.start;
+        let mut block = self.arranged.block(entities)?;
+        let masks = block.columns.split_off(self.node.inputs.len().min(block.columns.len()));
+        let masks = masks.iter().map(|mask| mask.as_boolean().clone()).collect::<Vec<_>>();
+        let all = events(&block, &masks, 0..block.entities.len());
+        let pieces = self.kernel.split(&all, self.node.range, self.rows_max).map_err(external)?;
+        Ok((Arc::new(Block { first_entity, events: block, masks }), pieces))
+    }
+
+    fn compute(&self, block: &Block, piece: &WindowPiece) -> Result<RecordBatch> {
+        let elapsed = self.metrics.elapsed_compute().clone();
+        let _timer = elapsed.timer();
+        let Block { first_entity, events: block, masks } = block;
         let events = events(block, masks, piece.entities.clone());
         let rows = self.kernel.evaluate(&events, piece.range).map_err(external)?;
         // Rows come entity after entity.
@@ -299,7 +293,9 @@ impl Features {
         let moments = TimestampMicrosecondArray::from(rows.times).with_timezone("+00:00");
         output.push(Arc::new(moments) as ArrayRef);
         output.extend(rows.columns);
-        Ok(RecordBatch::try_new(Arc::clone(&self.schema), output)?)
+        let rows = RecordBatch::try_new(Arc::clone(&self.schema), output)?;
+        self.metrics.record_output(rows.num_rows());
+        Ok(rows)
     }
 }
 

@@ -90,12 +90,18 @@ fn overflow(field: &Field, what: &str) -> Error {
         .with_help("cast the column to a float")
 }
 
+/// The nearest float. For the numbers that are not long it is one step of the processor.
+#[inline]
+pub(crate) fn to_f64(number: i128) -> f64 {
+    i64::try_from(number).map_or(number as f64, |short| short as f64)
+}
+
 /// `unscaled / 10^scale`, rounded once.
 pub(crate) fn decimal_to_f64(unscaled: i128, scale: i8) -> f64 {
-    // Both are exact, so the division rounds correctly.
     if scale == 0 {
-        return unscaled as f64;
+        return to_f64(unscaled);
     }
+    // Both are exact, so the division rounds correctly.
     if (1..=22).contains(&scale) && unscaled.unsigned_abs() < 1 << 53 {
         return unscaled as f64 / 10_f64.powi(i32::from(scale));
     }

@@ -14,6 +14,7 @@ use super::super::bounds::{Bounds, Slide, slide};
 use super::super::counts::before;
 use super::super::emit::Rows;
 use super::super::events::Events;
+use super::to_f64;
 use crate::accumulate::{ExactSum, power_of_two};
 
 const FRACTION_BITS: u32 = 52;
@@ -94,7 +95,7 @@ impl FloatSums {
                 let sum = |(start, end): (usize, usize)| {
                     // The integer is rounded to 53 bits here. Scaling it is exact: where the result
                     // is subnormal the integer had fewer bits than that.
-                    self.before[end].wrapping_sub(self.before[start]) as f64 * unit
+                    to_f64(self.before[end].wrapping_sub(self.before[start])) * unit
                 };
                 sums.extend(bounds.iter().map(sum));
             } else {

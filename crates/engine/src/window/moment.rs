@@ -1,0 +1,134 @@
+//! Times of any kind as moments: microseconds, UTC.
+
+use std::any::Any;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
+use datafusion::error::Result;
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, cast,
+};
+
+use super::moment_type;
+
+/// A column of times or dates as moments. A time without a zone is UTC.
+///
+/// It is a cast that costs nothing where only the zone is missing; DataFusion's takes each value
+/// apart into a calendar date and puts it together again.
+#[must_use]
+pub fn moment_of(time: Expr, data_type: &DataType) -> Expr {
+    let time = match data_type {
+        DataType::Date32 | DataType::Date64 => {
+            cast(time, DataType::Timestamp(TimeUnit::Microsecond, None))
+        }
+        _ => time,
+    };
+    ScalarUDF::new_from_impl(MomentOf::default()).call(vec![time])
+}
+
+/// Times as moments.
+pub(crate) fn moments_of(times: &ArrayRef) -> Result<ArrayRef> {
+    let DataType::Timestamp(_, zone) = times.data_type() else {
+        return Ok(cast_with_options(times, &moment_type(), &CastOptions::default())?);
+    };
+    // Values count from the epoch, in UTC, whatever the zone is that they are shown in.
+    let micros = DataType::Timestamp(TimeUnit::Microsecond, zone.clone());
+    let times = cast_with_options(times, &micros, &CastOptions::default())?;
+    let times = times.as_primitive::<TimestampMicrosecondType>().clone();
+    Ok(Arc::new(times.with_timezone("+00:00")))
+}
+
+#[derive(Debug)]
+struct MomentOf {
+    signature: Signature,
+}
+
+impl Default for MomentOf {
+    fn default() -> Self {
+        Self { signature: Signature::any(1, Volatility::Immutable) }
+    }
+}
+
+impl PartialEq for MomentOf {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for MomentOf {}
+
+impl Hash for MomentOf {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name().hash(state);
+    }
+}
+
+impl ScalarUDFImpl for MomentOf {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn name(&self) -> &'static str {
+        "moment_of"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(moment_type())
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let mut moments = Vec::with_capacity(1);
+        for times in ColumnarValue::values_to_arrays(&args.args)? {
+            moments.push(moments_of(&times)?);
+        }
+        let moments = moments.pop().ok_or_else(|| {
+            datafusion::error::DataFusionError::Internal("`moment_of` takes a time".into())
+        })?;
+        Ok(ColumnarValue::Array(moments))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{
+        Array, Date32Array, TimestampMillisecondArray, TimestampNanosecondArray,
+        TimestampSecondArray,
+    };
+    use arrow::compute::cast;
+
+    use super::*;
+
+    #[test]
+    fn moments_are_what_a_cast_gives() {
+        let seconds = vec![Some(0), None, Some(-1), Some(1_700_000_000), Some(-62_135_596_800)];
+        let nanos: TimestampNanosecondArray =
+            vec![Some(1_999), Some(-1), None, Some(i64::MAX)].into();
+        let times: Vec<ArrayRef> = vec![
+            Arc::new(TimestampSecondArray::from(seconds.clone())),
+            Arc::new(TimestampSecondArray::from(seconds.clone()).with_timezone("+00:00")),
+            Arc::new(TimestampMillisecondArray::from(seconds).with_timezone("+02:00")),
+            Arc::new(nanos),
+            Arc::new(Date32Array::from(vec![Some(19_700), None, Some(-1)])),
+        ];
+        for times in times {
+            let moments = moments_of(&times).unwrap();
+            assert_eq!(moments.data_type(), &moment_type());
+            let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
+            let expected = match times.data_type() {
+                DataType::Date32 => cast(&cast(&times, &micros).unwrap(), &moment_type()),
+                _ => cast(&times, &moment_type()),
+            };
+            assert_eq!(&moments, &expected.unwrap(), "{}", times.data_type());
+        }
+        // Which a cast cannot take apart into a date, and which is a moment all the same.
+        let far: ArrayRef = Arc::new(TimestampSecondArray::from(vec![9_000_000_000_000]));
+        assert_eq!(moments_of(&far).unwrap().null_count(), 0);
+    }
+}

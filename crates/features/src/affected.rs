@@ -1,17 +1,18 @@
 //! Which feature rows a set of changed events can have touched.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::fmt;
+use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, BooleanBuilder, RecordBatch, TimestampMicrosecondArray,
+    Array, ArrayRef, AsArray, BooleanArray, BooleanBuilder, RecordBatch, StringArray,
+    TimestampMicrosecondArray,
 };
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, TimestampMicrosecondType};
 use arrow::row::{RowConverter, Rows, SortField};
 use icecore_catalog::RowTest;
 use icecore_core::{Emit, Error, FeatureView, Predicate, Result, TimeRange, Timestamp};
+use icecore_kernel::Interner;
 
 use crate::output::within;
 use crate::source::{moment_type, reach};
@@ -89,8 +90,11 @@ pub(crate) struct Affected {
     keys: Vec<String>,
     time: String,
     key_types: Vec<DataType>,
-    converter: RowConverter,
-    by_key: HashMap<Box<[u8]>, Interval>,
+    /// Absent where the key is one text.
+    converter: Option<RowConverter>,
+    /// The keys, and the moments of each by its number.
+    entities: Interner,
+    moments: Vec<Interval>,
     /// Moments at which the rows of all entities do.
     everyone: Option<Interval>,
     sight: Sight,
@@ -98,7 +102,7 @@ pub(crate) struct Affected {
 
 impl fmt::Debug for Affected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Affected").field("entities", &self.by_key.len()).finish_non_exhaustive()
+        f.debug_struct("Affected").field("entities", &self.entities()).finish_non_exhaustive()
     }
 }
 
@@ -109,40 +113,46 @@ impl Affected {
         keys: Vec<String>,
         key_types: Vec<DataType>,
     ) -> Result<Self> {
-        let fields = key_types.iter().cloned().map(SortField::new).collect();
+        let converter = match key_types.as_slice() {
+            [DataType::Utf8] => None,
+            types => {
+                let fields = types.iter().cloned().map(SortField::new).collect();
+                Some(RowConverter::new(fields)?)
+            }
+        };
         Ok(Self {
             keys,
             time: view.event_timestamp.clone(),
             key_types,
-            converter: RowConverter::new(fields)?,
-            by_key: HashMap::new(),
+            converter,
+            entities: Interner::default(),
+            moments: Vec::new(),
             everyone: None,
             sight: Sight::of(view),
         })
     }
 
     /// Entities with moments of their own.
-    pub(crate) fn entities(&self) -> usize {
-        self.by_key.len()
+    pub(crate) const fn entities(&self) -> usize {
+        self.moments.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.by_key.is_empty() && self.everyone.is_none()
+        self.moments.is_empty() && self.everyone.is_none()
     }
 
     /// Adds the rows that these events have a part in: keys, then the time. Events without a key or
     /// a time have none.
     pub(crate) fn add_events(&mut self, events: &RecordBatch) -> Result<()> {
-        let rows = self.rows(events.columns())?;
+        let keys = self.key_bytes(events.columns())?;
         let times = times(events.columns().get(self.keys.len()))?;
-        let keys = events.columns().iter().take(self.keys.len());
-        let keys: Vec<&ArrayRef> = keys.collect();
         for row in 0..events.num_rows() {
-            if times.is_null(row) || keys.iter().any(|key| key.is_null(row)) {
-                continue;
+            if let Some(key) = keys.of(row)
+                && times.is_valid(row)
+            {
+                let interval = self.sight.rows_of(times.value(row));
+                self.add(key, interval);
             }
-            let interval = self.sight.rows_of(times.value(row));
-            self.add(rows.row(row).as_ref(), interval);
         }
         Ok(())
     }
@@ -153,12 +163,10 @@ impl Affected {
         batch: &RecordBatch,
         chosen: impl Fn(&[u8]) -> bool,
     ) -> Result<()> {
-        let rows = self.rows(batch.columns())?;
+        let keys = self.key_bytes(batch.columns())?;
         for row in 0..batch.num_rows() {
-            let keys = batch.columns().iter().take(self.keys.len());
-            let key = rows.row(row);
-            if keys.clone().all(|key| key.is_valid(row)) && chosen(key.as_ref()) {
-                self.add(key.as_ref(), Interval::EVER);
+            if let Some(key) = keys.of(row).filter(|key| chosen(key)) {
+                self.add(key, Interval::EVER);
             }
         }
         Ok(())
@@ -170,14 +178,10 @@ impl Affected {
     }
 
     fn add(&mut self, key: &[u8], interval: Interval) {
-        match self.by_key.entry(key.into()) {
-            Entry::Occupied(mut known) => {
-                let hull = known.get().hull(interval);
-                known.insert(hull);
-            }
-            Entry::Vacant(new) => {
-                new.insert(interval);
-            }
+        let code = self.entities.code(key) as usize;
+        match self.moments.get_mut(code) {
+            Some(known) => *known = known.hull(interval),
+            None => self.moments.push(interval),
         }
     }
 
@@ -185,17 +189,21 @@ impl Affected {
     /// to ask the source for their events alone.
     pub(crate) fn few(&self, entities_max: usize) -> Result<Option<Vec<ArrayRef>>> {
         let is_float = self.key_types.iter().any(DataType::is_floating);
-        if self.everyone.is_some() || self.by_key.len() > entities_max || is_float {
+        if self.everyone.is_some() || self.entities() > entities_max || is_float {
             return Ok(None);
         }
-        let parser = self.converter.parser();
-        let rows = self.by_key.keys().map(|key| parser.parse(key));
-        Ok(Some(self.converter.convert_rows(rows)?))
+        let keys = (0..self.entities() as u32).map(|code| self.entities.value(code));
+        let Some(converter) = &self.converter else {
+            let keys: StringArray = keys.map(|key| std::str::from_utf8(key).ok()).collect();
+            return Ok(Some(vec![Arc::new(keys)]));
+        };
+        let parser = converter.parser();
+        Ok(Some(converter.convert_rows(keys.map(|key| parser.parse(key)))?))
     }
 
     /// All moments at which a row has to be computed again.
     pub(crate) fn hull(&self) -> Option<Interval> {
-        let all = self.by_key.values().copied().chain(self.everyone);
+        let all = self.moments.iter().copied().chain(self.everyone);
         all.reduce(Interval::hull)
     }
 
@@ -217,14 +225,15 @@ impl Affected {
     ) -> Result<BooleanArray> {
         let times = times(columns.get(self.keys.len()))?;
         let everyone = self.everyone.map(&widened);
-        let rows = if self.by_key.is_empty() { None } else { Some(self.rows(columns)?) };
+        let keys = if self.moments.is_empty() { None } else { Some(self.key_bytes(columns)?) };
         let mut mask = BooleanBuilder::with_capacity(times.len());
         for row in 0..times.len() {
             let passes = times.is_valid(row) && {
                 let moment = times.value(row);
                 everyone.is_some_and(|everyone| everyone.contains(moment))
-                    || rows.as_ref().is_some_and(|rows| {
-                        let own = self.by_key.get(rows.row(row).as_ref());
+                    || keys.as_ref().is_some_and(|keys| {
+                        let code = keys.of(row).and_then(|key| self.entities.find(key));
+                        let own = code.and_then(|code| self.moments.get(code as usize));
                         own.is_some_and(|own| widened(*own).contains(moment))
                     })
             };
@@ -234,13 +243,45 @@ impl Affected {
     }
 
     /// The keys in a form that compares as bytes.
-    fn rows(&self, columns: &[ArrayRef]) -> Result<Rows> {
+    fn key_bytes(&self, columns: &[ArrayRef]) -> Result<KeyBytes> {
         let mut keys = Vec::with_capacity(self.key_types.len());
         for (column, data_type) in columns.iter().zip(&self.key_types) {
             let same = column.data_type() == data_type;
             keys.push(if same { column.clone() } else { cast(column, data_type)? });
         }
-        Ok(self.converter.convert_columns(&keys)?)
+        match (&self.converter, keys.as_slice()) {
+            (Some(converter), _) => {
+                let rows = converter.convert_columns(&keys)?;
+                keys.retain(|key| key.null_count() > 0);
+                Ok(KeyBytes::Rows(rows, keys))
+            }
+            (None, [texts]) => match texts.as_string_opt::<i32>() {
+                Some(texts) => Ok(KeyBytes::Texts(texts.clone())),
+                None => Err(Error::internal("a key is no text")),
+            },
+            (None, _) => Err(Error::internal("events lack their key")),
+        }
+    }
+}
+
+/// The keys of rows as bytes.
+enum KeyBytes {
+    Texts(StringArray),
+    /// And the key columns that have nulls.
+    Rows(Rows, Vec<ArrayRef>),
+}
+
+impl KeyBytes {
+    /// The key of a row, unless a part of it is null.
+    #[inline]
+    fn of(&self, row: usize) -> Option<&[u8]> {
+        match self {
+            Self::Texts(texts) => texts.is_valid(row).then(|| texts.value(row).as_bytes()),
+            Self::Rows(rows, nullable) => {
+                let is_whole = nullable.iter().all(|key| key.is_valid(row));
+                is_whole.then(|| rows.row(row).data())
+            }
+        }
     }
 }
 

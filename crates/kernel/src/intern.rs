@@ -3,6 +3,8 @@
 use crate::hash::xxh::xxh64;
 
 const EMPTY: u32 = u32::MAX;
+/// Values of up to so many bytes are told apart by their ends alone.
+const SHORT_MAX: usize = 16;
 
 /// Numbers different byte strings in the order in which they come.
 ///
@@ -11,21 +13,72 @@ const EMPTY: u32 = u32::MAX;
 ///
 /// let mut users = Interner::default();
 /// assert_eq!((users.code(b"ann"), users.code(b"bob"), users.code(b"ann")), (0, 1, 0));
-/// assert_eq!(users.value(1), b"bob");
+/// assert_eq!((users.value(1), users.find(b"eve")), (&b"bob"[..], None));
 /// ```
 #[derive(Debug, Clone)]
 pub struct Interner {
     /// (the hash's upper half, code) by the hash's lower bits, at most half full.
     slots: Vec<(u32, u32)>,
+    /// The ends of each value, so that most comparisons look at nothing else.
+    heads: Vec<Ends>,
     hashes: Vec<u64>,
     /// Where each value ends in `bytes`, after a zero.
-    ends: Vec<usize>,
+    stops: Vec<usize>,
     bytes: Vec<u8>,
+}
+
+/// The first and the last bytes of a value, and its length: all of a short one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Ends {
+    first: u64,
+    last: u64,
+    len: usize,
+}
+
+impl Ends {
+    #[inline]
+    fn of(value: &[u8]) -> Self {
+        let len = value.len();
+        if let (Some(first), Some(last)) = (value.first_chunk(), value.last_chunk()) {
+            return Self {
+                first: u64::from_le_bytes(*first),
+                last: u64::from_le_bytes(*last),
+                len,
+            };
+        }
+        if let (Some(first), Some(last)) = (value.first_chunk(), value.last_chunk()) {
+            let [first, last] = [first, last].map(|half| u64::from(u32::from_le_bytes(*half)));
+            return Self { first, last, len };
+        }
+        let first = value.iter().fold(0, |packed, byte| packed << 8 | u64::from(*byte));
+        Self { first, last: 0, len }
+    }
+
+    /// The hash of a value with these ends.
+    #[inline]
+    fn hash(self, value: &[u8]) -> u64 {
+        if self.len > SHORT_MAX {
+            return xxh64(value, 0);
+        }
+        // Both halves of a product of two words depend on all bits of both; wyhash
+        // (https://github.com/wangyi-fudan/wyhash) folds them so.
+        let left = self.first ^ 0xa076_1d64_78bd_642f ^ self.len as u64;
+        let product = u128::from(left) * u128::from(self.last ^ 0xe703_7ed1_a0b4_28db);
+        let folded = (product >> 64) as u64 ^ product as u64;
+        let product = u128::from(folded ^ 0x8ebc_6af0_9c88_c6e3) * 0x5899_65cc_7537_4cc3;
+        (product >> 64) as u64 ^ product as u64
+    }
 }
 
 impl Default for Interner {
     fn default() -> Self {
-        Self { slots: vec![(0, EMPTY); 1024], hashes: Vec::new(), ends: vec![0], bytes: Vec::new() }
+        Self {
+            slots: vec![(0, EMPTY); 1024],
+            heads: Vec::new(),
+            hashes: Vec::new(),
+            stops: vec![0],
+            bytes: Vec::new(),
+        }
     }
 }
 
@@ -45,16 +98,35 @@ impl Interner {
     /// The number of a value, a new one if it is new. There is room for 2^32 - 1 of them.
     #[inline]
     pub fn code(&mut self, value: &[u8]) -> u32 {
-        let hash = xxh64(value, 0);
+        let ends = Ends::of(value);
+        let hash = ends.hash(value);
+        match self.look(value, ends, hash) {
+            Ok(code) => code,
+            Err(at) => self.insert(value, (ends, hash), at),
+        }
+    }
+
+    /// The number that a value was given, if it was.
+    #[inline]
+    #[must_use]
+    pub fn find(&self, value: &[u8]) -> Option<u32> {
+        let ends = Ends::of(value);
+        self.look(value, ends, ends.hash(value)).ok()
+    }
+
+    /// The value's number, or the slot that is free for it.
+    #[inline]
+    fn look(&self, value: &[u8], ends: Ends, hash: u64) -> Result<u32, usize> {
         let tag = (hash >> 32) as u32;
         let mut at = hash as usize & (self.slots.len() - 1);
         loop {
             let (slot_tag, code) = self.slots[at];
             if code == EMPTY {
-                return self.insert(value, hash, at);
+                return Err(at);
             }
-            if slot_tag == tag && self.value(code) == value {
-                return code;
+            let same = slot_tag == tag && self.heads[code as usize] == ends;
+            if same && (ends.len <= SHORT_MAX || self.value(code) == value) {
+                return Ok(code);
             }
             at = (at + 1) & (self.slots.len() - 1);
         }
@@ -64,8 +136,8 @@ impl Interner {
     #[must_use]
     pub fn value(&self, code: u32) -> &[u8] {
         let at = code as usize;
-        match (self.ends.get(at), self.ends.get(at + 1)) {
-            (Some(start), Some(end)) => self.bytes.get(*start..*end).unwrap_or_default(),
+        match (self.stops.get(at), self.stops.get(at + 1)) {
+            (Some(start), Some(stop)) => self.bytes.get(*start..*stop).unwrap_or_default(),
             _ => &[],
         }
     }
@@ -73,15 +145,17 @@ impl Interner {
     /// The memory that the values take.
     #[must_use]
     pub const fn size_bytes(&self) -> usize {
-        8 * self.slots.len() + 16 * self.hashes.len() + self.bytes.len()
+        8 * self.slots.len() + 40 * self.hashes.len() + self.bytes.len()
     }
 
-    fn insert(&mut self, value: &[u8], hash: u64, at: usize) -> u32 {
+    #[cold]
+    fn insert(&mut self, value: &[u8], (ends, hash): (Ends, u64), at: usize) -> u32 {
         // Callers hold fewer rows than this.
         let code = self.hashes.len() as u32;
         self.hashes.push(hash);
+        self.heads.push(ends);
         self.bytes.extend_from_slice(value);
-        self.ends.push(self.bytes.len());
+        self.stops.push(self.bytes.len());
         self.slots[at] = ((hash >> 32) as u32, code);
         if self.hashes.len() * 2 > self.slots.len() {
             self.grow();
@@ -106,6 +180,8 @@ impl Interner {
 mod tests {
     use std::collections::HashMap;
 
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -122,5 +198,24 @@ mod tests {
         assert_eq!(interner.len(), expected.len());
         assert_eq!(interner.code(b""), expected.len() as u32);
         assert_eq!(interner.value(expected.len() as u32 + 1), b"");
+    }
+
+    proptest! {
+        // Short ones, ones that differ only in the middle, ones of equal ends and other lengths.
+        #[test]
+        fn numbers_are_those_of_a_map(
+            values in prop::collection::vec(prop::collection::vec(0_u8..3, 0..40), 0..300),
+        ) {
+            let mut interner = Interner::default();
+            let mut expected: HashMap<Vec<u8>, u32> = HashMap::new();
+            for value in &values {
+                let known = expected.get(value).copied();
+                prop_assert_eq!(interner.find(value), known);
+                let next = expected.len() as u32;
+                let code = *expected.entry(value.clone()).or_insert(next);
+                prop_assert_eq!(interner.code(value), code);
+                prop_assert_eq!(interner.value(code), value.as_slice());
+            }
+        }
     }
 }

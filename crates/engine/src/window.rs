@@ -122,7 +122,7 @@ fn prepare(input: DataFrame, node: &WindowNode) -> Result<DataFrame, DataFusionE
         events = events.and(time.clone().gt_eq(moment(from)));
     }
     if let Some(to) = seen.to {
-        events = events.and(time.clone().lt(moment(to)));
+        events = events.and(time.lt(moment(to)));
     }
     let keys = node.keys.iter().map(|key| column(key).alias(key));
     let inputs = (0..).zip(&node.inputs);

@@ -45,7 +45,7 @@ pub(super) struct GatheredWindowExec {
 
 /// The events of all partitions.
 enum Source {
-    Arranged(Arranged, WindowKernel, Arc<Room>),
+    Arranged(Box<Arranged>, Box<WindowKernel>, Arc<Room>),
     /// They do not fit the memory: a plan that sorts them on disk.
     Sorted(Arc<dyn ExecutionPlan>),
 }
@@ -185,13 +185,13 @@ async fn arranged(
     let arranged = Arranged::try_new(parts)?;
     let types = arranged.column_types().take(node.inputs.len()).collect::<Vec<_>>();
     let kernel = WindowKernel::try_new(node.spec.clone(), &types).map_err(external)?;
-    Ok(Source::Arranged(arranged, kernel, room))
+    Ok(Source::Arranged(Box::new(arranged), Box::new(kernel), room))
 }
 
 /// What all blocks of entities are computed with.
 struct Features {
-    arranged: Arranged,
-    kernel: WindowKernel,
+    arranged: Box<Arranged>,
+    kernel: Box<WindowKernel>,
     node: Arc<WindowNode>,
     schema: SchemaRef,
     /// How many events make a block, and about how many rows come out at once.

@@ -13,6 +13,7 @@ mod crash;
 mod errors;
 mod evolution;
 mod interoperability;
+mod manifests;
 mod matrix;
 mod model;
 mod readers;

@@ -1,6 +1,46 @@
-//! Descriptions of files, told again with something changed.
+//! Descriptions of files, told again with something changed, and of their partitions in words.
 
-use iceberg::spec::{DataFile, DataFileBuilder};
+use iceberg::spec::{
+    DataFile, DataFileBuilder, Literal, PrimitiveLiteral, PrimitiveType, Transform, Type,
+};
+
+/// A value of a partition field in words, for people.
+pub(crate) fn in_words(transform: Transform, of: &Type, value: Option<&Literal>) -> String {
+    match value {
+        Some(Literal::Primitive(odd)) if !has_words(of, value) => match odd {
+            PrimitiveLiteral::Int(number) => number.to_string(),
+            PrimitiveLiteral::Long(number) => number.to_string(),
+            PrimitiveLiteral::Int128(number) => number.to_string(),
+            _ => "odd".to_owned(),
+        },
+        value => transform.to_human_string(of, value),
+    }
+}
+
+/// Whether the iceberg crate has words for a value: it has none, and panics, for moments before 1970
+/// with a time zone, and for dates and numbers beyond what its calendar and its decimals know.
+pub(crate) fn has_words(of: &Type, value: Option<&Literal>) -> bool {
+    const DAYS: i32 = 90_000_000;
+    const MICROS: i64 = DAYS as i64 * 86_400_000_000;
+    let (Type::Primitive(of), Some(Literal::Primitive(value))) = (of, value) else { return true };
+    match (of, value) {
+        (PrimitiveType::Date, PrimitiveLiteral::Int(days)) => (-DAYS..=DAYS).contains(days),
+        (PrimitiveType::Time, PrimitiveLiteral::Long(micros)) => {
+            (0..86_400_000_000).contains(micros)
+        }
+        (PrimitiveType::Timestamp, PrimitiveLiteral::Long(micros)) => {
+            (-MICROS..=MICROS).contains(micros)
+        }
+        (PrimitiveType::Timestamptz, PrimitiveLiteral::Long(micros)) => {
+            (0..=MICROS).contains(micros)
+        }
+        (PrimitiveType::TimestamptzNs, PrimitiveLiteral::Long(nanos)) => *nanos >= 0,
+        (PrimitiveType::Decimal { scale, .. }, PrimitiveLiteral::Int128(number)) => {
+            *scale <= 28 && number.unsigned_abs() < 1 << 95
+        }
+        _ => true,
+    }
+}
 
 /// Everything that is said of a file but its partition spec's id, which a description does not
 /// show; a manifest has that for all its files.
@@ -30,4 +70,39 @@ pub(crate) fn told_again(file: &DataFile) -> DataFileBuilder {
         builder.sort_order_id(order);
     }
     builder
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_value_has_words() {
+        let types = [
+            PrimitiveType::Date,
+            PrimitiveType::Time,
+            PrimitiveType::Timestamp,
+            PrimitiveType::Timestamptz,
+            PrimitiveType::TimestampNs,
+            PrimitiveType::TimestamptzNs,
+            PrimitiveType::Decimal { precision: 38, scale: 30 },
+            PrimitiveType::Decimal { precision: 38, scale: 2 },
+        ];
+        for of in types {
+            for number in [i64::MIN, -86_400_000_123, -1, 0, 1, i64::MAX] {
+                let value = match of {
+                    PrimitiveType::Date => {
+                        Literal::int(number.clamp(-1 << 31, (1 << 31) - 1) as i32)
+                    }
+                    PrimitiveType::Decimal { .. } => {
+                        let wide = i128::from(number) * i128::from(i64::MAX);
+                        Literal::Primitive(PrimitiveLiteral::Int128(wide))
+                    }
+                    _ => Literal::long(number),
+                };
+                let of = Type::Primitive(of.clone());
+                assert!(!in_words(Transform::Identity, &of, Some(&value)).is_empty());
+            }
+        }
+    }
 }

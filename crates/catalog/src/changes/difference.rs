@@ -9,8 +9,8 @@ use iceberg::table::Table;
 use icecore_core::{Error, Result};
 
 use super::path::Hop;
-use crate::error::Context as _;
 use crate::scan::{FileTask, plan_tasks};
+use crate::storage;
 
 /// Manifests that are read at a time.
 const MANIFESTS_AT_ONCE: usize = 16;
@@ -153,14 +153,10 @@ async fn manifests(table: &Table, snapshot: Option<i64>) -> Result<Vec<ManifestF
         .metadata()
         .snapshot_by_id(id)
         .ok_or_else(|| Error::not_found(format!("there is no snapshot `{id}`")))?;
-    let list = table
-        .manifest_list_reader(snapshot)
-        .load()
-        .await
-        .context(|| format!("cannot read the files of snapshot {id}"))?;
+    let list = storage::load_list(table, snapshot).await?;
     let named =
         |manifest: &ManifestFile| manifest.has_added_files() || manifest.has_existing_files();
-    Ok(list.consume_entries().into_iter().filter(named).collect())
+    Ok(list.into_iter().filter(named).collect())
 }
 
 /// The live files of manifests to which no deletes apply.
@@ -168,10 +164,7 @@ async fn files(table: &Table, manifests: Vec<ManifestFile>) -> Result<Vec<FileTa
     let io = table.file_io();
     let mut loaded = stream::iter(manifests)
         .map(async |manifest| {
-            let parsed = manifest
-                .load_manifest(io)
-                .await
-                .context(|| format!("cannot read manifest `{}`", manifest.manifest_path))?;
+            let parsed = storage::read_manifest(io, &manifest).await?;
             Ok::<_, Error>((manifest.partition_spec_id, parsed))
         })
         .buffered(MANIFESTS_AT_ONCE);

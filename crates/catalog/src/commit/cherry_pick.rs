@@ -151,7 +151,7 @@ async fn alive_in(head: &Table, tip: &Tip<'_>, added: &[AddedFiles]) -> Result<O
     let wanted = FileSet::of(added.iter().flat_map(|added| &added.files));
     let specs: HashSet<i32> = added.iter().map(|added| added.spec.spec_id()).collect();
     let list = load_list(head, snapshot).await?;
-    for file in list.entries() {
+    for file in &list {
         if file.content != ManifestContentType::Data || !specs.contains(&file.partition_spec_id) {
             continue;
         }
@@ -169,7 +169,7 @@ async fn added_by(head: &Table, snapshot: &SnapshotRef) -> Result<Vec<AddedFiles
     let id = snapshot.snapshot_id();
     let list = load_list(head, snapshot).await?;
     let mut added = Vec::new();
-    for file in list.entries() {
+    for file in &list {
         if file.added_snapshot_id != id || file.content != ManifestContentType::Data {
             continue;
         }

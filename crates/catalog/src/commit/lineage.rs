@@ -5,12 +5,9 @@
 //! again must say what the old one left to be counted.
 
 use iceberg::spec::{DataFile, ManifestContentType, ManifestFile};
-use icecore_core::{Error, ErrorKind, Result};
-
-use crate::described::told_again;
 
 /// Counts the ids of a manifest's rows, file by file.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct RowIds {
     /// The id that the next file without one begins with, where rows have ids.
     next: Option<u64>,
@@ -47,15 +44,19 @@ impl RowIds {
         Some(id)
     }
 
-    /// The next live file of the manifest, with the id of its first row.
-    pub(super) fn next(&mut self, file: &DataFile) -> Result<DataFile> {
-        match self.first_of(file) {
-            Some(id) if file.first_row_id().is_none() => with_first_row_id(file, id),
-            Some(_) => Ok(file.clone()),
-            None => {
-                self.gap = true;
-                Ok(file.clone())
-            }
+    /// The id of the first row of the next live file of the manifest, as an entry of another
+    /// manifest says it.
+    pub(super) fn next(&mut self, file: &DataFile) -> Option<i64> {
+        let id = self.first_of(file);
+        self.gap |= id.is_none();
+        id.and_then(|id| i64::try_from(id).ok())
+    }
+
+    /// Takes note of the id of a file that another manifest counted.
+    pub(super) fn meet(&mut self, id: Option<i64>) {
+        match id.and_then(|id| u64::try_from(id).ok()) {
+            Some(id) => self.first = Some(self.first.map_or(id, |first| first.min(id))),
+            None => self.gap = true,
         }
     }
 
@@ -66,11 +67,4 @@ impl RowIds {
             written.first_row_id = self.first;
         }
     }
-}
-
-fn with_first_row_id(file: &DataFile, id: u64) -> Result<DataFile> {
-    told_again(file).first_row_id(i64::try_from(id).ok()).build().map_err(|error| {
-        let message = format!("cannot describe data file `{}`", file.file_path());
-        Error::new(ErrorKind::Internal, message).with_source(error)
-    })
 }

@@ -1,12 +1,9 @@
 //! Putting the manifests of a new snapshot together.
 
-use std::sync::Arc;
-
 use futures::{StreamExt, TryStreamExt, stream};
 use iceberg::spec::{
     DataFile, FormatVersion, Manifest, ManifestContentType, ManifestEntry, ManifestFile,
-    ManifestListWriter, ManifestWriter, ManifestWriterBuilder, PartitionSpecRef, SchemaRef,
-    SnapshotRef, TableMetadata,
+    ManifestStatus, PartitionSpecRef, SchemaRef, SnapshotRef, TableMetadata,
 };
 use iceberg::table::Table;
 use icecore_core::{Error, ErrorKind, Result};
@@ -17,7 +14,7 @@ use super::delta::{AddedFiles, Delta, FileSet, Removal};
 use super::lineage::RowIds;
 use super::summary::Changes;
 use crate::error::Context;
-use crate::storage;
+use crate::storage::{self, Codec, ListKind, ManifestKind, ManifestWriter, NewEntry, write_list};
 
 /// Manifests that are read at once.
 pub(super) const MANIFESTS_AT_ONCE: usize = 8;
@@ -62,7 +59,7 @@ impl<'a> Producer<'a> {
         let Some(parent) = self.parent else { return gone.check(self.head) };
         let list = storage::load_list(self.head, parent).await?;
         let mut touched = Vec::new();
-        for manifest in list.consume_entries() {
+        for manifest in list {
             if !manifest.has_added_files() && !manifest.has_existing_files() {
                 continue;
             }
@@ -110,23 +107,20 @@ impl<'a> Producer<'a> {
         }
         let schema = manifest.metadata().schema().clone();
         let mut writer = self.writer(schema.clone(), &spec, file.content)?;
-        let cannot = || format!("cannot rewrite manifest `{}`", file.manifest_path);
         let mut ids = RowIds::of(&file);
         let live = manifest.entries().iter().filter(|entry| entry.is_alive());
         for (entry, takes) in live.zip(taken) {
-            let known = Known::of(&file, entry)?;
-            let data_file = ids.next(entry.data_file())?;
+            let data_file = entry.data_file();
+            let mut entry = Known::of(&file, entry)?.entry(data_file, ids.next(data_file));
             if takes {
-                gone.meet(&data_file);
-                self.changes.remove(&data_file, &schema, &spec);
-                writer.add_delete_file(data_file, known.sequence, known.file_sequence)
-            } else {
-                let Known { added_by, sequence, file_sequence } = known;
-                writer.add_existing_file(data_file, added_by, sequence, file_sequence)
+                gone.meet(data_file);
+                self.changes.remove(data_file, &schema, &spec);
+                entry.status = ManifestStatus::Deleted;
+                entry.snapshot = self.snapshot;
             }
-            .context(cannot)?;
+            writer.push(&entry)?;
         }
-        let mut written = writer.write_manifest_file().await.context(cannot)?;
+        let mut written = writer.finish(self.head.file_io()).await?;
         ids.settle(&mut written);
         self.manifests.push(written);
         Ok(())
@@ -162,13 +156,19 @@ impl<'a> Producer<'a> {
     async fn manifest_of(&mut self, added: &AddedFiles) -> Result<ManifestFile> {
         let location = self.attempt.reused_manifest(self.head.metadata().location());
         let (schema, spec) = (added.schema.clone(), &added.spec);
-        let mut writer = self.writer_to(&location, schema, spec, added.content)?;
-        let cannot = || "cannot write the manifest of the new files";
+        let mut writer = self.writer_to(location, schema, spec, added.content)?;
         for file in &added.files {
-            // A negative sequence number is inherited from the snapshot.
-            writer.add_file(file.clone(), added.sequence.unwrap_or(-1)).context(cannot)?;
+            writer.push(&NewEntry {
+                file,
+                status: ManifestStatus::Added,
+                snapshot: self.snapshot,
+                // What is not said is inherited from the snapshot.
+                sequence: added.sequence,
+                file_sequence: None,
+                first_row_id: file.first_row_id(),
+            })?;
         }
-        writer.write_manifest_file().await.context(cannot)
+        writer.finish(self.head.file_io()).await
     }
 
     pub(super) fn writer(
@@ -178,55 +178,47 @@ impl<'a> Producer<'a> {
         content: ManifestContentType,
     ) -> Result<ManifestWriter> {
         let location = self.attempt.manifest(self.head.metadata().location());
-        self.writer_to(&location, schema, spec, content)
+        self.writer_to(location, schema, spec, content)
     }
 
     fn writer_to(
         &self,
-        location: &str,
+        location: String,
         schema: SchemaRef,
         spec: &PartitionSpecRef,
         content: ManifestContentType,
     ) -> Result<ManifestWriter> {
-        let output = self
-            .head
-            .file_io()
-            .new_output(location)
-            .context(|| format!("cannot write manifest `{location}`"))?;
-        let spec = Arc::unwrap_or_clone(spec.clone());
-        let builder = ManifestWriterBuilder::new(output, Some(self.snapshot), schema, spec);
-        let version = self.head.metadata().format_version();
-        Ok(match (version, content) {
-            (FormatVersion::V1 | FormatVersion::V2, ManifestContentType::Data) => {
-                builder.build_v2_data()
-            }
-            (FormatVersion::V1 | FormatVersion::V2, ManifestContentType::Deletes) => {
-                builder.build_v2_deletes()
-            }
-            (FormatVersion::V3, ManifestContentType::Data) => builder.build_v3_data(),
-            (FormatVersion::V3, ManifestContentType::Deletes) => builder.build_v3_deletes(),
-        })
+        let (version, codec) = (self.version(), self.codec()?);
+        let kind = ManifestKind { version, content, schema, spec: spec.clone(), codec };
+        ManifestWriter::new(kind, location, self.snapshot)
+    }
+
+    /// The version in which manifests are written.
+    fn version(&self) -> FormatVersion {
+        self.head.metadata().format_version().max(FormatVersion::V2)
+    }
+
+    fn codec(&self) -> Result<Codec> {
+        Codec::of(self.head.metadata().properties())
     }
 
     pub(super) async fn write_list(&mut self) -> Result<WrittenList> {
         let metadata = self.head.metadata();
         let location = self.attempt.manifest_list(metadata.location(), self.snapshot);
+        let version = self.version();
+        let first = (version >= FormatVersion::V3).then(|| metadata.next_row_id());
+        let kind = ListKind {
+            version,
+            snapshot: self.snapshot,
+            parent: self.parent.map(|parent| parent.snapshot_id()),
+            sequence: metadata.next_sequence_number(),
+            first_row_id: first,
+            codec: self.codec()?,
+        };
+        let (bytes, next) = write_list(&kind, std::mem::take(&mut self.manifests))?;
         let cannot = || format!("cannot write manifest list `{location}`");
         let output = self.head.file_io().new_output(&location).context(cannot)?;
-        let output = output.writer().await.context(cannot)?;
-        let parent = self.parent.map(|parent| parent.snapshot_id());
-        let (id, sequence) = (self.snapshot, metadata.next_sequence_number());
-        let first = match metadata.format_version() {
-            FormatVersion::V1 | FormatVersion::V2 => None,
-            FormatVersion::V3 => Some(metadata.next_row_id()),
-        };
-        let mut writer = match first {
-            None => ManifestListWriter::v2(output, id, parent, sequence),
-            Some(_) => ManifestListWriter::v3(output, id, parent, sequence, first),
-        };
-        writer.add_manifests(self.manifests.drain(..)).context(cannot)?;
-        let next = writer.next_row_id();
-        writer.close().await.context(cannot)?;
+        output.write(bytes.into()).await.context(cannot)?;
         let row_ids = first.zip(next).map(|(first, next)| (first, next.saturating_sub(first)));
         Ok(WrittenList { location, row_ids })
     }
@@ -250,6 +242,24 @@ impl Known {
                 file.manifest_path,
                 entry.file_path()
             ))),
+        }
+    }
+}
+
+impl Known {
+    /// An entry that says the same in another manifest.
+    pub(super) const fn entry<'a>(
+        &self,
+        file: &'a DataFile,
+        first_row_id: Option<i64>,
+    ) -> NewEntry<'a> {
+        NewEntry {
+            file,
+            status: ManifestStatus::Existing,
+            snapshot: self.added_by,
+            sequence: Some(self.sequence),
+            file_sequence: self.file_sequence,
+            first_row_id,
         }
     }
 }

@@ -8,7 +8,6 @@ use icecore_core::Result;
 
 use super::lineage::RowIds;
 use super::manifests::{Known, Producer, load, spec_of};
-use crate::error::Context;
 
 /// The property that says how many manifests it takes to merge them, and its default.
 const MIN_COUNT: (&str, usize) = ("commit.manifest.min-count-to-merge", 100);
@@ -85,20 +84,16 @@ impl Producer<'_> {
         let spec = spec_of(self.head.metadata(), first)?.clone();
         let schema = self.schema_for(first, &spec).await?;
         let mut writer = self.writer(schema, &spec, first.content)?;
-        let cannot = || "cannot merge manifests";
         let mut ids = RowIds::of(first);
         for file in files {
             ids.turn_to(file);
             let manifest = load(self.head, file).await?;
             for entry in manifest.entries().iter().filter(|entry| entry.is_alive()) {
-                let Known { added_by, sequence, file_sequence } = Known::of(file, entry)?;
-                let data_file = ids.next(entry.data_file())?;
-                writer
-                    .add_existing_file(data_file, added_by, sequence, file_sequence)
-                    .context(cannot)?;
+                let data_file = entry.data_file();
+                writer.push(&Known::of(file, entry)?.entry(data_file, ids.next(data_file)))?;
             }
         }
-        let mut written = writer.write_manifest_file().await.context(cannot)?;
+        let mut written = writer.finish(self.head.file_io()).await?;
         ids.settle(&mut written);
         Ok(Some(written))
     }

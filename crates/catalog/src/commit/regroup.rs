@@ -7,7 +7,9 @@ use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
-use iceberg::spec::{DataFile, Literal, ManifestContentType, ManifestFile, Operation};
+use iceberg::spec::{
+    DataFile, Literal, ManifestContentType, ManifestEntryRef, ManifestFile, Operation,
+};
 use iceberg::table::Table;
 use icecore_core::{RefName, Result};
 
@@ -17,7 +19,6 @@ use super::manifests::{Known, MANIFESTS_AT_ONCE, Producer, load, spec_of};
 use super::merge::{TARGET_SIZE, group_of, setting};
 use super::snapshot::complete;
 use super::{Attempt, Change, Plan};
-use crate::error::Context;
 use crate::storage;
 
 /// Puts the entries of a branch's manifests together anew.
@@ -88,7 +89,7 @@ impl Regroup {
         let Some(parent) = tip.snapshot else { return Ok((0, Vec::new())) };
         let list = storage::load_list(head, parent).await?;
         let (mut count, mut groups) = (0, BTreeMap::<(u8, i32), Vec<ManifestFile>>::new());
-        for file in list.consume_entries() {
+        for file in list {
             count += 1;
             if file.has_added_files() || file.has_existing_files() {
                 groups.entry(group_of(&file)).or_default().push(file);
@@ -143,8 +144,15 @@ impl Change for Regroup {
 
 /// A live entry on its way to another manifest.
 struct Moved {
-    file: DataFile,
+    entry: ManifestEntryRef,
     known: Known,
+    first_row_id: Option<i64>,
+}
+
+impl Moved {
+    fn file(&self) -> &DataFile {
+        self.entry.data_file()
+    }
 }
 
 impl Producer<'_> {
@@ -161,14 +169,16 @@ impl Producer<'_> {
             let mut ids = RowIds::of(&file);
             for entry in manifest.entries().iter().filter(|entry| entry.is_alive()) {
                 let known = Known::of(&file, entry)?;
-                entries.push(Moved { file: ids.next(entry.data_file())?, known });
+                let first_row_id = ids.next(entry.data_file());
+                entries.push(Moved { entry: entry.clone(), known, first_row_id });
             }
         }
         drop(loaded);
         entries.sort_by(|left, right| {
-            by_partition(&left.file, &right.file)
-                .then_with(|| left.file.file_path().cmp(right.file.file_path()))
-                .then_with(|| left.file.content_offset().cmp(&right.file.content_offset()))
+            let (left, right) = (left.file(), right.file());
+            by_partition(left, right)
+                .then_with(|| left.file_path().cmp(right.file_path()))
+                .then_with(|| left.content_offset().cmp(&right.content_offset()))
         });
         let count = entries.len();
         let each = count.div_ceil(wanted.max(1)).max(1);
@@ -186,13 +196,12 @@ impl Producer<'_> {
         let spec = spec_of(self.head.metadata(), of)?.clone();
         let schema = self.schema_for(of, &spec).await?;
         let mut writer = self.writer(schema, &spec, of.content)?;
-        let cannot = || "cannot write a manifest";
-        let mut ids = RowIds::of(of);
-        for Moved { file, known: Known { added_by, sequence, file_sequence } } in part {
-            let file = ids.next(&file)?;
-            writer.add_existing_file(file, added_by, sequence, file_sequence).context(cannot)?;
+        let mut ids = RowIds::default();
+        for moved in part {
+            ids.meet(moved.first_row_id);
+            writer.push(&moved.known.entry(moved.file(), moved.first_row_id))?;
         }
-        let mut written = writer.write_manifest_file().await.context(cannot)?;
+        let mut written = writer.finish(self.head.file_io()).await?;
         ids.settle(&mut written);
         match of.content {
             // Deletes are planned first.

@@ -6,6 +6,8 @@ use iceberg::spec::{
     DataContentType, DataFile, DataFileFormat, PartitionSpecRef, SchemaRef, Struct, TableMetadata,
 };
 
+use crate::described::has_words;
+
 /// The property that says of how many changed partitions a summary tells each by itself.
 const PARTITION_LIMIT: &str = "write.summary.partition-limit";
 
@@ -120,7 +122,10 @@ impl Changes {
             fields.insert("partition-summaries-included".to_owned(), "true".to_owned());
             for ((_, tuple), partition) in &self.partitions {
                 // The path can be written only where the columns of the spec are known.
-                if partition.spec.partition_type(&partition.schema).is_err() {
+                let types = partition.spec.partition_type(&partition.schema);
+                let Ok(types) = types else { continue };
+                let mut values = types.fields().iter().zip(tuple.iter());
+                if !values.all(|(field, value)| has_words(&field.field_type, value)) {
                     continue;
                 }
                 let path = partition.spec.partition_to_path(tuple, partition.schema.clone());

@@ -133,7 +133,7 @@ struct Check<'a> {
 impl Check<'_> {
     async fn run(&self) -> Result<()> {
         let list = storage::load_list(self.head, self.snapshot).await?;
-        for file in list.entries() {
+        for file in &list {
             if file.added_snapshot_id != self.snapshot.snapshot_id() || !self.concerns(file)? {
                 continue;
             }

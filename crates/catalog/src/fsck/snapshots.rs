@@ -3,13 +3,13 @@
 use std::collections::{HashMap, HashSet};
 
 use futures::{StreamExt, TryStreamExt, stream};
-use iceberg::spec::{DataContentType, Manifest, ManifestFile, ManifestList, Snapshot, SnapshotRef};
+use iceberg::spec::{DataContentType, Manifest, ManifestFile, Snapshot, SnapshotRef};
 use icecore_core::{Error, ErrorKind, Result};
 
 use super::entries::{Contents, Entries, bytes_of};
 use super::finding::{FindingKind, Findings};
 use super::{Subject, guarded, in_words, is_damage, stored};
-use crate::error::Context;
+use crate::storage;
 
 /// Lists and manifests that are read at once.
 const READS_AT_ONCE: usize = 8;
@@ -23,7 +23,7 @@ pub(super) async fn check(subject: &Subject, findings: &mut Findings) -> Result<
     let lists = lists(subject, snapshots, findings).await?;
     let mut listed: HashMap<&str, &ManifestFile> = HashMap::new();
     let mut distinct: Vec<ManifestFile> = Vec::new();
-    for manifest in lists.iter().flat_map(|(_, list)| list.entries()) {
+    for manifest in lists.iter().flat_map(|(_, list)| list) {
         match listed.insert(&manifest.manifest_path, manifest) {
             None => distinct.push(manifest.clone()),
             Some(same) if same == manifest => {}
@@ -59,16 +59,12 @@ async fn lists(
     subject: &Subject,
     snapshots: Vec<SnapshotRef>,
     findings: &mut Findings,
-) -> Result<Vec<(SnapshotRef, ManifestList)>> {
+) -> Result<Vec<(SnapshotRef, Vec<ManifestFile>)>> {
     let version = subject.metadata.format_version();
     let mut reads = stream::iter(snapshots)
         .map(async |snapshot| {
             let (io, path) = (subject.io.clone(), snapshot.manifest_list().to_owned());
-            let read = guarded(async move {
-                let cannot = || format!("cannot read manifest list `{path}`");
-                let bytes = io.new_input(&path).context(cannot)?.read().await.context(cannot)?;
-                ManifestList::parse_with_version(&bytes, version).context(cannot)
-            });
+            let read = guarded(async move { storage::read_list(&io, &path, version).await });
             damage(subject, snapshot.manifest_list(), read.await).map(|list| (snapshot, list))
         })
         .buffered(READS_AT_ONCE);
@@ -94,10 +90,7 @@ async fn manifests(
     let mut reads = stream::iter(distinct)
         .map(async |listed| {
             let (io, file) = (subject.io.clone(), listed.clone());
-            let read = guarded(async move {
-                let cannot = || format!("cannot read manifest `{}`", file.manifest_path);
-                file.load_manifest(&io).await.context(cannot)
-            });
+            let read = guarded(async move { storage::read_manifest(&io, &file).await });
             let read: Result<Manifest> = read.await;
             damage(subject, &listed.manifest_path, read).map(|manifest| (listed.clone(), manifest))
         })
@@ -131,13 +124,13 @@ struct Check<'a> {
 type Expected<'n> = (&'n str, Vec<u64>);
 
 impl Check<'_> {
-    fn run(mut self, list: &ManifestList, by_path: &HashMap<String, Entries>) {
+    fn run(mut self, list: &[ManifestFile], by_path: &HashMap<String, Entries>) {
         let mut listed = HashSet::new();
         let mut held: HashSet<usize> = HashSet::new();
         let mut changes = Vec::new();
         let mut row_ids = Vec::new();
         let mut is_whole = true;
-        for manifest in list.entries() {
+        for manifest in list {
             let path = &manifest.manifest_path;
             if !listed.insert(path) {
                 self.add(FindingKind::DuplicateFile, path, "is listed twice");

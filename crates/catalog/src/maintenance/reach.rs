@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use iceberg::io::FileIO;
-use iceberg::spec::{FormatVersion, ManifestFile, ManifestList, Snapshot, TableMetadata};
+use iceberg::spec::{FormatVersion, ManifestFile, Snapshot, TableMetadata};
 use icecore_core::Result;
 
-use crate::error::Context;
 use crate::fsck::is_damage;
 use crate::storage;
 
@@ -60,17 +59,13 @@ pub(super) async fn skeleton<'s>(
         snapshots.into_iter().map(|snapshot| snapshot.manifest_list().to_owned()).collect();
     let mut reads = stream::iter(lists.iter().cloned())
         .map(async |path| {
-            let cannot = || format!("cannot read manifest list `{path}`");
-            let read = async {
-                let bytes = io.new_input(&path).context(cannot)?.read().await.context(cannot)?;
-                ManifestList::parse_with_version(&bytes, version).context(cannot)
-            };
-            damage.check(&path, read.await)
+            let read = storage::guarded(&path, storage::read_list(io, &path, version)).await;
+            damage.check(&path, read)
         })
         .buffer_unordered(READS_AT_ONCE);
     let mut manifests = BTreeMap::new();
     while let Some(list) = reads.try_next().await? {
-        for manifest in list.into_iter().flat_map(ManifestList::consume_entries) {
+        for manifest in list.into_iter().flatten() {
             manifests.insert(manifest.manifest_path.clone(), manifest);
         }
     }

@@ -34,8 +34,7 @@ async fn manifest_files(
     snapshot: Option<&SnapshotRef>,
 ) -> Result<Vec<ManifestFile>> {
     let Some(snapshot) = snapshot else { return Ok(Vec::new()) };
-    let list = storage::load_list(table, snapshot).await?;
-    Ok(list.consume_entries().into_iter().collect())
+    storage::load_list(table, snapshot).await
 }
 
 /// What the manifests of a snapshot name, in order of path.

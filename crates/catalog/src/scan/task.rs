@@ -107,7 +107,6 @@ pub(super) async fn plan(
     let live =
         |manifest: &ManifestFile| manifest.has_added_files() || manifest.has_existing_files();
     let (deletes, data): (Vec<_>, Vec<_>) = list
-        .consume_entries()
         .into_iter()
         .filter(live)
         .partition(|manifest| manifest.content == ManifestContentType::Deletes);

@@ -1,28 +1,36 @@
-//! Looking through an Avro file before it is parsed, so that what it declares cannot exhaust
-//! memory: lengths are those of bytes that are there, and inflated blocks stay below a limit.
+//! Avro files: manifests and manifest lists, read and written, and a look through any before it is
+//! parsed, so that what it declares cannot exhaust memory. Lengths are those of bytes that are
+//! there, and inflated blocks stay below a limit.
 
+mod codec;
 mod cursor;
 mod datum;
+mod encode;
+mod list;
 mod manifest;
+mod schema;
+mod values;
 
 use std::collections::HashMap;
-use std::io::Read;
 
-use flate2::read::DeflateDecoder;
 use icecore_core::{Error, Result};
 
 use super::limits::exceeded;
+use codec::inflate;
 use cursor::{Cursor, Malformed};
 use datum::Shape;
+
+pub(crate) use codec::Codec;
+pub(super) use list::list;
+pub(crate) use list::{ListKind, write_list};
 pub(super) use manifest::manifest;
+pub(crate) use manifest::{ManifestKind, ManifestWriter, NewEntry};
 
 const MAGIC: &[u8] = b"Obj\x01";
 const SYNC_BYTES: usize = 16;
 /// Parsed values are many times as large as their bytes, so that they are limited too: one for so
 /// many bytes of the limit.
 const BYTES_OF_VALUE: u64 = 8;
-/// The checksum after a block of snappy.
-const SNAPPY_TAIL: usize = 4;
 
 /// Fails for a file that is no whole Avro container, or that is larger inflated than `limit`.
 ///
@@ -124,43 +132,6 @@ impl<'a> Container<'a> {
             }
         }
         Ok(())
-    }
-}
-
-/// The content of a block, which is at most `left` bytes.
-fn inflate<E: From<Malformed>>(
-    codec: &[u8],
-    block: &[u8],
-    left: u64,
-) -> Result<Vec<u8>, Failed<E>> {
-    let bad = |_| Malformed("a block cannot be inflated");
-    let capped = |reader: &mut dyn Read| {
-        let mut content = Vec::new();
-        reader.take(left.saturating_add(1)).read_to_end(&mut content).map_err(bad)?;
-        if content.len() as u64 > left { Err(Failed::TooLarge) } else { Ok(content) }
-    };
-    match codec {
-        b"null" => capped(&mut &block[..]),
-        b"deflate" => capped(&mut DeflateDecoder::new(block)),
-        b"zstandard" => {
-            let mut decoder = zstd::stream::read::Decoder::new(block).map_err(bad)?;
-            // A window of 128 MiB is what the format's own tools take.
-            decoder.window_log_max(27).map_err(bad)?;
-            capped(&mut decoder)
-        }
-        b"snappy" => {
-            let end = block.len().checked_sub(SNAPPY_TAIL);
-            let block = end.and_then(|end| block.get(..end));
-            let block = block.ok_or(Malformed("a block is cut short"))?;
-            let declared = snap::raw::decompress_len(block)
-                .map_err(|_| Malformed("a block cannot be inflated"))?;
-            if declared as u64 > left {
-                return Err(Failed::TooLarge);
-            }
-            let content = snap::raw::Decoder::new().decompress_vec(block);
-            Ok(content.map_err(|_| Malformed("a block cannot be inflated"))?)
-        }
-        _ => Err(Malformed("its codec is none of null, deflate, snappy, zstandard").into()),
     }
 }
 

@@ -9,7 +9,7 @@ use flate2::read::MultiGzDecoder;
 use futures::FutureExt;
 use iceberg::io::FileIO;
 use iceberg::spec::{
-    Manifest, ManifestFile, ManifestList, ManifestStatus, SnapshotRef, TableMetadata,
+    FormatVersion, Manifest, ManifestFile, ManifestList, ManifestStatus, SnapshotRef, TableMetadata,
 };
 use iceberg::table::Table;
 use icecore_core::{Error, ErrorKind, Result};
@@ -52,11 +52,37 @@ pub(crate) async fn guarded<T>(
 /// # Errors
 ///
 /// `DataCorrupt`, `LimitExceeded` or `Denied`, naming the file.
-pub(crate) async fn load_list(table: &Table, snapshot: &SnapshotRef) -> Result<ManifestList> {
+pub(crate) async fn load_list(table: &Table, snapshot: &SnapshotRef) -> Result<Vec<ManifestFile>> {
     let path = snapshot.manifest_list();
     let cannot = || format!("cannot read manifest list `{path}`");
-    let load = async { table.manifest_list_reader(snapshot).load().await.context(cannot) };
+    let load = async {
+        if snapshot.encryption_key_id().is_some() {
+            let list = table.manifest_list_reader(snapshot).load().await.context(cannot)?;
+            return Ok(list.consume_entries().into_iter().collect());
+        }
+        let (io, version) = (table.file_io(), table.metadata().format_version());
+        read_list(io, path, version).await
+    };
     guarded(path, load).await
+}
+
+/// Reads a manifest list of a table of this format version.
+///
+/// # Errors
+///
+/// As [`load_list`].
+pub(crate) async fn read_list(
+    io: &FileIO,
+    path: &str,
+    version: FormatVersion,
+) -> Result<Vec<ManifestFile>> {
+    let cannot = || format!("cannot read manifest list `{path}`");
+    let bytes = io.new_input(path).context(cannot)?.read().await.context(cannot)?;
+    if let Some(manifests) = avro::list(&bytes, StorageLimits::of_io(io).inflated_bytes) {
+        return Ok(manifests);
+    }
+    let list = ManifestList::parse_with_version(&bytes, version).context(cannot)?;
+    Ok(list.consume_entries().into_iter().collect())
 }
 
 /// Reads the entries of a manifest.

@@ -4,6 +4,7 @@ use iceberg::spec::{PartitionSpec, Schema, Struct};
 use icecore_core::Result;
 use uuid::Uuid;
 
+use crate::described::in_words;
 use crate::error::Context as _;
 
 const VALUE_CHARS: usize = 64;
@@ -30,7 +31,7 @@ pub(super) fn partition_directories(
     let types = spec.partition_type(schema).context(|| "cannot name a partition")?;
     let fields = spec.fields().iter().zip(types.fields()).zip(partition.iter());
     let directories = fields.map(|((field, typed), value)| {
-        let value = field.transform.to_human_string(&typed.field_type, value);
+        let value = in_words(field.transform, &typed.field_type, value);
         format!("{}={}/", plain(&field.name), plain(&value))
     });
     Ok(directories.collect())

@@ -103,7 +103,7 @@ async fn damaged_manifests_are_named() {
             let snapshot = head.metadata().current_snapshot().unwrap();
             let read = async {
                 let list = crate::storage::load_list(&head, snapshot).await?;
-                for manifest in list.entries() {
+                for manifest in &list {
                     crate::storage::load_manifest(&head, manifest).await?;
                 }
                 Ok::<_, Error>(())

@@ -144,7 +144,7 @@ async fn delete_files(head: &Table, snapshot: i64) -> Result<Vec<DataFile>> {
     let Some(snapshot) = head.metadata().snapshot_by_id(snapshot) else { return Ok(Vec::new()) };
     let list = load_list(head, snapshot).await?;
     let mut files = Vec::new();
-    for manifest in list.entries() {
+    for manifest in &list {
         if manifest.content == ManifestContentType::Deletes {
             let loaded = load_manifest(head, manifest).await?;
             let live = loaded.entries().iter().filter(|entry| entry.is_alive());

@@ -1,4 +1,4 @@
-//! Reading the entries of a manifest.
+//! Reading the entries of a manifest, and writing them.
 //!
 //! A table of many files is planned as fast as its manifests are read, and what reads any Avro file
 //! builds a tree of values for each entry before it looks at one. Here bytes become entries at
@@ -6,7 +6,8 @@
 //! "Manifests") is left to the reader that knows everything.
 
 mod partition;
-mod values;
+mod summary;
+mod write;
 
 use std::collections::HashMap;
 
@@ -17,27 +18,14 @@ use iceberg::spec::{
 };
 use icecore_core::Result;
 
-use super::cursor::{Cursor, Malformed};
+use super::cursor::Cursor;
 use super::datum::{Field, Shape};
+use super::values::{self, Odd, count, entries, flag, number, numbers, text};
 use super::{Container, Failed};
 use crate::error::Context;
 use partition::PartitionReader;
-use values::{count, entries, flag, number, numbers, text};
-
-/// Why an entry was not read here.
-#[derive(Debug)]
-pub(super) enum Odd {
-    /// It may be right, and is not written as the specification says.
-    Unfamiliar,
-    /// It cannot be read by anyone.
-    Malformed,
-}
-
-impl From<Malformed> for Odd {
-    fn from(_: Malformed) -> Self {
-        Self::Malformed
-    }
-}
+pub(in crate::storage) use write::UNASSIGNED;
+pub(crate) use write::{ManifestKind, ManifestWriter, NewEntry};
 
 /// The manifest in these bytes, whose list says this of it; `None` where another reader has to
 /// look, to understand it or to say what is wrong.

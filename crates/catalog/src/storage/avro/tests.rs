@@ -5,6 +5,7 @@ use flate2::write::DeflateEncoder;
 use icecore_core::ErrorKind;
 use proptest::prelude::*;
 
+use super::codec::SNAPPY_TAIL;
 use super::*;
 
 const NUMBERS: &str = r#"{"type": "record", "name": "r", "fields": [

@@ -1,11 +1,11 @@
 //! Reading the values of a file's partition.
 
-use iceberg::spec::{Literal, PrimitiveType, Struct, StructType, Type};
+use iceberg::spec::{Literal, PrimitiveLiteral, PrimitiveType, Struct, StructType, Type};
 
 use super::super::cursor::Cursor;
 use super::super::datum::{Field, Shape};
-use super::Odd;
-use super::values::some;
+use super::super::schema::decimal_bytes;
+use super::super::values::{Odd, some};
 
 /// Reads partitions of one spec.
 pub(super) struct PartitionReader {
@@ -14,17 +14,9 @@ pub(super) struct PartitionReader {
 }
 
 impl PartitionReader {
-    /// One for partitions of this type; `None` for types that are written in more ways than one.
+    /// One for partitions of this type.
     pub(super) fn new(types: &StructType) -> Option<Self> {
         let fields = types.fields().iter().map(|field| match field.field_type.as_ref() {
-            Type::Primitive(
-                PrimitiveType::Decimal { .. }
-                | PrimitiveType::Uuid
-                | PrimitiveType::Fixed(_)
-                | PrimitiveType::Binary
-                | PrimitiveType::TimestampNs
-                | PrimitiveType::TimestamptzNs,
-            ) => None,
             Type::Primitive(of) => Some((i64::from(field.id), of.clone())),
             _ => None,
         });
@@ -64,7 +56,9 @@ fn value(shape: &Shape, of: &PrimitiveType, data: &mut Cursor<'_>) -> Result<Lit
             PrimitiveType::Long
             | PrimitiveType::Time
             | PrimitiveType::Timestamp
-            | PrimitiveType::Timestamptz,
+            | PrimitiveType::Timestamptz
+            | PrimitiveType::TimestampNs
+            | PrimitiveType::TimestamptzNs,
             Shape::Number,
         ) => Literal::long(data.long()?),
         (PrimitiveType::Float, Shape::Fixed(4)) => {
@@ -78,6 +72,25 @@ fn value(shape: &Shape, of: &PrimitiveType, data: &mut Cursor<'_>) -> Result<Lit
         (PrimitiveType::String, Shape::Bytes) => {
             Literal::string(std::str::from_utf8(data.bytes()?).map_err(|_| Odd::Unfamiliar)?)
         }
+        (PrimitiveType::Binary, Shape::Bytes) => Literal::binary(data.bytes()?.to_vec()),
+        (PrimitiveType::Fixed(wanted), Shape::Fixed(size)) if *size as u64 == *wanted => {
+            Literal::fixed(data.take(*size)?.to_vec())
+        }
+        (PrimitiveType::Uuid, Shape::Fixed(16)) => {
+            let bytes = data.take(16)?.try_into().map_err(|_| Odd::Malformed)?;
+            Literal::Primitive(PrimitiveLiteral::UInt128(u128::from_be_bytes(bytes)))
+        }
+        (PrimitiveType::Decimal { precision, .. }, Shape::Fixed(size))
+            if *size == decimal_bytes(*precision) =>
+        {
+            Literal::Primitive(PrimitiveLiteral::Int128(number(data.take(*size)?)))
+        }
         _ => return Err(Odd::Unfamiliar),
     })
+}
+
+/// A number in two's complement, the most significant byte first.
+fn number(bytes: &[u8]) -> i128 {
+    let sign = bytes.first().map_or(0, |first| if first & 0x80 == 0 { 0 } else { -1 });
+    bytes.iter().fold(sign, |number, byte| (number << 8) | i128::from(*byte))
 }

@@ -104,12 +104,13 @@ async fn manifests(table: &iceberg::table::Table) -> Vec<(ManifestFile, Vec<u8>,
     found
 }
 
-const PARTITIONINGS: [&[&str]; 5] = [
+const PARTITIONINGS: [&[&str]; 6] = [
     &[],
     &["day", "flag"],
     &["bucket(4, id)", "truncate(2, name)", "day(moment)"],
     &["small", "year(day)", "hour(moment)"],
     &["share", "score"],
+    &["amount"],
 ];
 
 #[tokio::test]
@@ -124,15 +125,6 @@ async fn entries_are_those_that_the_other_reader_finds() {
                 assert_eq!(ours.as_ref(), Some(theirs), "version {version} by {partition_by:?}");
             }
         }
-    }
-}
-
-#[tokio::test]
-async fn what_is_written_in_more_ways_than_one_is_left_to_the_other_reader() {
-    let (_lake, table) = table(2, &["amount"]).await;
-    for (file, bytes, theirs) in manifests(&table).await {
-        assert_eq!(manifest(&bytes, &file, u64::MAX).unwrap(), None);
-        assert_eq!(crate::storage::load_manifest(&table, &file).await.unwrap(), theirs);
     }
 }
 

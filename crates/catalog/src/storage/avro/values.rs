@@ -1,8 +1,22 @@
 //! Values that may be null, in the forms that Iceberg writes them in.
 
-use super::super::cursor::{Cursor, Malformed};
-use super::super::datum::{Field, Shape};
-use super::Odd;
+use super::cursor::{Cursor, Malformed};
+use super::datum::{Field, Shape};
+
+/// Why a value was not read here.
+#[derive(Debug)]
+pub(super) enum Odd {
+    /// It may be right, and is not written as the specification says.
+    Unfamiliar,
+    /// It cannot be read by anyone.
+    Malformed,
+}
+
+impl From<Malformed> for Odd {
+    fn from(_: Malformed) -> Self {
+        Self::Malformed
+    }
+}
 
 /// What a value is if it may be null; `None` where it is.
 pub(super) fn some<'s>(shape: &'s Shape, data: &mut Cursor<'_>) -> Result<Option<&'s Shape>, Odd> {
@@ -43,6 +57,19 @@ pub(super) fn raw<'d>(shape: &Shape, data: &mut Cursor<'d>) -> Result<Option<&'d
     match some(shape, data)? {
         None => Ok(None),
         Some(Shape::Bytes) => Ok(Some(data.bytes()?)),
+        Some(_) => Err(Odd::Unfamiliar),
+    }
+}
+
+/// A value that is true or false.
+pub(super) fn truth(shape: &Shape, data: &mut Cursor<'_>) -> Result<Option<bool>, Odd> {
+    match some(shape, data)? {
+        None => Ok(None),
+        Some(Shape::Fixed(1)) => match data.take(1)? {
+            [0] => Ok(Some(false)),
+            [1] => Ok(Some(true)),
+            _ => Err(Odd::Malformed),
+        },
         Some(_) => Err(Odd::Unfamiliar),
     }
 }

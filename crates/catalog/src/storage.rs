@@ -29,14 +29,16 @@ use iceberg::spec::TableMetadata;
 use icecore_core::{Error, Result};
 use object_store::ObjectStore;
 
-pub(crate) use avro::{Codec, ListKind, ManifestKind, ManifestWriter, NewEntry, write_list};
+pub(crate) use avro::{
+    Codec, Headers, ListKind, ManifestKind, ManifestWriter, NewEntry, write_list,
+};
 pub use buckets::BucketOptions;
 pub use limits::StorageLimits;
-pub(crate) use location::key_of;
 #[cfg(test)]
 pub(crate) use location::local_path;
+pub(crate) use location::{FileKey, key_of};
 pub(crate) use parse::{
-    guarded, load_list, load_manifest, read_list, read_manifest, read_metadata,
+    guarded, load_list, load_manifest, load_manifest_with, read_list, read_manifest, read_metadata,
 };
 pub(crate) use roots::Roots;
 

@@ -144,8 +144,11 @@ impl Lake {
     pub(crate) async fn paths(&self) -> Vec<String> {
         let pinned = self.pin("latest").await.unwrap();
         let plan = self.catalog.plan_files(&pinned, None).await.unwrap();
-        let mut paths: Vec<String> =
-            plan.files.iter().map(|file| file.path.to_string().replacen("file/", "/", 1)).collect();
+        let mut paths: Vec<String> = plan
+            .files
+            .iter()
+            .map(|file| file.path().to_string().replacen("file/", "/", 1))
+            .collect();
         paths.sort();
         paths
     }

@@ -13,7 +13,8 @@ use super::file::FEW;
 use super::task::{self, FileFacts, FileTask};
 use super::{columns_of, snapshot};
 use crate::predicate::{Filter, from_datum, from_literal};
-use crate::{schema, storage};
+use crate::schema;
+use crate::storage::FileKey;
 
 /// The files of a pinned table that may hold rows that pass a filter.
 #[derive(Debug, Clone)]
@@ -44,8 +45,7 @@ impl FilePlan {
 /// A data file.
 #[derive(Debug, Clone)]
 pub struct PlannedFile {
-    /// Its key in the catalog's object store.
-    pub path: object_store::path::Path,
+    key: FileKey,
     /// Its length in bytes.
     pub size_bytes: u64,
     /// Its rows, deleted ones among them.
@@ -70,6 +70,12 @@ struct Facts {
 }
 
 impl PlannedFile {
+    /// Its key in the catalog's object store.
+    #[must_use]
+    pub fn path(&self) -> object_store::path::Path {
+        self.key.path(self.facts.task.file.file_path())
+    }
+
     /// What is known of its columns, by name. A column may be absent.
     #[must_use]
     pub fn columns(&self) -> &BTreeMap<String, ColumnRange> {
@@ -203,7 +209,7 @@ fn planned_file(
         file.null_value_counts().contains_key(id) || file.column_sizes().contains_key(id)
     };
     Ok(PlannedFile {
-        path: storage::key_of(file.file_path())?,
+        key: FileKey::of(file.file_path())?,
         size_bytes: file.file_size_in_bytes(),
         rows,
         live_rows,

@@ -18,7 +18,7 @@ use crate::error::Context as _;
 use crate::predicate::{
     Evidence, Filter, Known, Nulls, PartitionFilter, Question, Value, has_nan, primitive,
 };
-use crate::storage;
+use crate::storage::{self, Headers};
 
 /// Manifests that are read at a time.
 const MANIFESTS_AT_ONCE: usize = 16;
@@ -111,11 +111,12 @@ pub(super) async fn plan(
         .filter(live)
         .partition(|manifest| manifest.content == ManifestContentType::Deletes);
     planner.planned.has_deletes = !deletes.is_empty();
+    let headers = Arc::new(Headers::default());
     for manifests in [deletes, data] {
         let wanted = planner.wanted(manifests)?;
-        let owned = table.clone();
+        let (owned, headers) = (table.clone(), headers.clone());
         let mut loaded = stream::iter(wanted)
-            .map(move |manifest| load(owned.clone(), manifest))
+            .map(move |manifest| load(owned.clone(), manifest, headers.clone()))
             .buffered(MANIFESTS_AT_ONCE);
         while let Some(loaded) = loaded.next().await {
             let (file, manifest) = loaded?;
@@ -128,9 +129,13 @@ pub(super) async fn plan(
 }
 
 /// Reads and parses a manifest on a thread of its own.
-async fn load(table: Table, file: ManifestFile) -> Result<(ManifestFile, Manifest)> {
+async fn load(
+    table: Table,
+    file: ManifestFile,
+    headers: Arc<Headers>,
+) -> Result<(ManifestFile, Manifest)> {
     let parsed = tokio::spawn(async move {
-        let manifest = storage::load_manifest(&table, &file).await?;
+        let manifest = storage::load_manifest_with(&table, &file, &headers).await?;
         Ok((file, manifest))
     });
     parsed.await.context(|| "cannot read a manifest")?

@@ -24,7 +24,7 @@ pub(crate) use codec::Codec;
 pub(super) use list::list;
 pub(crate) use list::{ListKind, write_list};
 pub(super) use manifest::manifest;
-pub(crate) use manifest::{ManifestKind, ManifestWriter, NewEntry};
+pub(crate) use manifest::{Headers, ManifestKind, ManifestWriter, NewEntry};
 
 const MAGIC: &[u8] = b"Obj\x01";
 const SYNC_BYTES: usize = 16;
@@ -66,43 +66,75 @@ fn walk(bytes: &[u8], limit: u64) -> Result<(), Failed> {
     container.each(limit, |shape, data| shape.skip(data))
 }
 
-/// A file of values of one schema, in blocks.
-struct Container<'a> {
+/// The parts of a file, its header not understood yet.
+struct Parts<'a> {
+    /// All that is before the blocks, which many files have alike.
+    header: &'a [u8],
     codec: &'a [u8],
-    shape: Shape,
-    /// What else its header says.
-    notes: HashMap<String, Vec<u8>>,
+    schema: &'a [u8],
+    /// What else the header says.
+    notes: Vec<(&'a [u8], &'a [u8])>,
     sync: &'a [u8],
     blocks: &'a [u8],
 }
 
-impl<'a> Container<'a> {
-    fn open(bytes: &'a [u8]) -> Result<Self, Malformed> {
+impl<'a> Parts<'a> {
+    fn of(bytes: &'a [u8]) -> Result<Self, Malformed> {
         let mut file = Cursor::new(bytes);
         if file.take(MAGIC.len())? != MAGIC {
             return Err(Malformed("it does not begin as one"));
         }
-        let (mut codec, mut schema, mut notes) = (&b"null"[..], &b""[..], HashMap::new());
+        let (mut codec, mut schema, mut notes) = (&b"null"[..], &b""[..], Vec::new());
         while let Some(count) = file.block_length()? {
             for _ in 0..count {
                 let (key, value) = (file.bytes()?, file.bytes()?);
                 match key {
                     b"avro.codec" => codec = value,
                     b"avro.schema" => schema = value,
-                    _ => {
-                        notes.insert(String::from_utf8_lossy(key).into_owned(), value.to_vec());
-                    }
+                    _ => notes.push((key, value)),
                 }
             }
         }
-        let shape = Shape::parse(schema)?;
+        let header = bytes.get(..bytes.len() - file.rest().len()).unwrap_or(bytes);
         let sync = file.take(SYNC_BYTES)?;
-        Ok(Self { codec, shape, notes, sync, blocks: file.rest() })
+        Ok(Self { header, codec, schema, notes, sync, blocks: file.rest() })
+    }
+
+    fn notes(&self) -> HashMap<String, Vec<u8>> {
+        let notes = self.notes.iter();
+        notes
+            .map(|(key, value)| (String::from_utf8_lossy(key).into_owned(), value.to_vec()))
+            .collect()
+    }
+}
+
+/// A file of values of one schema, in blocks.
+struct Container<'a> {
+    parts: Parts<'a>,
+    shape: Shape,
+}
+
+impl<'a> Container<'a> {
+    fn open(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let parts = Parts::of(bytes)?;
+        Ok(Self { shape: Shape::parse(parts.schema)?, parts })
     }
 
     /// Takes each value in turn.
     fn each<E: From<Malformed>>(
         &self,
+        limit: u64,
+        value: impl FnMut(&Shape, &mut Cursor<'_>) -> Result<(), E>,
+    ) -> Result<(), Failed<E>> {
+        self.parts.each(&self.shape, limit, value)
+    }
+}
+
+impl Parts<'_> {
+    /// Takes each value of this shape in turn.
+    fn each<E: From<Malformed>>(
+        &self,
+        shape: &Shape,
         limit: u64,
         mut value: impl FnMut(&Shape, &mut Cursor<'_>) -> Result<(), E>,
     ) -> Result<(), Failed<E>> {
@@ -118,7 +150,7 @@ impl<'a> Container<'a> {
                 return Err(Malformed("a block declares more rows than it holds").into());
             }
             for _ in 0..count {
-                match value(&self.shape, &mut data) {
+                match value(shape, &mut data) {
                     Err(_) if data.values_left() == 0 => return Err(Failed::TooLarge),
                     taken => taken.map_err(Failed::Value)?,
                 }

@@ -53,6 +53,40 @@ pub(crate) fn key_of(location: &str) -> Result<Path> {
     Path::parse(format!("{scheme}/{rest}")).map_err(|error| denied(location).with_source(error))
 }
 
+/// The key of a location that is known to have one. Making it costs more than knowing that, and not
+/// every file that is planned is opened.
+#[derive(Debug, Clone)]
+pub(crate) enum FileKey {
+    /// What is after this many bytes of the location, below [`LOCAL`].
+    Plain(usize),
+    Made(Path),
+}
+
+impl FileKey {
+    /// # Errors
+    ///
+    /// As [`key_of`].
+    pub(crate) fn of(location: &str) -> Result<Self> {
+        let path = location.strip_prefix("file://").filter(|path| is_plain(path));
+        match path {
+            Some(path) => Ok(Self::Plain(location.len() - path.len())),
+            None => key_of(location).map(Self::Made),
+        }
+    }
+
+    /// The key; `location` is the one that it is of.
+    pub(crate) fn path(&self, location: &str) -> Path {
+        match self {
+            Self::Made(key) => key.clone(),
+            Self::Plain(skipped) => {
+                let path = location.get(*skipped..).unwrap_or(location);
+                let key = format!("{LOCAL}{path}");
+                Path::parse(&key).unwrap_or_else(|_| Path::from(key))
+            }
+        }
+    }
+}
+
 fn local_key(location: &str, path: &str) -> Result<Path> {
     if is_plain(path)
         && let Ok(key) = Path::parse(format!("{LOCAL}{path}"))

@@ -94,15 +94,32 @@ pub(crate) async fn load_manifest(table: &Table, manifest: &ManifestFile) -> Res
     read_manifest(table.file_io(), manifest).await
 }
 
+/// Reads the entries of a manifest of which other ones may have had the same header.
+///
+/// # Errors
+///
+/// As [`load_list`].
+pub(crate) async fn load_manifest_with(
+    table: &Table,
+    manifest: &ManifestFile,
+    headers: &avro::Headers,
+) -> Result<Manifest> {
+    read(table.file_io(), manifest, headers).await
+}
+
 /// Reads the entries of a manifest of any table.
 ///
 /// # Errors
 ///
 /// As [`load_list`].
 pub(crate) async fn read_manifest(io: &FileIO, manifest: &ManifestFile) -> Result<Manifest> {
+    read(io, manifest, &avro::Headers::default()).await
+}
+
+async fn read(io: &FileIO, manifest: &ManifestFile, headers: &avro::Headers) -> Result<Manifest> {
     let path = &manifest.manifest_path;
     let load = async {
-        match read_at_once(io, manifest).await? {
+        match read_at_once(io, manifest, headers).await? {
             Some(read) => Ok(read),
             None => manifest
                 .load_manifest(io)
@@ -116,7 +133,11 @@ pub(crate) async fn read_manifest(io: &FileIO, manifest: &ManifestFile) -> Resul
 /// Reads a manifest that is as its list says, and as the specification says: its bytes are asked
 /// for, inflated and looked at once. `None` where it has to be read the long way, if only to say
 /// what is wrong with it.
-async fn read_at_once(io: &FileIO, listed: &ManifestFile) -> Result<Option<Manifest>> {
+async fn read_at_once(
+    io: &FileIO,
+    listed: &ManifestFile,
+    headers: &avro::Headers,
+) -> Result<Option<Manifest>> {
     let limits = StorageLimits::of_io(io);
     let length = u64::try_from(listed.manifest_length).unwrap_or(0);
     if listed.key_metadata.is_some() || length == 0 || length > limits.manifest_bytes {
@@ -124,7 +145,7 @@ async fn read_at_once(io: &FileIO, listed: &ManifestFile) -> Result<Option<Manif
     }
     let read = async { io.new_input(&listed.manifest_path)?.reader().await?.read(0..length).await };
     let Ok(bytes) = read.await else { return Ok(None) };
-    let read = avro::manifest(&bytes, listed, limits.inflated_bytes)?;
+    let read = avro::manifest(&bytes, listed, limits.inflated_bytes, headers)?;
     // The beginning of a file whose length is not the listed one may look like a whole one.
     Ok(read.filter(|read| has_listed_files(read, listed)))
 }

@@ -100,7 +100,7 @@ fn parquet_options(
 
 fn partitioned(file: &PlannedFile) -> PartitionedFile {
     PartitionedFile::new_from_meta(ObjectMeta {
-        location: file.path.clone(),
+        location: file.path(),
         last_modified: chrono::DateTime::UNIX_EPOCH,
         size: file.size_bytes,
         e_tag: None,

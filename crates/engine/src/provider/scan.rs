@@ -74,7 +74,7 @@ impl CatalogScan {
         options.filter = rows.filter;
         let mut shares = shared_out(rows.files, partitions, |file| file.size_bytes);
         for share in &mut shares {
-            share.sort_by(|left, right| left.path.cmp(&right.path));
+            share.sort_by_cached_key(PlannedFile::path);
         }
         let properties = PlanProperties::new(
             EquivalenceProperties::new(Arc::clone(&schema)),

@@ -116,7 +116,7 @@ async fn files_that_no_row_can_see_are_not_opened() {
             let (min, max) = range(file);
             number(max) < low || number(min) > high
         });
-        outside.map(|file| file.path.clone()).collect::<Vec<_>>()
+        outside.map(|file| file.path()).collect::<Vec<_>>()
     };
     let mut gone = unseen("happened", 700, 1300);
     assert_eq!(gone.len(), 2);

@@ -227,7 +227,7 @@ fn r11_no_two_writers_ever_use_the_same_name() {
             let options = CommitOptions::default();
             let done = catalog.commit(&lake.table, stream(&[(1, 1)]), options).await.unwrap();
             let plan = catalog.plan_files(&done.pinned, None).await.unwrap();
-            names.extend(plan.files.iter().map(|file| file.path.to_string()));
+            names.extend(plan.files.iter().map(|file| file.path().to_string()));
             assert_eq!(names.len(), run + 1);
         }
         assert_eq!(lake.rows_now().await, [1; 20]);

@@ -128,7 +128,7 @@ impl Lines {
     /// Paths of the data files of the head, in order.
     pub(super) async fn paths(&self) -> Vec<String> {
         let plan = self.catalog().plan_files(&self.pin().await, None).await.unwrap();
-        plan.files.iter().map(|file| file.path.to_string()).collect()
+        plan.files.iter().map(|file| file.path().to_string()).collect()
     }
 
     /// Where a data file is on the disk.

@@ -172,7 +172,7 @@ async fn a_plan_knows_partitions_counts_and_bounds_and_its_paths_open() {
     let plan = lake.catalog.plan_files(&pinned, None).await.unwrap();
     assert_eq!((plan.files.len(), plan.rows(), plan.native), (3, 3, true));
     for file in &plan.files {
-        let object = lake.catalog.object_store().get(&file.path).await.unwrap();
+        let object = lake.catalog.object_store().get(&file.path()).await.unwrap();
         assert_eq!(object.bytes().await.unwrap().len() as u64, file.size_bytes);
     }
     let first = |file: &&crate::PlannedFile| file.columns()["id"].min == Some(Literal::Int(1));

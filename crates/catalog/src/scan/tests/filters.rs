@@ -212,7 +212,7 @@ proptest! {
             let lake = Lake::new(new.with_partition_by(by)).await;
             let pinned = lake.commit(all).await;
             let paths = |plan: crate::FilePlan| -> BTreeSet<_> {
-                plan.files.into_iter().map(|file| file.path).collect()
+                plan.files.into_iter().map(|file| file.path()).collect()
             };
             let everything = paths(lake.catalog.plan_files(&pinned, None).await.unwrap());
             for predicate in predicates {

@@ -143,7 +143,8 @@ fn row(out: &mut Encoder, manifest: &ManifestFile) -> Result<()> {
 pub(in crate::storage) fn list(bytes: &[u8], limit: u64) -> Option<Vec<ManifestFile>> {
     let container = Container::open(bytes).ok()?;
     // Lists of version 1 say less.
-    let version = container.notes.get("format-version")?;
+    let notes = container.parts.notes();
+    let version = notes.get("format-version")?;
     if !matches!(version.as_slice(), b"2" | b"3") {
         return None;
     }

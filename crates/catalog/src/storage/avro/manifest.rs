@@ -10,6 +10,7 @@ mod summary;
 mod write;
 
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use iceberg::metadata_columns::get_metadata_field;
 use iceberg::spec::{
@@ -21,7 +22,7 @@ use icecore_core::Result;
 use super::cursor::Cursor;
 use super::datum::{Field, Shape};
 use super::values::{self, Odd, count, entries, flag, number, numbers, text};
-use super::{Container, Failed};
+use super::{Failed, Parts};
 use crate::error::Context;
 use partition::PartitionReader;
 pub(in crate::storage) use write::UNASSIGNED;
@@ -37,37 +38,84 @@ pub(in crate::storage) fn manifest(
     bytes: &[u8],
     listed: &ManifestFile,
     limit: u64,
+    headers: &Headers,
 ) -> Result<Option<Manifest>> {
-    let Ok(container) = Container::open(bytes) else { return Ok(None) };
-    let metadata = ManifestMetadata::parse(&container.notes)
-        .context(|| format!("cannot read manifest `{}`", listed.manifest_path))?;
-    // Entries of version 1 say less, and other things.
-    if metadata.format_version == FormatVersion::V1 {
-        return Ok(None);
-    }
-    let types = metadata.partition_spec.partition_type(&metadata.schema);
-    let Ok(types) = types else { return Ok(None) };
-    let Some(reader) = PartitionReader::new(&types) else { return Ok(None) };
+    let Ok(parts) = Parts::of(bytes) else { return Ok(None) };
+    let header = match headers.get(&parts) {
+        Some(known) => known,
+        None => {
+            let cannot = || format!("cannot read manifest `{}`", listed.manifest_path);
+            let Some(header) = Header::parse(&parts).context(cannot)? else { return Ok(None) };
+            headers.insert(&parts, header)
+        }
+    };
+    let metadata = &header.metadata;
     let reader = EntryReader {
-        partition: reader,
+        partition: &header.partition,
         bounds: Bounds { schema: &metadata.schema, types: HashMap::new() },
         spec_id: metadata.partition_spec.spec_id(),
         listed,
     };
-    Ok(reader.all(&container, limit).map(|entries| Manifest::new(metadata.clone(), entries)))
+    let entries = reader.all(&parts, &header.shape, limit);
+    Ok(entries.map(|entries| Manifest::new(metadata.clone(), entries)))
+}
+
+/// Headers that are kept, and how long they may be.
+const HEADERS_MAX: usize = 16;
+const HEADER_BYTES_MAX: usize = 1 << 20;
+
+/// What the headers of manifests say, understood once where many have it alike.
+#[derive(Debug, Default)]
+pub(crate) struct Headers(Mutex<HashMap<Box<[u8]>, Arc<Header>>>);
+
+impl Headers {
+    fn get(&self, parts: &Parts<'_>) -> Option<Arc<Header>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(parts.header).cloned()
+    }
+
+    fn insert(&self, parts: &Parts<'_>, header: Header) -> Arc<Header> {
+        let header = Arc::new(header);
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() < HEADERS_MAX && parts.header.len() <= HEADER_BYTES_MAX {
+            known.insert(parts.header.into(), header.clone());
+        }
+        header
+    }
+}
+
+#[derive(Debug)]
+struct Header {
+    shape: Shape,
+    metadata: ManifestMetadata,
+    partition: PartitionReader,
+}
+
+impl Header {
+    /// `None` for one of which another reader has to know what it means.
+    fn parse(parts: &Parts<'_>) -> iceberg::Result<Option<Self>> {
+        let Ok(shape) = Shape::parse(parts.schema) else { return Ok(None) };
+        let metadata = ManifestMetadata::parse(&parts.notes())?;
+        // Entries of version 1 say less, and other things.
+        if metadata.format_version == FormatVersion::V1 {
+            return Ok(None);
+        }
+        let types = metadata.partition_spec.partition_type(&metadata.schema);
+        let partition = types.ok().and_then(|types| PartitionReader::new(&types));
+        Ok(partition.map(|partition| Self { shape, metadata, partition }))
+    }
 }
 
 struct EntryReader<'a> {
-    partition: PartitionReader,
+    partition: &'a PartitionReader,
     bounds: Bounds<'a>,
     spec_id: i32,
     listed: &'a ManifestFile,
 }
 
 impl EntryReader<'_> {
-    fn all(mut self, container: &Container<'_>, limit: u64) -> Option<Vec<ManifestEntry>> {
+    fn all(mut self, parts: &Parts<'_>, shape: &Shape, limit: u64) -> Option<Vec<ManifestEntry>> {
         let mut found = Vec::new();
-        let read = container.each(limit, |shape, data| {
+        let read = parts.each(shape, limit, |shape, data| {
             data.value()?;
             found.push(self.entry(shape, data)?);
             Ok(())

@@ -74,7 +74,7 @@ proptest! {
         prop_assert_eq!(&bytes, &again);
         let theirs = ManifestList::parse_with_version(&bytes, version).unwrap();
         let theirs: Vec<ManifestFile> = theirs.consume_entries().into_iter().collect();
-        prop_assert_eq!(list(&bytes, u64::MAX).unwrap(), theirs.clone());
+        prop_assert_eq!(&list(&bytes, u64::MAX).unwrap(), &theirs);
         // What was said is said, and what was left open is filled in.
         let mut row_id = 5_000;
         for (mut wanted, read) in manifests.into_iter().zip(theirs) {
@@ -109,7 +109,7 @@ proptest! {
             codec: Codec::Null,
         };
         let (mut bytes, _) = write_list(&kind, manifests).unwrap();
-        let header = bytes.len() - Container::open(&bytes).unwrap().blocks.len();
+        let header = bytes.len() - Container::open(&bytes).unwrap().parts.blocks.len();
         for (at, byte) in damage {
             let at = header + at.index(bytes.len() - header);
             bytes[at] = byte;

@@ -8,6 +8,7 @@ use super::super::schema::decimal_bytes;
 use super::super::values::{Odd, some};
 
 /// Reads partitions of one spec.
+#[derive(Debug)]
 pub(super) struct PartitionReader {
     /// The id and the type of each field, in order.
     fields: Vec<(i64, PrimitiveType)>,

@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 
 use super::super::Container;
-use super::manifest;
+use super::{Headers, manifest};
 use crate::catalog::tests::Lake;
 use crate::rowlevel::{RowMode, RowOptions};
 
@@ -121,7 +121,7 @@ async fn entries_are_those_that_the_other_reader_finds() {
             let all = manifests(&table).await;
             assert!(all.len() > 6, "{partition_by:?}");
             for (file, bytes, theirs) in &all {
-                let ours = manifest(bytes, file, u64::MAX).unwrap();
+                let ours = manifest(bytes, file, u64::MAX, &Headers::default()).unwrap();
                 assert_eq!(ours.as_ref(), Some(theirs), "version {version} by {partition_by:?}");
             }
         }
@@ -133,7 +133,7 @@ async fn damaged_bytes_are_never_read_as_other_entries_than_the_other_reader_fin
     let (_lake, table) = table(3, &["day"]).await;
     let (file, bytes, _) = manifests(&table).await.swap_remove(0);
     // What the header says of the columns is the same for both readers only where it is whole.
-    let header = bytes.len() - Container::open(&bytes).unwrap().blocks.len();
+    let header = bytes.len() - Container::open(&bytes).unwrap().parts.blocks.len();
     let cases = ProptestConfig::with_cases(64);
     let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let mut runner = TestRunner::new_with_rng(cases, rng);
@@ -148,7 +148,9 @@ async fn damaged_bytes_are_never_read_as_other_entries_than_the_other_reader_fin
             // What the other reader makes of it, where it does not give up. Parsing alone leaves out
             // what an entry takes from the list.
             let theirs = std::panic::catch_unwind(|| Manifest::parse_avro(&bytes));
-            if let (Ok(Some(ours)), Ok(Ok(theirs))) = (manifest(&bytes, &file, 1 << 20), theirs) {
+            if let (Ok(Some(ours)), Ok(Ok(theirs))) =
+                (manifest(&bytes, &file, 1 << 20, &Headers::default()), theirs)
+            {
                 let files = |of: &Manifest| {
                     of.entries().iter().map(|entry| entry.data_file().clone()).collect::<Vec<_>>()
                 };

@@ -49,6 +49,7 @@ def jobs(given):
     found = []
     for rows in given.rows:
         features, daily, empty = f"bench.features_{rows}", f"bench.daily_{rows}", f"bench.empty_{rows}"
+        by_user = f"bench.by_user_{rows}"
         file = {kind: str(work / f"{kind}_{rows}.parquet") for kind in ("features", "changes", "day")}
         label = f"{rows // 1_000_000}m" if rows >= 1_000_000 else str(rows)
         bare = str(work / f"files_{rows}.txt")
@@ -86,6 +87,15 @@ def jobs(given):
                 True,
                 "delete",
             ),
+            # What a request to be forgotten is: one user, in a table that is sorted by user.
+            Job(
+                f"delete-one-user-sorted-{label}",
+                by_user,
+                ["icecore", "icecore:delete-merge-on-read", "pyiceberg"],
+                [str(work / f"one_user_{rows}.txt")],
+                True,
+                "delete",
+            ),
             Job(f"scan-{label}", features, ["icecore", "icecore:query", "pyiceberg", "pyiceberg:scan-batches", "duckdb", "polars"], (), False, "scan"),
             Job(f"scan-bare-{label}", features, ["icecore"], [bare], False, "query-bare"),
             Job(f"count-{label}", features, ["icecore", "pyiceberg", "duckdb", "polars"], (), False, "count"),
@@ -116,6 +126,11 @@ def prepare(given):
         if f"bench.daily_{rows}" not in present:
             ours(given, "create", f"bench.daily_{rows}", features, "feature_date")
             ours(given, "append", f"bench.daily_{rows}", features)
+        if f"bench.by_user_{rows}" not in present:
+            ours(given, "create-sorted", f"bench.by_user_{rows}", features, "user_token")
+            ours(given, "append", f"bench.by_user_{rows}", features)
+        users = (given.work / f"users_{rows}.txt").read_text().split()
+        (given.work / f"one_user_{rows}.txt").write_text(users[len(users) // 2] + "\n")
         table = catalog(given.work).load_table(f"bench.features_{rows}")
         paths = [task.file.file_path.removeprefix("file://") for task in table.scan().plan_files()]
         (given.work / f"files_{rows}.txt").write_text("\n".join(paths) + "\n")

@@ -52,7 +52,8 @@ async fn run(operation: &str, lake: &Path, table: &str, rest: &[String]) -> Outc
     let started = usage::start();
     let side = Side::open(lake, table).await?;
     let mut report = match (operation, rest) {
-        ("create", [file, by @ ..]) => side.create(file, by).await?,
+        ("create", [file, by @ ..]) => side.create(file, by, &[]).await?,
+        ("create-sorted", [file, by @ ..]) => side.create(file, &[], by).await?,
         ("append", files) => side.write(WriteMode::Append, files).await?,
         ("overwrite-partitions", files) => {
             side.write(WriteMode::OverwritePartitions, files).await?
@@ -107,10 +108,10 @@ impl Side {
         Ok(read_files(&files, FileReadOptions::default()).await?.stream)
     }
 
-    /// Makes an empty table of a file's columns, partitioned by the fields given.
-    async fn create(&self, file: &str, by: &[String]) -> Outcome {
+    /// Makes an empty table of a file's columns, partitioned and sorted by the fields given.
+    async fn create(&self, file: &str, by: &[String], sorted: &[String]) -> Outcome {
         let rows = Self::read(&[file.to_owned()]).await?;
-        let new = NewTable::new(rows.schema().clone()).with_partition_by(by);
+        let new = NewTable::new(rows.schema().clone()).with_partition_by(by).with_sort_by(sorted);
         self.catalog.ensure_table(&self.table, &new).await?;
         Ok(json!({}))
     }

@@ -152,7 +152,8 @@ pub(crate) async fn changes(
             steps.push(Step { difference, commit: span.commit, ordinal });
         }
     }
-    let read = TaskRead { columns, filter: None, positions: false, batch_rows: BATCH_ROWS };
+    let read =
+        TaskRead { columns, filter: None, positions: false, groups: None, batch_rows: BATCH_ROWS };
     let schema = with_change_columns(&arrow);
     let (sender, receiver) = mpsc::channel(AHEAD);
     let output = Output { schema: schema.clone(), key, sender };

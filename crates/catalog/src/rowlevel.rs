@@ -17,6 +17,7 @@ mod overwrite;
 mod patch;
 mod range;
 mod source;
+mod splice;
 mod target;
 mod upsert;
 mod writing;

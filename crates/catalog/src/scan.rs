@@ -15,6 +15,7 @@ use iceberg::table::Table;
 use icecore_core::{Error, ErrorKind, PinnedTable, Result, SnapshotId};
 
 pub(crate) use delete::deleted_positions;
+pub(crate) use file::{StoredChunk, StoredFile};
 pub(crate) use plan::plan_files;
 pub use plan::{ColumnRange, FilePlan, PlannedFile};
 pub(crate) use read::{scan, scan_files};

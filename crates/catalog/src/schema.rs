@@ -26,6 +26,7 @@ pub use alteration::{Alteration, ColumnPlace, NewColumn};
 #[cfg(test)]
 pub(crate) use column_type::to_iceberg;
 pub(crate) use column_type::to_iceberg_of;
+pub(crate) use draft::ids_of;
 pub(crate) use evolution::evolution;
 pub(crate) use partition::{describe_partition, partition_spec};
 pub(crate) use sort::{describe_sort, sort_order};

@@ -20,6 +20,7 @@ mod naming;
 mod options;
 pub(crate) mod position_deletes;
 mod sort;
+mod splice;
 mod split;
 mod transform;
 
@@ -45,6 +46,7 @@ use split::Splitter;
 
 pub(crate) use options::target_bytes;
 pub(crate) use sort::RowOrder;
+pub(crate) use splice::{Copied, Splice, column_leaves};
 
 /// Rows that are split, sorted and accounted for at a time.
 const CHUNK_ROWS: usize = 8192;

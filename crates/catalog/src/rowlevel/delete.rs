@@ -87,7 +87,7 @@ impl Finder {
         let fate = if deleted == task.file.record_count() {
             Fate::Removed
         } else {
-            Fate::Patched(Patch { gone, changed: Vec::new() })
+            Fate::Patched(Patch::of_gone(gone))
         };
         Ok(Some((Effect { task, fate }, deleted)))
     }

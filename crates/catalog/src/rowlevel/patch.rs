@@ -1,5 +1,6 @@
 //! Rows of a data file that leave it or change, applied to what is read of it.
 
+use std::collections::BTreeSet;
 use std::iter::Peekable;
 use std::sync::Arc;
 
@@ -16,9 +17,16 @@ pub(super) struct Patch {
     pub(super) gone: RoaringTreemap,
     /// The places of rows that change, in order, and for each the new row that it takes values of.
     pub(super) changed: Vec<(u64, u32)>,
+    /// The columns of the table, by their places, in which a changed row differs.
+    pub(super) columns: BTreeSet<usize>,
 }
 
 impl Patch {
+    /// One that takes rows away.
+    pub(super) fn of_gone(gone: RoaringTreemap) -> Self {
+        Self { gone, ..Self::default() }
+    }
+
     /// Every place that a merge-on-read change has to mark as deleted.
     pub(super) fn places(&self) -> RoaringTreemap {
         let mut places = self.gone.clone();
@@ -133,6 +141,7 @@ mod tests {
             let patch = Patch {
                 gone: [2, 9, 40].into_iter().collect(),
                 changed: vec![(3, 1), (8, 0), (9, 1)],
+                columns: [1].into(),
             };
             let values = NewValues { columns: vec![None, Some(ints(&[100, 101]))] };
             let mut patcher = Patcher::new(patch, Arc::new(values), schema.clone());

@@ -104,7 +104,19 @@ impl Target {
         columns: SchemaRef,
         filter: Option<Filter>,
     ) -> BatchStream {
-        let read = TaskRead { columns, filter, positions: true, batch_rows: BATCH_ROWS };
+        self.read_groups(task, columns, filter, None)
+    }
+
+    /// The same, of some row groups of the file alone.
+    pub(super) fn read_groups(
+        &self,
+        task: &FileTask,
+        columns: SchemaRef,
+        filter: Option<Filter>,
+        groups: Option<Vec<usize>>,
+    ) -> BatchStream {
+        let batch_rows = BATCH_ROWS;
+        let read = TaskRead { columns, filter, positions: true, groups, batch_rows };
         read_task(&self.table, task, &read)
     }
 }

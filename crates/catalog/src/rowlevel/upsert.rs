@@ -4,6 +4,7 @@
 //! read at first, and only of files that may hold one of the keys. Rows that would take the values
 //! they have already are left alone, so doing the same upsert twice does nothing the second time.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array, new_null_array};
@@ -52,6 +53,8 @@ struct Matched {
 #[derive(Debug)]
 struct Changed {
     matched: Matched,
+    /// The columns of the table in which they do.
+    columns: BTreeSet<usize>,
     /// The rows as they are to be, where they are to be written elsewhere.
     rows: Option<RecordBatch>,
 }
@@ -80,7 +83,7 @@ impl RowOperation for Upsert {
                 for Matched { task, pairs } in matched {
                     computed.deleted += pairs.len() as u64;
                     let gone = pairs.into_iter().map(|(place, _)| place).collect();
-                    let fate = Fate::Patched(Patch { gone, changed: Vec::new() });
+                    let fate = Fate::Patched(Patch::of_gone(gone));
                     computed.effects.push(Effect { task, fate });
                 }
             }
@@ -226,11 +229,11 @@ impl UpdatePlan {
     async fn changed(&self, target: &Target, matched: Matched) -> Result<Changed> {
         if self.updates_nothing() {
             let matched = Matched { pairs: Vec::new(), ..matched };
-            return Ok(Changed { matched, rows: None });
+            return Ok(Changed { matched, columns: BTreeSet::new(), rows: None });
         }
         let mut rows = target.read(&matched.task, self.read_schema(target)?, None);
         let mut pairs = matched.pairs.iter().copied().peekable();
-        let (mut changed, mut new_rows) = (Vec::new(), Vec::new());
+        let (mut changed, mut new_rows, mut columns) = (Vec::new(), Vec::new(), BTreeSet::new());
         while let Some(batch) = rows.try_next().await? {
             let Some(places) = batch.columns().last() else { continue };
             let (mut at, mut of_batch) = (Vec::new(), Vec::new());
@@ -244,7 +247,7 @@ impl UpdatePlan {
                 continue;
             }
             let old = take_record_batch(&batch, &UInt32Array::from(at))?;
-            let kept = self.keep_changed(&old, &mut of_batch)?;
+            let kept = self.keep_changed(&old, &mut of_batch, &mut columns)?;
             if self.moves_rows && !of_batch.is_empty() {
                 new_rows.push(self.moved(&kept, &of_batch)?);
             }
@@ -255,17 +258,30 @@ impl UpdatePlan {
         }
         let rows =
             if new_rows.is_empty() { None } else { Some(concat_batches(&self.moved, &new_rows)?) };
-        Ok(Changed { matched: Matched { task: matched.task, pairs: changed }, rows })
+        let matched = Matched { task: matched.task, pairs: changed };
+        Ok(Changed { matched, columns, rows })
     }
 
-    /// Those of these rows that would change, and their pairs.
-    fn keep_changed(&self, old: &RecordBatch, pairs: &mut Vec<(u64, u32)>) -> Result<RecordBatch> {
+    /// Those of these rows that would change, their pairs, and the columns in which they differ.
+    fn keep_changed(
+        &self,
+        old: &RecordBatch,
+        pairs: &mut Vec<(u64, u32)>,
+        columns: &mut BTreeSet<usize>,
+    ) -> Result<RecordBatch> {
         let rows = new_rows(pairs);
         let mut differs = vec![false; pairs.len()];
-        for (field, values) in self.table.fields().iter().zip(&self.values.columns) {
+        let mut here = vec![false; pairs.len()];
+        let updated = self.table.fields().iter().zip(&self.values.columns).enumerate();
+        for (place, (field, values)) in updated {
             let Some(values) = values else { continue };
             let old = super::source::column(old, field.name())?;
-            differing(old, &take(values, &rows, None)?, &mut differs)?;
+            here.fill(false);
+            differing(old, &take(values, &rows, None)?, &mut here)?;
+            if here.contains(&true) {
+                columns.insert(place);
+                differs.iter_mut().zip(&here).for_each(|(differs, here)| *differs |= here);
+            }
         }
         let kept: Vec<u32> =
             (0_u32..).zip(&differs).filter_map(|(row, differs)| differs.then_some(row)).collect();
@@ -312,12 +328,12 @@ fn new_rows(pairs: &[(u64, u32)]) -> UInt32Array {
 
 fn update(changed: Vec<Changed>, plan: &UpdatePlan, computed: &mut Computed) {
     computed.values = plan.values.clone();
-    for Changed { matched: Matched { task, pairs }, rows } in changed {
+    for Changed { matched: Matched { task, pairs }, columns, rows } in changed {
         if pairs.is_empty() {
             continue;
         }
         computed.updated += pairs.len() as u64;
-        let patch = Patch { changed: pairs, ..Patch::default() };
+        let patch = Patch { changed: pairs, columns, ..Patch::default() };
         computed.effects.push(Effect { task, fate: Fate::Patched(patch) });
         if let Some(rows) = rows {
             let count = u32::try_from(rows.num_rows()).unwrap_or(u32::MAX);

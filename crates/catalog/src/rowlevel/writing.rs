@@ -11,6 +11,7 @@ use icecore_core::{BatchStream, Error, Result};
 
 use super::options::RowMode;
 use super::patch::{NewValues, Patch, Patcher};
+use super::splice::splice;
 use super::target::{Target, for_each};
 use crate::blocking::cores;
 use crate::commit::{AddedFiles, FileChange, FileSet, OwnedRemoval};
@@ -186,9 +187,13 @@ impl Writing {
         let arrow = schema::to_arrow(&columns)?;
         let work = |(task, patch): (FileTask, Patch)| {
             let (target, columns, arrow) = (self.target.clone(), columns.clone(), arrow.clone());
-            let mut patcher = Patcher::new(patch, values.clone(), arrow.clone());
+            let values = values.clone();
             let write_target = target.write_target();
             async move {
+                if let Some(written) = splice(&target, &task, &patch, &values).await? {
+                    return Ok(written);
+                }
+                let mut patcher = Patcher::new(patch, values, arrow.clone());
                 let rows = target.read(&task, columns, None);
                 let rows = rows.map(move |batch| patcher.batch(&batch?));
                 target.write_moved(&write_target, BatchStream::new(arrow, rows)).await

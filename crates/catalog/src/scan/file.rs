@@ -4,6 +4,7 @@ mod bind;
 mod input;
 mod layout;
 mod skip;
+mod stored;
 
 use std::sync::Arc;
 
@@ -33,6 +34,7 @@ use layout::{FileField, layout};
 use skip::{Blooms, Footer, Group, groups, selection, skip_deleted};
 
 pub(super) use layout::Names;
+pub(crate) use stored::{StoredChunk, StoredFile};
 
 /// Rows per batch unless a read wants others.
 pub(super) const BATCH_ROWS: usize = 8192;
@@ -55,6 +57,8 @@ pub(super) struct Decode {
     pub(super) partition: Vec<(i32, Option<PrimitiveLiteral>)>,
     /// Whether to tell each row's place.
     pub(super) positions: bool,
+    /// Only rows of these row groups.
+    pub(super) groups: Option<Vec<usize>>,
     pub(super) batch_rows: usize,
 }
 
@@ -68,6 +72,7 @@ impl Decode {
             deleted: None,
             partition: Vec::new(),
             positions: false,
+            groups: None,
             batch_rows: BATCH_ROWS,
         }
     }
@@ -150,6 +155,9 @@ pub(super) async fn decode(
         return Ok(stream::empty().boxed());
     }
     let mut groups = groups(footer.metadata());
+    if let Some(wanted) = &wanted.groups {
+        groups.retain(|group| wanted.contains(&group.index));
+    }
     if let Some(deleted) = &wanted.deleted {
         skip_deleted(&mut groups, deleted);
     }

@@ -83,6 +83,7 @@ fn prepare(
         columns: output.columns.clone(),
         filter,
         positions: false,
+        groups: None,
         batch_rows: options.batch_rows.unwrap_or(BATCH_ROWS).max(1),
     };
     Ok((snapshot, read, output))

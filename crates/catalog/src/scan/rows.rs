@@ -33,6 +33,8 @@ pub(crate) struct TaskRead {
     pub(crate) filter: Option<Filter>,
     /// Whether the last column is `_pos`, the row's place in its file.
     pub(crate) positions: bool,
+    /// Only rows of these row groups of the file.
+    pub(crate) groups: Option<Vec<usize>>,
     /// Rows of a batch at most.
     pub(crate) batch_rows: usize,
 }
@@ -89,6 +91,7 @@ async fn open(
         names: names_of(table)?,
         filter: read.filter.filter(|filter| !filter.is_always()),
         deleted,
+        groups: read.groups,
         batch_rows: read.batch_rows.max(1),
     };
     // Decoders take for granted what a damaged file does not hold.

@@ -143,7 +143,7 @@ impl Draft {
 }
 
 /// A field and all that lies in it.
-pub(super) fn ids_of(field: &NestedField) -> Vec<i32> {
+pub(crate) fn ids_of(field: &NestedField) -> Vec<i32> {
     let mut ids = vec![field.id];
     for part in parts(&field.field_type) {
         ids.extend(ids_of(part));

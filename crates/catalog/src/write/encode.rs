@@ -82,6 +82,33 @@ impl Encoding {
         &self.io
     }
 
+    pub(super) const fn properties(&self) -> &WriterProperties {
+        &self.properties
+    }
+
+    /// Where data files go.
+    pub(super) fn location(&self) -> &str {
+        &self.location
+    }
+
+    pub(super) const fn group_rows(&self) -> usize {
+        self.group_rows
+    }
+
+    pub(super) const fn spec_id(&self) -> i32 {
+        self.spec_id
+    }
+
+    /// What a file that is sorted as the table wants says of itself.
+    pub(super) fn order_id(&self) -> Option<i32> {
+        self.order.as_ref().and_then(RowOrder::id)
+    }
+
+    /// What a description of a file goes by.
+    pub(super) fn described_by(&self) -> (&iceberg::spec::Schema, &Modes) {
+        (&self.schema, &self.modes)
+    }
+
     /// Opens the commit's `number`-th file.
     pub(super) async fn open(
         &self,
@@ -144,12 +171,11 @@ impl Encoding {
             path: file.path,
             partition: file.partition,
             spec_id: self.spec_id,
-            order_id: self.order.as_ref().and_then(RowOrder::id),
+            order_id: self.order_id(),
             bytes: file.writer.bytes_written() as u64,
             nans: file.nans,
         };
-        data_file((&self.schema, &self.modes), &metadata, facts)
-            .map(|described| (file.number, described))
+        data_file(self.described_by(), &metadata, facts).map(|described| (file.number, described))
     }
 }
 
@@ -178,6 +204,6 @@ impl OpenFile {
     }
 }
 
-fn cannot_encode(error: ParquetError) -> Error {
+pub(super) fn cannot_encode(error: ParquetError) -> Error {
     Error::internal("cannot encode rows as Parquet").with_source(error)
 }

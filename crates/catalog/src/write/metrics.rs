@@ -21,6 +21,19 @@ use crate::error::Context as _;
 pub(super) struct NanCounts(HashMap<i32, u64>);
 
 impl NanCounts {
+    /// Takes note of values that were copied and not looked at; `None` where nobody knows how many
+    /// of them are NaN.
+    pub(super) fn copied(&mut self, id: i32, nans: Option<u64>) {
+        match nans {
+            Some(nans) => *self.0.entry(id).or_default() += nans,
+            None => {
+                self.0.remove(&id);
+            }
+        }
+    }
+}
+
+impl NanCounts {
     pub(super) fn add(&mut self, rows: &RecordBatch) {
         for (field, column) in rows.schema_ref().fields().iter().zip(rows.columns()) {
             self.add_column(field, column);

@@ -3,6 +3,7 @@
 mod conflicts;
 mod lineage;
 mod oracle;
+mod splice;
 mod upserts;
 
 use arrow::array::{Array, AsArray, Float64Array, StringArray};

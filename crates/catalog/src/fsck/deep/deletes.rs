@@ -33,6 +33,7 @@ fn reading(columns: Vec<NestedFieldRef>) -> Result<TaskRead> {
         columns: Arc::new(schema),
         filter: None,
         positions: false,
+        groups: None,
         batch_rows: BATCH_ROWS,
     })
 }

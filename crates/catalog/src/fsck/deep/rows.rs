@@ -21,7 +21,8 @@ use crate::write::RowOrder;
 /// Reads a file, and says what is wrong with it and how many rows it has.
 pub(super) async fn check(table: &Table, task: &FileTask) -> Result<(Wrong, u64)> {
     let columns = table.metadata().current_schema().clone();
-    let read = TaskRead { columns, filter: None, positions: false, batch_rows: BATCH_ROWS };
+    let read =
+        TaskRead { columns, filter: None, positions: false, groups: None, batch_rows: BATCH_ROWS };
     let mut rows = read_task(table, task, &read);
     let mut check = Check::of(table, task)?;
     while let Some(batch) = rows.try_next().await? {

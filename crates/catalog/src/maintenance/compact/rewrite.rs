@@ -94,6 +94,7 @@ impl<'a> Batch<'a> {
             columns: target.current_schema().clone(),
             filter: None,
             positions: false,
+            groups: None,
             batch_rows: BATCH_ROWS,
         };
         Ok(Self {

@@ -169,6 +169,7 @@ async fn lineage(lake: &Lake) -> BTreeMap<i64, (i64, i64)> {
         columns: std::sync::Arc::new(schema),
         filter: None,
         positions: false,
+        groups: None,
         batch_rows: 100,
     };
     let mut found = BTreeMap::new();

@@ -31,7 +31,7 @@ impl Lake {
     pub(super) async fn places(&self, task: &FileTask) -> RecordBatch {
         let table = self.loaded().await;
         let columns = table.metadata().current_schema().clone();
-        let read = TaskRead { columns, filter: None, positions: true, batch_rows: 3 };
+        let read = TaskRead { columns, filter: None, positions: true, groups: None, batch_rows: 3 };
         read_task(&table, task, &read).concat().await.unwrap()
     }
 

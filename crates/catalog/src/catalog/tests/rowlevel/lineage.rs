@@ -10,11 +10,11 @@ use crate::scan::{TaskRead, plan_tasks, read_task};
 use crate::write::lineage;
 
 /// By the row's `id`: its row id, and the sequence number of its last update.
-async fn lineage_of(lines: &Lines) -> BTreeMap<i64, (i64, i64)> {
+pub(super) async fn lineage_of(lines: &Lines) -> BTreeMap<i64, (i64, i64)> {
     let table = lines.catalog().tables_now().load(&lines.table).await.unwrap();
     let head = table.metadata().current_snapshot_id();
     let columns = lineage::with_table(table.metadata().current_schema()).unwrap();
-    let read = TaskRead { columns, filter: None, positions: false, batch_rows: 100 };
+    let read = TaskRead { columns, filter: None, positions: false, groups: None, batch_rows: 100 };
     let mut found = BTreeMap::new();
     for task in plan_tasks(&table, head, None).await.unwrap() {
         let batches: Vec<RecordBatch> =

@@ -3,7 +3,7 @@
 
 Usage: training.py BOOST [--runs N] [--sets a,b] [--output results/training.json]
 
-BOOST is `cargo build --release -p icecore-train --example boost`. Each engine runs in a process of
+BOOST is `cargo build --release -p icecore-benches --bin boost`. Each engine runs in a process of
 its own, one after the other, N times; what is reported is the median. Fit time includes binning.
 `pip install lightgbm xgboost numpy`.
 """
@@ -160,7 +160,8 @@ def main():
                         else:
                             command = [sys.executable, __file__, "peer", engine, train, test,
                                        str(features), shape, str(run), model]
-                        out = subprocess.run(command, check=True, capture_output=True, text=True)
+                        out = subprocess.run(command, check=True, capture_output=True, text=True,
+                                             env={**os.environ, "RAYON_NUM_THREADS": "1"})
                         measured.setdefault(engine, []).append(json.loads(out.stdout))
                 for engine, runs in measured.items():
                     row = {"set": name, "shape": shape, "engine": engine, "runs": len(runs)}

@@ -24,5 +24,6 @@ mod serving;
 mod sql_models;
 mod story;
 mod tidy;
+mod training;
 mod upkeep;
 mod versions;

@@ -3,6 +3,7 @@
 pub(crate) mod alter;
 pub(crate) mod changes;
 pub(crate) mod features;
+pub(crate) mod models;
 pub(crate) mod refs;
 pub(crate) mod rows;
 pub(crate) mod run;
@@ -71,7 +72,7 @@ pub(crate) enum Command {
     Runs(RunsCommand),
     /// Registered models
     #[command(subcommand)]
-    Models(ModelsCommand),
+    Models(models::ModelsCommand),
     /// Score the entities of a date with the registered model
     Score(ScoreArgs),
     /// Copy scores to the serving cache
@@ -375,22 +376,6 @@ pub(crate) enum RunsCommand {
     Compare {
         #[arg(required = true, num_args = 2..)]
         runs: Vec<String>,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum ModelsCommand {
-    /// List models and their versions
-    List,
-    /// Show a model's versions
-    Show { name: String },
-    /// Point an alias at a version
-    Promote {
-        name: String,
-        version: u32,
-        /// The alias
-        #[arg(long, value_name = "ALIAS")]
-        to: String,
     },
 }
 

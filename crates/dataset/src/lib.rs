@@ -44,6 +44,8 @@ pub use load::{LoadOptions, LoadedSet, load};
 pub use lock::{DatasetPlan, InputRole, Lock, LockedInput, LockedSpine, LockedView, lockfile_path};
 pub use on_demand::LockedOnDemand;
 pub use plan::plan;
-pub use spec::{CrossValidationSpec, DatasetSpec, ModelSpec, SplitSpec, definition_files};
+pub use spec::{
+    CrossValidationSpec, DatasetSpec, ModelSpec, SearchSpec, SplitSpec, definition_files,
+};
 pub use statistics::{ColumnStatistics, Value};
 pub use verify::{RowsDigest, Verification, verify};

@@ -70,6 +70,9 @@ pub struct DatasetSpec {
     /// What is trained.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<ModelSpec>,
+    /// Which parameters are looked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<SearchSpec>,
     /// Where it was read from.
     #[serde(skip)]
     source: Option<Source>,
@@ -107,6 +110,23 @@ pub struct ModelSpec {
     /// The algorithm's parameters.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub params: BTreeMap<String, ParamValue>,
+}
+
+/// Which parameters are looked for, by cross-validation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SearchSpec {
+    /// The values to try, by parameter.
+    pub params: BTreeMap<String, Vec<ParamValue>>,
+    /// How many combinations are drawn; absent means every one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trials: Option<usize>,
+    /// What they are drawn by.
+    #[serde(default = "seed")]
+    pub seed: u64,
+    /// What is measured; absent means what is usual for the objective.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measure: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,23 +1,28 @@
 //! Training: from a lock to a registered model, with everything recorded that rebuilds it.
 
+mod fit;
+mod pictures;
+mod recipe;
+mod search;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::Array;
 use bytes::Bytes;
 use icecore_core::{
-    ArtifactStore, Error, Model, ModelRegistry, ModelVersion, NewRun, ParamValue, PinnedTable,
-    Result, RunEntries, RunId, RunStatus, RunTracker, SnapshotCatalog, SnapshotSelector, Trainer,
-    TrainingSet,
+    ArtifactStore, Error, Model, ModelRegistry, ModelVersion, NewRun, PinnedTable, Result,
+    RunEntries, RunId, RunStatus, RunTracker, SnapshotCatalog, SnapshotSelector, Trainer,
 };
 use icecore_dataset::{DatasetSpec, LoadOptions, LoadedSet, Lock, lockfile_path};
-use icecore_train::{cross_validate, decode_model, metrics, model_hash, split};
-use serde::{Deserialize, Serialize};
+use icecore_train::{decode_model, first_difference, model_hash};
+use serde::Serialize;
 
 use crate::Project;
+use fit::{Fitted, fit};
+use recipe::Recipe;
 
 /// The path of a model's file among its run's artifacts.
-const MODEL_FILE: &str = "model/model.icm";
+pub(crate) const MODEL_FILE: &str = "model/model.icm";
 /// The path of the training set's lock among a run's artifacts.
 const LOCK_FILE: &str = "dataset.lock.toml";
 /// The path of the parameters, the split and the folds among a run's artifacts.
@@ -57,6 +62,12 @@ pub struct ReproduceReport {
     pub model_hash: String,
     /// SHA-256 of the model's file that the run recorded.
     pub recorded_hash: String,
+    /// What differs first between the two models.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub difference: Option<String>,
+    /// What differs between the run's environment and this one: versions, the platform.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub environment: Vec<String>,
 }
 
 impl Project {
@@ -100,7 +111,10 @@ impl Project {
         Ok(loaded)
     }
 
-    async fn fit_and_register(&self, run: &RunId, training: Training) -> Result<TrainReport> {
+    async fn fit_and_register(&self, run: &RunId, mut training: Training) -> Result<TrainReport> {
+        if let Some(search) = training.spec.search.clone() {
+            self.search(run, &mut training, search).await?;
+        }
         let trainer = training.recipe.trainer()?;
         let params = self.run_params(&training, &*trainer).await?;
         self.tracker().log(run, RunEntries { params, ..RunEntries::default() }).await?;
@@ -108,7 +122,7 @@ impl Project {
 
         let Training { spec, loaded, recipe, .. } = training;
         let set = loaded.set;
-        let fitted = tokio::task::spawn_blocking(move || fit(&recipe, &*trainer, &set))
+        let fitted = tokio::task::spawn_blocking(move || fit(&recipe, &set))
             .await
             .map_err(|error| Error::internal("training stopped").with_source(error))??;
         let metrics = fitted.metrics.clone();
@@ -149,6 +163,9 @@ impl Project {
         store
             .put(run, "model/importance.json", json(&serde_json::json!(fitted.importance)))
             .await?;
+        for (path, text) in &fitted.files {
+            store.put(run, path, Bytes::from(text.clone())).await?;
+        }
         let name = spec.model.as_ref().map_or(spec.name.as_str(), |model| model.name.as_str());
         self.tracker().register(name, run, MODEL_FILE, &fitted.hash).await
     }
@@ -191,11 +208,9 @@ impl Project {
         add("split_seed", recipe.split_seed.to_string());
         add("cv_folds", recipe.folds.to_string());
         add("code_version", self.code_version().to_owned());
-        add(
-            "library_versions",
-            format!("icecore {}, arrow {}", env!("CARGO_PKG_VERSION"), arrow::ARROW_VERSION),
-        );
-        add("platform", format!("{} {}", std::env::consts::OS, std::env::consts::ARCH));
+        for (name, value) in environment() {
+            add(name, value);
+        }
         Ok(params)
     }
 
@@ -235,27 +250,41 @@ impl Project {
         let recipe: Recipe = serde_json::from_slice(&recipe).map_err(|error| {
             Error::corrupt(format!("the recipe of run `{run}` cannot be read")).with_source(error)
         })?;
-        let recorded_hash =
-            model_hash(&self.artifacts().get(run, MODEL_FILE).await.map_err(missing)?);
+        let before = self.artifacts().get(run, MODEL_FILE).await.map_err(missing)?;
+        let recorded_hash = model_hash(&before);
         let snapshot = recorded
             .params
             .get("training_data_snapshot_id")
             .ok_or_else(|| missing(Error::not_found("the run names no training data")))?;
         let options = LoadOptions::default().with_at(SnapshotSelector::parse(snapshot)?);
         let loaded = self.load_set(&lock, options).await?;
-        let trainer = recipe.trainer()?;
-        let bytes = tokio::task::spawn_blocking(move || trainer.fit(&loaded.set)?.encode())
+        let bytes = tokio::task::spawn_blocking(move || recipe.model(&loaded.set)?.encode())
             .await
             .map_err(|error| Error::internal("training stopped").with_source(error))??;
         let model_hash = model_hash(&bytes);
+        let equal = model_hash == recorded_hash;
+        let difference = if equal { None } else { first_difference(&before, &bytes)? };
+        let environment = environment().into_iter().filter_map(|(name, now)| {
+            let then = recorded.params.get(name).filter(|then| **then != now)?;
+            Some(format!("{name}: {then}, now {now}"))
+        });
         Ok(ReproduceReport {
             run_id: run.clone(),
-            equal: model_hash == recorded_hash,
+            equal,
             content_hash: lock.content_hash,
             model_hash,
             recorded_hash,
+            difference,
+            environment: environment.collect(),
         })
     }
+}
+
+/// What a model may depend on besides its rows and its recipe.
+fn environment() -> [(&'static str, String); 2] {
+    let versions = format!("icecore {}, arrow {}", env!("CARGO_PKG_VERSION"), arrow::ARROW_VERSION);
+    let platform = format!("{} {}", std::env::consts::OS, std::env::consts::ARCH);
+    [("library_versions", versions), ("platform", platform)]
 }
 
 /// Everything that a training reads.
@@ -264,100 +293,4 @@ struct Training {
     lock: Lock,
     loaded: LoadedSet,
     recipe: Recipe,
-}
-
-/// What decides a model besides its rows. It is kept with the run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Recipe {
-    algorithm: String,
-    params: BTreeMap<String, ParamValue>,
-    validation: f64,
-    split_seed: u64,
-    folds: usize,
-}
-
-impl Recipe {
-    fn of(spec: &DatasetSpec) -> Result<Self> {
-        let model = spec.model.as_ref().ok_or_else(|| {
-            Error::invalid(format!("`{}` does not say what to train", spec.name))
-                .with_help("add a `[model]` table with a name and an algorithm to its file")
-        })?;
-        Ok(Self {
-            algorithm: model.algorithm.clone(),
-            params: model.params.clone(),
-            validation: spec.split.map_or(0.0, |split| split.validation),
-            split_seed: spec.split.map_or(0, |split| split.seed),
-            folds: spec.cross_validation.map_or(0, |validation| validation.folds),
-        })
-    }
-
-    fn trainer(&self) -> Result<Arc<dyn Trainer>> {
-        icecore_train::trainer(&self.algorithm, &self.params)
-    }
-}
-
-/// What a fit gives.
-struct Fitted {
-    file: Bytes,
-    hash: String,
-    rows: usize,
-    metrics: BTreeMap<String, f64>,
-    signature: serde_json::Value,
-    input_example: serde_json::Value,
-    importance: Vec<(String, f64)>,
-}
-
-/// Validation split, cross-validation, and the final fit on all rows.
-fn fit(recipe: &Recipe, trainer: &dyn Trainer, set: &TrainingSet) -> Result<Fitted> {
-    let mut scores = BTreeMap::new();
-    scores.insert("training_row_count".to_owned(), set.rows() as f64);
-    let positives = set.labels().values().iter().filter(|label| **label > 0.5).count();
-    scores.insert("positive_class_rate".to_owned(), positives as f64 / set.rows() as f64);
-
-    if recipe.validation > 0.0 {
-        let split = split::train_validation(set.row_ids(), recipe.validation, recipe.split_seed)?;
-        let (training, held_out) = split.apply(set)?;
-        scores.extend(validate(&*trainer.fit(&training)?, &held_out)?);
-    }
-    if recipe.folds > 1 {
-        let validated = cross_validate(trainer, set, recipe.folds)?;
-        scores.insert("cv_auc_mean".to_owned(), validated.mean);
-        scores.insert("cv_auc_std".to_owned(), validated.std);
-    }
-    let model = trainer.fit(set)?;
-    let file = Bytes::from(model.encode()?);
-    let signature = serde_json::to_value(model.signature())
-        .map_err(|error| Error::internal("cannot write the signature").with_source(error))?;
-    let names = model.signature().inputs.iter().map(|column| column.name.clone());
-    let mut importance: Vec<_> = names.zip(model.importance()).collect();
-    importance.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-    Ok(Fitted {
-        hash: model_hash(&file),
-        file,
-        rows: set.rows(),
-        metrics: scores,
-        signature,
-        input_example: crate::rows::to_json(&set.features().slice(0, set.rows().min(5)))?,
-        importance,
-    })
-}
-
-fn validate(model: &dyn Model, held_out: &TrainingSet) -> Result<BTreeMap<String, f64>> {
-    use arrow::array::AsArray;
-    let scores = model.predict(held_out.features())?;
-    let scores = scores
-        .as_primitive_opt::<arrow::datatypes::Float64Type>()
-        .ok_or_else(|| Error::internal(format!("the model gave {}", scores.data_type())))?
-        .values();
-    let labels = held_out.labels().values();
-    let measured = [
-        ("val_auc_roc", metrics::roc_auc(labels, scores)),
-        ("val_auc_pr", metrics::pr_auc(labels, scores)),
-        ("val_log_loss", metrics::log_loss(labels, scores)),
-        ("val_brier", metrics::brier(labels, scores)),
-        ("val_row_count", Some(held_out.rows() as f64)),
-    ];
-    // A metric that is not defined, such as an AUC of one class, is not recorded.
-    let defined = measured.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
-    Ok(defined.collect())
 }

@@ -81,6 +81,7 @@ mod canonical;
 mod categories;
 mod columns;
 mod cross_validation;
+mod difference;
 mod export;
 mod file;
 mod forest;
@@ -106,6 +107,7 @@ use std::sync::Arc;
 use icecore_core::{Error, Result, Trainer};
 
 pub use cross_validation::{CvResult, cross_validate, cross_validate_on};
+pub use difference::first_difference;
 pub use export::{to_lightgbm, to_mlflow};
 pub use file::{decode_model, model_hash};
 pub use icecore_core::ParamValue;

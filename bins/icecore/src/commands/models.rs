@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use icecore::{ModelFormat, Project};
 use icecore_core::{
     ArtifactStore, Error, ModelRegistry, ModelSelector, ModelVersion, Result, Run, RunId,
     RunTracker,
@@ -9,7 +10,8 @@ use icecore_core::{
 use serde_json::json;
 
 use super::Context;
-use crate::args::{ModelsCommand, RunsCommand};
+use crate::args::RunsCommand;
+use crate::args::models::{ExplainArgs, ModelFormatArg, ModelsCommand, WhichModel};
 use crate::report::{Answer, facts, table};
 
 pub(super) async fn runs(context: &Context, command: RunsCommand) -> Result<Answer> {
@@ -121,7 +123,77 @@ pub(super) async fn models(context: &Context, command: ModelsCommand) -> Result<
             );
             Ok(Answer::new(json, text))
         }
+        ModelsCommand::Importance(which) => importance(&project, &which).await,
+        ModelsCommand::Explain(args) => explain(&project, args).await,
+        ModelsCommand::Export(args) => {
+            let format = match args.to {
+                ModelFormatArg::Icecore => ModelFormat::Icecore,
+                ModelFormatArg::Lightgbm => ModelFormat::LightGbm,
+                ModelFormatArg::Mlflow => ModelFormat::Mlflow,
+            };
+            let selector = selector(&args.model);
+            let name = &args.model.name;
+            let files = project.export_model(name, &selector, (format, &args.output)).await?;
+            let text = files.iter().map(|file| format!("wrote {}", file.display()));
+            let text = text.collect::<Vec<_>>().join("\n");
+            Ok(Answer::new(json!({ "model": name, "files": files }), text))
+        }
+        ModelsCommand::Import { name, file, dry_run: true } => {
+            let signature = icecore::read_model(&file)?.signature().clone();
+            let inputs: Vec<&str> = signature.inputs.iter().map(|i| i.name.as_str()).collect();
+            let text = format!("would register `{name}`, with the inputs {}", inputs.join(", "));
+            Ok(Answer::new(json!({ "model": name, "signature": signature }), text))
+        }
+        ModelsCommand::Import { name, file, dry_run: false } => {
+            let version = project.import_model(&name, &file).await?;
+            let text = format!(
+                "registered models:/{name}/{0}\nnext: icecore models promote {name} {0} --to Production",
+                version.version
+            );
+            Ok(Answer::new(json!(version), text))
+        }
     }
+}
+
+/// A version by its number, or what an alias points at.
+fn selector(which: &WhichModel) -> ModelSelector {
+    match which.version.as_deref() {
+        None | Some("latest") => ModelSelector::Latest,
+        Some(version) => version
+            .parse()
+            .map_or_else(|_| ModelSelector::Alias(version.to_owned()), ModelSelector::Version),
+    }
+}
+
+async fn importance(project: &Project, which: &WhichModel) -> Result<Answer> {
+    let inputs = project.model_importance(&which.name, &selector(which)).await?;
+    let percent = |share: f64| format!("{:.1} %", share * 100.0);
+    let rows = inputs.iter().map(|input| {
+        let splits = input.splits.map_or_else(|| "-".to_owned(), percent);
+        [input.name.clone(), percent(input.gain), splits]
+    });
+    Ok(Answer::new(json!(inputs), table(&["input", "gain", "splits"], rows)))
+}
+
+async fn explain(project: &Project, args: ExplainArgs) -> Result<Answer> {
+    let pins = project.engine().pin_query(&args.sql, &[]).await?;
+    let rows = project.engine().sql(&args.sql, &pins).await?.concat().await?;
+    let rows = rows.slice(0, rows.num_rows().min(args.limit));
+    let which = &args.model;
+    let explained = project.explain_model(&which.name, &selector(which), rows).await?;
+    let cells = explained.iter().enumerate().map(|(row, explanation)| {
+        let shown = explanation.contributions.iter().take(6);
+        let why: Vec<String> = shown.map(|(name, adds)| format!("{name} {adds:+.3}")).collect();
+        [
+            row.to_string(),
+            format!("{:.4}", explanation.prediction),
+            format!("{:.3}", explanation.margin),
+            format!("{:.3}", explanation.expected),
+            why.join(", "),
+        ]
+    });
+    let text = table(&["row", "prediction", "margin", "expected", "what inputs add"], cells);
+    Ok(Answer::new(json!(explained), text))
 }
 
 fn versions(versions: &[ModelVersion]) -> Answer {

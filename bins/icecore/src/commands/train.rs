@@ -1,5 +1,7 @@
 //! `icecore train` and `icecore reproduce`.
 
+use std::collections::BTreeMap;
+
 use icecore_core::{Error, ErrorKind, Result, RunId};
 use serde_json::json;
 
@@ -11,9 +13,6 @@ pub(super) async fn run(context: &Context, args: TrainArgs) -> Result<Answer> {
     let project = context.open().await?;
     context.progress.say(format!("training {}", args.name));
     let report = project.train(&args.name, args.at.as_ref()).await?;
-    let metric = |name: &str| {
-        report.metrics.get(name).map_or_else(|| "-".to_owned(), |value| format!("{value:.4}"))
-    };
     let importance: Vec<String> = report
         .importance
         .iter()
@@ -23,8 +22,8 @@ pub(super) async fn run(context: &Context, args: TrainArgs) -> Result<Answer> {
     let mut lines = vec![
         ("model", format!("{} version {}", report.model, report.version)),
         ("trained on", format!("{} ({} rows)", report.dataset, report.rows)),
-        ("val_auc_roc", metric("val_auc_roc")),
-        ("cv_auc", format!("{} ± {}", metric("cv_auc_mean"), metric("cv_auc_std"))),
+        ("validated", quality(&report.metrics, "val_")),
+        ("cross-validated", quality(&report.metrics, "cv_")),
         ("hash", report.model_hash.clone()),
         ("run", report.run_id.to_string()),
     ];
@@ -38,18 +37,40 @@ pub(super) async fn run(context: &Context, args: TrainArgs) -> Result<Answer> {
     Ok(Answer::new(json!(report), facts(&lines)))
 }
 
+/// The metrics whose names begin so, in one line.
+fn quality(metrics: &BTreeMap<String, f64>, prefix: &str) -> String {
+    let shown: Vec<String> = metrics
+        .iter()
+        .filter(|(name, _)| name.starts_with(prefix) && !name.ends_with("_count"))
+        .map(|(name, value)| match name.strip_suffix("_mean") {
+            Some(mean) => {
+                let std = metrics.get(&format!("{mean}_std")).copied().unwrap_or(0.0);
+                format!("{mean} {value:.4} ± {std:.4}")
+            }
+            None => format!("{name} {value:.4}"),
+        })
+        .filter(|text| !text.contains("_std "))
+        .collect();
+    if shown.is_empty() { "-".to_owned() } else { shown.join(", ") }
+}
+
 pub(super) async fn reproduce(context: &Context, args: ReproduceArgs) -> Result<Answer> {
     let project = context.open().await?;
     context.progress.say(format!("training run {} again", args.run));
     let report = project.reproduce(&RunId::new(args.run)).await?;
     if !report.equal {
-        return Err(Error::new(
+        let mut error = Error::new(
             ErrorKind::DataCorrupt,
             format!("the model of run `{}` came out different", report.run_id),
         )
         .with_note(format!("recorded {}", report.recorded_hash))
-        .with_note(format!("now      {}", report.model_hash))
-        .with_help("compare the code's version with the run's: `icecore runs show RUN`"));
+        .with_note(format!("now      {}", report.model_hash));
+        for difference in report.environment.iter().chain(&report.difference) {
+            error = error.with_note(difference.clone());
+        }
+        return Err(
+            error.with_help("compare the code's version with the run's: `icecore runs show RUN`")
+        );
     }
     let text = facts(&[
         ("equal", "yes, bit for bit".to_owned()),

@@ -9,18 +9,23 @@ use serde_json::json;
 pub(super) const MODEL_FILE: &str = "model.lgb";
 
 /// What MLflow reads of the folder. It says no time, so that equal models have equal files.
+///
+/// Inputs are declared only if none of them is a whole number: MLflow lets no missing value into a
+/// column of such, and no whole number into one of doubles. Without a declaration, it passes on
+/// what it is given.
 pub(super) fn definition(signature: &ModelSignature) -> Result<String> {
-    let inputs: Vec<serde_json::Value> = signature
+    let kinds: Option<Vec<serde_json::Value>> = signature
         .inputs
         .iter()
         .map(|input| {
-            // Whole numbers are doubles, too: pandas turns them into such where one is missing.
             let kind = match input.data_type.as_str() {
                 "Boolean" => "boolean",
+                "Float64" => "double",
+                "Float32" => "float",
                 text if text.contains("Utf8") => "string",
-                _ => "double",
+                _ => return None,
             };
-            json!({"type": kind, "name": input.name, "required": true})
+            Some(json!({"type": kind, "name": input.name, "required": true}))
         })
         .collect();
     let output = match signature.output {
@@ -36,12 +41,16 @@ pub(super) fn definition(signature: &ModelSignature) -> Result<String> {
          loader_module: mlflow.lightgbm\n    python_version: 3.11.7\nmlflow_version: 3.17.2\n\
          utc_time_created: '2026-01-01 00:00:00.000000'\n",
     );
-    write!(
-        text,
-        "signature:\n  inputs: '{}'\n  outputs: '{}'\n  params: null\n",
-        quoted(&json!(inputs)),
-        quoted(&output)
-    )
-    .map_err(|error| Error::internal("cannot write the model's definition").with_source(error))?;
+    if let Some(inputs) = kinds {
+        write!(
+            text,
+            "signature:\n  inputs: '{}'\n  outputs: '{}'\n  params: null\n",
+            quoted(&json!(inputs)),
+            quoted(&output)
+        )
+        .map_err(|error| {
+            Error::internal("cannot write the model's definition").with_source(error)
+        })?;
+    }
     Ok(text)
 }

@@ -3,7 +3,7 @@
 //!
 //! Usage: boost TRAIN TEST FEATURES MODEL.txt NAME=VALUE…
 //!
-//! A file has the features and then the labels, column by column, as little-endian doubles. The
+//! Set `RAYON_NUM_THREADS=1` to score on one thread; `threads=2` trains on two. A file has the features and then the labels, column by column, as little-endian doubles. The
 //! model is written in LightGBM's text format, so that LightGBM can score it beside us.
 #![expect(
     clippy::unwrap_used,
@@ -74,12 +74,11 @@ fn main() {
     let (wall, cpu_used) = (start.elapsed().as_secs_f64(), cpu() - cpu_start);
     let peak = memory("VmHWM") - loaded;
 
-    let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     let mut per_row = f64::INFINITY;
     let mut scores = Vec::new();
     for _ in 0..5 {
         let start = Instant::now();
-        let predicted = one_thread.install(|| model.predict(test.features()).unwrap());
+        let predicted = model.predict(test.features()).unwrap();
         per_row = per_row.min(start.elapsed().as_secs_f64() / test.rows() as f64);
         scores = predicted.as_primitive::<Float64Type>().values().to_vec();
     }

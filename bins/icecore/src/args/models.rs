@@ -1,0 +1,76 @@
+//! `icecore models`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ModelsCommand {
+    /// List models and their versions
+    List,
+    /// Show a model's versions
+    Show { name: String },
+    /// Point an alias at a version
+    Promote {
+        name: String,
+        version: u32,
+        /// The alias
+        #[arg(long, value_name = "ALIAS")]
+        to: String,
+    },
+    /// Show how much each input of a model counts
+    Importance(WhichModel),
+    /// Show what each input adds to the predictions of rows: exact Shapley values
+    Explain(ExplainArgs),
+    /// Write a model to a file: ours, LightGBM's text, or an MLflow model folder
+    Export(ExportModelArgs),
+    /// Register a model of LightGBM (text), of XGBoost (JSON), or of another project
+    Import {
+        /// The name to register it under
+        name: String,
+        file: PathBuf,
+        /// Read the model and say what it is, register nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+/// A registered model, and which version of it.
+#[derive(Debug, Args)]
+pub(crate) struct WhichModel {
+    pub(crate) name: String,
+    /// A version or an alias [default: the newest version]
+    #[arg(long, value_name = "VERSION|ALIAS")]
+    pub(crate) version: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    #[command(flatten)]
+    pub(crate) model: WhichModel,
+    /// The rows, with the model's inputs as columns
+    #[arg(long, value_name = "QUERY")]
+    pub(crate) sql: String,
+    /// So many rows at most
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub(crate) limit: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportModelArgs {
+    #[command(flatten)]
+    pub(crate) model: WhichModel,
+    /// The format
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    pub(crate) to: ModelFormatArg,
+    /// The file, or the folder for MLflow
+    #[arg(long, value_name = "PATH")]
+    pub(crate) output: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ModelFormatArg {
+    Icecore,
+    Lightgbm,
+    Mlflow,
+}

@@ -1,0 +1,84 @@
+//! Looking for parameters: each combination is a run of its own.
+
+use std::collections::BTreeMap;
+
+use icecore_core::{Error, NewRun, Result, RunEntries, RunId, RunStatus, RunTracker};
+use icecore_dataset::SearchSpec;
+use icecore_train::metrics::Measure;
+use icecore_train::search::{Trial, draw, grid, search};
+
+use super::Training;
+use crate::Project;
+
+/// The tag by which MLflow knows a run that belongs to another.
+const PARENT: &str = "mlflow.parentRunId";
+
+impl Project {
+    /// Cross-validates every combination, records each as a child of the run, and gives the recipe
+    /// the parameters of the best.
+    pub(super) async fn search(
+        &self,
+        run: &RunId,
+        training: &mut Training,
+        spec: SearchSpec,
+    ) -> Result<()> {
+        let measure = match &spec.measure {
+            None => training.recipe.measure(),
+            Some(name) => {
+                let alpha = training.recipe.params.get("alpha");
+                Measure::named(name, alpha.and_then(|alpha| alpha.as_float()).unwrap_or(0.5))?
+            }
+        };
+        let candidates = match spec.trials {
+            None => grid(&spec.params)?,
+            Some(trials) => draw(&spec.params, trials, spec.seed)?,
+        };
+        let (recipe, set) = (training.recipe.clone(), training.loaded.set.clone());
+        let found = tokio::task::spawn_blocking(move || {
+            let splits = recipe.splits(&set)?;
+            search((&recipe.algorithm, &recipe.params), &candidates, &set, (&splits, measure))
+        })
+        .await
+        .map_err(|error| Error::internal("the search stopped").with_source(error))??;
+        for (number, trial) in found.trials.iter().enumerate() {
+            self.record_trial(run, training, (number, trial, measure)).await?;
+        }
+        let Some(best) = found.trials.into_iter().nth(found.best) else { return Ok(()) };
+        let metrics = BTreeMap::from([
+            (format!("search_{}_mean", measure.name()), best.result.mean),
+            ("search_best_trial".to_owned(), found.best as f64),
+        ]);
+        self.tracker().log(run, RunEntries { metrics, ..RunEntries::default() }).await?;
+        training.recipe.params.extend(best.params);
+        Ok(())
+    }
+
+    async fn record_trial(
+        &self,
+        run: &RunId,
+        training: &Training,
+        (number, trial, measure): (usize, &Trial, Measure),
+    ) -> Result<()> {
+        let child = NewRun::new(
+            training.spec.experiment(),
+            format!("{}-trial-{number}", training.spec.name),
+        )
+        .with_inputs(training.loaded.set.provenance().to_vec())
+        .with_tag(PARENT, run.to_string())
+        .with_tag("icecore.dataset", training.spec.name.clone());
+        let child = self.tracker().start(child).await?;
+        let params =
+            trial.params.iter().map(|(name, value)| (name.clone(), value.to_string())).collect();
+        let mut metrics = BTreeMap::from([
+            (format!("cv_{}_mean", measure.name()), trial.result.mean),
+            (format!("cv_{}_std", measure.name()), trial.result.std),
+        ]);
+        if !trial.result.rounds.is_empty() {
+            let rounds: usize = trial.result.rounds.iter().sum();
+            let mean = rounds as f64 / trial.result.rounds.len() as f64;
+            metrics.insert("rounds_mean".to_owned(), mean);
+        }
+        self.tracker().log(&child, RunEntries { params, metrics, ..RunEntries::default() }).await?;
+        self.tracker().finish(&child, RunStatus::Finished).await
+    }
+}

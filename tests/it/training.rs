@@ -1,0 +1,109 @@
+//! Training, searching, explaining and exchanging models, through the binary.
+
+use std::path::Path;
+
+use crate::binary::{failure, json, own_demo};
+
+/// Replaces what the project trains.
+fn train_with(project: &Path, model: &str) {
+    let file = project.join("training/churn.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let mut spec: toml::Table = toml::from_str(&text).unwrap();
+    spec.remove("search");
+    let more: toml::Table = toml::from_str(model).unwrap();
+    spec.extend(more);
+    std::fs::write(&file, toml::to_string(&spec).unwrap()).unwrap();
+}
+
+// C28, C63: with early stopping and a search, too.
+#[test]
+fn a_searched_model_is_recorded_reproduced_and_exchanged() {
+    let (dir, project) = own_demo();
+    train_with(
+        &project,
+        r#"
+        [model]
+        name = "leafy"
+        algorithm = "gbdt"
+        params = { n_estimators = 60, early_stopping_rounds = 5, min_samples_leaf = 20 }
+        [search]
+        params = { num_leaves = [4, 12], learning_rate = [0.1, 0.3] }
+        trials = 3
+        measure = "log_loss"
+        "#,
+    );
+    let trained = json(&project, &["train", "churn"]);
+    let run = trained["run_id"].as_str().unwrap();
+    let metrics = &trained["metrics"];
+    assert!(metrics["val_auc_roc"].as_f64().unwrap() > 0.6, "{metrics}");
+    assert!(metrics["val_rounds"].as_f64().unwrap() <= 60.0, "{metrics}");
+
+    let runs = json(&project, &["runs", "list"]);
+    let is_trial = |of: &&serde_json::Value| of["tags"]["mlflow.parentRunId"].as_str() == Some(run);
+    assert_eq!(runs.as_array().unwrap().iter().filter(is_trial).count(), 3, "{runs:#}");
+    let shown = json(&project, &["runs", "show", run]);
+    let artifacts = shown["artifacts"].as_array().unwrap();
+    for path in [
+        "pictures/roc.svg",
+        "pictures/calibration.svg",
+        "pictures/importance.svg",
+        "model/evaluation.json",
+    ] {
+        assert!(artifacts.contains(&path.into()), "{artifacts:?}");
+    }
+    assert_eq!(json(&project, &["reproduce", run])["equal"], true);
+
+    let importance = json(&project, &["models", "importance", "leafy"]);
+    let sum = |of: &str| {
+        let inputs = importance.as_array().unwrap();
+        inputs.iter().map(|input| input[of].as_f64().unwrap()).sum::<f64>()
+    };
+    assert!((sum("gain") - 1.0).abs() < 1e-9 && (sum("splits") - 1.0).abs() < 1e-9);
+
+    let query = "SELECT * FROM ml_training.churn LIMIT 5";
+    let explain = |model: &str| json(&project, &["models", "explain", model, "--sql", query]);
+    let ours = explain("leafy");
+    for row in ours.as_array().unwrap() {
+        let adds = row["contributions"].as_array().unwrap();
+        let sum: f64 = adds.iter().map(|pair| pair[1].as_f64().unwrap()).sum();
+        let margin = row["margin"].as_f64().unwrap();
+        assert!((sum + row["expected"].as_f64().unwrap() - margin).abs() < 1e-6, "{row}");
+    }
+
+    let file = dir.path().join("leafy.txt");
+    let path = file.to_str().unwrap();
+    json(&project, &["models", "export", "leafy", "--to", "lightgbm", "--output", path]);
+    let (_, message) =
+        failure(&project, &["models", "export", "leafy", "--to", "lightgbm", "--output", path]);
+    assert!(message.contains("is there already"), "{message}");
+    let dry = json(&project, &["models", "import", "back", path, "--dry-run"]);
+    assert_eq!(dry["signature"]["output"], "probability");
+    assert_eq!(json(&project, &["models", "import", "back", path])["version"], 1);
+    let theirs = explain("back");
+    for (ours, theirs) in ours.as_array().unwrap().iter().zip(theirs.as_array().unwrap()) {
+        let (ours, theirs) = (&ours["prediction"], &theirs["prediction"]);
+        assert!((ours.as_f64().unwrap() - theirs.as_f64().unwrap()).abs() < 1e-9);
+    }
+    let folder = dir.path().join("mlflow");
+    let path = folder.to_str().unwrap();
+    json(&project, &["models", "export", "leafy", "--to", "mlflow", "--output", path]);
+    assert!(folder.join("MLmodel").exists() && folder.join("model.lgb").exists());
+}
+
+#[test]
+fn mistakes_in_a_search_are_told_before_anything_is_fitted() {
+    let (_dir, project) = own_demo();
+    let model = "[model]\nname = \"m\"\nalgorithm = \"gbdt\"\n";
+    for (search, message) in [
+        ("params = { max_dept = [3] }", "has no parameter `max_dept`"),
+        ("params = { max_depth = [] }", "parameter `max_depth` has no value to try"),
+        ("params = { max_depth = [3] }\nmeasure = \"auc\"", "there is no measure `auc`"),
+    ] {
+        train_with(&project, &format!("{model}[search]\n{search}\n"));
+        let (code, said) = failure(&project, &["train", "churn"]);
+        assert!(code == 2 || code == 1, "{code}");
+        assert!(said.contains(message), "{said}");
+    }
+    let (_, said) = failure(&project, &["models", "import", "m", "training/churn.toml"]);
+    assert!(said.contains("training/churn.toml") || said.contains("no model"), "{said}");
+}

@@ -101,7 +101,7 @@ impl Project {
         let failed = |error: std::io::Error| {
             Error::unavailable(format!("cannot write `{}`", output.display())).with_source(error)
         };
-        if output.exists() {
+        if output.try_exists().map_err(failed)? {
             return Err(Error::new(
                 ErrorKind::AlreadyExists,
                 format!("`{}` is there already", output.display()),

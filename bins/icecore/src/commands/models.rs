@@ -1,6 +1,7 @@
 //! `icecore runs` and `icecore models`.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use icecore::{ModelFormat, Project};
 use icecore_core::{
@@ -11,7 +12,9 @@ use serde_json::json;
 
 use super::Context;
 use crate::args::RunsCommand;
-use crate::args::models::{ExplainArgs, ModelFormatArg, ModelsCommand, WhichModel};
+use crate::args::models::{
+    ExplainArgs, ExportModelArgs, ModelFormatArg, ModelsCommand, WhichModel,
+};
 use crate::report::{Answer, facts, table};
 
 pub(super) async fn runs(context: &Context, command: RunsCommand) -> Result<Answer> {
@@ -125,26 +128,11 @@ pub(super) async fn models(context: &Context, command: ModelsCommand) -> Result<
         }
         ModelsCommand::Importance(which) => importance(&project, &which).await,
         ModelsCommand::Explain(args) => explain(&project, args).await,
-        ModelsCommand::Export(args) => {
-            let format = match args.to {
-                ModelFormatArg::Icecore => ModelFormat::Icecore,
-                ModelFormatArg::Lightgbm => ModelFormat::LightGbm,
-                ModelFormatArg::Mlflow => ModelFormat::Mlflow,
-            };
-            let selector = selector(&args.model);
-            let name = &args.model.name;
-            let files = project.export_model(name, &selector, (format, &args.output)).await?;
-            let text = files.iter().map(|file| format!("wrote {}", file.display()));
-            let text = text.collect::<Vec<_>>().join("\n");
-            Ok(Answer::new(json!({ "model": name, "files": files }), text))
-        }
-        ModelsCommand::Import { name, file, dry_run: true } => {
-            let signature = icecore::read_model(&file)?.signature().clone();
-            let inputs: Vec<&str> = signature.inputs.iter().map(|i| i.name.as_str()).collect();
-            let text = format!("would register `{name}`, with the inputs {}", inputs.join(", "));
-            Ok(Answer::new(json!({ "model": name, "signature": signature }), text))
-        }
-        ModelsCommand::Import { name, file, dry_run: false } => {
+        ModelsCommand::Export(args) => export(&project, args).await,
+        ModelsCommand::Import { name, file, dry_run } => {
+            if dry_run {
+                return would_import(&name, &file);
+            }
             let version = project.import_model(&name, &file).await?;
             let text = format!(
                 "registered models:/{name}/{0}\nnext: icecore models promote {name} {0} --to Production",
@@ -153,6 +141,26 @@ pub(super) async fn models(context: &Context, command: ModelsCommand) -> Result<
             Ok(Answer::new(json!(version), text))
         }
     }
+}
+
+async fn export(project: &Project, args: ExportModelArgs) -> Result<Answer> {
+    let format = match args.to {
+        ModelFormatArg::Icecore => ModelFormat::Icecore,
+        ModelFormatArg::Lightgbm => ModelFormat::LightGbm,
+        ModelFormatArg::Mlflow => ModelFormat::Mlflow,
+    };
+    let (name, selector) = (&args.model.name, selector(&args.model));
+    let files = project.export_model(name, &selector, (format, &args.output)).await?;
+    let wrote: Vec<String> = files.iter().map(|file| format!("wrote {}", file.display())).collect();
+    Ok(Answer::new(json!({ "model": name, "files": files }), wrote.join("\n")))
+}
+
+fn would_import(name: &str, file: &Path) -> Result<Answer> {
+    let model = icecore::read_model(file)?;
+    let signature = model.signature();
+    let inputs: Vec<&str> = signature.inputs.iter().map(|input| input.name.as_str()).collect();
+    let text = format!("would register `{name}`, with the inputs {}", inputs.join(", "));
+    Ok(Answer::new(json!({ "model": name, "signature": signature }), text))
 }
 
 /// A version by its number, or what an alias points at.

@@ -13,28 +13,28 @@ const POINTS_MAX: usize = 400;
 const BARS_MAX: usize = 30;
 
 pub(super) fn roc(curve: &[CurvePoint]) -> String {
-    let points = curve.iter().map(|point| (point.x, point.y)).collect();
+    let points: Vec<_> = curve.iter().map(|point| (point.x, point.y)).collect();
     chart(
         ("ROC", "false positive rate", "true positive rate"),
-        points,
+        &points,
         Some([(0.0, 0.0), (1.0, 1.0)]),
     )
 }
 
 pub(super) fn precision_recall(curve: &[CurvePoint]) -> String {
-    let points = curve.iter().map(|point| (point.x, point.y)).collect();
-    chart(("Precision and recall", "recall", "precision"), points, None)
+    let points: Vec<_> = curve.iter().map(|point| (point.x, point.y)).collect();
+    chart(("Precision and recall", "recall", "precision"), &points, None)
 }
 
 pub(super) fn calibration(bins: &[CalibrationBin]) -> String {
-    let points = bins.iter().map(|bin| (bin.predicted, bin.observed)).collect();
-    chart(("Calibration", "predicted", "observed"), points, Some([(0.0, 0.0), (1.0, 1.0)]))
+    let points: Vec<_> = bins.iter().map(|bin| (bin.predicted, bin.observed)).collect();
+    chart(("Calibration", "predicted", "observed"), &points, Some([(0.0, 0.0), (1.0, 1.0)]))
 }
 
 /// A line over the unit square, beside a straight one to compare it with.
 fn chart(
     (title, x_name, y_name): (&str, &str, &str),
-    points: Vec<(f64, f64)>,
+    points: &[(f64, f64)],
     compared: Option<[(f64, f64); 2]>,
 ) -> String {
     let x = |value: f64| MARGIN + value * (WIDTH - 2.0 * MARGIN);
@@ -70,7 +70,7 @@ fn chart(
         "<polyline points=\"{}\" fill=\"none\" stroke=\"#0b62a4\" stroke-width=\"2\"/>\
          <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{x_name}</text>\
          <text transform=\"translate(14 {:.1}) rotate(-90)\" text-anchor=\"middle\">{y_name}</text>",
-        line(&thinned(&points)),
+        line(&thinned(points)),
         WIDTH / 2.0,
         HEIGHT - 10.0,
         HEIGHT / 2.0,

@@ -48,7 +48,7 @@ def generate(features, rows, seed):
             x[at][rng.random(rows) < 0.05 * (1 + at % 4)] = np.nan
     odds = (-0.35 * x[0] + 0.06 * np.nan_to_num(x[1], nan=30) + 3 * (x[2] > 0.7) * (x[0] > 6)
             + 0.012 * x[3] - 1.0 * np.sin(x[3] / 40) + 0.3 * (np.nan_to_num(x[5]) > 15) + 0.4 * x[6]
-            - 0.02 * x[7] * (x[6] > 0.5))
+            - 0.02 * np.nan_to_num(x[7]) * (x[6] > 0.5))
     odds -= np.quantile(odds, 0.72)
     label = (rng.random(rows) < 1 / (1 + np.exp(-odds))).astype(float)
     return np.vstack([x, label])
@@ -79,11 +79,10 @@ def peer(engine, train, test, features, shape, seed, model):
         return np.ascontiguousarray(data[:features].T), data[features]
 
     (x, y), (xt, yt) = read(train), read(test)
-    loaded = memory("VmRSS")
-    start, cpu = time.perf_counter(), time.process_time()
     if engine == "lightgbm":
         import lightgbm as lgb
 
+        loaded = memory("VmRSS")
         size = {"max_depth": 5, "num_leaves": 32} if shape == "depth 5" else {"num_leaves": 31}
         start, cpu = time.perf_counter(), time.process_time()
         data = lgb.Dataset(x, y, params={"max_bin": 255, "verbosity": -1})
@@ -94,6 +93,7 @@ def peer(engine, train, test, features, shape, seed, model):
     else:
         import xgboost as xgb
 
+        loaded = memory("VmRSS")
         size = ({"max_depth": 5} if shape == "depth 5"
                 else {"max_depth": 0, "max_leaves": 31, "grow_policy": "lossguide"})
         start, cpu = time.perf_counter(), time.process_time()

@@ -19,6 +19,7 @@ mod model;
 mod readers;
 mod redis;
 mod registry;
+mod retrieval;
 mod rows;
 mod serving;
 mod sql_models;

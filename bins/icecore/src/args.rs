@@ -5,6 +5,7 @@ pub(crate) mod changes;
 pub(crate) mod features;
 pub(crate) mod models;
 pub(crate) mod refs;
+pub(crate) mod retrieve;
 pub(crate) mod rows;
 pub(crate) mod run;
 pub(crate) mod upkeep;
@@ -346,6 +347,8 @@ pub(crate) enum DatasetCommand {
     Verify { name: String },
     /// Compare two locks
     Diff { a: String, b: String },
+    /// Write the rows of a training set, as they were locked, to a file
+    Export(retrieve::ExportArgs),
 }
 
 #[derive(Debug, Args)]

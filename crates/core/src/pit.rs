@@ -31,6 +31,11 @@ pub struct FeatureTable {
     pub created_timestamp: Option<String>,
     /// How old a row may be; absent means any age.
     pub ttl: Option<Span>,
+    /// How long after its event, or its created timestamp where that decides, a row can first be
+    /// seen; absent means at once.
+    pub delay: Option<Span>,
+    /// Whether a row of exactly the spine's moment stays out, whatever the options say.
+    pub strict: bool,
     /// The columns to take, and their names in the output.
     pub columns: Vec<(String, String)>,
 }
@@ -61,6 +66,9 @@ pub struct PitOptions {
     pub strict: bool,
     /// Whether to add `{view}__event_timestamp`: the event timestamp of the row that was joined.
     pub with_event_timestamps: bool,
+    /// Whether to add `{view}__age_us`: how many microseconds before the spine's moment the row
+    /// that was joined happened.
+    pub with_ages: bool,
 }
 
 impl PitOptions {
@@ -68,6 +76,20 @@ impl PitOptions {
     #[must_use]
     pub const fn with_event_timestamps(mut self) -> Self {
         self.with_event_timestamps = true;
+        self
+    }
+
+    /// Adds `{view}__age_us` columns.
+    #[must_use]
+    pub const fn with_ages(mut self) -> Self {
+        self.with_ages = true;
+        self
+    }
+
+    /// Leaves out rows of exactly the spine's moment.
+    #[must_use]
+    pub const fn with_strict(mut self) -> Self {
+        self.strict = true;
         self
     }
 
@@ -86,7 +108,8 @@ impl PitOptions {
 /// - Every spine row comes out exactly once, in the spine's order, whatever joins to it; the output
 ///   has the spine's columns, then the features in the order of the tables.
 /// - A feature row joins when `event_timestamp <= moment` (`<` when strict) and
-///   `event_timestamp >= moment - ttl`, and when it was known by then.
+///   `event_timestamp >= moment - ttl`, and when it was known by then: its event timestamp, or its
+///   created timestamp where that decides, lies at least the table's delay before the moment.
 /// - Of several candidates the one with the greatest (event timestamp, created timestamp) wins; of
 ///   equal ones, the one whose taken values are greatest, so that the result does not depend on
 ///   the order of rows.

@@ -121,11 +121,18 @@ fn problem(view: &LockedView, moment: Option<i64>, event: i64, known: i64) -> Op
     let Some(moment) = moment else {
         return Some(format!("a row without a moment got a row of feature view `{name}`"));
     };
-    if known > moment {
+    let seen_from = known.saturating_add(view.delay.map_or(0, Span::micros));
+    if seen_from > moment {
         return Some(format!(
             "a row of `{}` got a row of feature view `{name}` that was known from `{}` on",
             at(moment),
-            at(known)
+            at(seen_from)
+        ));
+    }
+    if view.strict && event == moment {
+        return Some(format!(
+            "a row of `{}` got a row of feature view `{name}` of the same moment",
+            at(moment)
         ));
     }
     let oldest = view.ttl.map(Span::micros).map(|ttl| moment.saturating_sub(ttl));

@@ -23,14 +23,19 @@
 //! ```
 
 mod build;
+mod dense;
 mod diff;
 mod document;
+mod handoff;
 mod leak;
 mod load;
 mod lock;
 mod on_demand;
+mod parts;
 mod plan;
+mod retrieve;
 mod rows;
+mod shape;
 mod spec;
 mod statistics;
 #[cfg(test)]
@@ -38,14 +43,20 @@ mod tests;
 mod verify;
 
 pub use build::{BuildOptions, BuiltDataset, build};
+pub use dense::{DenseMatrix, Element};
 pub use diff::{Change, ColumnChange, DefinitionChange, InputChange, LockDiff, diff};
+pub use handoff::{HandOff, matrix, stream};
 pub use leak::{LeakCheck, ViewLeakCheck};
 pub use load::{LoadOptions, LoadedSet, load};
 pub use lock::{DatasetPlan, InputRole, Lock, LockedInput, LockedSpine, LockedView, lockfile_path};
 pub use on_demand::LockedOnDemand;
+pub use parts::{LockedSplit, SplitBy};
 pub use plan::plan;
+pub use retrieve::{Asked, Retrieval, Retrieved, retrieve};
+pub use shape::{LockedMaturity, Unmatured};
 pub use spec::{
-    CrossValidationSpec, DatasetSpec, ModelSpec, SearchSpec, SplitSpec, definition_files,
+    CrossValidationSpec, DatasetSpec, MaturitySpec, ModelSpec, SearchSpec, SplitSpec, ViewRules,
+    definition_files,
 };
 pub use statistics::{ColumnStatistics, Value};
 pub use verify::{RowsDigest, Verification, verify};

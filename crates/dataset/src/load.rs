@@ -16,6 +16,7 @@ use icecore_pit::moment_micros;
 use std::sync::Arc;
 
 use crate::lock::{DatasetPlan, Lock};
+use crate::parts::PART_COLUMN;
 
 /// What to load of a training set.
 #[derive(Debug, Clone, Default)]
@@ -50,8 +51,12 @@ pub struct LoadedSet {
     pub set: TrainingSet,
     /// The state of the dataset's table that they were read from.
     pub pin: PinnedTable,
+    /// Which rows validate, where the set is divided. Those that test are not in it.
+    pub validation: Option<BooleanArray>,
     /// How many rows were left out because they have no label.
     pub unlabelled: u64,
+    /// How many rows were left out because they test.
+    pub tested: u64,
     /// The least moment of the rows.
     pub first_moment: Option<Timestamp>,
     /// The greatest moment of the rows.
@@ -85,7 +90,9 @@ pub async fn load(engine: &Engine, lock: &Lock, options: LoadOptions) -> Result<
     Ok(LoadedSet {
         set: set.with_provenance(std::iter::once(pin.clone()).chain(provenance).collect()),
         pin,
+        validation: loader.validation(),
         unlabelled: loader.unlabelled,
+        tested: loader.tested,
         first_moment: moments.map(|(first, _)| Timestamp::from_micros(first)),
         last_moment: moments.map(|(_, last)| Timestamp::from_micros(last)),
     })
@@ -99,6 +106,7 @@ struct Columns {
     label: usize,
     moment: usize,
     identity: Vec<usize>,
+    part: Option<usize>,
 }
 
 impl Columns {
@@ -123,6 +131,7 @@ impl Columns {
         let moment = place(&plan.event_timestamp)?;
         let mut identity = plan.keys.iter().map(|key| place(key)).collect::<Result<Vec<_>>>()?;
         identity.push(moment);
+        let part = plan.split.as_ref().map(|_| place(PART_COLUMN)).transpose()?;
         let field = |at: &usize| schema.field_with_name(&reads[*at]).cloned();
         let fields = features.iter().map(field).collect::<Result<Vec<_>, _>>()?;
         if let Some(field) = fields.iter().find(|field| !is_feature_type(field.data_type())) {
@@ -134,7 +143,7 @@ impl Columns {
             .with_help("leave it out of `features`, or derive a number from it"));
         }
         let feature_schema = Arc::new(Schema::new(fields));
-        Ok(Self { reads, features, feature_schema, label, moment, identity })
+        Ok(Self { reads, features, feature_schema, label, moment, identity, part })
     }
 }
 
@@ -145,14 +154,29 @@ struct Loader {
     features: Vec<RecordBatch>,
     labels: Vec<ArrayRef>,
     ids: Vec<ArrayRef>,
+    validation: Vec<bool>,
     unlabelled: u64,
+    tested: u64,
     moments: Option<(i64, i64)>,
 }
 
 impl Loader {
     fn new(columns: Columns, range: TimeRange) -> Self {
-        let (features, labels, ids) = (Vec::new(), Vec::new(), Vec::new());
-        Self { columns, range, features, labels, ids, unlabelled: 0, moments: None }
+        Self {
+            columns,
+            range,
+            features: Vec::new(),
+            labels: Vec::new(),
+            ids: Vec::new(),
+            validation: Vec::new(),
+            unlabelled: 0,
+            tested: 0,
+            moments: None,
+        }
+    }
+
+    fn validation(&self) -> Option<BooleanArray> {
+        self.columns.part.map(|_| BooleanArray::from(self.validation.clone()))
     }
 
     async fn read(&mut self, mut rows: BatchStream) -> Result<()> {
@@ -169,18 +193,25 @@ impl Loader {
             unbounded || moment.is_some_and(|at| self.range.contains(Timestamp::from_micros(at)))
         };
         let labels = label_values(batch, self.columns.label)?;
-        let (mut keep, mut unlabelled) = (Vec::with_capacity(batch.num_rows()), 0);
-        for (label, moment) in labels.iter().zip(moments.iter()) {
+        let parts = self.columns.part.and_then(|at| batch.column(at).as_string_opt::<i32>());
+        let mut keep = Vec::with_capacity(batch.num_rows());
+        for (row, (label, moment)) in labels.iter().zip(moments.iter()).enumerate() {
             let labelled = label.is_some_and(|label| !label.is_nan());
+            let part = parts.map(|parts| parts.value(row));
+            let tests = part == Some("test");
             let inside = inside(moment);
-            unlabelled += u64::from(inside && !labelled);
-            keep.push(inside && labelled);
-            if let (true, Some(at)) = (inside && labelled, moment) {
+            self.unlabelled += u64::from(inside && !labelled);
+            self.tested += u64::from(inside && labelled && tests);
+            let kept = inside && labelled && !tests;
+            keep.push(kept);
+            if kept && part.is_some() {
+                self.validation.push(part == Some("validation"));
+            }
+            if let (true, Some(at)) = (kept, moment) {
                 let (first, last) = self.moments.unwrap_or((at, at));
                 self.moments = Some((first.min(at), last.max(at)));
             }
         }
-        self.unlabelled += unlabelled;
         let keep = BooleanArray::from(keep);
         let ids = hash_rows(batch, &self.columns.identity)?;
         let features = batch.project(&self.columns.features)?;

@@ -12,6 +12,8 @@ use sha2::{Digest, Sha256};
 use crate::document;
 use crate::leak::LeakCheck;
 use crate::on_demand::LockedOnDemand;
+use crate::parts::LockedSplit;
+use crate::shape::LockedMaturity;
 use crate::statistics::ColumnStatistics;
 
 /// The form of the lockfile that this version writes.
@@ -66,6 +68,15 @@ pub struct DatasetPlan {
     /// The clock that was asked for; absent means created where a view declares it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub knowledge: Option<Knowledge>,
+    /// Only joined rows for which this SQL expression is true.
+    #[serde(default, rename = "where", skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
+    /// When labels are settled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maturity: Option<LockedMaturity>,
+    /// How the rows are divided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<LockedSplit>,
     /// The rows to enrich.
     pub spine: LockedSpine,
     /// Every table that is read, at its pin.
@@ -131,6 +142,12 @@ pub struct LockedView {
     /// How old a row may be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<Span>,
+    /// How long after it was known a row can first be seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay: Option<Span>,
+    /// Whether a row of exactly the spine's moment stays out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub strict: bool,
     /// The table's key columns, each with the spine's.
     pub keys: Vec<(String, String)>,
     /// The columns taken, each with its name in the set.

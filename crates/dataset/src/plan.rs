@@ -11,9 +11,10 @@ use icecore_features::{
     Definitions, FeatureSelection, feature_source, feature_table, resolve_features, select_features,
 };
 
-use crate::DatasetSpec;
 use crate::lock::{DatasetPlan, InputRole, LockedInput, LockedSpine, LockedView};
 use crate::on_demand::LockedOnDemand;
+use crate::shape::LockedMaturity;
+use crate::spec::{DatasetSpec, MaturitySpec, SplitSpec};
 
 /// How often the inputs are pinned anew when one of them changes meanwhile.
 const PIN_ATTEMPTS_MAX: usize = 8;
@@ -32,14 +33,27 @@ pub async fn plan(
     spec: &DatasetSpec,
     at: &[(TableName, SnapshotSelector)],
 ) -> Result<DatasetPlan> {
+    planned(engine, definitions, spec, (Some(spec.spine_sql()?), at)).await
+}
+
+/// A plan for a spine that a query gives, or nobody knows yet.
+pub(crate) async fn planned(
+    engine: &Engine,
+    definitions: &Definitions,
+    spec: &DatasetSpec,
+    (spine, at): (Option<String>, &[(TableName, SnapshotSelector)]),
+) -> Result<DatasetPlan> {
     let views = chosen_views(definitions, spec)?;
-    let spine = LockedSpine::new(spec.spine_sql()?);
     let mut sources = Vec::with_capacity(views.len());
     for chosen in &views {
         sources.push(feature_source(chosen.view)?.clone());
     }
-    let inputs = Inputs { engine, spine: &spine.sql, sources: &sources, at };
+    let inputs = Inputs { engine, spine: spine.as_deref(), sources: &sources, at };
     let inputs = inputs.pin_at_one_moment().await?;
+    let maturity = match &spec.maturity {
+        Some(maturity) => Some(matured(engine, maturity, &inputs).await?),
+        None => None,
+    };
 
     let mut locked = Vec::with_capacity(views.len());
     for (chosen, source) in views.iter().zip(&sources) {
@@ -58,10 +72,34 @@ pub async fn plan(
         event_timestamp: spec.event_timestamp.clone(),
         keys,
         knowledge: spec.knowledge,
-        spine,
+        filter: spec.filter.clone(),
+        maturity,
+        split: spec.split.as_ref().and_then(SplitSpec::locked),
+        spine: LockedSpine::new(spine.unwrap_or_default()),
         inputs,
         views: locked,
     })
+}
+
+/// The moment up to which outcomes are known: that of the newest state that the spine reads.
+async fn matured(
+    engine: &Engine,
+    maturity: &MaturitySpec,
+    inputs: &[LockedInput],
+) -> Result<LockedMaturity> {
+    let mut as_of = maturity.as_of;
+    if as_of.is_none() {
+        for input in inputs.iter().filter(|input| input.role == InputRole::Spine) {
+            let history = engine.catalog().history(&input.pin.table).await?;
+            let state = history.iter().find(|info| info.id == input.pin.snapshot);
+            as_of = as_of.max(state.map(|info| info.committed_at));
+        }
+    }
+    let as_of = as_of.ok_or_else(|| {
+        Error::invalid("the spine reads no table that says up to when outcomes are known")
+            .with_help("add `as_of = \"2026-01-01\"` to `[maturity]`")
+    })?;
+    Ok(LockedMaturity { after: maturity.after, as_of, unmatured: maturity.unmatured })
 }
 
 /// Features, each with its name in the set.
@@ -105,6 +143,7 @@ fn chosen_views<'a>(definitions: &'a Definitions, spec: &DatasetSpec) -> Result<
         chosen.push(Chosen { view: definitions.view(&name)?, columns });
     }
     check_renamed_keys(definitions, spec, &chosen)?;
+    check_views(spec, &chosen)?;
     Ok(chosen)
 }
 
@@ -127,6 +166,23 @@ fn check_renamed_keys(
         ))
         .with_note(format!("join keys: {}", known.join(", ")))
         .with_candidates(key, known.iter().map(String::as_str))),
+    }
+}
+
+/// That every view with rules of its own is joined.
+fn check_views(spec: &DatasetSpec, chosen: &[Chosen<'_>]) -> Result<()> {
+    let names = || chosen.iter().map(|chosen| chosen.view.name.as_str());
+    match spec.views.keys().find(|name| names().all(|known| known != name.as_str())) {
+        None => Ok(()),
+        Some(name) => {
+            let message = format!(
+                "dataset `{}` takes no feature of `{name}`, which it has rules for",
+                spec.name
+            );
+            Err(Error::not_found(message)
+                .with_note(format!("feature views: {}", names().collect::<Vec<_>>().join(", ")))
+                .with_candidates(name, names()))
+        }
     }
 }
 
@@ -169,6 +225,7 @@ impl Chosen<'_> {
             (None, Some(_)) => Knowledge::Created,
             (None, None) => Knowledge::Event,
         };
+        let rules = spec.views.get(&self.view.name).copied().unwrap_or_default();
         Ok(LockedView {
             name: self.view.name.clone(),
             definition_hash: definitions.definition_hash(self.view),
@@ -176,7 +233,9 @@ impl Chosen<'_> {
             knowledge,
             event_timestamp: table.event_timestamp,
             created_timestamp: table.created_timestamp,
-            ttl: table.ttl,
+            ttl: rules.ttl.or(table.ttl),
+            delay: rules.delay,
+            strict: rules.strict,
             keys: table.keys,
             columns: table.columns,
             on_demand,
@@ -202,7 +261,7 @@ impl Chosen<'_> {
 /// What has to be pinned.
 struct Inputs<'a> {
     engine: &'a Engine,
-    spine: &'a str,
+    spine: Option<&'a str>,
     sources: &'a [TableName],
     at: &'a [(TableName, SnapshotSelector)],
 }
@@ -223,7 +282,13 @@ impl Inputs<'_> {
     }
 
     async fn pin(&self) -> Result<Vec<LockedInput>> {
-        let mut spine = self.engine.pin_query(self.spine, &[]).await?;
+        let pin_spine = |at: Vec<(TableName, SnapshotSelector)>| async move {
+            match self.spine {
+                Some(spine) => self.engine.pin_query(spine, &at).await,
+                None => Ok(Vec::new()),
+            }
+        };
+        let mut spine = pin_spine(Vec::new()).await?;
         let chosen: Vec<_> = self
             .at
             .iter()
@@ -231,7 +296,7 @@ impl Inputs<'_> {
             .cloned()
             .collect();
         if !chosen.is_empty() {
-            spine = self.engine.pin_query(self.spine, &chosen).await?;
+            spine = pin_spine(chosen).await?;
         }
         let mut pinned: BTreeMap<TableName, PinnedTable> =
             spine.iter().map(|pin| (pin.table.clone(), pin.clone())).collect();

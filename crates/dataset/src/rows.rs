@@ -16,6 +16,7 @@ use icecore_pit::MergeJoin;
 use crate::leak::{LeakCheck, LeakChecker, created_column, event_column};
 use crate::lock::{DatasetPlan, LockedView};
 use crate::on_demand::{helper_column, with_on_demand};
+use crate::shape::Shaping;
 use crate::statistics::{ColumnObserver, ColumnStatistics, observe};
 
 /// What the rows of a training set are, counted as they passed by.
@@ -74,14 +75,13 @@ fn content(observer: &Mutex<Observer>) -> Content {
 pub(crate) async fn joined(engine: &Engine, plan: &DatasetPlan) -> Result<Joined> {
     let spine = engine.sql(&plan.spine.sql, &plan.pins()).await?;
     check_spine(plan, spine.schema())?;
-    let tables = plan.views.iter().map(|view| feature_table(plan, view));
-    let tables = tables.collect::<Result<Vec<_>>>()?;
     let spine = Spine { rows: spine, event_timestamp: plan.event_timestamp.clone() };
     let options = PitOptions::default().with_event_timestamps().with_knowledge(plan.knowledge);
-    let joined = MergeJoin::new(engine.clone()).join(spine, tables, options).await?;
-    let joined = with_on_demand(engine, plan, joined).await?;
+    let joined = with_features(engine, plan, spine, options).await?;
 
-    let (visible, schema) = visible(plan, joined.schema())?;
+    let shaping = Shaping::new(engine, plan, joined.schema())?;
+    let shaped = shaping.schema(joined.schema());
+    let (visible, schema) = visible(plan, &shaped)?;
     let observer = Observer {
         hash: ContentHash::default(),
         columns: schema.fields().iter().map(|field| ColumnObserver::new(field)).collect(),
@@ -90,7 +90,7 @@ pub(crate) async fn joined(engine: &Engine, plan: &DatasetPlan) -> Result<Joined
     let observer = Arc::new(Mutex::new(observer));
     let (watching, output) = (Arc::clone(&observer), Arc::clone(&schema));
     let rows = joined.map(move |batch| {
-        let batch = batch?;
+        let batch = shaping.apply(batch?, &shaped)?;
         let mut observer = watching.lock().unwrap_or_else(PoisonError::into_inner);
         observer.leaks.check(&batch)?;
         let batch = stored(&batch, &visible, &output)?;
@@ -99,6 +99,29 @@ pub(crate) async fn joined(engine: &Engine, plan: &DatasetPlan) -> Result<Joined
         Ok(batch)
     });
     Ok(Joined { rows: BatchStream::new(schema, rows), observer })
+}
+
+/// Joins what a plan says to a spine, with what only the leak check and other features look at.
+pub(crate) async fn with_features(
+    engine: &Engine,
+    plan: &DatasetPlan,
+    spine: Spine,
+    options: PitOptions,
+) -> Result<BatchStream> {
+    let tables = plan.views.iter().map(|view| feature_table(plan, view));
+    let tables = tables.collect::<Result<Vec<_>>>()?;
+    let joined = MergeJoin::new(engine.clone()).join(spine, tables, options).await?;
+    with_on_demand(engine, plan, joined).await
+}
+
+/// The columns that are only looked at.
+pub(crate) fn hidden_columns(plan: &DatasetPlan) -> Vec<String> {
+    let hidden = plan.views.iter().flat_map(|view| {
+        let helpers = view.on_demand.iter().flat_map(|on_demand| &on_demand.helpers);
+        let helpers = helpers.map(|helper| helper_column(&view.name, helper));
+        helpers.chain([created_column(&view.name)])
+    });
+    hidden.collect()
 }
 
 fn check_spine(plan: &DatasetPlan, schema: &SchemaRef) -> Result<()> {
@@ -137,21 +160,16 @@ fn feature_table(plan: &DatasetPlan, view: &LockedView) -> Result<FeatureTable> 
         event_timestamp: view.event_timestamp.clone(),
         created_timestamp: view.created_timestamp.clone(),
         ttl: view.ttl,
+        delay: view.delay,
+        strict: view.strict,
         columns,
     })
 }
 
 /// Which joined columns the set has, and as which types they are stored.
 fn visible(plan: &DatasetPlan, joined: &SchemaRef) -> Result<(Vec<usize>, SchemaRef)> {
-    let hidden: Vec<String> = plan
-        .views
-        .iter()
-        .flat_map(|view| {
-            let helpers = view.on_demand.iter().flat_map(|on_demand| &on_demand.helpers);
-            let helpers = helpers.map(|helper| helper_column(&view.name, helper));
-            helpers.chain([event_column(&view.name), created_column(&view.name)])
-        })
-        .collect();
+    let mut hidden = hidden_columns(plan);
+    hidden.extend(plan.views.iter().map(|view| event_column(&view.name)));
     let (mut columns, mut fields) = (Vec::new(), Vec::<FieldRef>::new());
     for (at, field) in joined.fields().iter().enumerate() {
         if hidden.contains(field.name()) {

@@ -3,10 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use icecore_core::{Error, Knowledge, Location, ParamValue, RefName, Result, TableName};
+use icecore_core::{
+    Error, Knowledge, Location, ParamValue, RefName, Result, Span, TableName, Timestamp,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::document;
+use crate::parts::{LockedSplit, SplitBy};
+use crate::shape::Unmatured;
 
 /// A training set as its file says.
 ///
@@ -49,6 +53,9 @@ pub struct DatasetSpec {
     /// Which clock decides what was known; absent means created where a view declares it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub knowledge: Option<Knowledge>,
+    /// How rows of some views are joined, where not as the views say.
+    #[serde(default, rename = "view", skip_serializing_if = "BTreeMap::is_empty")]
+    pub views: BTreeMap<String, ViewRules>,
     /// The table that the rows are materialized to; absent means `ml_training.{name}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table: Option<TableName>,
@@ -61,6 +68,12 @@ pub struct DatasetSpec {
     /// The version of the set of features, for people: `v3.2`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub feature_set_version: Option<String>,
+    /// Only joined rows for which this SQL expression is true.
+    #[serde(default, rename = "where", skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
+    /// When labels are settled; absent means that all are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maturity: Option<MaturitySpec>,
     /// Which rows validate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split: Option<SplitSpec>,
@@ -78,16 +91,130 @@ pub struct DatasetSpec {
     source: Option<Source>,
 }
 
-/// Which rows validate.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+/// How the rows of a view are joined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ViewRules {
+    /// How old a row may be; absent means as the view says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<Span>,
+    /// How long after it was known a row can first be seen: what a pipeline takes to publish it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay: Option<Span>,
+    /// Whether a row of exactly the spine's moment stays out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub strict: bool,
+}
+
+/// Which rows validate and test.
+///
+/// Without `by`, each training chooses rows to validate with. With it, the set has a column `split`
+/// that says `training`, `validation` or `test`, for whoever reads it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SplitSpec {
-    /// The share of rows that validate, between 0 and 1.
+    /// The share of rows, keys or groups that validate, between 0 and 1.
     #[serde(default = "validation")]
     pub validation: f64,
+    /// The share that tests; no training sees it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub test: f64,
     /// What the choice is drawn from.
     #[serde(default = "seed")]
     pub seed: u64,
+    /// What stays together: `row`, `key`, `group` or `time`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<SplitBy>,
+    /// The column whose values stay together, for `by = "group"`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// The first moment whose rows validate, for `by = "time"`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation_from: Option<Timestamp>,
+    /// The first moment whose rows test, for `by = "time"`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_from: Option<Timestamp>,
+}
+
+impl SplitSpec {
+    /// How the set is divided; `None` where each training chooses.
+    pub(crate) fn locked(&self) -> Option<LockedSplit> {
+        let by = self.by?;
+        let parts = |share: f64| (share * 1e6).round() as u32;
+        let (validation, test) = match by {
+            SplitBy::Time => (0, 0),
+            _ => (parts(self.validation), parts(self.test)),
+        };
+        Some(LockedSplit {
+            by,
+            validation_ppm: validation,
+            test_ppm: test,
+            seed: if by == SplitBy::Time { 0 } else { self.seed },
+            group: self.group.clone(),
+            validation_from: self.validation_from,
+            test_from: self.test_from,
+        })
+    }
+
+    /// The first mistake.
+    fn check(&self) -> Result<()> {
+        let wrong = |message: &str, help: &str| Err(Error::invalid(message).with_help(help));
+        if !(self.validation > 0.0 && self.validation < 1.0) {
+            return wrong("`validation` is not between 0 and 1", "write a share such as 0.2");
+        }
+        if !(self.test >= 0.0 && self.validation + self.test < 1.0) {
+            return wrong(
+                "`validation` and `test` leave nothing to learn from",
+                "write shares such as 0.2 and 0.1",
+            );
+        }
+        let timed = self.validation_from.is_some() || self.test_from.is_some();
+        match self.by {
+            None if self.test > 0.0 || self.group.is_some() || timed => wrong(
+                "`split` does not say by what",
+                "add `by`: \"row\", \"key\", \"group\" or \"time\"",
+            ),
+            Some(SplitBy::Group) if self.group.is_none() => {
+                wrong("a split by group names no column", "add `group = \"COLUMN\"`")
+            }
+            Some(SplitBy::Time) if self.validation_from.is_none() => wrong(
+                "a split by time does not say when",
+                "add `validation_from = \"2026-01-01\"`, and `test_from` for a test part",
+            ),
+            Some(SplitBy::Time)
+                if self.test_from.is_some_and(|test| Some(test) <= self.validation_from) =>
+            {
+                wrong("`test_from` is not after `validation_from`", "the last rows test")
+            }
+            Some(by) if by != SplitBy::Group && self.group.is_some() => {
+                wrong("`group` is for a split by group", "write `by = \"group\"`")
+            }
+            Some(by) if by != SplitBy::Time && timed => wrong(
+                "`validation_from` and `test_from` are for a split by time",
+                "write `by = \"time\"`",
+            ),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn is_zero(share: &f64) -> bool {
+    *share == 0.0
+}
+
+/// When labels are settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MaturitySpec {
+    /// How long after its moment the label of a row is settled: as long as it looks ahead.
+    pub after: Span,
+    /// The moment up to which outcomes are known; absent means that of the newest state that the
+    /// spine reads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<Timestamp>,
+    /// What becomes of rows whose label is not settled by then.
+    #[serde(default)]
+    pub unmatured: Unmatured,
 }
 
 /// How a model is cross-validated.
@@ -152,6 +279,33 @@ const fn folds() -> usize {
 }
 
 impl DatasetSpec {
+    /// What is asked for without a definition: features, and how they are joined.
+    pub(crate) fn of_request(features: Vec<String>, event_timestamp: String) -> Self {
+        Self {
+            name: "retrieval".to_owned(),
+            spine: None,
+            spine_table: None,
+            spine_file: None,
+            event_timestamp,
+            label: String::new(),
+            features,
+            keys: BTreeMap::new(),
+            knowledge: None,
+            views: BTreeMap::new(),
+            table: None,
+            full_feature_names: false,
+            experiment: None,
+            feature_set_version: None,
+            filter: None,
+            maturity: None,
+            split: None,
+            cross_validation: None,
+            model: None,
+            search: None,
+            source: None,
+        }
+    }
+
     /// Reads a definition, and the query that it keeps in a file.
     ///
     /// # Errors
@@ -221,11 +375,8 @@ impl DatasetSpec {
         if let Some(sql) = &self.spine {
             return Ok(sql.trim().to_owned());
         }
-        let quoted = |name: &str| name.split('.').map(quote).collect::<Vec<_>>().join(".");
         match &self.spine_table {
-            Some(table) => {
-                Ok(format!("SELECT * FROM {}.{}", quoted(table.namespace()), quote(table.table())))
-            }
+            Some(table) => Ok(format!("SELECT * FROM {}", quoted(table))),
             None => Err(Error::invalid(format!("dataset `{}` has no spine", self.name))
                 .with_help("write the query as `spine`, or load the definition from its file")),
         }
@@ -264,9 +415,7 @@ impl DatasetSpec {
             let message = format!("`{}` is both the label and the event timestamp", self.label);
             return Err((Error::invalid(message), Some(self.label.clone())));
         }
-        if self.split.is_some_and(|split| !(split.validation > 0.0 && split.validation < 1.0)) {
-            return Err(plain("`validation` is not between 0 and 1", "write a share such as 0.2"));
-        }
+        self.split.as_ref().map_or(Ok(()), SplitSpec::check).map_err(|error| (error, None))?;
         if self.cross_validation.is_some_and(|cross| cross.folds < 2) {
             return Err(plain("`folds` is less than 2", "write a number such as 5"));
         }
@@ -298,6 +447,8 @@ pub fn definition_files(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn quote(part: &str) -> String {
-    format!("\"{part}\"")
+/// A table's name as queries write it.
+pub(crate) fn quoted(table: &TableName) -> String {
+    let parts = table.namespace().split('.').chain([table.table()]);
+    parts.map(|part| format!("\"{part}\"")).collect::<Vec<_>>().join(".")
 }

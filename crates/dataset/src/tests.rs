@@ -4,5 +4,7 @@ mod builds;
 mod lake;
 mod leaks;
 mod locks;
+mod retrieves;
+mod shapes;
 mod specs;
 mod statistic;

@@ -36,6 +36,26 @@ pub(crate) fn row_filter(
     if let Some(predicate) = exact_predicate(&expr, columns) {
         return Ok(predicate.into());
     }
+    Ok(test(state, columns, &expr, condition)?.into())
+}
+
+/// Understands a condition on rows of these columns, to be asked of each row.
+pub(crate) fn row_test(
+    state: &SessionState,
+    columns: &SchemaRef,
+    condition: &str,
+) -> Result<Arc<dyn RowTest>> {
+    let schema = DFSchema::try_from(columns.as_ref().clone()).or_ours()?;
+    let expr = simplified(state, &schema, condition)?;
+    test(state, columns, &expr, condition)
+}
+
+fn test(
+    state: &SessionState,
+    columns: &SchemaRef,
+    expr: &Expr,
+    condition: &str,
+) -> Result<Arc<dyn RowTest>> {
     let mut names: Vec<String> =
         expr.column_refs().into_iter().map(|column| column.name.clone()).collect();
     names.sort_unstable();
@@ -43,10 +63,8 @@ pub(crate) fn row_filter(
     let fields = fields.collect::<std::result::Result<Vec<_>, _>>()?;
     let schema = DFSchema::try_from(Schema::new(fields)).or_ours()?;
     let physical = state.create_physical_expr(expr.clone(), &schema).or_ours()?;
-    let implied = implied_predicate(&expr, columns);
-    let test: Arc<dyn RowTest> =
-        Arc::new(Condition { text: condition.to_owned(), names, implied, physical });
-    Ok(test.into())
+    let implied = implied_predicate(expr, columns);
+    Ok(Arc::new(Condition { text: condition.to_owned(), names, implied, physical }))
 }
 
 fn simplified(state: &SessionState, schema: &DFSchema, condition: &str) -> Result<Expr> {

@@ -14,7 +14,7 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionState;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::TableReference;
-use icecore_catalog::{IcebergCatalog, RowFilter};
+use icecore_catalog::{IcebergCatalog, RowFilter, RowTest};
 use icecore_core::{BatchStream, Error, PinnedTable, Result, SnapshotSelector, TableName};
 
 use crate::condition;
@@ -286,6 +286,16 @@ impl Engine {
     /// `InvalidInput` for what is no condition, `NotFound` for an unknown column.
     pub fn row_filter(&self, columns: &SchemaRef, condition: &str) -> Result<RowFilter> {
         condition::row_filter(&self.shared.base, columns, condition)
+    }
+
+    /// Understands a condition on rows of these columns, as SQL writes it after `WHERE`, to be asked
+    /// of rows that are at hand.
+    ///
+    /// # Errors
+    ///
+    /// As [`row_filter`](Self::row_filter).
+    pub fn row_test(&self, columns: &SchemaRef, condition: &str) -> Result<Arc<dyn RowTest>> {
+        condition::row_test(&self.shared.base, columns, condition)
     }
 
     /// Runs a frame: strings become `Utf8`, moments `Timestamp(Microsecond, "+00:00")`, errors

@@ -56,6 +56,7 @@ mod window;
 pub use diff::TableDiff;
 pub use engine::{Engine, EngineOptions};
 pub use error::from_datafusion;
+pub use icecore_catalog::RowTest;
 pub use narrow::Narrowing;
 pub use resolve::Scope;
 pub use view::View;

@@ -160,6 +160,8 @@ pub fn feature_table(
         event_timestamp: view.event_timestamp.clone(),
         created_timestamp: view.created_timestamp.clone(),
         ttl: view.ttl,
+        delay: None,
+        strict: false,
         columns: columns.to_vec(),
     })
 }

@@ -1,7 +1,10 @@
 //! Feature views and training sets of a project.
 
-use icecore_core::Result;
-use icecore_dataset::{BuildOptions, BuiltDataset, DatasetPlan, Lock, Verification, lockfile_path};
+use icecore_core::{BatchStream, Result};
+use icecore_dataset::{
+    Asked, BuildOptions, BuiltDataset, DatasetPlan, HandOff, Lock, Retrieval, Retrieved,
+    Verification, lockfile_path,
+};
 use icecore_features::{
     BackfillOptions, BackfillReport, ComputeOptions, ComputeReport, ExplainOptions, Explanation,
     VerifyOptions, VerifyReport,
@@ -94,6 +97,28 @@ impl Project {
     pub async fn plan_dataset(&self, name: &str) -> Result<DatasetPlan> {
         let (spec, _) = self.training(name)?;
         icecore_dataset::plan(self.engine(), &self.definitions()?, &spec, &[]).await
+    }
+
+    /// Features for rows that are no training set (C116-C118). Writes nothing.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` and `InvalidInput` for what is asked for and nobody has.
+    pub async fn retrieve_features(
+        &self,
+        asked: Asked,
+        retrieval: &Retrieval,
+    ) -> Result<Retrieved> {
+        icecore_dataset::retrieve(self.engine(), &self.definitions()?, asked, retrieval).await
+    }
+
+    /// Streams the rows of a training set from the state that its lock pins (C99).
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if it was not built or has no such column.
+    pub async fn dataset_rows(&self, name: &str, options: HandOff) -> Result<BatchStream> {
+        icecore_dataset::stream(self.engine(), &self.dataset_lock(name)?, options).await
     }
 
     /// Reads the lock of a training set.

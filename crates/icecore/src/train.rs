@@ -121,8 +121,8 @@ impl Project {
         self.keep_sources(run, &training).await?;
 
         let Training { spec, loaded, recipe, .. } = training;
-        let set = loaded.set;
-        let fitted = tokio::task::spawn_blocking(move || fit(&recipe, &set))
+        let (set, validation) = (loaded.set, loaded.validation);
+        let fitted = tokio::task::spawn_blocking(move || fit(&recipe, (&set, validation.as_ref())))
             .await
             .map_err(|error| Error::internal("training stopped").with_source(error))??;
         let metrics = fitted.metrics.clone();
@@ -258,9 +258,11 @@ impl Project {
             .ok_or_else(|| missing(Error::not_found("the run names no training data")))?;
         let options = LoadOptions::default().with_at(SnapshotSelector::parse(snapshot)?);
         let loaded = self.load_set(&lock, options).await?;
-        let bytes = tokio::task::spawn_blocking(move || recipe.model(&loaded.set)?.encode())
-            .await
-            .map_err(|error| Error::internal("training stopped").with_source(error))??;
+        let bytes = tokio::task::spawn_blocking(move || {
+            recipe.model((&loaded.set, loaded.validation.as_ref()))?.encode()
+        })
+        .await
+        .map_err(|error| Error::internal("training stopped").with_source(error))??;
         let model_hash = model_hash(&bytes);
         let equal = model_hash == recorded_hash;
         let difference = if equal { None } else { first_difference(&before, &bytes)? };

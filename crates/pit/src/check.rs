@@ -119,7 +119,7 @@ pub(crate) fn output_names(spine: &SchemaRef, tables: &[JoinTable]) -> Result<()
     let own = spine.fields().iter().map(|field| (field.name().clone(), "the spine".to_owned()));
     let mut owners: BTreeMap<String, String> = own.collect();
     for table in tables {
-        for field in &table.output {
+        for field in table.presented() {
             let owner = format!("feature view `{}`", table.feature.view);
             let name = field.name();
             if let Some(other) = owners.insert(name.clone(), owner.clone()) {

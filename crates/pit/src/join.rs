@@ -1,9 +1,10 @@
 //! The join of a spine with any number of tables, from sorts and merges.
 
-use std::sync::{Arc, PoisonError};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use arrow::array::AsArray;
+use arrow::datatypes::{Int64Type, Schema};
 use arrow::row::{RowConverter, SortField};
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::SendableRecordBatchStream;
@@ -13,68 +14,114 @@ use futures::StreamExt;
 use futures::future::try_join_all;
 use icecore_core::{BatchStream, FeatureTable, PitOptions, Result, Spine};
 use icecore_engine::from_datafusion;
+use tracing::debug;
 
 use crate::check;
+use crate::held::{Hold, hold};
 use crate::merge::{MergeSpec, merge};
+use crate::output::Output;
+use crate::probe::{Probe, put_out};
 use crate::sorted::Rows;
 use crate::source::FeatureRows;
 use crate::spine::{Bounds, Prepared, plain_schema};
 use crate::table::JoinTable;
 
+/// How to join, and with what.
+pub(crate) struct Ways {
+    pub(crate) options: PitOptions,
+    pub(crate) context: Arc<TaskContext>,
+    /// How many bytes of a spine are kept in memory instead of being sorted.
+    pub(crate) held_bytes_max: usize,
+}
+
 /// Joins a spine with feature tables, each with its rows.
 pub(crate) async fn join(
     spine: Spine,
-    sources: Vec<(FeatureTable, Arc<dyn FeatureRows>)>,
-    options: PitOptions,
-    context: Arc<TaskContext>,
+    joined: Vec<(FeatureTable, Arc<dyn FeatureRows>)>,
+    ways: Ways,
 ) -> Result<BatchStream> {
+    let Ways { options, context, held_bytes_max } = ways;
     let visible = plain_schema(spine.rows.schema());
-    let mut tables = Vec::with_capacity(sources.len());
-    let mut rows = Vec::with_capacity(sources.len());
-    for (feature, source) in sources {
-        tables.push(JoinTable::new(feature, &visible, source.as_ref(), options)?);
-        rows.push(source);
+    let mut tables = Vec::with_capacity(joined.len());
+    for (feature, source) in &joined {
+        tables.push(JoinTable::new(feature.clone(), &visible, source.as_ref(), options)?);
     }
+    let sources: Vec<Arc<dyn FeatureRows>> = joined.into_iter().map(|(_, source)| source).collect();
     check::output_names(&visible, &tables)?;
-    let output = output_schema(&visible, &tables);
     let tables: Vec<Arc<JoinTable>> = tables.into_iter().map(Arc::new).collect();
-    let mut keys: Vec<usize> =
-        tables.iter().flat_map(|table| table.keys.iter().map(|(at, _)| *at)).collect();
+    let output = Output::new(&visible, tables.clone());
+    let mut keys: Vec<usize> = tables.iter().flat_map(|table| table.spine_keys()).collect();
     keys.sort_unstable();
     keys.dedup();
 
-    let prepared = Prepared::new(spine, keys)?;
-    let columns = Columns { row: visible.fields().len(), moment: visible.fields().len() + 1 };
-    let mut joined = Rows { schema: prepared.schema, partitions: vec![prepared.rows] };
-    let mut bounds = None;
-    let mut order: Vec<usize> = Vec::with_capacity(tables.len());
-    while let Some(next) = (0..tables.len()).find(|at| !order.contains(at)) {
-        let keys: Vec<usize> = key_columns(&tables[next]);
-        joined = joined.clustered(&keys, &[columns.moment], &context)?;
-        let bounds = match &bounds {
-            Some(bounds) => bounds,
-            None => {
-                // Sorting has read every row when the first one comes out of it.
-                joined.partitions = started(joined.partitions).await?;
-                let whole = prepared.bounds.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                bounds.insert(whole)
+    let Prepared { schema, mut rows, bounds } = Prepared::new(spine, keys)?;
+    // Which state a row sees is compared like a key, and only the merge knows of it.
+    if tables.iter().all(|table| table.epochs.is_none()) {
+        match hold(rows, held_bytes_max, &context).await? {
+            Hold::Whole(held) => {
+                let bounds = read_bounds(&bounds);
+                let probe =
+                    Probe { tables: &tables, rows: &sources, bounds: &bounds, context: &context };
+                if let Some(found) = probe.run(&held, output.spine_columns() + 1).await? {
+                    let batch_rows = context.session_config().batch_size();
+                    return Ok(put_out(held, found, output, batch_rows));
+                }
+                debug!(rows = held.rows, "memory is short: the spine is sorted");
+                let nothing = futures::stream::empty();
+                let nothing = RecordBatchStreamAdapter::new(Arc::clone(&schema), nothing);
+                rows = held.followed_by(Box::pin(nothing));
             }
-        };
-        for at in next..tables.len() {
-            if !order.contains(&at) && key_columns(&tables[at]) == keys {
-                let joining = Joining { table: &tables[at], rows: &rows[at], columns, bounds };
-                joined = joining.join(joined, &context).await?;
-                order.push(at);
-            }
+            Hold::Streamed(whole) => rows = whole,
         }
     }
-    let projection = projection(visible.fields().len(), &tables, &order);
-    let rows = joined.sorted_by(columns.row, &context)?;
-    Ok(project(rows, output, projection))
+    let sorting = Sorting { tables, rows: sources, output, context };
+    sorting.join(Prepared { schema, rows, bounds }).await
 }
 
-fn key_columns(table: &JoinTable) -> Vec<usize> {
-    table.keys.iter().map(|(at, _)| *at).collect()
+/// What the rows span that were read so far.
+fn read_bounds(bounds: &Mutex<Bounds>) -> Bounds {
+    bounds.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+/// The join of a spine that does not fit the memory.
+struct Sorting {
+    tables: Vec<Arc<JoinTable>>,
+    rows: Vec<Arc<dyn FeatureRows>>,
+    output: Output,
+    context: Arc<TaskContext>,
+}
+
+impl Sorting {
+    async fn join(self, prepared: Prepared) -> Result<BatchStream> {
+        let Self { tables, rows, output, context } = self;
+        let columns = Columns { row: output.spine_columns(), moment: output.spine_columns() + 1 };
+        let (schema, whole) = (Arc::clone(&prepared.schema), Arc::clone(&prepared.bounds));
+        let mut joined = Rows { schema, partitions: vec![prepared.rows] };
+        let mut bounds = None;
+        let mut order: Vec<usize> = Vec::with_capacity(tables.len());
+        while let Some(next) = (0..tables.len()).find(|at| !order.contains(at)) {
+            let keys = tables[next].spine_keys();
+            joined = joined.clustered(&keys, &[columns.moment], &context)?;
+            let bounds = match &bounds {
+                Some(bounds) => bounds,
+                None => {
+                    // Sorting has read every row when the first one comes out of it.
+                    joined.partitions = started(joined.partitions).await?;
+                    bounds.insert(read_bounds(&whole))
+                }
+            };
+            for at in next..tables.len() {
+                if !order.contains(&at) && tables[at].spine_keys() == keys {
+                    let joining = Joining { table: &tables[at], rows: &rows[at], columns, bounds };
+                    joined = joining.join(joined, &context).await?;
+                    order.push(at);
+                }
+            }
+        }
+        let taken = taken_columns(columns.moment + 1, &tables, &order);
+        let rows = joined.sorted_by(columns.row, &context)?;
+        Ok(project(rows, output, taken))
+    }
 }
 
 /// Where the row's number and its moment are.
@@ -107,7 +154,7 @@ impl Joining<'_> {
         fields.extend(self.table.output.iter().cloned());
         let output = Arc::new(Schema::new(fields));
         let spec = Arc::new(MergeSpec {
-            keys: key_columns(self.table),
+            keys: self.table.spine_keys(),
             moment: self.columns.moment,
             epochs: self.table.epochs.clone(),
             options: self.table.options,
@@ -136,35 +183,30 @@ async fn started(
     try_join_all(starting).await
 }
 
-fn output_schema(spine: &SchemaRef, tables: &[JoinTable]) -> SchemaRef {
-    let taken = tables.iter().flat_map(|table| table.output.iter().cloned());
-    let fields: Vec<FieldRef> = spine.fields().iter().cloned().chain(taken).collect();
-    Arc::new(Schema::new(fields))
-}
-
-/// Which joined columns come out: the spine's, then those of each table in the order of the call.
-fn projection(spine: usize, tables: &[Arc<JoinTable>], order: &[usize]) -> Vec<usize> {
-    let mut starts = vec![0; tables.len()];
-    let mut next = spine + 2;
+/// Where the columns that each table gave are.
+fn taken_columns(start: usize, tables: &[Arc<JoinTable>], order: &[usize]) -> Vec<Range<usize>> {
+    let mut taken = vec![0..0; tables.len()];
+    let mut next = start;
     for &at in order {
-        starts[at] = next;
-        next += tables[at].output.len();
+        taken[at] = next..next + tables[at].output.len();
+        next = taken[at].end;
     }
-    let taken =
-        tables.iter().zip(starts).flat_map(|(table, start)| start..start + table.output.len());
-    (0..spine).chain(taken).collect()
+    taken
 }
 
 fn project(
     rows: SendableRecordBatchStream,
-    output: SchemaRef,
-    projection: Vec<usize>,
+    output: Output,
+    taken: Vec<Range<usize>>,
 ) -> BatchStream {
-    let schema = Arc::clone(&output);
+    let schema = Arc::clone(output.schema());
+    let spine = output.spine_columns();
     let batches = rows.map(move |batch| {
         let batch = batch.map_err(from_datafusion)?;
-        let columns = projection.iter().map(|&at| Arc::clone(batch.column(at))).collect();
-        Ok(RecordBatch::try_new(Arc::clone(&schema), columns)?)
+        let columns = batch.columns();
+        let taken = taken.iter().map(|taken| columns[taken.clone()].to_vec()).collect();
+        let moments = batch.column(spine + 1).as_primitive::<Int64Type>();
+        output.batch(&columns[..spine], moments, taken)
     });
-    BatchStream::new(output, batches)
+    BatchStream::new(schema, batches)
 }

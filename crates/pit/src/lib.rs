@@ -29,11 +29,16 @@
 //!   pin back to the first moment of the spine is read, as long as retention has kept them.
 //! - Text comes out as `Utf8`, however it came in.
 
+mod answers;
 mod check;
+mod held;
 mod join;
 mod merge;
 mod merge_join;
 mod moment;
+mod output;
+mod probe;
+mod slots;
 mod sorted;
 mod source;
 mod spine;

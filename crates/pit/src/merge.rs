@@ -11,7 +11,7 @@ use datafusion::error::DataFusionError;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt;
-use icecore_core::Result;
+use icecore_core::{Knowledge, Result};
 use icecore_engine::from_datafusion;
 use icecore_kernel::{AsOfMatcher, AsOfOptions, Candidates, Moments, Progress};
 
@@ -196,7 +196,10 @@ impl Merge {
                 let (times, taken) = others.split_at(FEATURE_TIMES);
                 let time = |time: usize| times[time].as_primitive::<Int64Type>().clone();
                 let keys = self.converter.convert_columns(keys)?;
-                self.right = Some(Right { keys, events: time(1), created: time(2) });
+                // Where it decides when a row was known, that and not when it was created.
+                let known = self.spec.options.knowledge == Knowledge::Created;
+                let created = time(if known { 0 } else { 2 });
+                self.right = Some(Right { keys, events: time(1), created });
                 let rows = batch.num_rows();
                 self.kept.push(Kept { start, rows, taken: taken.to_vec(), used: false });
             }

@@ -9,15 +9,18 @@ use icecore_core::{
 use icecore_engine::Engine;
 use tracing::debug;
 
-use crate::join::join;
+use crate::held::bytes_max;
+use crate::join::{Ways, join};
 use crate::source::{FeatureRows, Frame};
 use crate::states::States;
 
-/// Joins by sorting and merging: any number of rows in bounded memory, on all threads.
+/// Joins any number of rows in bounded memory, on all threads.
 ///
-/// The spine is sorted once for each set of keys, and every feature table that is joined by them
-/// is merged into it as both stream by. Sorts spill to disk when the engine's memory is used up.
-/// Feature rows that no row of the spine can see, by its moments, ttl and keys, are left out when
+/// A spine that fits a quarter of the engine's memory is kept there, by key and moment, and feature
+/// rows come by in any order, each once: nothing is sorted, and what is kept of a table goes with
+/// the spine, not with the table. A larger spine is sorted once for each set of keys, and every
+/// feature table that is joined by them is sorted and merged into it as both stream by; sorts spill
+/// to disk when the engine's memory is used up. Feature rows that no row of the spine can see, by its moments, ttl and keys, are left out when
 /// they are read, and with them the files that hold no others.
 #[derive(Debug, Clone)]
 pub struct MergeJoin {
@@ -52,6 +55,7 @@ impl PointInTimeJoin for MergeJoin {
             };
             sources.push((table, source));
         }
-        join(spine, sources, options, context).await
+        let held_bytes_max = bytes_max(&context);
+        join(spine, sources, Ways { options, context, held_bytes_max }).await
     }
 }

@@ -12,7 +12,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{ExecutionPlanProperties, SendableRecordBatchStream};
 use datafusion::scalar::ScalarValue;
 use futures::StreamExt;
-use icecore_core::{FeatureTable, Knowledge, Result};
+use icecore_core::{FeatureTable, Result};
 use icecore_engine::from_datafusion;
 
 use crate::sorted::Rows;
@@ -91,19 +91,20 @@ pub(crate) fn preparing(
 /// What every feature row that joins has in common; readers skip files and row groups by it.
 fn filters(table: &JoinTable, schema: &SchemaRef, bounds: &Bounds) -> Vec<Expr> {
     let Some((first, last)) = bounds.moments else { return vec![lit(false)] };
-    let FeatureTable { event_timestamp, created_timestamp, .. } = &table.feature;
+    let FeatureTable { event_timestamp, .. } = &table.feature;
+    let latest = last.saturating_sub(table.delay_micros());
     let mut filters = Vec::new();
-    if let Some(last) = moment_literal(schema, event_timestamp, last) {
+    if let Some(last) = moment_literal(schema, event_timestamp, latest) {
         filters.push(ident(event_timestamp).lt_eq(last));
     }
     let oldest = table.options.ttl_micros.map(|ttl| first.saturating_sub(ttl));
     if let Some(oldest) = oldest.and_then(|at| moment_literal(schema, event_timestamp, at)) {
         filters.push(ident(event_timestamp).gt_eq(oldest));
     }
-    if let (Knowledge::Created, Some(created)) = (table.options.knowledge, created_timestamp)
-        && let Some(last) = moment_literal(schema, created, last)
+    if let Some(created) = table.deciding_created()
+        && let Some(latest) = moment_literal(schema, created, latest)
     {
-        filters.push(ident(created).lt_eq(last));
+        filters.push(ident(created).lt_eq(latest));
     }
     for (at, own) in &table.keys {
         let bounded = bounds.keys.iter().find(|(key, ..)| key == at);

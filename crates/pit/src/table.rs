@@ -26,9 +26,13 @@ pub(crate) struct JoinTable {
     /// The keys' types: those of the spine.
     pub(crate) key_types: Vec<DataType>,
     pub(crate) options: AsOfOptions,
-    /// What it adds to the spine.
+    /// What is taken: features, then the event timestamp where it or the age comes out.
     pub(crate) output: Vec<FieldRef>,
-    with_event_timestamp: bool,
+    pub(crate) with_event_timestamp: bool,
+    pub(crate) with_age: bool,
+    /// Whether a row also has to be created by the moment.
+    by_created: bool,
+    delay_micros: Option<i64>,
     /// When each state of the table was committed, ascending, where states decide.
     pub(crate) epochs: Option<Arc<[i64]>>,
 }
@@ -56,27 +60,65 @@ impl JoinTable {
             let data_type = plain(check::column(&feature.view, schema, name)?.data_type());
             output.push(Arc::new(Field::new(output_name, data_type, true)));
         }
-        if options.with_event_timestamps {
+        if options.with_event_timestamps || options.with_ages {
             let name = format!("{}__event_timestamp", feature.view);
             output.push(Arc::new(Field::new(name, moment::moment_type(), true)));
         }
+        let delay = feature.delay.map(Span::micros).filter(|delay| *delay > 0);
         Ok(Self {
             key_types: keys.iter().map(|(at, _)| spine.field(*at).data_type().clone()).collect(),
             keys,
             options: AsOfOptions {
                 ttl_micros: feature.ttl.map(Span::micros),
-                strict: options.strict,
+                strict: options.strict || feature.strict,
                 // Where states decide, all rows of a state are known in its time.
                 knowledge: match knowledge {
-                    Knowledge::Snapshot => Knowledge::Event,
-                    other => other,
+                    Knowledge::Created => Knowledge::Created,
+                    _ if delay.is_some() => Knowledge::Created,
+                    _ => Knowledge::Event,
                 },
             },
+            by_created: knowledge == Knowledge::Created,
+            delay_micros: delay,
+            with_age: options.with_ages,
             epochs: source.epochs(),
             output,
             with_event_timestamp: options.with_event_timestamps,
             feature,
         })
+    }
+
+    /// The spine's key columns.
+    pub(crate) fn spine_keys(&self) -> Vec<usize> {
+        self.keys.iter().map(|(at, _)| *at).collect()
+    }
+
+    /// The column that says when a row was created, where that decides.
+    pub(crate) fn deciding_created(&self) -> Option<&str> {
+        self.feature.created_timestamp.as_deref().filter(|_| self.by_created)
+    }
+
+    /// How long a row cannot be seen at first, in microseconds.
+    pub(crate) fn delay_micros(&self) -> i64 {
+        self.delay_micros.unwrap_or(0)
+    }
+
+    /// Whether the last of `output` is the event timestamp.
+    pub(crate) fn takes_event(&self) -> bool {
+        self.with_event_timestamp || self.with_age
+    }
+
+    /// What it adds to the spine.
+    pub(crate) fn presented(&self) -> Vec<FieldRef> {
+        let mut fields = self.output.clone();
+        if self.takes_event() && !self.with_event_timestamp {
+            fields.pop();
+        }
+        if self.with_age {
+            let name = format!("{}__age_us", self.feature.view);
+            fields.push(Arc::new(Field::new(name, DataType::Int64, true)));
+        }
+        fields
     }
 
     /// The columns to read, each once.
@@ -133,14 +175,19 @@ impl JoinTable {
             Some(name) => moment::micros(self.named(batch, name)?)?,
             None => events.clone(),
         };
-        let activation = if self.options.knowledge == Knowledge::Created {
+        let mut activation = match self.by_created {
+            true => binary(&events, &created, i64::max)?,
+            false => events.clone(),
+        };
+        if self.by_created {
             valid = NullBuffer::union(valid.as_ref(), created.nulls());
-            binary(&events, &created, i64::max)?
-        } else {
+        } else if created.null_count() > 0 {
             // Of rows of one event, one that does not say when it was created is the oldest.
             created = Int64Array::from_iter_values(created.iter().map(|at| at.unwrap_or(i64::MIN)));
-            events.clone()
-        };
+        }
+        if let Some(delay) = self.delay_micros {
+            activation = activation.unary(|known: i64| known.saturating_add(delay));
+        }
         let moments =
             TimestampMicrosecondArray::new(events.values().clone(), events.nulls().cloned());
         columns.extend([Arc::new(activation) as ArrayRef, Arc::new(events), Arc::new(created)]);
@@ -151,7 +198,7 @@ impl JoinTable {
                 _ => as_type(self.named(batch, name)?, field.data_type())?,
             });
         }
-        if self.with_event_timestamp {
+        if self.takes_event() {
             columns.push(Arc::new(moments.with_timezone("+00:00")));
         }
         let prepared = RecordBatch::try_new(Arc::clone(schema), columns)?;

@@ -17,7 +17,7 @@ use proptest::prelude::*;
 mod edges;
 mod tables;
 
-use crate::join::join;
+use crate::join::{Ways, join};
 use crate::source::{FeatureRows, Frame};
 
 #[derive(Debug, Clone, Default)]
@@ -44,6 +44,7 @@ struct Rules {
     knowledge: Option<Knowledge>,
     strict: bool,
     ttl: Option<i64>,
+    delay: Option<i64>,
 }
 
 type Answer = Option<(Option<i64>, Option<&'static str>, i64)>;
@@ -52,6 +53,7 @@ type Answer = Option<(Option<i64>, Option<&'static str>, i64)>;
 fn oracle(facts: &[Fact], question: &Question, rules: Rules) -> Answer {
     let at = question.at?;
     let user = question.user?;
+    let known = at - rules.delay.unwrap_or(0);
     let by_created = rules.declares_created && rules.knowledge != Some(Knowledge::Event);
     facts
         .iter()
@@ -59,7 +61,8 @@ fn oracle(facts: &[Fact], question: &Question, rules: Rules) -> Answer {
         .filter(|fact| !rules.by_shop || fact.shop.is_some() && fact.shop == question.shop)
         .filter(|fact| fact.event.is_some_and(|e| if rules.strict { e < at } else { e <= at }))
         .filter(|fact| rules.ttl.is_none_or(|ttl| fact.event.is_some_and(|e| e >= at - ttl)))
-        .filter(|fact| !by_created || fact.created.is_some_and(|created| created <= at))
+        .filter(|fact| fact.event.is_some_and(|event| event <= known))
+        .filter(|fact| !by_created || fact.created.is_some_and(|created| created <= known))
         .max_by_key(|fact| {
             let created = rules.declares_created.then_some(fact.created).flatten();
             (fact.event, created, fact.value, fact.note)
@@ -123,6 +126,8 @@ fn table(view: &str, rules: Rules) -> FeatureTable {
         event_timestamp: "happened".to_owned(),
         created_timestamp: rules.declares_created.then(|| "ingested".to_owned()),
         ttl: rules.ttl.map(Span::from_micros),
+        delay: rules.delay.map(Span::from_micros),
+        strict: rules.strict,
         columns: ["value", "note"].map(|c| (c.to_owned(), format!("{view}_{c}"))).to_vec(),
     }
 }
@@ -131,6 +136,11 @@ fn table(view: &str, rules: Rules) -> FeatureTable {
 struct Shape {
     partitions: usize,
     batch_rows: usize,
+    held_bytes_max: usize,
+}
+
+fn ways(options: PitOptions, context: &SessionContext, held_bytes_max: usize) -> Ways {
+    Ways { options, context: context.task_ctx(), held_bytes_max }
 }
 
 fn session(shape: Shape) -> SessionContext {
@@ -157,11 +167,9 @@ async fn run(
     let source: Arc<dyn FeatureRows> = Arc::new(Frame(frame));
     let tables = views.iter().map(|(view, rules)| (table(view, *rules), Arc::clone(&source)));
     let mut options = PitOptions::default().with_knowledge(views[0].1.knowledge);
-    options = options.with_event_timestamps();
-    options.strict = views[0].1.strict;
-    let stream =
-        join(spine(questions, shape.batch_rows), tables.collect(), options, context.task_ctx())
-            .await?;
+    options = options.with_event_timestamps().with_ages();
+    let ways = ways(options, &context, shape.held_bytes_max);
+    let stream = join(spine(questions, shape.batch_rows), tables.collect(), ways).await?;
     let schema = Arc::clone(stream.schema());
     let batches = stream.collect().await?;
     Ok(concat_batches(&schema, &batches)?)
@@ -183,9 +191,15 @@ fn answers(batch: &RecordBatch, view: &str) -> Vec<Answer> {
 }
 
 const NOTES: [&str; 4] = ["", "late", "low", "high"];
-const PLAIN: Rules =
-    Rules { by_shop: false, declares_created: true, knowledge: None, strict: false, ttl: None };
-const WHOLE: Shape = Shape { partitions: 1, batch_rows: 8192 };
+const PLAIN: Rules = Rules {
+    by_shop: false,
+    declares_created: true,
+    knowledge: None,
+    strict: false,
+    ttl: None,
+    delay: None,
+};
+const WHOLE: Shape = Shape { partitions: 1, batch_rows: 8192, held_bytes_max: usize::MAX };
 
 /// The one place that knows the texts: `u1 event=1 created=1 value=10`, one fact a line.
 #[track_caller]
@@ -211,8 +225,12 @@ fn check(facts: &str, rules: Rules, question: &str, expected: Option<i64>) {
         "the oracle"
     );
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let joined = runtime.block_on(run(&facts, &[question], &[("v", rules)], WHOLE)).unwrap();
-    assert_eq!(answers(&joined, "v")[0].map(|(value, ..)| value), expected.map(Some));
+    for held_bytes_max in [0, usize::MAX] {
+        let shape = Shape { held_bytes_max, ..WHOLE };
+        let questions = std::slice::from_ref(&question);
+        let joined = runtime.block_on(run(&facts, questions, &[("v", rules)], shape)).unwrap();
+        assert_eq!(answers(&joined, "v")[0].map(|(value, ..)| value), expected.map(Some));
+    }
 }
 
 #[test]
@@ -238,6 +256,20 @@ fn strict_leaves_out_the_moment_itself_but_not_what_became_known_at_it() {
     let strict = Rules { strict: true, ..PLAIN };
     check("u1 event=5 created=5 value=1", strict, "u1 at=5", None);
     check("u1 event=4 created=5 value=1", strict, "u1 at=5", Some(1));
+}
+
+#[test]
+fn a_delay_keeps_a_row_from_being_seen_for_so_long() {
+    let delayed = Rules { delay: Some(10), ..PLAIN };
+    check("u1 event=5 created=7 value=1", delayed, "u1 at=16", None);
+    check("u1 event=5 created=7 value=1", delayed, "u1 at=17", Some(1));
+    let event = Rules { knowledge: Some(Knowledge::Event), ..delayed };
+    check("u1 event=5 created=7 value=1", event, "u1 at=14", None);
+    check("u1 event=5 created=7 value=1", event, "u1 at=15", Some(1));
+    // The age counts from the event, so that a short ttl is over before anything is seen.
+    check("u1 event=5 created=7 value=1", Rules { ttl: Some(9), ..event }, "u1 at=15", None);
+    // Of one event the newest version wins, delayed or not.
+    check("u1 event=5 created=7 value=1\nu1 event=5 created=6 value=2", event, "u1 at=15", Some(1));
 }
 
 #[test]
@@ -286,9 +318,16 @@ fn rules() -> impl Strategy<Value = (Rules, Rules)> {
         (any::<bool>(), any::<bool>()),
         knowledge,
         (prop::option::of(1..8_i64), prop::option::of(1..8_i64)),
+        prop::option::weighted(0.3, 0..5_i64),
     )
         .prop_map(
-            |((by_shop, other_by_shop, strict), (created, other_created), knowledge, ttl)| {
+            |(
+                (by_shop, other_by_shop, strict),
+                (created, other_created),
+                knowledge,
+                ttl,
+                delay,
+            )| {
                 let asks_created = knowledge == Some(Knowledge::Created);
                 let one = Rules {
                     by_shop,
@@ -296,11 +335,14 @@ fn rules() -> impl Strategy<Value = (Rules, Rules)> {
                     knowledge,
                     strict,
                     ttl: ttl.0,
+                    delay,
                 };
                 let other = Rules {
                     by_shop: other_by_shop,
                     declares_created: other_created || asks_created,
                     ttl: ttl.1,
+                    delay: None,
+                    strict: !strict,
                     ..one
                 };
                 (one, other)
@@ -309,7 +351,7 @@ fn rules() -> impl Strategy<Value = (Rules, Rules)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
 
     /// C116, C118 and the point-in-time semantics: keys, ties, nulls, ttl, knowledge, strict, any
     /// order, any batch size, any number of partitions, two tables at once.
@@ -320,10 +362,11 @@ proptest! {
         (one, other) in rules(),
         partitions in prop::sample::select(vec![1_usize, 4]),
         batch_rows in prop::sample::select(vec![1_usize, 3, 8192]),
+        held_bytes_max in prop::sample::select(vec![0_usize, 1000, usize::MAX]),
     ) {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2).enable_all().build().unwrap();
-        let shape = Shape { partitions, batch_rows };
+        let shape = Shape { partitions, batch_rows, held_bytes_max };
         let views = [("one", one), ("other", other), ("again", one)];
         let joined = runtime.block_on(run(&facts, &questions, &views, shape)).unwrap();
 
@@ -331,15 +374,21 @@ proptest! {
             joined.schema().fields().iter().map(|field| field.name().clone()).collect();
         prop_assert_eq!(names, [
             "number", "store", "account", "seen_at",
-            "one_value", "one_note", "one__event_timestamp",
-            "other_value", "other_note", "other__event_timestamp",
-            "again_value", "again_note", "again__event_timestamp",
+            "one_value", "one_note", "one__event_timestamp", "one__age_us",
+            "other_value", "other_note", "other__event_timestamp", "other__age_us",
+            "again_value", "again_note", "again__event_timestamp", "again__age_us",
         ]);
         let asked = spine_batch(&questions);
         prop_assert_eq!(&joined.columns()[..4], asked.columns());
         for (view, rules) in views {
             let expected: Vec<Answer> =
                 questions.iter().map(|question| oracle(&facts, question, rules)).collect();
+            let ages = expected.iter().zip(&questions).map(|(answer, question)| {
+                answer.and_then(|(_, _, event)| Some(question.at? - event))
+            });
+            let ages: Int64Array = ages.collect();
+            let found = joined.column_by_name(&format!("{view}__age_us")).unwrap();
+            prop_assert_eq!(found.as_primitive::<Int64Type>(), &ages);
             prop_assert_eq!(answers(&joined, view), expected, "{} {:?}", view, rules);
         }
     }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use icecore_core::{Span, Timestamp};
 
+use super::retrieve::GetArgs;
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum FeaturesCommand {
     /// List the feature views
@@ -41,6 +43,8 @@ pub(crate) enum FeaturesCommand {
         #[arg(long, value_name = "FILE")]
         openlineage: Option<PathBuf>,
     },
+    /// Show features as they were known: for rows of your own, or for every entity
+    Get(Box<GetArgs>),
     /// Check every definition against its source as it is now
     Check,
     /// Compute a feature view and write its table: what changed, a range, or everything

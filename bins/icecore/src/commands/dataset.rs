@@ -1,12 +1,14 @@
 //! `icecore dataset`.
 
 use icecore::Project;
-use icecore::dataset::{BuiltDataset, DatasetPlan, Lock, LockDiff, Verification};
+use icecore::dataset::{BuiltDataset, DatasetPlan, HandOff, Lock, LockDiff, Verification};
 use icecore_core::{Error, ErrorKind, Result};
 use serde_json::{Value, json};
 
 use super::Context;
+use super::sql::write_file;
 use crate::args::DatasetCommand;
+use crate::args::retrieve::ExportArgs;
 use crate::report::{Answer, facts, table};
 
 pub(super) async fn run(context: &Context, command: DatasetCommand) -> Result<Answer> {
@@ -36,7 +38,28 @@ pub(super) async fn run(context: &Context, command: DatasetCommand) -> Result<An
                 icecore::dataset::diff(&project.dataset_lock(&a)?, &project.dataset_lock(&b)?);
             Ok(differences(&found))
         }
+        DatasetCommand::Export(args) => export(context, &project, args).await,
     }
+}
+
+async fn export(context: &Context, project: &Project, args: ExportArgs) -> Result<Answer> {
+    context.progress.say(format!("writing {}", args.name));
+    let lock = project.dataset_lock(&args.name)?;
+    let mut options = HandOff::default();
+    if !args.columns.is_empty() {
+        options = options.with_columns(args.columns);
+    }
+    if let Some(part) = args.part {
+        options = options.with_part(part);
+    }
+    let rows = project.dataset_rows(&args.name, options).await?;
+    let count = write_file(rows, &args.output, args.format).await?;
+    let json = json!({
+        "dataset": args.name, "rows": count, "output": args.output,
+        "snapshot_id": lock.materialized.snapshot, "content_hash": lock.content_hash,
+    });
+    let text = format!("{count} rows of {} are in {}", lock.materialized, args.output.display());
+    Ok(Answer::new(json, text))
 }
 
 /// The answer's document.

@@ -1,6 +1,7 @@
 //! `icecore features`.
 
 mod explain;
+mod get;
 mod registry;
 
 use icecore::Project;
@@ -33,6 +34,7 @@ pub(super) async fn run(context: &Context, command: FeaturesCommand) -> Result<A
         FeaturesCommand::Lineage { view, openlineage } => {
             registry::lineage(&project, &view, openlineage.as_deref()).await
         }
+        FeaturesCommand::Get(args) => get::run(context, &project, *args).await,
         FeaturesCommand::Check => {
             project.check_features().await?;
             let views = definitions.views.len();

@@ -20,12 +20,22 @@ pub(super) async fn run(context: &Context, args: SqlArgs) -> Result<Answer> {
     let query = if args.query == "-" { standard_input()? } else { args.query };
     let pins = project.engine().pin_query(&query, &args.at).await?;
     let rows = project.engine().sql(&query, &pins).await?;
-    if let Some(output) = &args.output {
-        let count = write_file(rows, output, args.format).await?;
-        let json = json!({ "rows": count, "output": output, "pins": pin_list(&pins) });
+    answer(context, (rows, &pins), args.output.as_deref(), args.format).await
+}
+
+/// Rows that were read from these states, in a file or as an answer.
+pub(super) async fn answer(
+    context: &Context,
+    (rows, pins): (BatchStream, &[PinnedTable]),
+    output: Option<&Path>,
+    format: Option<OutputFormat>,
+) -> Result<Answer> {
+    if let Some(output) = output {
+        let count = write_file(rows, output, format).await?;
+        let json = json!({ "rows": count, "output": output, "pins": pin_list(pins) });
         return Ok(Answer::new(json, format!("{count} rows are in {}", output.display())));
     }
-    let format = match args.format {
+    let format = match format {
         _ if context.json => OutputFormat::Json,
         Some(format) => format,
         None => OutputFormat::Table,

@@ -17,6 +17,8 @@ fn view(ttl: Option<i64>) -> LockedView {
         event_timestamp: "event".to_owned(),
         created_timestamp: Some("created".to_owned()),
         ttl: ttl.map(Span::from_micros),
+        delay: None,
+        strict: false,
         keys: Vec::new(),
         columns: Vec::new(),
         on_demand: None,

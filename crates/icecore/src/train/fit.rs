@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::AsArray;
+use arrow::array::{AsArray, BooleanArray};
 use arrow::datatypes::Float64Type;
 use bytes::Bytes;
 use icecore_core::{Error, Model, OutputKind, Result, TrainingSet};
@@ -27,7 +27,10 @@ pub(super) struct Fitted {
 }
 
 /// Validation split, cross-validation, and the final fit on all rows.
-pub(super) fn fit(recipe: &Recipe, set: &TrainingSet) -> Result<Fitted> {
+pub(super) fn fit(
+    recipe: &Recipe,
+    (set, validation): (&TrainingSet, Option<&BooleanArray>),
+) -> Result<Fitted> {
     let trainer = recipe.trainer()?;
     let mut scores = BTreeMap::new();
     scores.insert("training_row_count".to_owned(), set.rows() as f64);
@@ -38,7 +41,7 @@ pub(super) fn fit(recipe: &Recipe, set: &TrainingSet) -> Result<Fitted> {
     }
     let mut files = Vec::new();
     let mut watched = None;
-    if let Some((training, held_out)) = recipe.held_out(set)? {
+    if let Some((training, held_out)) = recipe.held_out((set, validation))? {
         let model = trainer.fit_watching(&training, &held_out)?;
         scores.extend(validate(&*model, &held_out)?);
         if let Some(rounds) = model.rounds() {

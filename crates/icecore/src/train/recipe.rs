@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arrow::array::{BooleanArray, UInt64Array};
 use icecore_core::{Error, Model, OutputKind, ParamValue, Result, Trainer, TrainingSet};
 use icecore_dataset::DatasetSpec;
 use icecore_train::metrics::Measure;
@@ -31,8 +32,8 @@ impl Recipe {
         Ok(Self {
             algorithm: model.algorithm.clone(),
             params: model.params.clone(),
-            validation: spec.split.map_or(0.0, |split| split.validation),
-            split_seed: spec.split.map_or(0, |split| split.seed),
+            validation: spec.split.as_ref().map_or(0.0, |split| split.validation),
+            split_seed: spec.split.as_ref().map_or(0, |split| split.seed),
             folds: spec.cross_validation.map_or(0, |validation| validation.folds),
         })
     }
@@ -64,10 +65,17 @@ impl Recipe {
         }
     }
 
-    /// The rows to learn from and those that validate, if some do.
-    pub(super) fn held_out(&self, set: &TrainingSet) -> Result<Option<(TrainingSet, TrainingSet)>> {
+    /// The rows to learn from and those that validate, if some do: as the set itself says, else by
+    /// the hash of their ids.
+    pub(super) fn held_out(
+        &self,
+        (set, validation): (&TrainingSet, Option<&BooleanArray>),
+    ) -> Result<Option<(TrainingSet, TrainingSet)>> {
         if self.validation <= 0.0 {
             return Ok(None);
+        }
+        if let Some(validation) = validation {
+            return divided(validation)?.apply(set).map(Some);
         }
         split::train_validation(set.row_ids(), self.validation, self.split_seed)?
             .apply(set)
@@ -95,11 +103,14 @@ impl Recipe {
     }
 
     /// The model that this recipe makes of these rows, from the beginning.
-    pub(super) fn model(&self, set: &TrainingSet) -> Result<Arc<dyn Model>> {
+    pub(super) fn model(
+        &self,
+        (set, validation): (&TrainingSet, Option<&BooleanArray>),
+    ) -> Result<Arc<dyn Model>> {
         if !self.stops_early() {
             return self.final_model(set, None);
         }
-        match self.held_out(set)? {
+        match self.held_out((set, validation))? {
             None => self.final_model(set, None),
             Some((training, held_out)) => {
                 let watched = self.trainer()?.fit_watching(&training, &held_out)?;
@@ -107,4 +118,21 @@ impl Recipe {
             }
         }
     }
+}
+
+/// The rows that learn and those that validate.
+fn divided(validation: &BooleanArray) -> Result<Split> {
+    let side = |wanted: bool| {
+        let rows = (0_u64..).zip(validation.values().iter());
+        UInt64Array::from_iter_values(rows.filter_map(|(row, is)| (is == wanted).then_some(row)))
+    };
+    let split = Split { training: side(false), validation: side(true) };
+    if split.training.is_empty() || split.validation.is_empty() {
+        let (training, validation) = (split.training.len(), split.validation.len());
+        return Err(Error::invalid(format!(
+            "of the rows with a label {training} learn and {validation} validate"
+        ))
+        .with_help("change `[split]` in the training set's file and build it again"));
+    }
+    Ok(split)
 }

@@ -43,7 +43,7 @@ async fn join_batch(
     let facts = frame(&context, &fact_batch(&[fact(0, 1, 10), fact(1, 2, 20)]));
     let rows = BatchStream::from_batches(rows.schema(), vec![rows]);
     let spine = Spine { rows, event_timestamp: "seen_at".to_owned() };
-    join(spine, vec![(table, facts)], PitOptions::default(), context.task_ctx())
+    join(spine, vec![(table, facts)], ways(PitOptions::default(), &context, usize::MAX))
         .await?
         .concat()
         .await
@@ -92,7 +92,7 @@ fn text_keys_match_in_every_encoding() {
         encodings.iter().flat_map(|s| encodings.iter().map(move |f| (s, f)))
     {
         for partitions in [1, 4] {
-            let context = session(Shape { partitions, batch_rows: 8192 });
+            let context = session(Shape { partitions, ..WHOLE });
             let shops = cast(facts.column_by_name("shop").unwrap(), fact_type).unwrap();
             let source = frame(&context, &with_column(&facts, "shop", &shops));
             let stores = cast(spine.column_by_name("store").unwrap(), spine_type).unwrap();
@@ -101,7 +101,10 @@ fn text_keys_match_in_every_encoding() {
             let tables = vec![(table("v", Rules { by_shop: true, ..PLAIN }), source)];
             let spine = Spine { rows, event_timestamp: "seen_at".to_owned() };
             let joined = block_on(async {
-                join(spine, tables, PitOptions::default(), context.task_ctx()).await?.concat().await
+                join(spine, tables, ways(PitOptions::default(), &context, usize::MAX))
+                    .await?
+                    .concat()
+                    .await
             });
             assert_eq!(values(&joined.unwrap()), [Some(10), None], "{spine_type} {fact_type}");
         }
@@ -111,13 +114,16 @@ fn text_keys_match_in_every_encoding() {
 #[test]
 fn an_empty_spine_and_an_empty_table_keep_the_columns() {
     let nothing = block_on(run(&[fact(0, 1, 1)], &[], &[("v", PLAIN)], WHOLE)).unwrap();
-    assert_eq!((nothing.num_rows(), nothing.num_columns()), (0, 7));
+    assert_eq!((nothing.num_rows(), nothing.num_columns()), (0, 8));
     let unknown = block_on(run(&[], &[question(0, 1)], &[("v", PLAIN)], WHOLE)).unwrap();
     assert_eq!(answers(&unknown, "v"), [None]);
     let context = session(WHOLE);
     let alone = block_on(async {
         let spine = spine(&[question(3, 1), question(1, 1)], 1);
-        join(spine, Vec::new(), PitOptions::default(), context.task_ctx()).await?.concat().await
+        join(spine, Vec::new(), ways(PitOptions::default(), &context, usize::MAX))
+            .await?
+            .concat()
+            .await
     });
     assert_eq!(alone.unwrap(), spine_batch(&[question(3, 1), question(1, 1)]));
 }
@@ -128,8 +134,10 @@ fn answers_from_more_batches_than_are_kept_come_out_in_order() {
         (0..60 * 60).map(|n| fact(n % 60, i64::from(n / 60), i64::from(n))).collect();
     let questions: Vec<Question> =
         (0..240).map(|n| question((n * 7) % 60, (n * 11) % 70 - 2)).collect();
-    for shape in [Shape { partitions: 1, batch_rows: 50 }, Shape { partitions: 3, batch_rows: 60 }]
+    for (partitions, batch_rows, held_bytes_max) in
+        [(1, 50, 0), (3, 60, 0), (1, 50, usize::MAX), (3, 60, usize::MAX)]
     {
+        let shape = Shape { partitions, batch_rows, held_bytes_max };
         let joined = block_on(run(&facts, &questions, &[("v", PLAIN)], shape)).unwrap();
         let expected: Vec<Answer> = questions.iter().map(|q| oracle(&facts, q, PLAIN)).collect();
         assert_eq!(answers(&joined, "v"), expected);
@@ -142,7 +150,7 @@ fn little_memory_spills_and_changes_nothing() {
         (0..30_000).map(|n| fact(n % 1000, i64::from((n * 7919) % 30_000), i64::from(n))).collect();
     let questions: Vec<Question> =
         (0..5000).map(|n| question((n * 31) % 1000, (n * 104_729) % 30_000)).collect();
-    let limited = |disk: DiskManagerMode| {
+    let limited = |disk: DiskManagerMode, held_bytes_max: usize| {
         let config = SessionConfig::new()
             .with_target_partitions(2)
             .with_batch_size(128)
@@ -155,19 +163,19 @@ fn little_memory_spills_and_changes_nothing() {
         let context = SessionContext::new_with_config_rt(config, runtime);
         let tables = vec![(table("v", PLAIN), frame(&context, &fact_batch(&facts)))];
         block_on(async {
-            join(spine(&questions, 512), tables, PitOptions::default(), context.task_ctx())
-                .await?
-                .concat()
-                .await
+            let ways = ways(PitOptions::default(), &context, held_bytes_max);
+            join(spine(&questions, 512), tables, ways).await?.concat().await
         })
     };
-    let joined = limited(DiskManagerMode::OsTmpDirectory).unwrap();
+    let joined = limited(DiskManagerMode::OsTmpDirectory, 0).unwrap();
     refused(
-        limited(DiskManagerMode::Disabled),
+        limited(DiskManagerMode::Disabled, 0),
         ErrorKind::LimitExceeded,
         "the query needs more memory than it may use",
         "raise `engine.memory_limit`",
     );
+    // Nor does it whether the spine is kept in memory.
+    assert_eq!(limited(DiskManagerMode::OsTmpDirectory, usize::MAX).unwrap(), joined);
     let roomy = block_on(run(&facts, &questions, &[("v", PLAIN)], WHOLE)).unwrap();
     assert_eq!(joined.columns(), &roomy.columns()[..joined.num_columns()]);
     let sample: Vec<_> = (0..5000).step_by(500).map(|n| answers(&roomy, "v")[n]).collect();
@@ -230,14 +238,17 @@ fn what_does_not_fit_is_named() {
 fn an_error_of_the_spine_comes_out_as_itself() {
     let schema: SchemaRef = spine_batch(&[]).schema();
     for partitions in [1, 3] {
-        let context = session(Shape { partitions, batch_rows: 8 });
+        let context = session(Shape { partitions, batch_rows: 8, ..WHOLE });
         let source = frame(&context, &fact_batch(&[]));
         let rows = futures::stream::iter([Err(Error::unavailable("the storage sleeps"))]);
         let rows = BatchStream::new(Arc::clone(&schema), rows);
         let spine = Spine { rows, event_timestamp: "seen_at".to_owned() };
         let joined = block_on(async {
             let tables = vec![(table("v", PLAIN), source)];
-            join(spine, tables, PitOptions::default(), context.task_ctx()).await?.concat().await
+            join(spine, tables, ways(PitOptions::default(), &context, usize::MAX))
+                .await?
+                .concat()
+                .await
         });
         refused(joined, ErrorKind::Unavailable, "the storage sleeps", "");
     }

@@ -54,4 +54,6 @@ pub use accumulator::{Accumulator, AccumulatorValues, Aggregation, SlidingTiles}
 pub use asof::{AsOfMatcher, AsOfOptions, Candidates, Moments, Progress};
 pub use hash::{ContentHash, hash_rows, hash_values};
 pub use intern::Interner;
-pub use window::{EntityEvents, WindowColumn, WindowKernel, WindowPiece, WindowRows, WindowSpec};
+pub use window::{
+    EntityEvents, Questions, WindowColumn, WindowKernel, WindowPiece, WindowRows, WindowSpec,
+};

@@ -1,5 +1,6 @@
 //! Trailing windows: every window and aggregate of a feature view in one pass over sorted events.
 
+mod asked;
 mod bounds;
 mod counts;
 mod distinct;
@@ -24,6 +25,7 @@ use arrow::array::{ArrayRef, BooleanArray, UInt64Array};
 use arrow::datatypes::{DataType, FieldRef};
 use icecore_core::{AggregateFunction, Closed, Emit, Error, Result, Span, TimeRange, Window};
 
+pub use asked::Questions;
 use events::Events;
 pub(crate) use histogram::classes as histogram_classes;
 pub(crate) use lists::column as list_column;
@@ -203,10 +205,17 @@ impl WindowKernel {
     pub fn evaluate(&self, events: &EntityEvents<'_>, range: TimeRange) -> Result<WindowRows> {
         let events = Events::try_new(*events, &self.input_types)?;
         let rows = emit::rows(&self.spec, &events, range)?;
-        let bounds = bounds::all(self.plan.frames(), &events, &rows);
+        let columns = self.columns(&events, &rows)?;
+        let source_rows = rows.sources.iter().map(|row| u64::from(*row)).collect::<Vec<_>>();
+        Ok(WindowRows { source_rows: source_rows.into(), times: rows.moments, columns })
+    }
+
+    /// The columns of these rows.
+    fn columns(&self, events: &Events<'_>, rows: &emit::Rows) -> Result<Vec<ArrayRef>> {
+        let bounds = bounds::all(self.plan.frames(), events, rows);
         let mut columns = vec![None; self.fields.len()];
         for planned in self.plan.measures() {
-            let measure = Measure::try_new(planned, &events, &rows)?;
+            let measure = Measure::try_new(planned, events, rows)?;
             for job in planned.jobs() {
                 let (Some(field), Some(column)) =
                     (self.fields.get(job.column), columns.get_mut(job.column))
@@ -217,8 +226,6 @@ impl WindowKernel {
             }
         }
         let columns = columns.into_iter().collect::<Option<Vec<_>>>();
-        let columns = columns.ok_or_else(|| Error::internal("a window column was not planned"))?;
-        let source_rows = rows.sources.iter().map(|row| u64::from(*row)).collect::<Vec<_>>();
-        Ok(WindowRows { source_rows: source_rows.into(), times: rows.moments, columns })
+        columns.ok_or_else(|| Error::internal("a window column was not planned"))
     }
 }

@@ -1,3 +1,4 @@
+mod asked;
 mod oracle;
 
 use std::ops::Range;

@@ -92,6 +92,7 @@ fn ours(events: DataFrame) -> Result<DataFrame, Box<dyn Error>> {
         masks: vec!["declined".to_owned()],
         range: TimeRange::default(),
         output_time: "event_timestamp".to_owned(),
+        asked: None,
     };
     let features = window_frame(events, node)?;
     // The row's own event is in its windows, so no count is zero.

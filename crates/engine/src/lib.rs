@@ -60,7 +60,7 @@ pub use icecore_catalog::RowTest;
 pub use narrow::Narrowing;
 pub use resolve::Scope;
 pub use view::View;
-pub use window::{WindowNode, moment_of, window_frame, window_planner};
+pub use window::{AskedRows, WindowNode, moment_of, window_frame, window_planner};
 
 #[cfg(test)]
 mod tests;

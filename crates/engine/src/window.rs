@@ -1,6 +1,7 @@
 //! Window features of a table: the plan node around the kernel.
 
 mod arranged;
+mod asked;
 mod blocks;
 mod exec;
 mod gather;
@@ -19,7 +20,7 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::{Expr, Extension, LogicalPlan, cast, lit};
 use datafusion::prelude::DataFrame;
-use icecore_core::{Emit, Error, Result, TimeRange, Timestamp};
+use icecore_core::{Emit, Error, Result, Span, TimeRange, Timestamp};
 use icecore_kernel::WindowSpec;
 
 use crate::error::from_datafusion;
@@ -46,6 +47,21 @@ pub struct WindowNode {
     pub range: TimeRange,
     /// The name of the moment's column in the output.
     pub output_time: String,
+    /// Which rows of the input are questions. Then one row comes out for each of them, computed from
+    /// what had been known by its moment, and no others do.
+    pub asked: Option<AskedRows>,
+}
+
+/// Rows that ask for windows at their moments, among the events.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct AskedRows {
+    /// The boolean column that is true for questions.
+    pub rows: String,
+    /// The column with the moment at which each event was known, where that decides. An event
+    /// without one was never known.
+    pub known: Option<String>,
+    /// How long after it was known an event is first seen.
+    pub delay: Span,
 }
 
 /// Computes window features over a frame of events.
@@ -82,8 +98,11 @@ pub fn window_frame(input: DataFrame, node: WindowNode) -> Result<DataFrame> {
 fn check_columns(input: &DataFrame, node: &WindowNode) -> Result<()> {
     let schema = input.schema();
     let names = schema.fields().iter().map(|field| field.name().as_str());
-    let used = node.keys.iter().chain([&node.time]).chain(&node.inputs).chain(&node.masks);
-    for name in used {
+    let asked = node.asked.as_ref();
+    let known = asked.and_then(|asked| asked.known.as_ref());
+    let masks = node.masks.iter().chain(asked.map(|asked| &asked.rows));
+    let used = node.keys.iter().chain([&node.time]).chain(&node.inputs).chain(masks.clone());
+    for name in used.chain(known) {
         if !names.clone().any(|known| known == name) {
             let known = names.clone().collect::<Vec<_>>().join(", ");
             return Err(Error::not_found(format!("the events have no column `{name}`"))
@@ -92,12 +111,14 @@ fn check_columns(input: &DataFrame, node: &WindowNode) -> Result<()> {
         }
     }
     let type_of = |name: &String| schema.field_with_unqualified_name(name).map(|f| f.data_type());
-    let time = type_of(&node.time).map_err(from_datafusion)?;
-    if !matches!(time, DataType::Timestamp(..) | DataType::Date32 | DataType::Date64) {
-        let message = format!("`{}` has the type `{time}`, which is not a time", node.time);
-        return Err(Error::invalid(message));
+    for name in std::iter::once(&node.time).chain(known) {
+        let time = type_of(name).map_err(from_datafusion)?;
+        if !matches!(time, DataType::Timestamp(..) | DataType::Date32 | DataType::Date64) {
+            let message = format!("`{name}` has the type `{time}`, which is not a time");
+            return Err(Error::invalid(message));
+        }
     }
-    for name in &node.masks {
+    for name in masks {
         let data_type = type_of(name).map_err(from_datafusion)?;
         if data_type != &DataType::Boolean {
             let message = format!("`{name}` has the type `{data_type}`, which is not a condition");
@@ -107,7 +128,8 @@ fn check_columns(input: &DataFrame, node: &WindowNode) -> Result<()> {
     Ok(())
 }
 
-/// Brings the columns into the order that the node reads: keys, moment, inputs, masks.
+/// Brings the columns into the order that the node reads: keys, moment, inputs, masks, then which
+/// rows are questions, and when events were known.
 fn prepare(input: DataFrame, node: &WindowNode) -> Result<DataFrame, DataFusionError> {
     let time = column(&node.time);
     let found = input.schema().field_with_unqualified_name(&node.time)?.data_type();
@@ -130,8 +152,17 @@ fn prepare(input: DataFrame, node: &WindowNode) -> Result<DataFrame, DataFusionE
         inputs.map(|(index, name): (usize, _)| column(name).alias(format!("input_{index}")));
     let masks = (0..).zip(&node.masks);
     let masks = masks.map(|(index, name): (usize, _)| column(name).alias(format!("mask_{index}")));
-    let time = shown.alias("moment");
-    input.filter(events)?.select(keys.chain([time]).chain(inputs).chain(masks).collect::<Vec<_>>())
+    let mut columns =
+        keys.chain([shown.alias("moment")]).chain(inputs).chain(masks).collect::<Vec<_>>();
+    if let Some(AskedRows { rows, known, .. }) = &node.asked {
+        columns.push(column(rows).alias("asked"));
+        if let Some(known) = known {
+            let found = input.schema().field_with_unqualified_name(known)?.data_type();
+            columns.push(moment_of(column(known), found).alias("known"));
+            events = events.and(column(rows).is_true().or(column(known).is_not_null()));
+        }
+    }
+    input.filter(events)?.select(columns)
 }
 
 fn column(name: &str) -> Expr {

@@ -73,6 +73,7 @@ mod incremental;
 mod job;
 mod lineage;
 mod local;
+mod moment;
 mod on_demand;
 mod openlineage;
 mod order;
@@ -92,6 +93,7 @@ pub use definitions::Definitions;
 pub use explain::{ExplainOptions, ExplainedWindow, Explanation, Standing, explain, parse_entity};
 pub use lineage::{FeatureLineage, SourceUse, source_lineage, view_lineage};
 pub use local::{LocalFeatureEngine, check, pin_sources};
+pub use moment::{AskedMoments, MomentColumns, MomentRules, features_at};
 pub use on_demand::{
     FeatureSelection, OnDemandFeatures, OnDemandPlan, is_on_demand, select_features,
     stored_features,

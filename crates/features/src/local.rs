@@ -11,8 +11,8 @@ use datafusion::logical_expr::{Expr, cast, lit};
 use datafusion::prelude::ident;
 use futures::StreamExt;
 use icecore_core::{
-    AggregateFunction, BatchStream, Closed, Error, FeatureEngine, FeatureView, PinnedTable, Result,
-    SnapshotCatalog, SnapshotSelector, TimeRange, Window,
+    Aggregate, AggregateFunction, BatchStream, Closed, Error, FeatureEngine, FeatureView,
+    PinnedTable, Result, SnapshotCatalog, SnapshotSelector, TimeRange, Window,
 };
 use icecore_engine::{Engine, WindowNode, from_datafusion, window_frame};
 use icecore_kernel::{WindowColumn, WindowSpec};
@@ -210,11 +210,18 @@ fn features(source: &Source<'_>, events: DataFrame, range: TimeRange) -> Result<
         masks: inputs.mask_names(),
         range,
         output_time: view.event_timestamp.clone(),
+        asked: None,
     };
     let mut frame = window_frame(events, node).map_err(|error| locate(source, error))?;
     if view.emit.is_scheduled() {
         frame = frame.filter(ident(RECENT).gt(lit(0_i64))).map_err(from_datafusion)?;
     }
+    with_derived(source, frame)?.select(output(source)).map_err(from_datafusion)
+}
+
+/// Adds the derived features that are stored.
+pub(crate) fn with_derived(source: &Source<'_>, mut frame: DataFrame) -> Result<DataFrame> {
+    let view = source.view;
     let order = order::derived(view).map_err(|(_, error)| error)?;
     let on_demand = on_demand::names(view);
     let stored = order.iter().filter_map(|at| Some((at, view.derived.get(*at)?)));
@@ -227,7 +234,7 @@ fn features(source: &Source<'_>, events: DataFrame, range: TimeRange) -> Result<
         })?;
         frame = frame.with_column(&derived.name, expr).map_err(from_datafusion)?;
     }
-    frame.select(output(source)).map_err(from_datafusion)
+    Ok(frame)
 }
 
 /// Keys, times, features, and the date to partition by.
@@ -250,51 +257,58 @@ fn output(source: &Source<'_>) -> Vec<Expr> {
     columns
 }
 
-fn window_spec(view: &FeatureView, inputs: &Inputs) -> Result<WindowSpec> {
-    let mut columns = Vec::new();
-    for aggregate in &view.aggregates {
-        for window in &aggregate.windows {
-            columns.push(WindowColumn {
-                name: aggregate.column_name(*window),
-                function: aggregate.function.clone(),
-                input: aggregate.column.as_deref().and_then(|column| inputs.column(column)),
-                mask: aggregate.filter.as_deref().and_then(|filter| inputs.mask(filter)),
-                window: *window,
-                closed: view.closed_of(aggregate, *window),
-            });
-        }
-    }
-    // Bounds that windows do not share are no bounds for all of them.
+/// The windows of a view's aggregates.
+pub(crate) fn window_columns(view: &FeatureView, inputs: &Inputs) -> Vec<WindowColumn> {
+    let of = |aggregate: &Aggregate, window: Window| WindowColumn {
+        name: aggregate.column_name(window),
+        function: aggregate.function.clone(),
+        input: aggregate.column.as_deref().and_then(|column| inputs.column(column)),
+        mask: aggregate.filter.as_deref().and_then(|filter| inputs.mask(filter)),
+        window,
+        closed: view.closed_of(aggregate, window),
+    };
+    let aggregates = view.aggregates.iter();
+    aggregates.flat_map(|all| all.windows.iter().map(|window| of(all, *window))).collect()
+}
+
+/// A window of all events, under a name that no feature has.
+pub(crate) fn hidden_column(
+    name: &str,
+    (function, input): (AggregateFunction, Option<usize>),
+    (window, closed): (Window, Closed),
+) -> WindowColumn {
+    WindowColumn { name: name.to_owned(), function, input, mask: None, window, closed }
+}
+
+/// The bounds that all windows share; those that they do not are no bounds for all of them.
+pub(crate) fn shared_bounds(view: &FeatureView, columns: &[WindowColumn]) -> Closed {
     let mut all = columns.iter().map(|column| column.closed);
     let closed = all.next().unwrap_or(view.closed);
-    let closed = if all.all(|other| other == closed) { closed } else { Closed::Both };
-    let hidden = |name: &str, function, input, window, closed| WindowColumn {
-        name: name.to_owned(),
-        function,
-        input,
-        mask: None,
-        window,
-        closed,
-    };
+    if all.all(|other| other == closed) { closed } else { Closed::Both }
+}
+
+fn window_spec(view: &FeatureView, inputs: &Inputs) -> Result<WindowSpec> {
+    let mut columns = window_columns(view, inputs);
+    let closed = shared_bounds(view, &columns);
     if view.emit.is_scheduled() {
         let idle = idle(view).ok_or_else(|| {
             Error::invalid(format!("`{}` would have rows for ever", view.name))
                 .with_help("add `ttl = \"90d\"`, or a window of finite length")
         })?;
-        let window = Window::last(idle);
-        columns.push(hidden(RECENT, AggregateFunction::Count, None, window, view.closed));
+        let window = (Window::last(idle), view.closed);
+        columns.push(hidden_column(RECENT, (AggregateFunction::Count, None), window));
     }
     if let Some(created) = &view.created_timestamp {
         let widest = view.widest_window().filter(|_| !view.has_lifetime());
         let widest = widest.map_or(Window::LIFETIME, Window::last);
-        let input = inputs.column(created);
-        columns.push(hidden(KNOWN, AggregateFunction::Max, input, widest, closed));
+        let newest = (AggregateFunction::Max, inputs.column(created));
+        columns.push(hidden_column(KNOWN, newest, (widest, closed)));
     }
     Ok(WindowSpec { columns, emit: view.emit.clone(), idle: idle(view) })
 }
 
 /// An error about a window column, at the aggregate that it belongs to.
-fn locate(source: &Source<'_>, error: Error) -> Error {
+pub(crate) fn locate(source: &Source<'_>, error: Error) -> Error {
     let message = error.to_string();
     let aggregates = source.view.aggregates.iter().enumerate();
     let named = aggregates.filter(|(_, aggregate)| {

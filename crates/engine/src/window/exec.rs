@@ -5,9 +5,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, RecordBatch, TimestampMicrosecondArray,
-};
+use arrow::array::{Array, AsArray, RecordBatch, TimestampMicrosecondArray};
 use arrow::compute::{SortOptions, take};
 use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use datafusion::error::{DataFusionError, Result};
@@ -25,9 +23,10 @@ use datafusion::physical_plan::{
 };
 use futures::{StreamExt, TryStreamExt};
 use icecore_core::Error;
-use icecore_kernel::{EntityEvents, WindowKernel, WindowPiece};
+use icecore_kernel::{WindowKernel, WindowPiece};
 
 use super::WindowNode;
+use super::asked::Inputs;
 use super::blocks::{Block, Blocks};
 use super::logical::{describe, external, kernel, output_schema};
 
@@ -210,8 +209,9 @@ impl Features {
         let Some(block) = self.blocks.take(self.input.is_none())? else { return Ok(false) };
         // Rows on a grid may be many more than events.
         let rows_max = self.batch_rows * BATCHES_IN_BLOCK;
-        let columns = Columns::of(&block, &self.node)?;
-        let pieces = self.kernel.split(&columns.events(&block.entities), self.node.range, rows_max);
+        let (times, columns) = columns_of(&block, &self.node)?;
+        let events = columns.events(times.values(), &block.entities);
+        let pieces = self.kernel.split(&events, self.node.range, rows_max);
         self.block = Some((block, pieces.map_err(external)?.into()));
         Ok(true)
     }
@@ -226,31 +226,17 @@ pub(super) fn slices(
     starts.map(move |start| rows.slice(start, batch_rows.max(1).min(count - start)))
 }
 
-/// The columns of a block, as the kernel takes them.
-struct Columns<'a> {
-    times: &'a [i64],
-    inputs: &'a [ArrayRef],
-    masks: Vec<BooleanArray>,
-}
-
-impl<'a> Columns<'a> {
-    fn of(block: &'a Block, node: &WindowNode) -> Result<Self> {
-        let (_, columns) = block.rows.columns().split_at(node.keys.len());
-        let Some((times, columns)) = columns.split_first() else {
-            return Err(DataFusionError::Internal("window events have no time".into()));
-        };
-        let times = times.as_primitive_opt::<TimestampMicrosecondType>();
-        let Some(times) = times.filter(|times| times.null_count() == 0) else {
-            return Err(DataFusionError::Internal("window events have a null time".into()));
-        };
-        let (inputs, masks) = columns.split_at(node.inputs.len().min(columns.len()));
-        let masks = masks.iter().map(|mask| mask.as_boolean().clone()).collect();
-        Ok(Self { times: times.values(), inputs, masks })
-    }
-
-    fn events<'b>(&'b self, entities: &'b [std::ops::Range<usize>]) -> EntityEvents<'b> {
-        EntityEvents { times: self.times, entities, inputs: self.inputs, masks: &self.masks }
-    }
+/// The moments of a block's events, and their columns.
+fn columns_of(block: &Block, node: &WindowNode) -> Result<(TimestampMicrosecondArray, Inputs)> {
+    let (_, columns) = block.rows.columns().split_at(node.keys.len());
+    let Some((times, columns)) = columns.split_first() else {
+        return Err(DataFusionError::Internal("window events have no time".into()));
+    };
+    let times = times.as_primitive_opt::<TimestampMicrosecondType>();
+    let Some(times) = times.filter(|times| times.null_count() == 0) else {
+        return Err(DataFusionError::Internal("window events have a null time".into()));
+    };
+    Ok((times.clone(), Inputs::of(node, columns.to_vec())?))
 }
 
 /// Computes the rows of a piece of a block.
@@ -260,11 +246,12 @@ fn compute(
     (block, piece): (&Block, &WindowPiece),
     schema: &SchemaRef,
 ) -> Result<RecordBatch> {
-    let columns = Columns::of(block, node)?;
+    let (times, columns) = columns_of(block, node)?;
     let Some(entities) = block.entities.get(piece.entities.clone()) else {
         return Err(external(Error::internal("a piece lies outside of its block")));
     };
-    let rows = kernel.evaluate(&columns.events(entities), piece.range).map_err(external)?;
+    let events = columns.events(times.values(), entities);
+    let rows = columns.rows(node, kernel, (&events, piece))?;
     let keys = block.rows.columns().iter().take(node.keys.len());
     let keys = keys.map(|key| take(key, &rows.source_rows, None));
     let mut output = keys.collect::<Result<Vec<_>, _>>()?;

@@ -6,9 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use arrow::array::{
-    ArrayRef, AsArray, BooleanArray, RecordBatch, TimestampMicrosecondArray, UInt32Array,
-};
+use arrow::array::{ArrayRef, RecordBatch, TimestampMicrosecondArray, UInt32Array};
 use arrow::datatypes::SchemaRef;
 use datafusion::common::runtime::{JoinSet, SpawnedTask};
 use datafusion::error::{DataFusionError, Result};
@@ -25,10 +23,11 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties,
 };
 use futures::{StreamExt, TryFutureExt, TryStreamExt};
-use icecore_kernel::{EntityEvents, WindowKernel, WindowPiece};
+use icecore_kernel::{WindowKernel, WindowPiece};
 
 use super::WindowNode;
 use super::arranged::{Arranged, ArrangedBlock};
+use super::asked::Inputs;
 use super::exec::{BATCHES_IN_BLOCK, ordering, slices};
 use super::gather::{Gathered, Room, gather};
 use super::logical::{describe, external, kernel, output_schema};
@@ -205,7 +204,7 @@ struct Features {
 struct Block {
     first_entity: usize,
     events: ArrangedBlock,
-    masks: Vec<BooleanArray>,
+    inputs: Inputs,
 }
 
 /// The rows of all entities in order. Blocks of them are computed by several workers at once, and
@@ -266,19 +265,19 @@ impl Features {
         let _timer = elapsed.timer();
         let first_entity = entities.start;
         let mut block = self.arranged.block(entities)?;
-        let masks = block.columns.split_off(self.node.inputs.len().min(block.columns.len()));
-        let masks = masks.iter().map(|mask| mask.as_boolean().clone()).collect::<Vec<_>>();
-        let all = events(&block, &masks, 0..block.entities.len());
+        let inputs = Inputs::of(&self.node, std::mem::take(&mut block.columns))?;
+        let all = inputs.events(&block.times, &block.entities);
         let pieces = self.kernel.split(&all, self.node.range, self.rows_max).map_err(external)?;
-        Ok((Arc::new(Block { first_entity, events: block, masks }), pieces))
+        Ok((Arc::new(Block { first_entity, events: block, inputs }), pieces))
     }
 
     fn compute(&self, block: &Block, piece: &WindowPiece) -> Result<RecordBatch> {
         let elapsed = self.metrics.elapsed_compute().clone();
         let _timer = elapsed.timer();
-        let Block { first_entity, events: block, masks } = block;
-        let events = events(block, masks, piece.entities.clone());
-        let rows = self.kernel.evaluate(&events, piece.range).map_err(external)?;
+        let Block { first_entity, events: block, inputs } = block;
+        let entities = block.entities.get(piece.entities.clone()).unwrap_or_default();
+        let events = inputs.events(&block.times, entities);
+        let rows = inputs.rows(&self.node, &self.kernel, (&events, piece))?;
         // Rows come entity after entity.
         let mut entity = piece.entities.start;
         let of_row = rows.source_rows.values().iter().map(|row| {
@@ -296,18 +295,5 @@ impl Features {
         let rows = RecordBatch::try_new(Arc::clone(&self.schema), output)?;
         self.metrics.record_output(rows.num_rows());
         Ok(rows)
-    }
-}
-
-fn events<'a>(
-    block: &'a ArrangedBlock,
-    masks: &'a [BooleanArray],
-    entities: Range<usize>,
-) -> EntityEvents<'a> {
-    EntityEvents {
-        times: &block.times,
-        entities: block.entities.get(entities).unwrap_or_default(),
-        inputs: &block.columns,
-        masks,
     }
 }

@@ -140,7 +140,10 @@ pub(super) fn describe(node: &WindowNode, f: &mut fmt::Formatter<'_>) -> fmt::Re
     let WindowNode { keys, time, spec, .. } = node;
     let (keys, columns) = (keys.join(", "), spec.columns.len());
     write!(f, "FeatureWindow: keys=[{keys}], time={time}, columns={columns}, ")?;
-    write!(f, "emit={:?}", spec.emit)
+    match node.asked {
+        Some(_) => write!(f, "at the rows that ask"),
+        None => write!(f, "emit={:?}", spec.emit),
+    }
 }
 
 pub(super) fn external(error: Error) -> DataFusionError {

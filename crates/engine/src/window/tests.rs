@@ -86,6 +86,7 @@ fn node(emit: Emit, range: TimeRange) -> WindowNode {
         masks: vec!["declined".into()],
         range,
         output_time: "event_timestamp".into(),
+        asked: None,
     }
 }
 

@@ -32,6 +32,10 @@ pub struct ViewLeakCheck {
     /// The greatest one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oldest_before_moment_us: Option<i64>,
+    /// The least time from when a feature row was known to the moment that saw it, where the created
+    /// timestamp decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest_known_before_moment_us: Option<i64>,
 }
 
 /// The column with the event timestamp of the row that a view gave.
@@ -59,6 +63,7 @@ impl LeakChecker {
             joined: 0,
             newest_before_moment_us: None,
             oldest_before_moment_us: None,
+            newest_known_before_moment_us: None,
         });
         let found = LeakCheck { rows: 0, violations: 0, views: found.collect() };
         Self { moment: moment.to_owned(), views: views.to_vec(), found }
@@ -98,6 +103,11 @@ impl LeakChecker {
                     (&mut found.newest_before_moment_us, &mut found.oldest_before_moment_us);
                 *newest = Some(newest.map_or(age, |newest| newest.min(age)));
                 *oldest = Some(oldest.map_or(age, |oldest| oldest.max(age)));
+                if created.is_some() {
+                    let since = moment.map_or(0, |moment| moment.saturating_sub(known));
+                    let newest = &mut found.newest_known_before_moment_us;
+                    *newest = Some(newest.map_or(since, |newest| newest.min(since)));
+                }
                 found.joined += 1;
             }
         }

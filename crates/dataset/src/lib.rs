@@ -26,10 +26,12 @@ mod build;
 mod dense;
 mod diff;
 mod document;
+mod first_difference;
 mod handoff;
 mod leak;
 mod load;
 mod lock;
+mod moment;
 mod on_demand;
 mod parts;
 mod plan;
@@ -49,6 +51,7 @@ pub use handoff::{HandOff, matrix, stream};
 pub use leak::{LeakCheck, ViewLeakCheck};
 pub use load::{LoadOptions, LoadedSet, load};
 pub use lock::{DatasetPlan, InputRole, Lock, LockedInput, LockedSpine, LockedView, lockfile_path};
+pub use moment::LockedWindows;
 pub use on_demand::LockedOnDemand;
 pub use parts::{LockedSplit, SplitBy};
 pub use plan::plan;
@@ -56,7 +59,7 @@ pub use retrieve::{Asked, Retrieval, Retrieved, retrieve};
 pub use shape::{LockedMaturity, Unmatured};
 pub use spec::{
     CrossValidationSpec, DatasetSpec, MaturitySpec, ModelSpec, SearchSpec, SplitSpec, ViewRules,
-    definition_files,
+    Windows, definition_files,
 };
 pub use statistics::{ColumnStatistics, Value};
 pub use verify::{RowsDigest, Verification, verify};

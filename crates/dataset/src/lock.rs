@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::document;
 use crate::leak::LeakCheck;
+use crate::moment::LockedWindows;
 use crate::on_demand::LockedOnDemand;
 use crate::parts::LockedSplit;
 use crate::shape::LockedMaturity;
@@ -121,6 +122,8 @@ pub enum InputRole {
     Spine,
     /// It holds feature rows.
     Features,
+    /// It holds events that features are computed from at the spine's moments.
+    Events,
 }
 
 /// A feature view as it was joined.
@@ -130,7 +133,7 @@ pub struct LockedView {
     pub name: String,
     /// The hash of its definition.
     pub definition_hash: String,
-    /// Where its rows are.
+    /// Where its rows are, or its events, if its windows end at the spine's moments.
     pub table: TableName,
     /// The clock that decided.
     pub knowledge: Knowledge,
@@ -155,6 +158,9 @@ pub struct LockedView {
     /// What is computed from them and the spine's columns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_demand: Option<LockedOnDemand>,
+    /// How windows are computed that end at the spine's moments; absent where stored rows are seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub windows: Option<LockedWindows>,
 }
 
 impl DatasetPlan {

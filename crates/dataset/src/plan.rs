@@ -8,13 +8,15 @@ use icecore_core::{
 };
 use icecore_engine::Engine;
 use icecore_features::{
-    Definitions, FeatureSelection, feature_source, feature_table, resolve_features, select_features,
+    Definitions, FeatureSelection, feature_source, feature_table, moment_table, pin_sources,
+    resolve_features, select_features,
 };
 
 use crate::lock::{DatasetPlan, InputRole, LockedInput, LockedSpine, LockedView};
+use crate::moment::LockedWindows;
 use crate::on_demand::LockedOnDemand;
 use crate::shape::LockedMaturity;
-use crate::spec::{DatasetSpec, MaturitySpec, SplitSpec};
+use crate::spec::{DatasetSpec, MaturitySpec, SplitSpec, Windows};
 
 /// How often the inputs are pinned anew when one of them changes meanwhile.
 const PIN_ATTEMPTS_MAX: usize = 8;
@@ -46,7 +48,7 @@ pub(crate) async fn planned(
     let views = chosen_views(definitions, spec)?;
     let mut sources = Vec::with_capacity(views.len());
     for chosen in &views {
-        sources.push(feature_source(chosen.view)?.clone());
+        sources.push(chosen.sources(engine, spec, at).await?);
     }
     let inputs = Inputs { engine, spine: spine.as_deref(), sources: &sources, at };
     let inputs = inputs.pin_at_one_moment().await?;
@@ -56,8 +58,8 @@ pub(crate) async fn planned(
     };
 
     let mut locked = Vec::with_capacity(views.len());
-    for (chosen, source) in views.iter().zip(&sources) {
-        locked.push(chosen.lock(engine, definitions, spec, (source, &inputs)).await?);
+    for (chosen, (_, sources)) in views.iter().zip(&sources) {
+        locked.push(chosen.lock(engine, definitions, spec, (sources, &inputs)).await?);
     }
     let mut keys: Vec<String> = Vec::new();
     for (_, key) in locked.iter().flat_map(|view| &view.keys) {
@@ -187,13 +189,46 @@ fn check_views(spec: &DatasetSpec, chosen: &[Chosen<'_>]) -> Result<()> {
 }
 
 impl Chosen<'_> {
+    fn windows(&self, spec: &DatasetSpec) -> Windows {
+        spec.views.get(&self.view.name).map_or_else(Windows::default, |rules| rules.windows)
+    }
+
+    /// The tables that are read for the view, and what for.
+    async fn sources(
+        &self,
+        engine: &Engine,
+        spec: &DatasetSpec,
+        at: &[(TableName, SnapshotSelector)],
+    ) -> Result<(InputRole, Vec<TableName>)> {
+        if self.windows(spec) == Windows::Stored {
+            return Ok((InputRole::Features, vec![feature_source(self.view)?.clone()]));
+        }
+        let name = &self.view.name;
+        if self.view.is_stored() {
+            let error = format!("feature view `{name}` stores features and has no windows");
+            return Err(spec.locate("moment", Error::invalid(error)));
+        }
+        if spec.knowledge == Some(Knowledge::Snapshot) {
+            let error = "`knowledge = \"snapshot\"` is of stored rows, and windows that end at the \
+                         spine's moments have none";
+            return Err(spec.locate("snapshot", Error::invalid(error)).with_help(
+                "let the created or the event timestamp decide, or leave `windows` out",
+            ));
+        }
+        let pins = pin_sources(engine, self.view, at).await?;
+        Ok((InputRole::Events, pins.into_iter().map(|pin| pin.table).collect()))
+    }
+
     async fn lock(
         &self,
         engine: &Engine,
         definitions: &Definitions,
         spec: &DatasetSpec,
-        (source, inputs): (&TableName, &[LockedInput]),
+        (sources, inputs): (&[TableName], &[LockedInput]),
     ) -> Result<LockedView> {
+        let source = sources.first().ok_or_else(|| {
+            Error::invalid(format!("feature view `{}` reads no table", self.view.name))
+        })?;
         let input = inputs.iter().find(|input| input.pin.table == *source);
         let pin = input
             .map(|input| input.pin.clone())
@@ -214,8 +249,12 @@ impl Chosen<'_> {
             );
             return Err(Error::invalid(error).with_help("give the label another name in the spine"));
         }
-        let mut table = feature_table(definitions, self.view, pin, &columns, &renamed)?;
-        if !self.view.is_stored() {
+        let windows = self.windows(spec);
+        let mut table = match windows {
+            Windows::Stored => feature_table(definitions, self.view, pin, &columns, &renamed)?,
+            Windows::Moment => moment_table(definitions, self.view, pin, &columns, &renamed)?,
+        };
+        if !self.view.is_stored() && windows == Windows::Stored {
             // Computed rows have the created timestamp of their source only where they keep it.
             table.created_timestamp =
                 table.created_timestamp.filter(|name| schema.column_with_name(name).is_some());
@@ -239,6 +278,12 @@ impl Chosen<'_> {
             keys: table.keys,
             columns: table.columns,
             on_demand,
+            windows: match windows {
+                Windows::Stored => None,
+                Windows::Moment => {
+                    Some(LockedWindows { definition: definitions.view_toml(self.view)? })
+                }
+            },
         })
     }
 
@@ -262,7 +307,8 @@ impl Chosen<'_> {
 struct Inputs<'a> {
     engine: &'a Engine,
     spine: Option<&'a str>,
-    sources: &'a [TableName],
+    /// Of each view, what is read for it.
+    sources: &'a [(InputRole, Vec<TableName>)],
     at: &'a [(TableName, SnapshotSelector)],
 }
 
@@ -302,7 +348,11 @@ impl Inputs<'_> {
             spine.iter().map(|pin| (pin.table.clone(), pin.clone())).collect();
         let mut inputs: Vec<LockedInput> =
             spine.into_iter().map(|pin| LockedInput { role: InputRole::Spine, pin }).collect();
-        for source in self.sources {
+        let sources = self
+            .sources
+            .iter()
+            .flat_map(|(role, sources)| sources.iter().map(move |source| (*role, source)));
+        for (role, source) in sources {
             let pin = match pinned.get(source) {
                 Some(pin) => pin.clone(),
                 None => {
@@ -314,7 +364,7 @@ impl Inputs<'_> {
                     pin
                 }
             };
-            inputs.push(LockedInput { role: InputRole::Features, pin });
+            inputs.push(LockedInput { role, pin });
         }
         self.check_chosen(&pinned)?;
         inputs.sort_by(|a, b| (a.role, &a.pin).cmp(&(b.role, &b.pin)));

@@ -8,16 +8,17 @@ use arrow::compute::{filter_record_batch, or};
 use arrow::datatypes::SchemaRef;
 use futures::StreamExt;
 use icecore_core::{
-    BatchStream, Error, Knowledge, PinnedTable, PitOptions, Result, SnapshotSelector, Spine,
-    TableName, TimeRange, Timestamp,
+    BatchStream, Error, Knowledge, PinnedTable, PitOptions, Result, SnapshotSelector, TableName,
+    TimeRange, Timestamp,
 };
 use icecore_engine::Engine;
 use icecore_features::Definitions;
 
 use crate::leak::event_column;
-use crate::lock::DatasetPlan;
+use crate::lock::{DatasetPlan, LockedView};
+use crate::moment::view_of;
 use crate::plan::planned;
-use crate::rows::{hidden_columns, with_features};
+use crate::rows::{SpineRows, hidden_columns, with_features};
 use crate::spec::{DatasetSpec, ViewRules, quoted};
 
 /// At most so many moments are looked at in one retrieval of every entity.
@@ -120,13 +121,22 @@ pub async fn retrieve(
     let rows = match asked {
         Asked::Period(range) => engine.sql(&joining.of_period(range)?, &pins).await?,
         Asked::Entities(moments) => joining.entities(&moments).await?,
-        Asked::Rows(rows) => joining.join(rows, with_events).await?,
+        Asked::Rows(rows) => joining.join(SpineRows::Stream(rows), with_events).await?,
         Asked::Query(_) | Asked::Table(_) => {
-            let rows = engine.sql(&plan.spine.sql, &pins).await?;
-            joining.join(rows, with_events).await?
+            joining.join(SpineRows::Query(plan.spine.sql.clone()), with_events).await?
         }
     };
     Ok(Retrieved { rows, pins })
+}
+
+/// What SQL selects the rows of a view from, or its events.
+fn rows_of(view: &LockedView) -> Result<String> {
+    let Some(windows) = &view.windows else { return Ok(quoted(&view.table)) };
+    let definitions = windows.definitions()?;
+    Ok(match &view_of(&definitions, view)?.source_sql {
+        Some(query) => format!("({query}) AS icecore_events"),
+        None => quoted(&view.table),
+    })
 }
 
 struct Joining<'a> {
@@ -137,8 +147,7 @@ struct Joining<'a> {
 
 impl Joining<'_> {
     /// Rows with features, without what is only read to compute them.
-    async fn join(&self, rows: BatchStream, with_event_timestamps: bool) -> Result<BatchStream> {
-        let spine = Spine { rows, event_timestamp: self.plan.event_timestamp.clone() };
+    async fn join(&self, spine: SpineRows, with_event_timestamps: bool) -> Result<BatchStream> {
         let mut options = PitOptions::default().with_knowledge(self.plan.knowledge);
         options.strict = self.retrieval.strict;
         options.with_ages = self.retrieval.with_ages;
@@ -155,8 +164,7 @@ impl Joining<'_> {
 
     /// Every entity at each moment, where a view knows something of it.
     async fn entities(&self, moments: &[Timestamp]) -> Result<BatchStream> {
-        let rows = self.engine.sql(&self.entities_sql(moments)?, &self.plan.pins()).await?;
-        let joined = self.join(rows, true).await?;
+        let joined = self.join(SpineRows::Query(self.entities_sql(moments)?), true).await?;
         let views: Vec<String> =
             self.plan.views.iter().map(|view| event_column(&view.name)).collect();
         let keep_events = self.retrieval.with_event_timestamps;
@@ -201,17 +209,17 @@ impl Joining<'_> {
         let name = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
         let last = moments.iter().max().copied().unwrap_or_default();
         let views = self.plan.views.iter().map(|view| {
+            let rows = rows_of(view)?;
             let mut keys = view.keys.clone();
             keys.sort_by(|a, b| a.1.cmp(&b.1));
             let keys = keys.iter().map(|(own, spine)| format!("{} AS {}", name(own), name(spine)));
-            format!(
-                "SELECT DISTINCT {} FROM {} WHERE {} <= TIMESTAMP '{last}'",
+            Ok(format!(
+                "SELECT DISTINCT {} FROM {rows} WHERE {} <= TIMESTAMP '{last}'",
                 keys.collect::<Vec<_>>().join(", "),
-                quoted(&view.table),
                 name(&view.event_timestamp),
-            )
+            ))
         });
-        let views = views.collect::<Vec<_>>().join(" UNION ");
+        let views = views.collect::<Result<Vec<_>>>()?.join(" UNION ");
         let values = moments.iter().map(|at| format!("({})", at.micros()));
         let at = name(&self.retrieval.event_timestamp);
         let keys = keys.iter().map(|key| name(key)).collect::<Vec<_>>().join(", ");
@@ -229,11 +237,19 @@ impl Joining<'_> {
             return Err(Error::invalid("features of several views are asked for")
                 .with_help("ask for one view's rows of a time, or for every entity at moments"));
         };
-        if view.on_demand.is_some() {
+        if view.windows.is_some() {
+            return Err(Error::invalid("rows of a time are those that are stored").with_help(
+                "leave `windows = \"moment\"` out, or ask for every entity at moments",
+            ));
+        }
+        if let Some(on_demand) = &view.on_demand {
+            let names = on_demand.columns.iter().map(|(name, _)| name.as_str());
             return Err(Error::invalid(format!(
-                "features of `{}` are computed on demand, and no row has them",
-                view.name
-            )));
+                "features of `{}` are computed on demand, and no row has them: {}",
+                view.name,
+                names.collect::<Vec<_>>().join(", ")
+            ))
+            .with_help("name the stored features instead of all, or give the rows that ask"));
         }
         let name = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
         let at = name(&view.event_timestamp);

@@ -3,21 +3,27 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{ArrayRef, RecordBatch};
-use arrow::compute::{CastOptions, cast_with_options};
+use arrow::compute::{CastOptions, cast_with_options, concat_batches};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
+use datafusion::dataframe::DataFrame;
 use futures::{StreamExt, TryStreamExt};
 use icecore_core::{
-    BatchStream, Error, FeatureTable, Knowledge, PitOptions, PointInTimeJoin, Result, Spine,
+    BatchStream, Error, ErrorKind, FeatureTable, Knowledge, PitOptions, Result, Spine,
 };
-use icecore_engine::Engine;
+use icecore_engine::{Engine, from_datafusion};
+use icecore_features::MomentColumns;
 use icecore_kernel::ContentHash;
 use icecore_pit::MergeJoin;
 
 use crate::leak::{LeakCheck, LeakChecker, created_column, event_column};
 use crate::lock::{DatasetPlan, LockedView};
+use crate::moment::{all_answered, answered_column, moment_rows};
 use crate::on_demand::{helper_column, with_on_demand};
 use crate::shape::Shaping;
 use crate::statistics::{ColumnObserver, ColumnStatistics, observe};
+
+/// Rows that pass by once are kept up to here, where they are needed twice.
+const KEPT_BYTES_MAX: usize = 1 << 30;
 
 /// What the rows of a training set are, counted as they passed by.
 #[derive(Debug, Clone, PartialEq)]
@@ -73,11 +79,10 @@ fn content(observer: &Mutex<Observer>) -> Content {
 /// `InvalidInput` if the spine lacks a column that the plan names. The stream fails when a row saw
 /// its future.
 pub(crate) async fn joined(engine: &Engine, plan: &DatasetPlan) -> Result<Joined> {
-    let spine = engine.sql(&plan.spine.sql, &plan.pins()).await?;
-    check_spine(plan, spine.schema())?;
-    let spine = Spine { rows: spine, event_timestamp: plan.event_timestamp.clone() };
+    let spine = SpineRows::Query(plan.spine.sql.clone());
     let options = PitOptions::default().with_event_timestamps().with_knowledge(plan.knowledge);
     let joined = with_features(engine, plan, spine, options).await?;
+    check_spine(plan, joined.schema())?;
 
     let shaping = Shaping::new(engine, plan, joined.schema())?;
     let shaped = shaping.schema(joined.schema());
@@ -101,17 +106,80 @@ pub(crate) async fn joined(engine: &Engine, plan: &DatasetPlan) -> Result<Joined
     Ok(Joined { rows: BatchStream::new(schema, rows), observer })
 }
 
+/// Where the rows of a spine come from.
+pub(crate) enum SpineRows {
+    /// A query, which is asked as often as needed.
+    Query(String),
+    /// Rows that pass by once.
+    Stream(BatchStream),
+}
+
+impl SpineRows {
+    /// The rows, and the same as a frame if it is needed.
+    async fn open(
+        self,
+        engine: &Engine,
+        plan: &DatasetPlan,
+        twice: bool,
+    ) -> Result<(BatchStream, Option<DataFrame>)> {
+        match self {
+            Self::Query(sql) => {
+                let pins = plan.pins();
+                let frame = if twice { Some(engine.query(&sql, &pins).await?) } else { None };
+                Ok((engine.sql(&sql, &pins).await?, frame))
+            }
+            Self::Stream(rows) if !twice => Ok((rows, None)),
+            Self::Stream(rows) => {
+                let (schema, batches) = (Arc::clone(rows.schema()), kept(rows).await?);
+                let session = engine.session(&[]).await?;
+                let whole = concat_batches(&schema, &batches)?;
+                let frame = session.read_batch(whole).map_err(from_datafusion)?;
+                Ok((BatchStream::from_batches(schema, batches), Some(frame)))
+            }
+        }
+    }
+}
+
+/// The rows of a stream, as many as memory is spent on.
+async fn kept(mut rows: BatchStream) -> Result<Vec<RecordBatch>> {
+    let (mut batches, mut bytes) = (Vec::new(), 0);
+    while let Some(batch) = rows.try_next().await? {
+        bytes += batch.get_array_memory_size();
+        if bytes > KEPT_BYTES_MAX {
+            return Err(Error::new(
+                ErrorKind::LimitExceeded,
+                "the rows are too many to look at twice, as windows that end at them need",
+            )
+            .with_help("write them to a table, and name that"));
+        }
+        batches.push(batch);
+    }
+    Ok(batches)
+}
+
 /// Joins what a plan says to a spine, with what only the leak check and other features look at.
 pub(crate) async fn with_features(
     engine: &Engine,
     plan: &DatasetPlan,
-    spine: Spine,
+    spine: SpineRows,
     options: PitOptions,
 ) -> Result<BatchStream> {
-    let tables = plan.views.iter().map(|view| feature_table(plan, view));
-    let tables = tables.collect::<Result<Vec<_>>>()?;
-    let joined = MergeJoin::new(engine.clone()).join(spine, tables, options).await?;
-    with_on_demand(engine, plan, joined).await
+    let at_moments = plan.views.iter().any(|view| view.windows.is_some());
+    let (rows, frame) = spine.open(engine, plan, at_moments).await?;
+    let spine = Spine { rows, event_timestamp: plan.event_timestamp.clone() };
+    let mut tables = Vec::with_capacity(plan.views.len());
+    for view in &plan.views {
+        let made = match (&view.windows, &frame) {
+            (Some(windows), Some(frame)) => {
+                let of_view = (plan, view, windows);
+                Some(moment_rows(engine, of_view, frame.clone(), options).await?)
+            }
+            _ => None,
+        };
+        tables.push((feature_table(plan, view)?, made));
+    }
+    let joined = MergeJoin::new(engine.clone()).join_with(spine, tables, options).await?;
+    with_on_demand(engine, plan, all_answered(plan, joined)?).await
 }
 
 /// The columns that are only looked at.
@@ -151,7 +219,14 @@ fn feature_table(plan: &DatasetPlan, view: &LockedView) -> Result<FeatureTable> 
     }
     if let (Knowledge::Created, Some(created)) = (view.knowledge, &view.created_timestamp) {
         // The leak check looks at it; it does not come out.
-        columns.push((created.clone(), created_column(&view.name)));
+        let known = match view.windows {
+            Some(_) => MomentColumns::KNOWN,
+            None => created,
+        };
+        columns.push((known.to_owned(), created_column(&view.name)));
+    }
+    if view.windows.is_some() {
+        columns.push((MomentColumns::ANSWERED.to_owned(), answered_column(&view.name)));
     }
     Ok(FeatureTable {
         view: view.name.clone(),

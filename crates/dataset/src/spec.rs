@@ -104,6 +104,28 @@ pub struct ViewRules {
     /// Whether a row of exactly the spine's moment stays out.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub strict: bool,
+    /// Where the windows of the view end.
+    #[serde(default, skip_serializing_if = "Windows::is_stored")]
+    pub windows: Windows,
+}
+
+/// Where the windows of a view end that a row sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Windows {
+    /// Where the view says: the newest of its stored rows is seen.
+    #[default]
+    Stored,
+    /// At the row's own moment: the features are computed from the view's events, of which those
+    /// count that were known by then.
+    Moment,
+}
+
+impl Windows {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+    fn is_stored(&self) -> bool {
+        *self == Self::Stored
+    }
 }
 
 /// Which rows validate and test.

@@ -4,6 +4,7 @@ mod builds;
 mod lake;
 mod leaks;
 mod locks;
+mod moments;
 mod retrieves;
 mod shapes;
 mod specs;

@@ -1,11 +1,12 @@
 //! Proofs that a lock still says what is so.
 
 use futures::TryStreamExt;
-use icecore_core::{Result, ScanOptions, SnapshotCatalog};
+use icecore_core::{BatchStream, Result, ScanOptions, SnapshotCatalog};
 use icecore_engine::Engine;
 use icecore_features::Definitions;
 use icecore_kernel::ContentHash;
 
+use crate::first_difference::{Buckets, first_difference, rows_of};
 use crate::lock::{Lock, sha256};
 use crate::rows::joined;
 use crate::statistics::ColumnStatistics;
@@ -76,6 +77,9 @@ pub async fn verify(
             ),
         });
     }
+    if rebuilt != stored {
+        differences.extend(row(engine, lock).await?);
+    }
     let changed = lock.plan.views.iter().filter(|view| {
         definitions.is_some_and(|definitions| match definitions.view(&view.name) {
             Ok(now) => definitions.definition_hash(now) != view.definition_hash,
@@ -122,10 +126,26 @@ fn difference(lock: &Lock, rows: u64, columns: &[ColumnStatistics]) -> Vec<Strin
     differences
 }
 
-async fn stored(engine: &Engine, lock: &Lock) -> Result<RowsDigest> {
+/// A row in which what the inputs give and the table differ.
+async fn row(engine: &Engine, lock: &Lock) -> Result<Option<String>> {
+    let plan = &lock.plan;
+    let keys: Vec<String> = plan.keys.iter().chain([&plan.event_timestamp]).cloned().collect();
+    let rebuilt = Buckets::read(joined(engine, plan).await?.rows, &keys).await?;
+    let stored = Buckets::read(table(engine, lock).await?, &keys).await?;
+    let Some(at) = rebuilt.first_other(&stored) else { return Ok(None) };
+    let rebuilt = rows_of(joined(engine, plan).await?.rows, &keys, at).await?;
+    let stored = rows_of(table(engine, lock).await?, &keys, at).await?;
+    first_difference(&keys, (&rebuilt, &stored))
+}
+
+async fn table(engine: &Engine, lock: &Lock) -> Result<BatchStream> {
     let columns = lock.columns.iter().map(|column| column.name.clone());
     let options = ScanOptions::default().with_columns(columns);
-    let mut rows = engine.catalog().scan(&lock.materialized, options).await?;
+    engine.catalog().scan(&lock.materialized, options).await
+}
+
+async fn stored(engine: &Engine, lock: &Lock) -> Result<RowsDigest> {
+    let mut rows = table(engine, lock).await?;
     let mut hash = ContentHash::default();
     while let Some(batch) = rows.try_next().await? {
         hash.add_batch(&batch)?;

@@ -101,5 +101,5 @@ pub use on_demand::{
 pub use openlineage::lineage_events;
 pub use registry::{Difference, FeatureRegistry, RegisteredView, ViewChange, ViewChangeKind};
 pub use search::{FoundView, SearchQuery, search};
-pub use select::{feature_source, feature_table, resolve_features};
+pub use select::{feature_source, feature_table, moment_table, resolve_features};
 pub use verify::{VerifyOptions, VerifyReport, verify_view};

@@ -130,6 +130,22 @@ pub fn feature_table(
             view.name, pin.table
         )));
     }
+    moment_table(definitions, view, pin, columns, spine_keys)
+}
+
+/// The same for windows that end at the moments of a spine: `pin` is of the events that they are
+/// computed from.
+///
+/// # Errors
+///
+/// As [`feature_table`], whatever table the pin is of.
+pub fn moment_table(
+    definitions: &Definitions,
+    view: &FeatureView,
+    pin: PinnedTable,
+    columns: &[(String, String)],
+    spine_keys: &BTreeMap<String, String>,
+) -> Result<FeatureTable> {
     let on_demand = on_demand::names(view);
     for (feature, _) in columns {
         require_feature(view, feature)?;

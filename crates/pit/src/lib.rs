@@ -47,5 +47,5 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use merge_join::MergeJoin;
+pub use merge_join::{MergeJoin, MomentRows};
 pub use moment::micros as moment_micros;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use datafusion::dataframe::DataFrame;
 use icecore_core::{
     BatchStream, FeatureTable, Knowledge, PitOptions, PointInTimeJoin, Result, Spine,
 };
@@ -35,6 +36,49 @@ impl MergeJoin {
     }
 }
 
+/// Rows that were made for the moments of a spine, in place of those of a table.
+#[derive(Debug, Clone)]
+pub struct MomentRows {
+    /// One row for each key and moment of the spine.
+    pub rows: DataFrame,
+    /// The column with the newest event that a row was made from; it comes out as the event
+    /// timestamp.
+    pub newest: String,
+}
+
+impl MergeJoin {
+    /// The same join, with some views' rows in place of their tables'. Of such a view the ttl, the
+    /// delay, strictness and the clock of knowledge are the business of whoever made the rows.
+    ///
+    /// # Errors
+    ///
+    /// As [`join`](PointInTimeJoin::join).
+    pub async fn join_with(
+        &self,
+        spine: Spine,
+        tables: Vec<(FeatureTable, Option<MomentRows>)>,
+        options: PitOptions,
+    ) -> Result<BatchStream> {
+        let context = self.engine.task_context();
+        let mut sources = Vec::with_capacity(tables.len());
+        for (table, made) in tables {
+            debug!(view = %table.view, table = %table.table, "joins a feature view");
+            let source: Arc<dyn FeatureRows> = match (made, options.knowledge) {
+                (Some(MomentRows { rows, newest }), _) => {
+                    Arc::new(Frame { rows, newest: Some(newest) })
+                }
+                (None, Some(Knowledge::Snapshot)) => {
+                    Arc::new(States::find(&self.engine, &table.table).await?)
+                }
+                (None, _) => Arc::new(Frame::of_table(self.engine.table(&table.table).await?)),
+            };
+            sources.push((table, source));
+        }
+        let held_bytes_max = bytes_max(&context);
+        join(spine, sources, Ways { options, context, held_bytes_max }).await
+    }
+}
+
 #[async_trait]
 impl PointInTimeJoin for MergeJoin {
     async fn join(
@@ -43,19 +87,7 @@ impl PointInTimeJoin for MergeJoin {
         tables: Vec<FeatureTable>,
         options: PitOptions,
     ) -> Result<BatchStream> {
-        let context = self.engine.task_context();
-        let mut sources = Vec::with_capacity(tables.len());
-        for table in tables {
-            debug!(view = %table.view, table = %table.table, "joins a feature view");
-            let source: Arc<dyn FeatureRows> = match options.knowledge {
-                Some(Knowledge::Snapshot) => {
-                    Arc::new(States::find(&self.engine, &table.table).await?)
-                }
-                _ => Arc::new(Frame(self.engine.table(&table.table).await?)),
-            };
-            sources.push((table, source));
-        }
-        let held_bytes_max = bytes_max(&context);
-        join(spine, sources, Ways { options, context, held_bytes_max }).await
+        let tables = tables.into_iter().map(|table| (table, None)).collect();
+        self.join_with(spine, tables, options).await
     }
 }

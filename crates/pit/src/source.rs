@@ -30,23 +30,42 @@ pub(crate) trait FeatureRows: fmt::Debug + Send + Sync {
         None
     }
 
+    /// The column with the newest event behind a row, where rows were made for the spine's very
+    /// moments: each is then seen at its own moment and no other.
+    fn newest(&self) -> Option<&str> {
+        None
+    }
+
     /// The rows that a spine of these bounds may see, and maybe others, prepared for the merge.
     async fn read(&self, table: Arc<JoinTable>, bounds: &Bounds) -> Result<Rows>;
 }
 
 /// Rows of a frame.
 #[derive(Debug, Clone)]
-pub(crate) struct Frame(pub(crate) DataFrame);
+pub(crate) struct Frame {
+    pub(crate) rows: DataFrame,
+    pub(crate) newest: Option<String>,
+}
+
+impl Frame {
+    pub(crate) const fn of_table(rows: DataFrame) -> Self {
+        Self { rows, newest: None }
+    }
+}
 
 #[async_trait]
 impl FeatureRows for Frame {
     fn schema(&self) -> SchemaRef {
-        Arc::clone(self.0.schema().inner())
+        Arc::clone(self.rows.schema().inner())
+    }
+
+    fn newest(&self) -> Option<&str> {
+        self.newest.as_deref()
     }
 
     async fn read(&self, table: Arc<JoinTable>, bounds: &Bounds) -> Result<Rows> {
         let prepared = table.prepared_schema();
-        let frame = narrowed(self.0.clone(), &table, bounds)?;
+        let frame = narrowed(self.rows.clone(), &table, bounds)?;
         let context = Arc::new(frame.task_ctx());
         let plan = frame.create_physical_plan().await.map_err(from_datafusion)?;
         let partitions = (0..plan.output_partitioning().partition_count()).map(|partition| {

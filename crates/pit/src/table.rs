@@ -35,6 +35,8 @@ pub(crate) struct JoinTable {
     delay_micros: Option<i64>,
     /// When each state of the table was committed, ascending, where states decide.
     pub(crate) epochs: Option<Arc<[i64]>>,
+    /// The column with the newest event behind a row, where that is not its event timestamp.
+    newest: Option<String>,
 }
 
 impl JoinTable {
@@ -50,9 +52,15 @@ impl JoinTable {
         options: PitOptions,
     ) -> Result<Self> {
         let schema = &source.schema();
-        let knowledge = check::knowledge(&feature, options.knowledge)?;
+        let newest = source.newest().map(str::to_owned);
+        let knowledge = match newest {
+            // Whoever made the rows has seen to it.
+            Some(_) => Knowledge::Event,
+            None => check::knowledge(&feature, options.knowledge)?,
+        };
         let keys = check::keys(&feature, spine, schema)?;
-        for name in std::iter::once(&feature.event_timestamp).chain(&feature.created_timestamp) {
+        let created = feature.created_timestamp.as_ref().filter(|_| newest.is_none());
+        for name in [&feature.event_timestamp].into_iter().chain(created).chain(&newest) {
             check::moment(&feature.view, check::column(&feature.view, schema, name)?)?;
         }
         let mut output = Vec::new();
@@ -64,13 +72,14 @@ impl JoinTable {
             let name = format!("{}__event_timestamp", feature.view);
             output.push(Arc::new(Field::new(name, moment::moment_type(), true)));
         }
-        let delay = feature.delay.map(Span::micros).filter(|delay| *delay > 0);
+        let is_exact = newest.is_some();
+        let delay = feature.delay.map(Span::micros).filter(|delay| *delay > 0 && !is_exact);
         Ok(Self {
             key_types: keys.iter().map(|(at, _)| spine.field(*at).data_type().clone()).collect(),
             keys,
             options: AsOfOptions {
-                ttl_micros: feature.ttl.map(Span::micros),
-                strict: options.strict || feature.strict,
+                ttl_micros: if is_exact { Some(0) } else { feature.ttl.map(Span::micros) },
+                strict: (options.strict || feature.strict) && !is_exact,
                 // Where states decide, all rows of a state are known in its time.
                 knowledge: match knowledge {
                     Knowledge::Created => Knowledge::Created,
@@ -84,7 +93,11 @@ impl JoinTable {
             epochs: source.epochs(),
             output,
             with_event_timestamp: options.with_event_timestamps,
-            feature,
+            feature: FeatureTable {
+                created_timestamp: feature.created_timestamp.filter(|_| !is_exact),
+                ..feature
+            },
+            newest,
         })
     }
 
@@ -127,6 +140,7 @@ impl JoinTable {
         let taken = self.feature.columns.iter().map(|(name, _)| name);
         let times =
             std::iter::once(&self.feature.event_timestamp).chain(&self.feature.created_timestamp);
+        let times = times.chain(&self.newest);
         let reads: BTreeSet<&str> = keys.chain(taken).chain(times).map(String::as_str).collect();
         reads.into_iter().collect()
     }
@@ -199,7 +213,10 @@ impl JoinTable {
             });
         }
         if self.takes_event() {
-            columns.push(Arc::new(moments.with_timezone("+00:00")));
+            columns.push(match &self.newest {
+                Some(newest) => as_type(self.named(batch, newest)?, &moment::moment_type())?,
+                None => Arc::new(moments.with_timezone("+00:00")),
+            });
         }
         let prepared = RecordBatch::try_new(Arc::clone(schema), columns)?;
         match valid.filter(|valid| valid.null_count() > 0) {

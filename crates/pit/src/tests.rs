@@ -164,7 +164,7 @@ async fn run(
     parts.push(slices(&batch, shape.batch_rows).split_off(parts.len().min(64)));
     let memory = datafusion::datasource::MemTable::try_new(batch.schema(), parts).unwrap();
     let frame = context.read_table(Arc::new(memory)).unwrap();
-    let source: Arc<dyn FeatureRows> = Arc::new(Frame(frame));
+    let source: Arc<dyn FeatureRows> = Arc::new(Frame::of_table(frame));
     let tables = views.iter().map(|(view, rules)| (table(view, *rules), Arc::clone(&source)));
     let mut options = PitOptions::default().with_knowledge(views[0].1.knowledge);
     options = options.with_event_timestamps().with_ages();

@@ -70,6 +70,10 @@ pub(crate) struct JoinArgs {
     /// How long feature rows could not be seen at first
     #[arg(long, value_name = "SPAN", value_parser = Span::parse)]
     pub(crate) delay: Option<Span>,
+    /// Where windows end: `stored`, at the newest feature row, or `moment`, at each row's own
+    /// moment, computed from the events
+    #[arg(long, value_name = "WHERE", default_value = "stored", value_parser = windows)]
+    pub(crate) windows: icecore::dataset::Windows,
     /// Name features VIEW__FEATURE
     #[arg(long)]
     pub(crate) full_names: bool,
@@ -105,6 +109,14 @@ pub(crate) struct ExportArgs {
 fn pair(text: &str) -> Result<(String, String), String> {
     let (key, column) = text.split_once('=').ok_or("write KEY=COLUMN")?;
     Ok((key.to_owned(), column.to_owned()))
+}
+
+fn windows(text: &str) -> Result<icecore::dataset::Windows, String> {
+    match text {
+        "stored" => Ok(icecore::dataset::Windows::Stored),
+        "moment" => Ok(icecore::dataset::Windows::Moment),
+        _ => Err("write stored or moment".to_owned()),
+    }
 }
 
 fn knowledge(text: &str) -> Result<icecore_core::Knowledge, String> {

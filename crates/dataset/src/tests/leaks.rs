@@ -22,6 +22,7 @@ fn view(ttl: Option<i64>) -> LockedView {
         keys: Vec::new(),
         columns: Vec::new(),
         on_demand: None,
+        windows: None,
     }
 }
 

@@ -41,6 +41,7 @@ fn lock() -> Lock {
         keys: vec![("user_token".to_owned(), "customer".to_owned())],
         columns: vec![("balance".to_owned(), "account__balance".to_owned())],
         on_demand: None,
+        windows: None,
     };
     let pins = [
         (InputRole::Spine, pin("labels.seen", i64::MAX)),
@@ -81,6 +82,7 @@ fn lock() -> Lock {
                 joined: 5,
                 newest_before_moment_us: Some(0),
                 oldest_before_moment_us: None,
+                newest_known_before_moment_us: None,
             }],
         },
     }

@@ -15,7 +15,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 fn frame(context: &SessionContext, batch: &RecordBatch) -> Arc<dyn FeatureRows> {
-    Arc::new(Frame(context.read_batch(batch.clone()).unwrap()))
+    Arc::new(Frame::of_table(context.read_batch(batch.clone()).unwrap()))
 }
 
 fn fact(user: i32, event: i64, value: i64) -> Fact {

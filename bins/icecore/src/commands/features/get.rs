@@ -1,7 +1,7 @@
 //! `icecore features get`.
 
 use icecore::Project;
-use icecore::dataset::{Asked, Retrieval, ViewRules};
+use icecore::dataset::{Asked, Retrieval, ViewRules, Windows};
 use icecore::files::{FileReadOptions, read_files};
 use icecore_core::{Error, Result, Span, TimeRange, Timestamp};
 
@@ -12,13 +12,18 @@ use crate::report::Answer;
 pub(super) async fn run(context: &Context, project: &Project, args: GetArgs) -> Result<Answer> {
     let asked = asked(&args).await?;
     let mut retrieval = Retrieval::new(args.features.clone());
-    let JoinArgs { key, ttl, delay, .. } = &args.join;
+    let JoinArgs { key, ttl, delay, windows, .. } = &args.join;
     retrieval.event_timestamp.clone_from(&args.join.event_timestamp);
     retrieval.keys = key.iter().cloned().collect();
-    if ttl.is_some() || delay.is_some() {
-        let rules = ViewRules { ttl: *ttl, delay: *delay, strict: false };
-        let views = args.features.iter().filter_map(|feature| feature.split(':').next());
-        retrieval.views = views.map(|view| (view.to_owned(), rules)).collect();
+    if ttl.is_some() || delay.is_some() || *windows != Windows::Stored {
+        let definitions = project.definitions()?;
+        for view in args.features.iter().filter_map(|feature| feature.split(':').next()) {
+            // Views of stored features have no windows that could end elsewhere.
+            let is_stored = definitions.view(view)?.is_stored();
+            let windows = if is_stored { Windows::Stored } else { *windows };
+            let rules = ViewRules { ttl: *ttl, delay: *delay, strict: false, windows };
+            retrieval.views.insert(view.to_owned(), rules);
+        }
     }
     retrieval.knowledge = args.join.knowledge;
     retrieval.strict = args.join.strict;

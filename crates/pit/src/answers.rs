@@ -10,18 +10,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, DynComparator, RecordBatch, UInt32Array, make_comparator,
-    new_empty_array,
+    Array, ArrayRef, DynComparator, RecordBatch, UInt32Array, make_comparator, new_empty_array,
 };
 use arrow::compute::{SortOptions, interleave, take};
-use arrow::datatypes::{FieldRef, Int64Type};
+use arrow::datatypes::FieldRef;
 use icecore_core::{Error, Result};
 
 use crate::slots::{NOWHERE, Slots};
 use crate::table::JoinTable;
+use crate::waiting::{Waiting, WaitingRows};
 
-/// The batch that is being looked at.
-const CURRENT: u32 = u32::MAX - 1;
+/// Chunks from here on are batches that wait.
+const WAITING: u32 = 1 << 31;
 /// Rows are kept without a use until they are so many more than those that are used.
 const UNUSED_MAX: usize = 1 << 17;
 
@@ -63,6 +63,7 @@ pub(crate) struct Answers {
     chunks: Vec<Vec<ArrayRef>>,
     rows: usize,
     bytes: usize,
+    waiting: WaitingRows,
 }
 
 /// What the slots see.
@@ -76,33 +77,35 @@ pub(crate) struct Seen {
 impl Answers {
     pub(crate) fn new(table: Arc<JoinTable>, slots: Arc<Slots>) -> Self {
         let best = vec![NOTHING; slots.len()];
-        Self { table, slots, best, used: 0, chunks: Vec::new(), rows: 0, bytes: 0 }
+        let waiting = WaitingRows::new(&table, &slots);
+        Self { table, slots, best, used: 0, chunks: Vec::new(), rows: 0, bytes: 0, waiting }
     }
 
     /// The memory that it takes, with room for one copy of the rows.
     pub(crate) fn size_bytes(&self) -> usize {
-        self.best.len() * size_of::<Best>() + 2 * self.bytes
+        self.best.len() * size_of::<Best>() + 2 * self.bytes + self.waiting.size_bytes()
     }
 
-    /// Looks at a batch of [`JoinTable::prepare`].
+    /// Takes a batch of [`JoinTable::prepare`], and looks at its rows now or later.
     ///
     /// # Errors
     ///
     /// `Internal` if the batch is none.
     pub(crate) fn add(&mut self, batch: &RecordBatch) -> Result<()> {
-        let keys = self.table.keys.len();
-        let time = |at: usize| batch.column(keys + at).as_primitive::<Int64Type>().values();
-        let (known, events, created) = (time(0), time(1), time(2));
-        let taken = &batch.columns()[keys + 3..];
-        let codes = self.slots.codes(&batch.columns()[..keys])?;
+        match self.waiting.push(batch, &self.slots)? {
+            true => self.look(),
+            false => Ok(()),
+        }
+    }
+
+    /// Looks at the rows that wait.
+    fn look(&mut self) -> Result<()> {
         let slots = Arc::clone(&self.slots);
         let (strict, ttl) = (self.table.options.strict, self.table.options.ttl_micros);
         let (mut touched, mut ties) = (Vec::new(), Ties::default());
-        for (row, &code) in codes.iter().enumerate() {
-            let Some((start, end)) = slots.group(code) else { continue };
-            let event = events[row];
-            let Some(after) = event.checked_add(i64::from(strict)) else { continue };
-            let from = known[row].max(after);
+        for waiting in self.waiting.in_order(&slots, strict) {
+            let Some((start, end)) = slots.group(waiting.code) else { continue };
+            let Waiting { event, from, batch, row, .. } = waiting;
             let times = &slots.times()[start..end];
             let slot = start + times.partition_point(|time| *time < from);
             // Every later moment of the key is still farther away.
@@ -110,16 +113,16 @@ impl Answers {
             {
                 continue;
             }
-            let place = Place { chunk: CURRENT, row: row as u32 };
-            let new = Best { event, created: created[row], place };
             let best = &self.best[slot];
+            if !best.is_nothing() && event < best.event {
+                continue;
+            }
+            let place = Place { chunk: WAITING + batch, row };
+            let new = Best { event, created: self.waiting.created(&waiting), place };
             let wins = match new.time().cmp(&best.time()) {
                 _ if best.is_nothing() => true,
                 Ordering::Equal => {
-                    let own = |chunk| if chunk == CURRENT { Some(taken) } else { None };
-                    ties.is_greater(new.place, best.place, |chunk| {
-                        own(chunk).or_else(|| self.chunk(chunk)).unwrap_or_default()
-                    })?
+                    ties.is_greater(new.place, best.place, |chunk| self.chunk(chunk))?
                 }
                 order => order.is_gt(),
             };
@@ -129,30 +132,32 @@ impl Answers {
                 touched.push(slot as u32);
             }
         }
-        self.keep(taken, &touched)
+        self.keep(&touched)?;
+        self.waiting.clear();
+        Ok(())
     }
 
-    /// Keeps the rows of the batch that won, and lets go of others if there are many.
-    fn keep(&mut self, taken: &[ArrayRef], touched: &[u32]) -> Result<()> {
-        let chunk = u32::try_from(self.chunks.len())
-            .map_err(|error| Error::internal("too many batches").with_source(error))?;
-        let mut rows = Vec::new();
+    /// Keeps those of the rows that waited which won, and lets go of others if there are many.
+    fn keep(&mut self, touched: &[u32]) -> Result<()> {
+        let chunk = u32::try_from(self.chunks.len()).ok().filter(|chunk| *chunk < WAITING);
+        let chunk = chunk.ok_or_else(|| Error::internal("too many batches"))?;
+        let mut places = Vec::new();
         for slot in touched {
             let place = &mut self.best[*slot as usize].place;
-            if place.chunk == CURRENT {
-                rows.push(place.row);
-                *place = Place { chunk, row: rows.len() as u32 - 1 };
+            if place.chunk >= WAITING {
+                places.push(((place.chunk - WAITING) as usize, place.row as usize));
+                *place = Place { chunk, row: places.len() as u32 - 1 };
             }
         }
-        if rows.is_empty() {
+        if places.is_empty() {
             return Ok(());
         }
-        self.rows += rows.len();
-        let rows = UInt32Array::from(rows);
-        let kept = taken.iter().map(|column| take(column, &rows, None));
-        self.push(kept.collect::<Result<_, _>>()?);
+        self.rows += places.len();
+        let batches = (0..self.waiting.batches()).map(|batch| self.waiting.taken(batch));
+        let kept = gathered(&batches.collect::<Vec<_>>(), &places, &self.table.output)?;
+        self.push(kept);
         if self.rows > 2 * self.used + UNUSED_MAX {
-            self.compact()?;
+            self.tidy()?;
         }
         Ok(())
     }
@@ -162,15 +167,22 @@ impl Answers {
         self.chunks.push(chunk);
     }
 
-    /// Keeps only the rows that are used, in one chunk.
+    /// Takes as little memory as possible.
     pub(crate) fn compact(&mut self) -> Result<()> {
+        self.look()?;
+        self.tidy()
+    }
+
+    /// Keeps only the rows that are used, in one chunk.
+    fn tidy(&mut self) -> Result<()> {
         let mut places = Vec::with_capacity(self.used);
         for best in self.best.iter_mut().filter(|best| !best.is_nothing()) {
             let row = places.len() as u32;
             places.push((best.place.chunk as usize, best.place.row as usize));
             best.place = Place { chunk: 0, row };
         }
-        let chunk = gathered(&self.chunks, &places, &self.table.output)?;
+        let chunks: Vec<&[ArrayRef]> = self.chunks.iter().map(Vec::as_slice).collect();
+        let chunk = gathered(&chunks, &places, &self.table.output)?;
         self.rows = places.len();
         self.bytes = 0;
         self.chunks.clear();
@@ -178,12 +190,17 @@ impl Answers {
         Ok(())
     }
 
-    fn chunk(&self, at: u32) -> Option<&[ArrayRef]> {
-        self.chunks.get(at as usize).map(Vec::as_slice)
+    fn chunk(&self, at: u32) -> &[ArrayRef] {
+        match at.checked_sub(WAITING) {
+            Some(batch) => self.waiting.taken(batch as usize),
+            None => self.chunks.get(at as usize).map_or(&[], Vec::as_slice),
+        }
     }
 
     /// Takes in what others found in other rows of the same table.
-    pub(crate) fn merge(&mut self, other: Self) -> Result<()> {
+    pub(crate) fn merge(&mut self, mut other: Self) -> Result<()> {
+        self.look()?;
+        other.look()?;
         let before = self.chunks.len() as u32;
         self.rows += other.rows;
         other.chunks.into_iter().for_each(|chunk| self.push(chunk));
@@ -196,9 +213,9 @@ impl Answers {
             let own = &self.best[slot];
             let wins = match theirs.time().cmp(&own.time()) {
                 _ if own.is_nothing() => true,
-                Ordering::Equal => ties.is_greater(theirs.place, own.place, |chunk| {
-                    self.chunk(chunk).unwrap_or_default()
-                })?,
+                Ordering::Equal => {
+                    ties.is_greater(theirs.place, own.place, |chunk| self.chunk(chunk))?
+                }
                 order => order.is_gt(),
             };
             if wins {
@@ -210,7 +227,8 @@ impl Answers {
     }
 
     /// Carries what each slot is the first to see on to the later ones of its key.
-    pub(crate) fn finish(self) -> Result<Seen> {
+    pub(crate) fn finish(mut self) -> Result<Seen> {
+        self.look()?;
         let ttl = self.table.options.ttl_micros;
         let mut of_slot = vec![NOWHERE; self.slots.len()];
         let mut places = Vec::new();
@@ -232,7 +250,8 @@ impl Answers {
                 *seen = number;
             }
         }
-        let taken = gathered(&self.chunks, &places, &self.table.output)?;
+        let chunks: Vec<&[ArrayRef]> = self.chunks.iter().map(Vec::as_slice).collect();
+        let taken = gathered(&chunks, &places, &self.table.output)?;
         Ok(Seen { slots: self.slots, of_slot, taken })
     }
 }
@@ -259,7 +278,7 @@ impl Seen {
 
 /// Rows of chunks, in the order of `places`.
 fn gathered(
-    chunks: &[Vec<ArrayRef>],
+    chunks: &[&[ArrayRef]],
     places: &[(usize, usize)],
     fields: &[FieldRef],
 ) -> Result<Vec<ArrayRef>> {

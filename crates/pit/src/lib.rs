@@ -46,6 +46,7 @@ mod states;
 mod table;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 pub use merge_join::{MergeJoin, MomentRows};
 pub use moment::micros as moment_micros;

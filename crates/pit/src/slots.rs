@@ -61,6 +61,11 @@ impl Slots {
         self.times.len()
     }
 
+    /// How many numbers keys have.
+    pub(crate) fn keys(&self) -> usize {
+        self.starts.len().saturating_sub(1)
+    }
+
     /// The moments of the slots.
     pub(crate) fn times(&self) -> &[i64] {
         &self.times

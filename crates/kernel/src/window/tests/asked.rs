@@ -84,7 +84,8 @@ proptest! {
 fn questions_that_do_not_fit_are_refused() {
     let spec = WindowSpec { columns: Vec::new(), emit: Emit::EachEvent, idle: None };
     let kernel = WindowKernel::try_new(spec, &[]).unwrap();
-    let events = EntityEvents { times: &[1, 2], entities: &[0..2], inputs: &[], masks: &[] };
+    let entities = one_entity(2);
+    let events = EntityEvents { times: &[1, 2], entities: &entities, inputs: &[], masks: &[] };
     let asked = BooleanArray::from(vec![true]);
     let delay = Span::from_micros(0);
     let questions = Questions { asked: &asked, known: None, delay };

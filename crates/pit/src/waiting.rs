@@ -12,12 +12,12 @@ use icecore_core::Result;
 use crate::slots::{NOWHERE, Slots};
 use crate::table::JoinTable;
 
-/// So many slots are near whoever looks: nothing has to wait.
-const NEAR_SLOTS: usize = 1 << 14;
+/// So many slots are near whoever looks: nothing has to wait. Small in tests, so that they see both.
+const NEAR_SLOTS: usize = if cfg!(test) { 3 } else { 1 << 14 };
 /// So many rows wait at most.
-const ROWS_MAX: usize = 1 << 18;
+const ROWS_MAX: usize = if cfg!(test) { 7 } else { 1 << 18 };
 /// Keys are put in at most so many parts.
-const PARTS_MAX: usize = 1 << 11;
+const PARTS_MAX: usize = if cfg!(test) { 4 } else { 1 << 11 };
 
 /// A row with a key of the spine.
 #[derive(Debug, Clone, Copy, Default)]

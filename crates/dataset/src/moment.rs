@@ -1,10 +1,9 @@
 //! Views whose windows end at the spine's moments: computed from events when the spine is joined.
 
 use arrow::array::{Array, RecordBatch};
-use datafusion::dataframe::DataFrame;
 use futures::StreamExt;
 use icecore_core::{BatchStream, Error, FeatureView, Knowledge, PitOptions, Result};
-use icecore_engine::Engine;
+use icecore_engine::{DataFrame, Engine};
 use icecore_features::{AskedMoments, Definitions, MomentColumns, MomentRules, features_at};
 use icecore_pit::MomentRows;
 use serde::{Deserialize, Serialize};

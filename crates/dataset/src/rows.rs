@@ -5,12 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::{CastOptions, cast_with_options, concat_batches};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
-use datafusion::dataframe::DataFrame;
 use futures::{StreamExt, TryStreamExt};
 use icecore_core::{
     BatchStream, Error, ErrorKind, FeatureTable, Knowledge, PitOptions, Result, Spine,
 };
-use icecore_engine::{Engine, from_datafusion};
+use icecore_engine::{DataFrame, Engine};
 use icecore_features::MomentColumns;
 use icecore_kernel::ContentHash;
 use icecore_pit::MergeJoin;
@@ -131,9 +130,7 @@ impl SpineRows {
             Self::Stream(rows) if !twice => Ok((rows, None)),
             Self::Stream(rows) => {
                 let (schema, batches) = (Arc::clone(rows.schema()), kept(rows).await?);
-                let session = engine.session(&[]).await?;
-                let whole = concat_batches(&schema, &batches)?;
-                let frame = session.read_batch(whole).map_err(from_datafusion)?;
+                let frame = engine.rows(concat_batches(&schema, &batches)?).await?;
                 Ok((BatchStream::from_batches(schema, batches), Some(frame)))
             }
         }

@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::dataframe::DataFrame;
 use datafusion::execution::TaskContext;
@@ -276,6 +277,15 @@ impl Engine {
         let session = self.session(std::slice::from_ref(pin)).await?;
         let name = TableReference::partial(pin.table.namespace(), pin.table.table());
         session.table(name).await.or_ours()
+    }
+
+    /// Rows at hand as a frame, which may be read more than once.
+    ///
+    /// # Errors
+    ///
+    /// `Internal` if the batches are not of one schema.
+    pub async fn rows(&self, rows: RecordBatch) -> Result<DataFrame> {
+        self.session(&[]).await?.read_batch(rows).or_ours()
     }
 
     /// Understands a condition on rows of these columns, as SQL writes it after `WHERE`. What a

@@ -53,6 +53,8 @@ mod stream;
 mod view;
 mod window;
 
+/// A planned query, as [`Engine::query`] gives it.
+pub use datafusion::dataframe::DataFrame;
 pub use diff::TableDiff;
 pub use engine::{Engine, EngineOptions};
 pub use error::from_datafusion;

@@ -327,6 +327,15 @@ impl Inputs<'_> {
             .with_help("try again, or name the states to read"))
     }
 
+    /// Every table that is read for a view.
+    fn sources(&self) -> Vec<(InputRole, &TableName)> {
+        let mut all = Vec::new();
+        for (role, sources) in self.sources {
+            all.extend(sources.iter().map(|source| (*role, source)));
+        }
+        all
+    }
+
     async fn pin(&self) -> Result<Vec<LockedInput>> {
         let pin_spine = |at: Vec<(TableName, SnapshotSelector)>| async move {
             match self.spine {
@@ -348,11 +357,7 @@ impl Inputs<'_> {
             spine.iter().map(|pin| (pin.table.clone(), pin.clone())).collect();
         let mut inputs: Vec<LockedInput> =
             spine.into_iter().map(|pin| LockedInput { role: InputRole::Spine, pin }).collect();
-        let sources = self
-            .sources
-            .iter()
-            .flat_map(|(role, sources)| sources.iter().map(move |source| (*role, source)));
-        for (role, source) in sources {
+        for (role, source) in self.sources() {
             let pin = match pinned.get(source) {
                 Some(pin) => pin.clone(),
                 None => {

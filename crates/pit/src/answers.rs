@@ -105,26 +105,27 @@ impl Answers {
         let (mut touched, mut ties) = (Vec::new(), Ties::default());
         for waiting in self.waiting.in_order(&slots, strict) {
             let Some((start, end)) = slots.group(waiting.code) else { continue };
-            let Waiting { event, from, batch, row, .. } = waiting;
+            let Waiting { event, created, from, batch, row, .. } = waiting;
             let times = &slots.times()[start..end];
-            let slot = start + times.partition_point(|time| *time < from);
+            let at = times.partition_point(|time| *time < from);
             // Every later moment of the key is still farther away.
-            if slot == end || ttl.is_some_and(|ttl| slots.times()[slot].saturating_sub(ttl) > event)
-            {
+            let Some(time) = times.get(at) else { continue };
+            if ttl.is_some_and(|ttl| time.saturating_sub(ttl) > event) {
                 continue;
             }
+            let slot = start + at;
             let best = &self.best[slot];
-            if !best.is_nothing() && event < best.event {
-                continue;
-            }
-            let place = Place { chunk: WAITING + batch, row };
-            let new = Best { event, created: self.waiting.created(&waiting), place };
-            let wins = match new.time().cmp(&best.time()) {
-                _ if best.is_nothing() => true,
-                Ordering::Equal => {
-                    ties.is_greater(new.place, best.place, |chunk| self.chunk(chunk))?
-                }
-                order => order.is_gt(),
+            let new = Best { event, created, place: Place { chunk: WAITING + batch, row } };
+            let wins = match event.cmp(&best.event) {
+                Ordering::Greater => true,
+                Ordering::Less => false,
+                Ordering::Equal if best.is_nothing() => true,
+                Ordering::Equal => match created.cmp(&best.created) {
+                    Ordering::Equal => {
+                        ties.is_greater(new.place, best.place, |chunk| self.chunk(chunk))?
+                    }
+                    order => order.is_gt(),
+                },
             };
             if wins {
                 self.used += usize::from(best.is_nothing());

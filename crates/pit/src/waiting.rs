@@ -23,6 +23,7 @@ const PARTS_MAX: usize = if cfg!(test) { 4 } else { 1 << 11 };
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Waiting {
     pub(crate) event: i64,
+    pub(crate) created: i64,
     /// The first moment that can see it.
     pub(crate) from: i64,
     pub(crate) code: u32,
@@ -39,13 +40,23 @@ pub(crate) struct WaitingRows {
     /// How many columns are compared, before the times.
     keys: usize,
     rows_max: usize,
+    /// Whether the rows of the one batch that waits come in the order of their keys.
+    is_in_order: bool,
 }
 
 impl WaitingRows {
     pub(crate) fn new(table: &JoinTable, slots: &Slots) -> Self {
         let rows_max = if slots.len() <= NEAR_SLOTS { 1 } else { ROWS_MAX };
         let keys = table.keys.len();
-        Self { batches: Vec::new(), codes: Vec::new(), rows: 0, bytes: 0, keys, rows_max }
+        Self {
+            batches: Vec::new(),
+            codes: Vec::new(),
+            rows: 0,
+            bytes: 0,
+            keys,
+            rows_max,
+            is_in_order: false,
+        }
     }
 
     /// Takes a batch of [`JoinTable::prepare`]. Tells whether enough rows wait.
@@ -54,21 +65,19 @@ impl WaitingRows {
     ///
     /// `Internal` if the batch is none.
     pub(crate) fn push(&mut self, batch: &RecordBatch, slots: &Slots) -> Result<bool> {
-        self.codes.push(slots.codes(&batch.columns()[..self.keys])?);
+        let codes = slots.codes(&batch.columns()[..self.keys])?;
+        // Tables in the order of keys give rows that are near each other as they are.
+        self.is_in_order = self.batches.is_empty() && codes.is_sorted();
+        self.codes.push(codes);
         self.rows += batch.num_rows();
         self.bytes += batch.get_array_memory_size();
         self.batches.push(batch.clone());
-        Ok(self.rows >= self.rows_max)
+        Ok(self.rows >= self.rows_max || self.is_in_order)
     }
 
     /// The memory that the rows take, and putting them in order.
     pub(crate) fn size_bytes(&self) -> usize {
         self.bytes + self.rows * (size_of::<u32>() + size_of::<Waiting>())
-    }
-
-    /// When a row was created.
-    pub(crate) fn created(&self, row: &Waiting) -> i64 {
-        self.times(row.batch as usize, 2).get(row.row as usize).copied().unwrap_or(i64::MIN)
     }
 
     /// What is taken of a batch.
@@ -91,10 +100,10 @@ impl WaitingRows {
     /// its rows came.
     pub(crate) fn in_order(&self, slots: &Slots, strict: bool) -> Vec<Waiting> {
         let keys = slots.keys().max(1);
-        let shift = match self.rows_max {
+        let shift = match self.rows_max == 1 || self.is_in_order {
             // All in one part.
-            1 => u32::BITS - 1,
-            _ => keys.div_ceil(PARTS_MAX).next_power_of_two().ilog2(),
+            true => u32::BITS - 1,
+            false => keys.div_ceil(PARTS_MAX).next_power_of_two().ilog2(),
         };
         let mut starts = vec![0_usize; (keys >> shift) + 2];
         for code in self.codes.iter().flatten().filter(|code| **code != NOWHERE) {
@@ -107,8 +116,10 @@ impl WaitingRows {
         }
         let mut ordered = vec![Waiting::default(); total];
         for (batch, codes) in self.codes.iter().enumerate() {
-            let (known, events) = (self.times(batch, 0), self.times(batch, 1));
-            for (row, ((code, known), event)) in codes.iter().zip(known).zip(events).enumerate() {
+            let (known, events, created) =
+                (self.times(batch, 0), self.times(batch, 1), self.times(batch, 2));
+            let rows = codes.iter().zip(known).zip(events).zip(created).enumerate();
+            for (row, (((code, known), event), created)) in rows {
                 if *code == NOWHERE {
                     continue;
                 }
@@ -119,8 +130,9 @@ impl WaitingRows {
                 };
                 let place = &mut starts[(*code >> shift) as usize];
                 let code = if is_seen { *code } else { NOWHERE };
+                let (event, created) = (*event, *created);
                 let (batch, row) = (batch as u32, row as u32);
-                ordered[*place] = Waiting { event: *event, from, code, batch, row };
+                ordered[*place] = Waiting { event, created, from, code, batch, row };
                 *place += 1;
             }
         }

@@ -135,6 +135,11 @@ fn scoring_again_replaces_the_date_and_nothing_else() {
     let scored = json(&project, &["score", "churn", "--date", "2026-07-01"]);
     assert_eq!(scored["rows"], before[0]["n"]);
     assert_eq!(json(&project, &["sql", count]), before);
+    assert_eq!(scored["changed"], false, "equal models have scored equal features");
+    let again = json(&project, &["score", "churn", "--date", "2026-07-01", "--force"]);
+    assert_eq!((&again["changed"], &again["rows"]), (&Value::Bool(true), &scored["rows"]));
+    assert_ne!(again["run_id"], scored["run_id"]);
+    assert_eq!(json(&project, &["sql", count]), before);
     let older = json(&project, &["score", "churn", "--date", "2026-06-01"]);
     let dates = "SELECT DISTINCT CAST(churn_score_date AS VARCHAR) AS d FROM ml_predictions.churn_scores ORDER BY 1";
     let dates = json(&project, &["sql", dates]);
@@ -143,4 +148,30 @@ fn scoring_again_replaces_the_date_and_nothing_else() {
     // C168
     let columns = "SELECT DISTINCT model_version, run_id, feature_snapshot_id FROM ml_predictions.churn_scores";
     assert_eq!(json(&project, &["sql", columns]).as_array().unwrap().len(), 2);
+}
+
+// C114
+#[test]
+fn every_prediction_of_a_user_comes_with_the_features_that_produced_it() {
+    let (_dir, project) = own_demo();
+    json(&project, &["score", "churn", "--date", "2026-06-01"]);
+    let user = "SELECT user_token AS u FROM ml_predictions.churn_scores GROUP BY 1 \
+                HAVING count(*) = 2 ORDER BY max(churn_probability) DESC LIMIT 1";
+    let user = json(&project, &["sql", user])[0]["u"].as_str().unwrap().to_owned();
+    let newest = json(&project, &["score", "explain", &user]);
+    assert_eq!(newest.as_array().unwrap().len(), 1);
+    assert_eq!(newest[0]["date"], "2026-07-01");
+    let both = json(&project, &["score", "explain", &user, "--from", "2026-01-01"]);
+    assert_eq!(both[0]["date"], "2026-06-01");
+    assert_eq!(both[1], newest[0]);
+    for score in both.as_array().unwrap() {
+        assert_eq!(score["equal"], true, "{score:#}");
+        assert_eq!(score["prediction"], score["stored"]["churn_probability"]);
+        let features = score["features"].as_array().unwrap();
+        assert!(features.iter().any(|feature| feature["name"] == "txn_count_30d"));
+        let added = |feature: &Value| feature["contribution"].as_f64().unwrap();
+        let raw = score["expected"].as_f64().unwrap() + features.iter().map(added).sum::<f64>();
+        let probability = 1.0 / (1.0 + (-raw).exp());
+        assert!((probability - score["prediction"].as_f64().unwrap()).abs() < 1e-9);
+    }
 }

@@ -8,6 +8,7 @@ pub(crate) mod refs;
 pub(crate) mod retrieve;
 pub(crate) mod rows;
 pub(crate) mod run;
+pub(crate) mod score;
 pub(crate) mod upkeep;
 
 use std::path::PathBuf;
@@ -74,8 +75,8 @@ pub(crate) enum Command {
     /// Registered models
     #[command(subcommand)]
     Models(models::ModelsCommand),
-    /// Score the entities of a date with the registered model
-    Score(ScoreArgs),
+    /// Score the entities of a date with the registered model and its challengers; explain a score
+    Score(score::ScoreArgs),
     /// Copy scores to the serving cache
     Materialize(MaterializeArgs),
     /// Look into the serving cache
@@ -380,18 +381,6 @@ pub(crate) enum RunsCommand {
         #[arg(required = true, num_args = 2..)]
         runs: Vec<String>,
     },
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ScoreArgs {
-    /// The scoring definition: scoring/NAME.toml
-    pub(crate) name: String,
-    /// The date to score [default: the newest that the features have]
-    #[arg(long)]
-    pub(crate) date: Option<Date>,
-    /// Say which rows and which model would be used, score nothing
-    #[arg(long)]
-    pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Args)]

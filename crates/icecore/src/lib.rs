@@ -47,14 +47,14 @@ pub use config::{
 };
 pub use icecore_engine::files;
 pub use icecore_features::ComputeOptions;
-pub use icecore_score::MaterializeOptions;
+pub use icecore_score::{MaterializeOptions, ScoreProgress};
 pub use ingest::{IngestJob, IngestReport, RowWrite};
 pub use init::{Template, init};
 pub use model_files::{Explanation, InputImportance, ModelFormat, read_model};
 pub use models::{ModelJob, parse_vars};
 pub use project::{OpenOptions, Project};
 pub use registry::ViewUse;
-pub use score::{MaterializedScores, ScoredRun};
+pub use score::{ExplainedFeature, ExplainedScore, MaterializedScores, ScoreOptions, ScoredRun};
 pub use train::{ReproduceReport, TrainReport};
 
 pub use icecore_catalog as catalog;

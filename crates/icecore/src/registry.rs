@@ -168,7 +168,7 @@ impl Project {
             }
         }
         for name in self.definition_names("scoring")? {
-            if self.scoring(&name)?.view == view {
+            if self.scoring(&name)?.views().contains(&view) {
                 found.scorings.push(name);
             }
         }

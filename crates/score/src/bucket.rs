@@ -71,12 +71,11 @@ impl Buckets {
         self.0.first().map_or(UNKNOWN, |bucket| &bucket.name)
     }
 
-    /// The band of each prediction.
+    /// The band of each prediction; where there is none, as of NaN.
     #[must_use]
     pub fn column(&self, predictions: &Float64Array) -> StringArray {
-        StringArray::from_iter_values(
-            predictions.values().iter().map(|prediction| self.of(*prediction)),
-        )
+        let band = |prediction: Option<f64>| prediction.map_or(UNKNOWN, |value| self.of(value));
+        StringArray::from_iter_values(predictions.iter().map(band))
     }
 }
 

@@ -2,8 +2,9 @@
 //! there to the serving cache.
 //!
 //! Scoring is a [`Model`](icecore_core::Model) applied to a stream, so this crate has functions:
-//! [`plan`] pins what is read, [`score`] commits one date's predictions in one step,
-//! [`materialize`] copies what must be served fast. Both are safe to repeat.
+//! [`plan`] pins what is read, [`score`] commits one date's predictions in one step, with those of
+//! challengers beside them, [`explain_score`] says years later which features made one of them,
+//! [`materialize`] copies what must be served fast. All are safe to repeat.
 //!
 //! # Example
 //!
@@ -18,20 +19,29 @@
 //!     prediction = "churn_probability"
 //!     date_column = "churn_score_date"
 //! "#)?;
-//! assert_eq!(spec.buckets.of(0.93), "high");
+//! assert_eq!(spec.buckets.unwrap_or_default().of(0.93), "high");
 //! # Ok::<(), icecore_core::Error>(())
 //! ```
 
 mod bucket;
+mod explain;
 mod materialize;
 mod model_uri;
+mod plan;
+mod rows;
 mod run;
+mod scorer;
 mod spec;
 mod sql;
 mod template;
 
 pub use bucket::{Bucket, Buckets};
+pub use explain::{ExplainedInput, ScoreExplanation, explain_score, predictions_of};
 pub use materialize::{MaterializeOptions, MaterializeReport, materialize};
 pub use model_uri::ModelUri;
-pub use run::{ScoreJob, ScorePlan, ScoreReport, plan, score};
-pub use spec::{MaterializeSpec, ScoringSpec, ServeSpec};
+pub use plan::{PlannedModel, PlannedRows, PlannedView, ScorePlan, ScoringModel, plan};
+pub use run::{ModelReport, ScoreJob, ScoreProgress, ScoreReport, score, scored_before};
+pub use spec::{MaterializeSpec, Missing, ScoringSpec, ServeSpec};
+
+#[cfg(test)]
+mod tests;

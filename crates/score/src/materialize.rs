@@ -13,7 +13,7 @@ use icecore_core::{
 use icecore_engine::Engine;
 use serde::{Deserialize, Serialize};
 
-use crate::run::newest_date;
+use crate::plan::newest_date;
 use crate::sql::{ident, table_sql};
 use crate::template::{self, Part};
 use crate::{MaterializeSpec, ScoringSpec};

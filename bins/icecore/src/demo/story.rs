@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use icecore::catalog::TagMove;
-use icecore::{ComputeOptions, IngestJob, MaterializeOptions, Project};
+use icecore::{ComputeOptions, IngestJob, MaterializeOptions, Project, ScoreOptions};
 use icecore_core::{
     Date, ModelRegistry, RefName, Result, SnapshotCatalog, SnapshotSelector, TableName,
 };
@@ -178,7 +178,8 @@ impl Story<'_> {
 
     async fn scores(&self) -> Result<Vec<Found>> {
         let date = self.world.scoring_date;
-        let scored = self.project.score("churn", Some(date)).await?;
+        let options = ScoreOptions::default().with_date(Some(date));
+        let scored = self.project.score("churn", options).await?;
         let report = &scored.report;
         Ok(vec![Found {
             command: format!("score churn --date {date}"),

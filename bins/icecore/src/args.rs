@@ -340,6 +340,8 @@ pub(crate) enum DatasetCommand {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Show how a training set's rows are joined
+    Explain { name: String },
     /// List the training sets
     List,
     /// Show a training set's lock

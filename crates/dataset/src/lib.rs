@@ -56,6 +56,7 @@ pub use on_demand::LockedOnDemand;
 pub use parts::{LockedSplit, SplitBy};
 pub use plan::plan;
 pub use retrieve::{Asked, Retrieval, Retrieved, retrieve};
+pub use rows::explain;
 pub use shape::{LockedMaturity, Unmatured};
 pub use spec::{
     CrossValidationSpec, DatasetSpec, MaturitySpec, ModelSpec, SearchSpec, SplitSpec, ViewRules,

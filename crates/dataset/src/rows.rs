@@ -12,7 +12,7 @@ use icecore_core::{
 use icecore_engine::{DataFrame, Engine};
 use icecore_features::MomentColumns;
 use icecore_kernel::ContentHash;
-use icecore_pit::MergeJoin;
+use icecore_pit::{MergeJoin, MomentRows};
 
 use crate::leak::{LeakCheck, LeakChecker, created_column, event_column};
 use crate::lock::{DatasetPlan, LockedView};
@@ -161,22 +161,51 @@ pub(crate) async fn with_features(
     spine: SpineRows,
     options: PitOptions,
 ) -> Result<BatchStream> {
-    let at_moments = plan.views.iter().any(|view| view.windows.is_some());
-    let (rows, frame) = spine.open(engine, plan, at_moments).await?;
+    let (rows, frame) = spine.open(engine, plan, at_moments(plan)).await?;
     let spine = Spine { rows, event_timestamp: plan.event_timestamp.clone() };
+    let tables = tables(engine, plan, frame.as_ref(), options).await?;
+    let joined = MergeJoin::new(engine.clone()).join_with(spine, tables, options).await?;
+    with_on_demand(engine, plan, all_answered(plan, joined)?).await
+}
+
+/// Whether some windows end at the spine's moments.
+fn at_moments(plan: &DatasetPlan) -> bool {
+    plan.views.iter().any(|view| view.windows.is_some())
+}
+
+/// What the spine is joined with; `spine` is looked at for windows that end at its moments.
+async fn tables(
+    engine: &Engine,
+    plan: &DatasetPlan,
+    spine: Option<&DataFrame>,
+    options: PitOptions,
+) -> Result<Vec<(FeatureTable, Option<MomentRows>)>> {
     let mut tables = Vec::with_capacity(plan.views.len());
     for view in &plan.views {
-        let made = match (&view.windows, &frame) {
-            (Some(windows), Some(frame)) => {
+        let made = match (&view.windows, spine) {
+            (Some(windows), Some(spine)) => {
                 let of_view = (plan, view, windows);
-                Some(moment_rows(engine, of_view, frame.clone(), options).await?)
+                Some(moment_rows(engine, of_view, spine.clone(), options).await?)
             }
             _ => None,
         };
         tables.push((feature_table(plan, view)?, made));
     }
-    let joined = MergeJoin::new(engine.clone()).join_with(spine, tables, options).await?;
-    with_on_demand(engine, plan, all_answered(plan, joined)?).await
+    Ok(tables)
+}
+
+/// How the rows of a plan are joined: its operators, one a line, with the statistics that they have.
+///
+/// # Errors
+///
+/// As [`plan`](crate::plan()).
+pub async fn explain(engine: &Engine, plan: &DatasetPlan) -> Result<String> {
+    let spine = engine.query(&plan.spine.sql, &plan.pins()).await?;
+    let options = PitOptions::default().with_event_timestamps().with_knowledge(plan.knowledge);
+    let looked_at = at_moments(plan).then_some(&spine);
+    let tables = tables(engine, plan, looked_at, options).await?;
+    let join = MergeJoin::new(engine.clone());
+    join.explain(spine.clone(), &plan.event_timestamp, tables, options).await
 }
 
 /// The columns that are only looked at.

@@ -99,6 +99,15 @@ impl Project {
         icecore_dataset::plan(self.engine(), &self.definitions()?, &spec, &[]).await
     }
 
+    /// How the rows of a training set are joined, as text. Writes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`build_dataset`](Self::build_dataset).
+    pub async fn explain_dataset(&self, name: &str) -> Result<String> {
+        icecore_dataset::explain(self.engine(), &self.plan_dataset(name).await?).await
+    }
+
     /// Features for rows that are no training set (C116-C118). Writes nothing.
     ///
     /// # Errors

@@ -115,7 +115,10 @@ fn is_text(data_type: &DataType) -> bool {
 }
 
 /// That no two columns come out under one name.
-pub(crate) fn output_names(spine: &SchemaRef, tables: &[JoinTable]) -> Result<()> {
+pub(crate) fn output_names<'a>(
+    spine: &SchemaRef,
+    tables: impl Iterator<Item = &'a JoinTable>,
+) -> Result<()> {
     let own = spine.fields().iter().map(|field| (field.name().clone(), "the spine".to_owned()));
     let mut owners: BTreeMap<String, String> = own.collect();
     for table in tables {

@@ -12,70 +12,68 @@ use datafusion::physical_plan::common::spawn_buffered;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt;
 use futures::future::try_join_all;
-use icecore_core::{BatchStream, FeatureTable, PitOptions, Result, Spine};
+use icecore_core::{BatchStream, Result, Spine};
 use icecore_engine::from_datafusion;
 use tracing::debug;
 
-use crate::check;
-use crate::held::{Hold, hold};
+use crate::held::{Hold, bytes_max, hold};
 use crate::merge::{MergeSpec, merge};
 use crate::output::Output;
 use crate::probe::{Probe, put_out};
 use crate::sorted::Rows;
 use crate::source::FeatureRows;
-use crate::spine::{Bounds, Prepared, plain_schema};
+use crate::spine::{Bounds, Prepared};
 use crate::table::JoinTable;
 
-/// How to join, and with what.
-pub(crate) struct Ways {
-    pub(crate) options: PitOptions,
-    pub(crate) context: Arc<TaskContext>,
-    /// How many bytes of a spine are kept in memory instead of being sorted.
-    pub(crate) held_bytes_max: usize,
+/// What is joined, and how.
+#[derive(Debug)]
+pub(crate) struct Joining {
+    pub(crate) tables: Vec<Arc<JoinTable>>,
+    pub(crate) output: Output,
+    /// The spine's column with its moments.
+    pub(crate) event_timestamp: String,
+    /// How many bytes of a spine are kept in memory instead of being sorted; absent for a share of
+    /// what the engine may use.
+    pub(crate) held_bytes_max: Option<usize>,
 }
 
-/// Joins a spine with feature tables, each with its rows.
-pub(crate) async fn join(
-    spine: Spine,
-    joined: Vec<(FeatureTable, Arc<dyn FeatureRows>)>,
-    ways: Ways,
-) -> Result<BatchStream> {
-    let Ways { options, context, held_bytes_max } = ways;
-    let visible = plain_schema(spine.rows.schema());
-    let mut tables = Vec::with_capacity(joined.len());
-    for (feature, source) in &joined {
-        tables.push(JoinTable::new(feature.clone(), &visible, source.as_ref(), options)?);
-    }
-    let sources: Vec<Arc<dyn FeatureRows>> = joined.into_iter().map(|(_, source)| source).collect();
-    check::output_names(&visible, &tables)?;
-    let tables: Vec<Arc<JoinTable>> = tables.into_iter().map(Arc::new).collect();
-    let output = Output::new(&visible, tables.clone());
-    let mut keys: Vec<usize> = tables.iter().flat_map(|table| table.spine_keys()).collect();
-    keys.sort_unstable();
-    keys.dedup();
+impl Joining {
+    /// Joins a spine with the rows of each table.
+    pub(crate) async fn join(
+        &self,
+        spine: BatchStream,
+        sources: Vec<Arc<dyn FeatureRows>>,
+        context: Arc<TaskContext>,
+    ) -> Result<BatchStream> {
+        let (tables, output) = (self.tables.clone(), self.output.clone());
+        let held_bytes_max = self.held_bytes_max.unwrap_or_else(|| bytes_max(&context));
+        let mut keys: Vec<usize> = tables.iter().flat_map(|table| table.spine_keys()).collect();
+        keys.sort_unstable();
+        keys.dedup();
 
-    let Prepared { schema, mut rows, bounds } = Prepared::new(spine, keys)?;
-    // Which state a row sees is compared like a key, and only the merge knows of it.
-    if tables.iter().all(|table| table.epochs.is_none()) {
-        match hold(rows, held_bytes_max, &context).await? {
-            Hold::Whole(held) => {
-                let bounds = read_bounds(&bounds);
-                let probe =
-                    Probe { tables: &tables, rows: &sources, bounds: &bounds, context: &context };
-                if let Some(found) = probe.run(&held, output.spine_columns() + 1).await? {
-                    let batch_rows = context.session_config().batch_size();
-                    return Ok(put_out(held, found, output, batch_rows));
+        let spine = Spine { rows: spine, event_timestamp: self.event_timestamp.clone() };
+        let Prepared { schema, mut rows, bounds } = Prepared::new(spine, keys)?;
+        // Which state a row sees is compared like a key, and only the merge knows of it.
+        if tables.iter().all(|table| table.epochs.is_none()) {
+            match hold(rows, held_bytes_max, &context).await? {
+                Hold::Whole(held) => {
+                    let (bounds, context) = (&read_bounds(&bounds), &context);
+                    let probe = Probe { tables: &tables, rows: &sources, bounds, context };
+                    if let Some(found) = probe.run(&held, output.spine_columns() + 1).await? {
+                        let batch_rows = context.session_config().batch_size();
+                        return Ok(put_out(held, found, output, batch_rows));
+                    }
+                    debug!(rows = held.rows, "memory is short: the spine is sorted");
+                    let nothing = futures::stream::empty();
+                    let nothing = RecordBatchStreamAdapter::new(Arc::clone(&schema), nothing);
+                    rows = held.followed_by(Box::pin(nothing));
                 }
-                debug!(rows = held.rows, "memory is short: the spine is sorted");
-                let nothing = futures::stream::empty();
-                let nothing = RecordBatchStreamAdapter::new(Arc::clone(&schema), nothing);
-                rows = held.followed_by(Box::pin(nothing));
+                Hold::Streamed(whole) => rows = whole,
             }
-            Hold::Streamed(whole) => rows = whole,
         }
+        let sorting = Sorting { tables, rows: sources, output, context };
+        sorting.join(Prepared { schema, rows, bounds }).await
     }
-    let sorting = Sorting { tables, rows: sources, output, context };
-    sorting.join(Prepared { schema, rows, bounds }).await
 }
 
 /// What the rows span that were read so far.
@@ -112,7 +110,7 @@ impl Sorting {
             };
             for at in next..tables.len() {
                 if !order.contains(&at) && tables[at].spine_keys() == keys {
-                    let joining = Joining { table: &tables[at], rows: &rows[at], columns, bounds };
+                    let joining = OfTable { table: &tables[at], rows: &rows[at], columns, bounds };
                     joined = joining.join(joined, &context).await?;
                     order.push(at);
                 }
@@ -132,17 +130,17 @@ struct Columns {
 }
 
 /// One table's turn.
-struct Joining<'a> {
+struct OfTable<'a> {
     table: &'a Arc<JoinTable>,
     rows: &'a Arc<dyn FeatureRows>,
     columns: Columns,
     bounds: &'a Bounds,
 }
 
-impl Joining<'_> {
+impl OfTable<'_> {
     /// Joins partitions that are sorted by the table's keys and the moment.
     async fn join(&self, spine: Rows, context: &Arc<TaskContext>) -> Result<Rows> {
-        let features = self.rows.read(Arc::clone(self.table), self.bounds).await?;
+        let features = self.rows.read(self.table, self.bounds, context).await?;
         // Partitions go by the keys alone: those of the spine know nothing of states.
         let key_count = self.table.keys.len();
         let keys: Vec<usize> = (0..key_count).collect();

@@ -31,6 +31,7 @@
 
 mod answers;
 mod check;
+mod exec;
 mod held;
 mod join;
 mod merge;
@@ -48,5 +49,6 @@ mod table;
 mod tests;
 mod waiting;
 
+pub use exec::PointInTimeExec;
 pub use merge_join::{MergeJoin, MomentRows};
 pub use moment::micros as moment_micros;

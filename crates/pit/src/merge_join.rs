@@ -4,15 +4,18 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::dataframe::DataFrame;
+use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+use datafusion::physical_plan::display::DisplayableExecutionPlan;
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use icecore_core::{
     BatchStream, FeatureTable, Knowledge, PitOptions, PointInTimeJoin, Result, Spine,
 };
-use icecore_engine::Engine;
+use icecore_engine::{Engine, from_datafusion};
 use tracing::debug;
 
-use crate::held::bytes_max;
-use crate::join::{Ways, join};
-use crate::source::{FeatureRows, Frame};
+use crate::exec::{Plan, run};
+use crate::sorted::single_use;
+use crate::source::{FeatureSource, Frame};
 use crate::states::States;
 
 /// Joins any number of rows in bounded memory, on all threads.
@@ -59,11 +62,58 @@ impl MergeJoin {
         tables: Vec<(FeatureTable, Option<MomentRows>)>,
         options: PitOptions,
     ) -> Result<BatchStream> {
-        let context = self.engine.task_context();
-        let mut sources = Vec::with_capacity(tables.len());
+        let Spine { rows, event_timestamp } = spine;
+        let rows = single_use(rows)?;
+        let plan = self.planned(rows, event_timestamp, (tables, options)).await?;
+        run(&plan, self.engine.task_context())
+    }
+
+    /// The join as a plan over the plan of its spine: to look at, or to be part of another one.
+    ///
+    /// # Errors
+    ///
+    /// As [`join`](PointInTimeJoin::join), without those of the execution.
+    pub async fn plan(
+        &self,
+        spine: DataFrame,
+        event_timestamp: &str,
+        tables: Vec<(FeatureTable, Option<MomentRows>)>,
+        options: PitOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let mut rows = spine.create_physical_plan().await.map_err(from_datafusion)?;
+        if rows.output_partitioning().partition_count() > 1 {
+            rows = Arc::new(CoalescePartitionsExec::new(rows));
+        }
+        self.planned(rows, event_timestamp.to_owned(), (tables, options)).await
+    }
+
+    /// The plan as text: its operators, one a line, with the statistics that they have.
+    ///
+    /// # Errors
+    ///
+    /// As [`plan`](Self::plan).
+    pub async fn explain(
+        &self,
+        spine: DataFrame,
+        event_timestamp: &str,
+        tables: Vec<(FeatureTable, Option<MomentRows>)>,
+        options: PitOptions,
+    ) -> Result<String> {
+        let plan = self.plan(spine, event_timestamp, tables, options).await?;
+        let shown = DisplayableExecutionPlan::new(plan.as_ref()).set_show_statistics(true);
+        Ok(shown.indent(false).to_string())
+    }
+
+    async fn planned(
+        &self,
+        spine: Arc<dyn ExecutionPlan>,
+        event_timestamp: String,
+        (tables, options): (Vec<(FeatureTable, Option<MomentRows>)>, PitOptions),
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let mut joined = Vec::with_capacity(tables.len());
         for (table, made) in tables {
             debug!(view = %table.view, table = %table.table, "joins a feature view");
-            let source: Arc<dyn FeatureRows> = match (made, options.knowledge) {
+            let source: Arc<dyn FeatureSource> = match (made, options.knowledge) {
                 (Some(MomentRows { rows, newest }), _) => {
                     Arc::new(Frame { rows, newest: Some(newest) })
                 }
@@ -72,10 +122,12 @@ impl MergeJoin {
                 }
                 (None, _) => Arc::new(Frame::of_table(self.engine.table(&table.table).await?)),
             };
-            sources.push((table, source));
+            joined.push((table, source));
         }
-        let held_bytes_max = bytes_max(&context);
-        join(spine, sources, Ways { options, context, held_bytes_max }).await
+        let context = self.engine.task_context();
+        let config = context.session_config().options();
+        let plan = Plan { spine, event_timestamp, joined, options, held_bytes_max: None };
+        plan.exec(config).await
     }
 }
 

@@ -67,7 +67,8 @@ impl Probe<'_> {
     /// Looks at the rows of a table, on all threads.
     async fn look(&self, at: usize, slots: &Arc<Slots>) -> Result<Option<Answers>> {
         let table = &self.tables[at];
-        let partitions = self.rows[at].read(Arc::clone(table), self.bounds).await?.partitions;
+        let rows = self.rows[at].read(table, self.bounds, self.context).await?;
+        let partitions = rows.partitions;
         let workers = self.context.session_config().target_partitions().max(1);
         let mut shares: Vec<Vec<SendableRecordBatchStream>> = Vec::new();
         shares.resize_with(workers.min(partitions.len()), Vec::new);

@@ -12,9 +12,11 @@ use datafusion::physical_expr::{LexOrdering, PhysicalExpr, PhysicalSortExpr};
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use datafusion::physical_plan::{ExecutionPlan, Partitioning, SendableRecordBatchStream};
-use icecore_core::{Error, Result};
+use futures::StreamExt;
+use icecore_core::{BatchStream, Error, Result};
 use icecore_engine::from_datafusion;
 
 /// Partitions of rows that can be read once.
@@ -84,6 +86,14 @@ impl Rows {
     }
 }
 
+/// A stream as a plan, which is executed once.
+pub(crate) fn single_use(rows: BatchStream) -> Result<Arc<dyn ExecutionPlan>> {
+    let schema = Arc::clone(rows.schema());
+    let rows = rows.map(|batch| batch.map_err(|error| DataFusionError::External(error.into())));
+    let rows = RecordBatchStreamAdapter::new(Arc::clone(&schema), rows);
+    Rows { schema, partitions: vec![Box::pin(rows)] }.into_plan()
+}
+
 fn column(schema: &SchemaRef, index: usize) -> Arc<dyn PhysicalExpr> {
     Arc::new(Column::new(schema.field(index).name(), index))
 }
@@ -119,7 +129,6 @@ impl PartitionStream for Once {
     }
 
     fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
-        use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
         let taken = self.stream.lock().unwrap_or_else(PoisonError::into_inner).take();
         taken.unwrap_or_else(|| {
             let again = DataFusionError::Internal("a stream was read twice".to_owned());

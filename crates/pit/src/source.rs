@@ -5,23 +5,30 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 use async_trait::async_trait;
+use datafusion::common::DFSchema;
 use datafusion::dataframe::DataFrame;
 use datafusion::error::DataFusionError;
+use datafusion::execution::TaskContext;
+use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::{Expr, ident, lit};
+use datafusion::physical_expr::expressions::{Column, DynamicFilterPhysicalExpr, Literal};
+use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{ExecutionPlanProperties, SendableRecordBatchStream};
+use datafusion::physical_plan::{
+    ExecutionPlan, ExecutionPlanProperties, SendableRecordBatchStream,
+};
 use datafusion::scalar::ScalarValue;
 use futures::StreamExt;
-use icecore_core::{FeatureTable, Result};
+use icecore_core::{Error, FeatureTable, Result};
 use icecore_engine::from_datafusion;
 
 use crate::sorted::Rows;
-use crate::spine::Bounds;
+use crate::spine::{Bounds, KeyBounds};
 use crate::table::JoinTable;
 
-/// The rows of one feature table.
+/// Where the rows of one view come from.
 #[async_trait]
-pub(crate) trait FeatureRows: fmt::Debug + Send + Sync {
+pub(crate) trait FeatureSource: fmt::Debug + Send + Sync {
     /// The table's columns.
     fn schema(&self) -> SchemaRef;
 
@@ -36,8 +43,36 @@ pub(crate) trait FeatureRows: fmt::Debug + Send + Sync {
         None
     }
 
+    /// Plans the reading of what the join takes of the rows.
+    async fn plan(&self, table: &Arc<JoinTable>) -> Result<Arc<dyn FeatureRows>>;
+}
+
+/// The rows of one view, planned.
+#[async_trait]
+pub(crate) trait FeatureRows: fmt::Debug + Send + Sync {
+    /// The plan that gives them, where it is known before the spine is.
+    fn plan(&self) -> Option<&Arc<dyn ExecutionPlan>> {
+        None
+    }
+
+    /// The same rows from such a plan after it was optimized.
+    fn with_plan(&self, plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn FeatureRows>> {
+        Err(Error::internal(format!("rows of no plan cannot come from {}", plan.name())))
+    }
+
+    /// The filter that readers of the plan look at while they read; what it says is known when the
+    /// spine was read.
+    fn reach(&self) -> Option<Arc<dyn PhysicalExpr>> {
+        None
+    }
+
     /// The rows that a spine of these bounds may see, and maybe others, prepared for the merge.
-    async fn read(&self, table: Arc<JoinTable>, bounds: &Bounds) -> Result<Rows>;
+    async fn read(
+        &self,
+        table: &Arc<JoinTable>,
+        bounds: &Bounds,
+        context: &Arc<TaskContext>,
+    ) -> Result<Rows>;
 }
 
 /// Rows of a frame.
@@ -54,7 +89,7 @@ impl Frame {
 }
 
 #[async_trait]
-impl FeatureRows for Frame {
+impl FeatureSource for Frame {
     fn schema(&self) -> SchemaRef {
         Arc::clone(self.rows.schema().inner())
     }
@@ -63,18 +98,78 @@ impl FeatureRows for Frame {
         self.newest.as_deref()
     }
 
-    async fn read(&self, table: Arc<JoinTable>, bounds: &Bounds) -> Result<Rows> {
-        let prepared = table.prepared_schema();
-        let frame = narrowed(self.rows.clone(), &table, bounds)?;
-        let context = Arc::new(frame.task_ctx());
+    async fn plan(&self, table: &Arc<JoinTable>) -> Result<Arc<dyn FeatureRows>> {
+        let frame = self.rows.clone().select_columns(&table.reads()).map_err(from_datafusion)?;
         let plan = frame.create_physical_plan().await.map_err(from_datafusion)?;
-        let partitions = (0..plan.output_partitioning().partition_count()).map(|partition| {
-            let rows = plan.execute(partition, Arc::clone(&context)).map_err(from_datafusion)?;
-            Ok(preparing(rows, &table, None))
+        // Which columns it will look at has to be known from the start.
+        let schema = plan.schema();
+        let columns = columns_of_filters(table).filter_map(|name| {
+            let at = schema.index_of(name).ok()?;
+            Some(Arc::new(Column::new(name, at)) as Arc<dyn PhysicalExpr>)
+        });
+        let everything = Arc::new(Literal::new(ScalarValue::Boolean(Some(true))));
+        let reach = Arc::new(DynamicFilterPhysicalExpr::new(columns.collect(), everything));
+        Ok(Arc::new(Planned { plan, reach }))
+    }
+}
+
+/// Rows that a plan gives.
+#[derive(Debug)]
+struct Planned {
+    plan: Arc<dyn ExecutionPlan>,
+    reach: Arc<DynamicFilterPhysicalExpr>,
+}
+
+#[async_trait]
+impl FeatureRows for Planned {
+    fn plan(&self) -> Option<&Arc<dyn ExecutionPlan>> {
+        Some(&self.plan)
+    }
+
+    fn with_plan(&self, plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn FeatureRows>> {
+        Ok(Arc::new(Self { plan, reach: Arc::clone(&self.reach) }))
+    }
+
+    fn reach(&self) -> Option<Arc<dyn PhysicalExpr>> {
+        Some(Arc::clone(&self.reach) as Arc<dyn PhysicalExpr>)
+    }
+
+    async fn read(
+        &self,
+        table: &Arc<JoinTable>,
+        bounds: &Bounds,
+        context: &Arc<TaskContext>,
+    ) -> Result<Rows> {
+        let prepared = table.prepared_schema();
+        if bounds.moments.is_none() {
+            // No row of the spine has a moment, so none sees anything.
+            let nothing = futures::stream::empty();
+            let nothing = RecordBatchStreamAdapter::new(Arc::clone(&prepared), nothing);
+            return Ok(Rows { schema: prepared, partitions: vec![Box::pin(nothing)] });
+        }
+        let schema = self.plan.schema();
+        let columns = DFSchema::try_from(Arc::clone(&schema)).map_err(from_datafusion)?;
+        let reached = filters(table, &schema, bounds).into_iter().reduce(Expr::and);
+        let reached = reached.unwrap_or_else(|| lit(true));
+        let reached = create_physical_expr(&reached, &columns, &ExecutionProps::new());
+        let updated = reached.and_then(|reached| self.reach.update(reached));
+        updated.map_err(from_datafusion)?;
+        self.reach.mark_complete();
+        let partitions = self.plan.output_partitioning().partition_count();
+        let partitions = (0..partitions).map(|partition| {
+            let rows = self.plan.execute(partition, Arc::clone(context));
+            Ok(preparing(rows.map_err(from_datafusion)?, table, None))
         });
         let partitions = partitions.collect::<Result<_>>()?;
         Ok(Rows { schema: prepared, partitions })
     }
+}
+
+/// The columns that [`filters`] looks at.
+fn columns_of_filters(table: &JoinTable) -> impl Iterator<Item = &str> {
+    let keys = table.keys.iter().map(|(_, own)| own.as_str());
+    let times = std::iter::once(table.feature.event_timestamp.as_str());
+    keys.chain(times.chain(table.deciding_created()))
 }
 
 /// The rows that a spine of these bounds may see, in the columns that the join reads.
@@ -126,16 +221,21 @@ fn filters(table: &JoinTable, schema: &SchemaRef, bounds: &Bounds) -> Vec<Expr> 
         filters.push(ident(created).lt_eq(latest));
     }
     for (at, own) in &table.keys {
-        let bounded = bounds.keys.iter().find(|(key, ..)| key == at);
-        let (Some((_, low, high)), Ok(field)) = (bounded, schema.field_with_name(own)) else {
-            continue;
-        };
+        let bounded = bounds.keys.iter().find(|key| key.column == *at);
+        let (Some(bounded), Ok(field)) = (bounded, schema.field_with_name(own)) else { continue };
+        let KeyBounds { least, greatest, few, .. } = bounded;
         // A bound that the table's narrower integers cannot hold bounds nothing.
-        if let Ok(low) = low.cast_to(field.data_type()) {
-            filters.push(ident(own).gt_eq(lit(low)));
+        if let Ok(least) = least.cast_to(field.data_type()) {
+            filters.push(ident(own).gt_eq(lit(least)));
         }
-        if let Ok(high) = high.cast_to(field.data_type()) {
-            filters.push(ident(own).lt_eq(lit(high)));
+        if let Ok(greatest) = greatest.cast_to(field.data_type()) {
+            filters.push(ident(own).lt_eq(lit(greatest)));
+        }
+        // Pages of columns with none of a few keys are not decoded; a value that the table's type
+        // cannot hold is none of its keys.
+        if let Some(few) = few {
+            let few = few.iter().filter_map(|value| value.cast_to(field.data_type()).ok());
+            filters.push(ident(own).in_list(few.map(lit).collect(), false));
         }
     }
     filters

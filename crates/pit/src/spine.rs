@@ -1,5 +1,6 @@
 //! The spine's rows: numbered, with their moments, and the range that they span.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt64Array};
@@ -20,7 +21,49 @@ pub(crate) struct Bounds {
     /// Of the moments, in microseconds; absent where no row has one.
     pub(crate) moments: Option<(i64, i64)>,
     /// Of the columns that are keys, where their type has cheap bounds.
-    pub(crate) keys: Vec<(usize, ScalarValue, ScalarValue)>,
+    pub(crate) keys: Vec<KeyBounds>,
+}
+
+/// The values of a key.
+#[derive(Debug, Clone)]
+pub(crate) struct KeyBounds {
+    /// The spine's column.
+    pub(crate) column: usize,
+    pub(crate) least: ScalarValue,
+    pub(crate) greatest: ScalarValue,
+    /// All of them, if they are few.
+    pub(crate) few: Option<HashSet<ScalarValue>>,
+}
+
+/// So many values of a key are named to whoever reads feature rows.
+const FEW_KEYS: usize = 1000;
+
+impl KeyBounds {
+    fn new(column: usize, least: ScalarValue, greatest: ScalarValue) -> Self {
+        Self { column, least, greatest, few: Some(HashSet::new()) }
+    }
+
+    fn widen(&mut self, least: ScalarValue, greatest: ScalarValue) {
+        if least < self.least {
+            self.least = least;
+        }
+        if greatest > self.greatest {
+            self.greatest = greatest;
+        }
+    }
+
+    fn look(&mut self, values: &ArrayRef) {
+        let Some(few) = &mut self.few else { return };
+        for row in (0..values.len()).filter(|row| values.is_valid(*row)) {
+            match ScalarValue::try_from_array(values, row) {
+                Ok(value) if few.len() < FEW_KEYS || few.contains(&value) => few.insert(value),
+                _ => {
+                    self.few = None;
+                    return;
+                }
+            };
+        }
+    }
 }
 
 /// A spine that is ready to be sorted: its columns, the row's number, its moment in microseconds.
@@ -75,17 +118,15 @@ impl Bounds {
             self.moments = Some((from.min(low), to.max(high)));
         }
         for &key in keys {
-            let Some((low, high)) = bounds_of(&columns[key]) else { continue };
-            match self.keys.iter_mut().find(|(column, ..)| *column == key) {
-                None => self.keys.push((key, low, high)),
-                Some((_, from, to)) => {
-                    if low < *from {
-                        *from = low;
-                    }
-                    if high > *to {
-                        *to = high;
-                    }
-                }
+            let Some((least, greatest)) = bounds_of(&columns[key]) else { continue };
+            let known = self.keys.iter().position(|known| known.column == key);
+            let at = known.unwrap_or_else(|| {
+                self.keys.push(KeyBounds::new(key, least.clone(), greatest.clone()));
+                self.keys.len() - 1
+            });
+            if let Some(known) = self.keys.get_mut(at) {
+                known.widen(least, greatest);
+                known.look(&columns[key]);
             }
         }
     }
@@ -136,7 +177,12 @@ pub(crate) fn plain_columns(batch: &RecordBatch, schema: &SchemaRef) -> Result<V
         .collect()
 }
 
-fn moment_column(schema: &SchemaRef, name: &str) -> Result<usize> {
+/// Where the spine's moments are.
+///
+/// # Errors
+///
+/// `InvalidInput` if there is no such column, or it holds no moments.
+pub(crate) fn moment_column(schema: &SchemaRef, name: &str) -> Result<usize> {
     let names = || schema.fields().iter().map(|field| field.name().as_str());
     let Some((at, field)) = schema.column_with_name(name) else {
         return Err(Error::invalid(format!("the spine has no column `{name}` for its moments"))

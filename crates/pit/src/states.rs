@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::error::DataFusionError;
+use datafusion::execution::TaskContext;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::TryStreamExt;
@@ -12,12 +13,12 @@ use icecore_core::{Error, PinnedTable, Result, SnapshotCatalog, Timestamp};
 use icecore_engine::Engine;
 
 use crate::sorted::Rows;
-use crate::source::{FeatureRows, narrowed, preparing};
+use crate::source::{FeatureRows, FeatureSource, narrowed, preparing};
 use crate::spine::Bounds;
 use crate::table::JoinTable;
 
 /// The states that led to a pin, oldest first, each with the moment of its commit.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct States {
     engine: Engine,
     pins: Vec<PinnedTable>,
@@ -68,7 +69,7 @@ impl States {
 }
 
 #[async_trait]
-impl FeatureRows for States {
+impl FeatureSource for States {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
     }
@@ -77,7 +78,20 @@ impl FeatureRows for States {
         Some(Arc::clone(&self.committed_at))
     }
 
-    async fn read(&self, table: Arc<JoinTable>, bounds: &Bounds) -> Result<Rows> {
+    async fn plan(&self, _table: &Arc<JoinTable>) -> Result<Arc<dyn FeatureRows>> {
+        // Which states are looked at is known when the spine was read.
+        Ok(Arc::new(self.clone()))
+    }
+}
+
+#[async_trait]
+impl FeatureRows for States {
+    async fn read(
+        &self,
+        table: &Arc<JoinTable>,
+        bounds: &Bounds,
+        _context: &Arc<TaskContext>,
+    ) -> Result<Rows> {
         let oldest = self.committed_at.first().copied().unwrap_or(i64::MIN);
         if let (true, Some((first, _))) = (self.expired, bounds.moments)
             && first < oldest
@@ -99,7 +113,7 @@ impl FeatureRows for States {
             states.push((number, self.pins[epoch].clone(), bounds));
         }
         // One after the other: each is opened when the one before it was read.
-        let engine = self.engine.clone();
+        let (engine, table) = (self.engine.clone(), Arc::clone(table));
         let states = futures::stream::iter(states.into_iter().map(Ok));
         let rows = states.and_then(move |(epoch, pin, bounds)| {
             let state = State { engine: engine.clone(), table: Arc::clone(&table), epoch };

@@ -15,7 +15,7 @@ use icecore_kernel::AsOfOptions;
 
 use crate::check;
 use crate::moment;
-use crate::source::FeatureRows;
+use crate::source::FeatureSource;
 
 /// A feature table whose columns were found.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ impl JoinTable {
     pub(crate) fn new(
         feature: FeatureTable,
         spine: &SchemaRef,
-        source: &dyn FeatureRows,
+        source: &dyn FeatureSource,
         options: PitOptions,
     ) -> Result<Self> {
         let schema = &source.schema();

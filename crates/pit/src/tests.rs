@@ -7,6 +7,7 @@ use arrow::array::{
 };
 use arrow::compute::concat_batches;
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
+use datafusion::execution::TaskContext;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use icecore_core::{
     BatchStream, FeatureTable, Knowledge, PinnedTable, PitOptions, Result, SnapshotId, Span, Spine,
@@ -17,8 +18,9 @@ use proptest::prelude::*;
 mod edges;
 mod tables;
 
-use crate::join::{Ways, join};
-use crate::source::{FeatureRows, Frame};
+use crate::exec::{Plan, run as run_plan};
+use crate::sorted::single_use;
+use crate::source::{FeatureSource, Frame};
 
 #[derive(Debug, Clone, Default)]
 struct Fact {
@@ -139,6 +141,26 @@ struct Shape {
     held_bytes_max: usize,
 }
 
+/// How to join, and with what.
+struct Ways {
+    options: PitOptions,
+    context: Arc<TaskContext>,
+    held_bytes_max: usize,
+}
+
+async fn join(
+    spine: Spine,
+    joined: Vec<(FeatureTable, Arc<dyn FeatureSource>)>,
+    ways: Ways,
+) -> Result<BatchStream> {
+    let Ways { options, context, held_bytes_max } = ways;
+    let Spine { rows, event_timestamp } = spine;
+    let (spine, held_bytes_max) = (single_use(rows)?, Some(held_bytes_max));
+    let plan = Plan { spine, event_timestamp, joined, options, held_bytes_max };
+    let plan = plan.exec(context.session_config().options()).await?;
+    run_plan(&plan, context)
+}
+
 fn ways(options: PitOptions, context: &SessionContext, held_bytes_max: usize) -> Ways {
     Ways { options, context: context.task_ctx(), held_bytes_max }
 }
@@ -164,7 +186,7 @@ async fn run(
     parts.push(slices(&batch, shape.batch_rows).split_off(parts.len().min(64)));
     let memory = datafusion::datasource::MemTable::try_new(batch.schema(), parts).unwrap();
     let frame = context.read_table(Arc::new(memory)).unwrap();
-    let source: Arc<dyn FeatureRows> = Arc::new(Frame::of_table(frame));
+    let source: Arc<dyn FeatureSource> = Arc::new(Frame::of_table(frame));
     let tables = views.iter().map(|(view, rules)| (table(view, *rules), Arc::clone(&source)));
     let mut options = PitOptions::default().with_knowledge(views[0].1.knowledge);
     options = options.with_event_timestamps().with_ages();

@@ -24,6 +24,10 @@ pub(super) async fn run(context: &Context, command: DatasetCommand) -> Result<An
             text.push(format!("next: icecore train {name}"));
             Ok(Answer::new(document(&built), text.join("\n")))
         }
+        DatasetCommand::Explain { name } => {
+            let plan = project.explain_dataset(&name).await?;
+            Ok(Answer::new(json!({ "dataset": name, "plan": plan }), plan.trim_end().to_owned()))
+        }
         DatasetCommand::List => list(&project),
         DatasetCommand::Show { name } => {
             let lock = project.dataset_lock(&name)?;

@@ -14,11 +14,11 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Runtime::new().unwrap().block_on(future)
 }
 
-fn frame(context: &SessionContext, batch: &RecordBatch) -> Arc<dyn FeatureRows> {
+fn frame(context: &SessionContext, batch: &RecordBatch) -> Arc<dyn FeatureSource> {
     Arc::new(Frame::of_table(context.read_batch(batch.clone()).unwrap()))
 }
 
-fn fact(user: i32, event: i64, value: i64) -> Fact {
+pub(super) fn fact(user: i32, event: i64, value: i64) -> Fact {
     Fact {
         user: Some(user),
         event: Some(event),

@@ -205,3 +205,35 @@ async fn a_table_without_a_commit_joins_nothing() {
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
     assert!(error.help().unwrap().contains("leave `knowledge` out"), "{error}");
 }
+
+// The join is a plan like any other: it can be looked at, says how many rows come out, and tells the
+// readers of features what no row can see.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_join_is_a_plan() {
+    let lake = Lake::new().await;
+    let facts: Vec<Fact> = (0..8).map(|at| edges::fact(1, at, at)).collect();
+    let pin = lake.commit(10, &facts, WriteMode::Append).await;
+    let spine = spine_batch(&[Question { user: Some(1), shop: None, at: Some(5) }]);
+    let mut feature = table("v", Rules { ttl: Some(3), ..PLAIN });
+    feature.table = pin;
+    let join = MergeJoin::new(lake.engine.clone());
+    let frame = lake.engine.rows(spine).await.unwrap();
+    let tables = vec![(feature, None)];
+    let options = PitOptions::default();
+    let plan = join.plan(frame.clone(), "seen_at", tables.clone(), options).await.unwrap();
+    let statistics = plan.partition_statistics(None).unwrap();
+    assert_eq!(statistics.num_rows, datafusion::common::stats::Precision::Exact(1));
+    assert_eq!(statistics.column_statistics.len(), plan.schema().fields().len());
+    assert_eq!(plan.children().len(), 2);
+
+    let text = join.explain(frame, "seen_at", tables, options).await.unwrap();
+    let first = text.lines().next().unwrap();
+    let shown =
+        "PointInTimeExec: moment=seen_at, views=[v(by user, ttl 3us)], statistics=[Rows=Exact(1)";
+    assert!(first.starts_with(shown), "{text}");
+    assert!(text.contains("DynamicFilter"), "{text}");
+
+    let rows = datafusion::physical_plan::collect(plan, lake.engine.task_context()).await.unwrap();
+    let values = rows[0].column_by_name("v_value").unwrap().as_primitive::<Int64Type>();
+    assert_eq!(values.values(), &[5]);
+}

@@ -16,6 +16,7 @@ mod interoperability;
 mod manifests;
 mod matrix;
 mod model;
+mod online;
 mod readers;
 mod redis;
 mod registry;

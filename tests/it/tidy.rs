@@ -10,7 +10,7 @@ const FLOORS: [&[&str]; 7] = [
     &["catalog", "kernel", "online", "tracking"],
     &["engine"],
     &["features", "models", "pit", "train"],
-    &["dataset"],
+    &["dataset", "materialize"],
     &["score"],
     &["serve", "icecore"],
 ];

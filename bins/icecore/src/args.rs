@@ -4,6 +4,7 @@ pub(crate) mod alter;
 pub(crate) mod changes;
 pub(crate) mod features;
 pub(crate) mod models;
+pub(crate) mod online;
 pub(crate) mod refs;
 pub(crate) mod retrieve;
 pub(crate) mod rows;
@@ -77,11 +78,11 @@ pub(crate) enum Command {
     Models(models::ModelsCommand),
     /// Score the entities of a date with the registered model and its challengers; explain a score
     Score(score::ScoreArgs),
-    /// Copy scores to the serving cache
+    /// Copy scores, or the features of a view or service, to the online store
     Materialize(MaterializeArgs),
-    /// Look into the serving cache
+    /// The online store: fill it, look into it, compare it with the tables
     #[command(subcommand)]
-    Online(OnlineCommand),
+    Online(online::OnlineCommand),
     /// Answer over HTTP: the cache first, then the lakehouse, then the default
     Serve(ServeArgs),
     /// Tell what became of a commit whose outcome was unknown
@@ -387,7 +388,7 @@ pub(crate) enum RunsCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct MaterializeArgs {
-    /// The scoring definition: scoring/NAME.toml
+    /// The scoring definition (scoring/NAME.toml), a feature view, or a feature service
     pub(crate) name: String,
     /// The newest scores at or before this date
     #[arg(long)]
@@ -398,15 +399,6 @@ pub(crate) struct MaterializeArgs {
     /// Count what would be written and removed, change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum OnlineCommand {
-    /// Read a value by its key, such as `churn:u42`
-    Get {
-        #[arg(required = true)]
-        keys: Vec<String>,
-    },
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,9 @@
 //! Definitions of features, as data. Batch, stream, training and request time read the same one.
 
 mod builder;
+mod service;
+
+pub use service::FeatureService;
 
 use std::collections::BTreeMap;
 use std::fmt;

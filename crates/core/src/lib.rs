@@ -47,14 +47,15 @@ pub use aggregate::{AggregateFunction, Finite};
 pub use batch::BatchStream;
 pub use error::{Error, ErrorKind, Location, Result, Source};
 pub use feature::{
-    Aggregate, Derived, Emit, Entity, FeatureEngine, FeatureView, JoinKey, RequestInput,
+    Aggregate, Derived, Emit, Entity, FeatureEngine, FeatureService, FeatureView, JoinKey,
+    RequestInput,
 };
 pub use learn::{
     Importance, Model, ModelSignature, OutputKind, Prediction, SignatureColumn, Trainer,
     TrainingSet, is_feature_type, is_text_type,
 };
 pub use name::{RefName, RunId, SnapshotId, TableName};
-pub use online::{OnlineEntry, OnlineStore};
+pub use online::{ApplySummary, OnlineChange, OnlineEntry, OnlineStore, RowVersion, ScanPage};
 pub use param::ParamValue;
 pub use pit::{FeatureTable, Knowledge, PitOptions, PointInTimeJoin, Spine};
 pub use predicate::{CompareOp, Literal, Predicate};

@@ -1,5 +1,7 @@
 //! The serving cache: values by key, read while a request waits.
 
+mod row;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -7,6 +9,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::Result;
+
+pub use row::{ApplySummary, OnlineChange, RowVersion, ScanPage};
 
 /// A value to store under a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,13 +23,21 @@ pub struct OnlineEntry {
     pub ttl: Option<Duration>,
 }
 
-/// Values by key, read while a request waits.
+/// Values by key, read while a request waits: plain values, and rows that know how new they are.
+///
+/// Plain values (`put`, `get`, `delete`) are what other programs read, too. Rows (`apply`, `rows`,
+/// `scan`) begin with their [`RowVersion`], and an older one never takes the place of a newer one,
+/// whoever writes them in whatever order. The keys of the two are apart.
 ///
 /// # Contract
 ///
 /// - Batches first: one round trip (or a few, for thousands) for any number of keys.
-/// - `get` answers in the order of its keys; a value past its time to live is absent.
+/// - `get` and `rows` answer in the order of their keys; a value past its time to live is absent.
 /// - `put` replaces; a repeated batch changes nothing but the remaining time to live.
+/// - `apply` decides for each change, in one step that nothing comes between, as
+///   [`OnlineChange`] says. A batch is not one step, and repeating it is safe.
+/// - `scan` finds every row of a prefix that is there from its first page to its last, at least
+///   once, in any order.
 /// - A server that does not answer is `Unavailable`, after a bounded time.
 #[async_trait]
 pub trait OnlineStore: fmt::Debug + Send + Sync + 'static {
@@ -40,6 +52,16 @@ pub trait OnlineStore: fmt::Debug + Send + Sync + 'static {
 
     /// Removes values and returns how many were there.
     async fn delete(&self, keys: &[String]) -> Result<u64>;
+
+    /// Writes and removes rows where no newer one is in the way.
+    async fn apply(&self, changes: Vec<OnlineChange>) -> Result<ApplySummary>;
+
+    /// Reads rows, `None` where there is none.
+    async fn rows(&self, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>>;
+
+    /// Reads rows whose keys begin with `prefix`, a page at a time: from the start without a
+    /// cursor, then from where the page before ended.
+    async fn scan(&self, prefix: &[u8], cursor: Option<Bytes>) -> Result<ScanPage>;
 
     /// Answers once the store is usable.
     async fn ping(&self) -> Result<()>;

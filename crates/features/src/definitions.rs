@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use icecore_core::{Entity, Error, FeatureView, JoinKey, Location, Result};
+use icecore_core::{Entity, Error, FeatureService, FeatureView, JoinKey, Location, Result};
 
 use crate::document::{Findings, Places, all_or_none};
-use crate::{check, hash, parse};
+use crate::{check, hash, parse, services};
 
 /// The entities and feature views of a project, checked against each other.
 ///
@@ -17,6 +17,8 @@ pub struct Definitions {
     pub entities: Vec<Entity>,
     /// Groups of features.
     pub views: Vec<FeatureView>,
+    /// What models take.
+    pub services: Vec<FeatureService>,
     places: Places,
 }
 
@@ -60,16 +62,20 @@ impl Definitions {
     ///
     /// As [`load`](Self::load).
     pub fn parse_all<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self> {
-        let (mut entities, mut views, mut found) = (Vec::new(), Vec::new(), Findings::default());
+        let (mut read, mut found) = (parse::Read::default(), Findings::default());
         for file in files {
-            parse::read_file(file, &mut entities, &mut views, &mut found);
+            parse::read_file(file, &mut read, &mut found);
         }
+        let parse::Read { entities, views, services } = read;
         check::check(&entities, &views, &mut found);
+        let places = found.places.clone();
+        let definitions = Self { entities, views, services, places };
+        services::check(&definitions, &mut found);
         found.errors.sort_by_cached_key(|error| {
             error.location().map(|at| (at.file.clone(), at.line, at.column))
         });
         all_or_none(found.errors)?;
-        Ok(Self { entities, views, places: found.places })
+        Ok(definitions)
     }
 
     /// Definitions made in code.
@@ -81,7 +87,7 @@ impl Definitions {
         let mut found = Findings::default();
         check::check(&entities, &views, &mut found);
         all_or_none(found.errors)?;
-        Ok(Self { entities, views, places: found.places })
+        Ok(Self { entities, views, services: Vec::new(), places: found.places })
     }
 
     /// The view of this name.
@@ -98,6 +104,24 @@ impl Definitions {
             }
             error
                 .with_note(format!("feature views: {}", names.join(", ")))
+                .with_candidates(name, names)
+        })
+    }
+
+    /// The feature service of this name.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, with the nearest name.
+    pub fn service(&self, name: &str) -> Result<&FeatureService> {
+        self.services.iter().find(|service| service.name == name).ok_or_else(|| {
+            let names: Vec<&str> = self.services.iter().map(|known| known.name.as_str()).collect();
+            let error = Error::not_found(format!("there is no feature service `{name}`"));
+            if names.is_empty() {
+                return error.with_help("define one: `[[feature_service]]` in `features/*.toml`");
+            }
+            error
+                .with_note(format!("feature services: {}", names.join(", ")))
                 .with_candidates(name, names)
         })
     }

@@ -83,6 +83,7 @@ mod partition;
 mod registry;
 mod search;
 mod select;
+mod services;
 mod source;
 mod verify;
 

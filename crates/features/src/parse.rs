@@ -3,8 +3,9 @@
 mod function;
 
 use icecore_core::{
-    Aggregate, AggregateFunction, Closed, Derived, Emit, Entity, Error, FeatureView, JoinKey,
-    RequestInput, Result, Span, TableName, Timestamp, ValueType, Window, WriteMode,
+    Aggregate, AggregateFunction, Closed, Derived, Emit, Entity, Error, FeatureService,
+    FeatureView, JoinKey, RequestInput, Result, Span, TableName, Timestamp, ValueType, Window,
+    WriteMode,
 };
 use serde::Deserialize;
 use serde::de::value::StrDeserializer;
@@ -13,23 +14,42 @@ use crate::document::{Document, Findings, Table, TextOrTable};
 
 pub(crate) use function::parameter_of;
 
-/// Reads one file into the lists; mistakes go to `found`.
-pub(crate) fn read_file(
-    (file, text): (&str, &str),
-    entities: &mut Vec<Entity>,
-    views: &mut Vec<FeatureView>,
-    found: &mut Findings,
-) {
+/// What files define.
+#[derive(Debug, Default)]
+pub(crate) struct Read {
+    pub(crate) entities: Vec<Entity>,
+    pub(crate) views: Vec<FeatureView>,
+    pub(crate) services: Vec<FeatureService>,
+}
+
+/// Reads one file; mistakes go to `found`.
+pub(crate) fn read_file((file, text): (&str, &str), read: &mut Read, found: &mut Findings) {
     let mut document = Document::new(file, text, found);
     let Some(entries) = document.read() else { return };
     let mut root = Table::root(&entries);
-    for table in root.tables(&mut document, "entity", entities.len()) {
-        entities.push(entity(table, &mut document));
+    for table in root.tables(&mut document, "entity", read.entities.len()) {
+        read.entities.push(entity(table, &mut document));
     }
-    for table in root.tables(&mut document, "feature_view", views.len()) {
-        views.push(feature_view(table, &mut document));
+    for table in root.tables(&mut document, "feature_view", read.views.len()) {
+        read.views.push(feature_view(table, &mut document));
+    }
+    for table in root.tables(&mut document, "feature_service", read.services.len()) {
+        read.services.push(feature_service(table, &mut document));
     }
     root.finish(&mut document);
+}
+
+fn feature_service(mut table: Table<'_>, document: &mut Document<'_>) -> FeatureService {
+    let own = |text: &str| Ok(text.to_owned());
+    table.missing(document, "name", "write `name = \"…\"`");
+    table.missing(document, "features", "write `features = [\"view:feature\"]`");
+    let service = FeatureService {
+        name: table.text(document, "name").unwrap_or_default(),
+        features: table.list(document, "features", own).unwrap_or_default(),
+        description: table.text(document, "description"),
+    };
+    table.finish(document);
+    service
 }
 
 fn entity(mut table: Table<'_>, document: &mut Document<'_>) -> Entity {

@@ -7,7 +7,7 @@ mod storage;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use icecore_core::{Error, Location, Result};
+use icecore_core::{Error, Location, Result, Span};
 use serde::{Deserialize, Serialize};
 
 pub use catalog::CatalogConfig;
@@ -44,12 +44,20 @@ pub struct Config {
 pub struct OnlineConfig {
     /// The store: `embedded:DIRECTORY?access=shared` or `redis://HOST:PORT/DB`.
     pub url: String,
+    /// How much memory a service takes for what it read a moment ago, such as `64MiB`; `0` for none.
+    pub cache: String,
+    /// How old such a value may be.
+    pub cache_ttl: Span,
 }
 
 impl Default for OnlineConfig {
     fn default() -> Self {
         // A service holds the store while a nightly job fills it.
-        Self { url: "embedded:.icecore/online?access=shared".to_owned() }
+        Self {
+            url: "embedded:.icecore/online?access=shared".to_owned(),
+            cache: "64MiB".to_owned(),
+            cache_ttl: Span::from_micros(1_000_000),
+        }
     }
 }
 
@@ -164,8 +172,20 @@ impl Config {
                 .with_note("variables are named ICECORE_SECTION__KEY")
         })?;
         config.engine.memory_bytes()?;
+        config.online.cache_bytes()?;
         config.storage.options()?;
         Ok(config)
+    }
+}
+
+impl OnlineConfig {
+    /// The size of the cache in bytes.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for what is not a size.
+    pub fn cache_bytes(&self) -> Result<u64> {
+        if self.cache.trim() == "0" { Ok(0) } else { size(&self.cache) }
     }
 }
 

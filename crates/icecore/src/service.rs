@@ -23,7 +23,7 @@ impl Project {
         for name in self.definition_names("scoring")? {
             routes.extend(route(&self.scoring(&name)?));
         }
-        let store = match self.online().await {
+        let store = match self.cached_online().await {
             Ok(store) => Some(store),
             Err(error) => {
                 tracing::warn!(%error, "serving without the cache");

@@ -7,7 +7,8 @@ use icecore_core::{Clock, Error, OnlineStore, Result};
 
 use crate::{EmbeddedAccess, EmbeddedOptions, EmbeddedStore, RedisOptions, RedisStore};
 
-/// Opens the store at an address: `embedded:PATH` or `redis://[USER][:PASSWORD@]HOST[:PORT][/DB]`.
+/// Opens the store at an address: `embedded:PATH`, `redis://…`, `redis+cluster://…` or
+/// `redis+sentinel://…`, with `rediss` for TLS (see [`RedisStore::connect`]).
 ///
 /// A relative path starts at `base_dir`. `embedded:PATH?access=shared` lets several processes have
 /// the store open at once (see [`EmbeddedAccess`]). A Redis server is not contacted until the
@@ -16,8 +17,8 @@ use crate::{EmbeddedAccess, EmbeddedOptions, EmbeddedStore, RedisOptions, RedisS
 ///
 /// # Errors
 ///
-/// `InvalidInput` for an address that is none of these, `Unsupported` for `rediss://`, and
-/// `Unavailable` if another process holds the embedded store.
+/// `InvalidInput` for an address that is none of these, and `Unavailable` if another process holds
+/// the embedded store.
 pub async fn open(
     address: &str,
     base_dir: &Path,
@@ -30,7 +31,8 @@ pub async fn open(
             let store = EmbeddedStore::open_with(&base_dir.join(path), clock, options).await?;
             Ok(Arc::new(store))
         }
-        "redis" | "rediss" => {
+        "redis" | "rediss" | "redis+cluster" | "rediss+cluster" | "redis+sentinel"
+        | "rediss+sentinel" => {
             Ok(Arc::new(RedisStore::connect(address, RedisOptions::default()).await?))
         }
         // The rest of the address may hold a password.

@@ -6,11 +6,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use icecore_core::{Clock, Error, OnlineEntry, OnlineStore, Result};
+use icecore_core::{
+    ApplySummary, Clock, Error, OnlineChange, OnlineEntry, OnlineStore, Result, ScanPage,
+};
 use redb::{ConcurrencyMode, Database, DatabaseError};
 use tracing::debug;
 
 mod holder;
+mod rows;
 mod table;
 
 use holder::Holder;
@@ -145,6 +148,20 @@ impl OnlineStore for EmbeddedStore {
         let now = self.inner.clock.now();
         let keys = keys.to_vec();
         self.run("delete from", move |database| table::delete(database, &keys, now)).await
+    }
+
+    async fn apply(&self, changes: Vec<OnlineChange>) -> Result<ApplySummary> {
+        self.run("write to", move |database| rows::apply(database, &changes)).await
+    }
+
+    async fn rows(&self, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>> {
+        let keys = keys.to_vec();
+        self.run("read from", move |database| rows::get(database, &keys)).await
+    }
+
+    async fn scan(&self, prefix: &[u8], cursor: Option<Bytes>) -> Result<ScanPage> {
+        let prefix = Bytes::copy_from_slice(prefix);
+        self.run("read from", move |database| rows::scan(database, &prefix, cursor.as_ref())).await
     }
 
     async fn ping(&self) -> Result<()> {

@@ -6,23 +6,23 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use icecore_core::{Error, OnlineEntry, OnlineStore, Result};
-use redis::{Client, Cmd, ConnectionAddr, ConnectionInfo, FromRedisValue, Pipeline, RedisError};
+use icecore_core::{ApplySummary, Error, OnlineChange, OnlineEntry, OnlineStore, Result, ScanPage};
+use redis::{Cmd, FromRedisValue, RedisError};
 use tracing::debug;
 
 mod failure;
 mod line;
+mod network;
+mod place;
+mod rows;
 
 use failure::server_error;
-use line::Line;
+use network::{Network, Unit};
+use place::Place;
 
 /// Commands of one round trip at most: enough to hide the network, few enough that a chunk is
 /// answered long before the response time is over and never fills the server's output buffer.
 const CHUNK_LEN: usize = 1000;
-
-/// How long sent bytes may stay unacknowledged before a connection counts as broken.
-#[cfg(target_os = "linux")]
-const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(5);
 
 /// How long to wait for a Redis server.
 #[derive(Debug, Clone)]
@@ -41,42 +41,60 @@ impl Default for RedisOptions {
 
 /// An [`OnlineStore`] on a Redis or Valkey server.
 ///
-/// Values are strings, so any client reads them: `GET churn:u42`. One connection carries all
-/// requests; it is made at the first one and made anew when it breaks. A batch is pipelined, not
-/// transactional: after an error, a part of it may be stored, and repeating it is safe.
+/// Values are strings, so any client reads them: `GET churn:u42`. One connection to each server
+/// carries all requests, so that those of many callers share round trips; it is made at the first
+/// one and made anew when it breaks. A batch is pipelined, not transactional: after an error, a
+/// part of it may be stored, and repeating it is safe. Whether a row is older than what is there
+/// is decided on the server, in one step.
 #[derive(Clone)]
 pub struct RedisStore {
     inner: Arc<Inner>,
 }
 
 struct Inner {
-    line: Arc<Line>,
+    network: Network,
     location: String,
     patience: Duration,
 }
 
 impl RedisStore {
-    /// A store at `redis://[USER][:PASSWORD@]HOST[:PORT][/DB]`.
+    /// A store on one server, on the master that sentinels know, or on a cluster:
+    ///
+    /// - `redis://[USER][:PASSWORD@]HOST[:PORT][/DB]`
+    /// - `redis+sentinel://[USER][:PASSWORD@]HOST[:PORT][,HOST…]/MASTER[/DB]`
+    /// - `redis+cluster://[USER][:PASSWORD@]HOST[:PORT][,HOST…]`
+    ///
+    /// With `rediss` instead of `redis` connections are encrypted, and the server's certificate is
+    /// checked against the system's, or against those in a file with `?ca=FILE`;
+    /// `&cert=FILE&key=FILE` is what the client shows.
     ///
     /// The server is not contacted yet: a service may start before its cache does.
     ///
     /// # Errors
     ///
-    /// `InvalidInput` if that is no such address, `Unsupported` for `rediss://`.
+    /// `InvalidInput` if that is no such address, `NotFound` for a certificate that is not there.
     pub async fn connect(url: &str, options: RedisOptions) -> Result<Self> {
-        let info = parse(url)?;
-        let location = location(&info)?;
-        let client = Client::open(info).map_err(|source| server_error(&location, source))?;
-        let line = Arc::new(Line::new(client, &options));
-        debug!(%location, "set up the online store on redis");
+        let place = Place::parse(url)?;
+        let location = place.location.clone();
         let patience = options.connect_timeout.saturating_add(options.response_timeout);
-        Ok(Self { inner: Arc::new(Inner { line, location, patience }) })
+        let network =
+            Network::new(place, options).map_err(|source| server_error(&location, source))?;
+        debug!(%location, "set up the online store on redis");
+        Ok(Self { inner: Arc::new(Inner { network, location, patience }) })
     }
 
-    /// Does one round trip.
-    async fn ask<T: FromRedisValue>(&self, request: &Pipeline) -> Result<T> {
-        let Inner { line, location, patience } = &*self.inner;
-        match tokio::time::timeout(*patience, line.ask(request)).await {
+    fn network(&self) -> &Network {
+        &self.inner.network
+    }
+
+    fn place_name(&self) -> &str {
+        &self.inner.location
+    }
+
+    /// Waits for an answer, but not for ever.
+    async fn wait<T>(&self, asked: impl Future<Output = Result<T, RedisError>>) -> Result<T> {
+        let Inner { location, patience, .. } = &*self.inner;
+        match tokio::time::timeout(*patience, asked).await {
             Ok(answer) => answer.map_err(|source| server_error(location, source)),
             Err(elapsed) => Err(Error::unavailable(format!(
                 "`{location}` did not answer within {} ms",
@@ -103,11 +121,15 @@ impl OnlineStore for RedisStore {
         let ttls = entries.iter().map(crate::lifetime::ttl_ms).collect::<Result<Vec<_>>>()?;
         let mut written = 0_u64;
         for (entries, ttls) in entries.chunks(CHUNK_LEN).zip(ttls.chunks(CHUNK_LEN)) {
-            let mut pipeline = Pipeline::with_capacity(entries.len());
-            for (entry, ttl_ms) in entries.iter().zip(ttls) {
-                pipeline.add_command(store_command(entry, *ttl_ms)).ignore();
-            }
-            self.ask::<()>(&pipeline)
+            let units: Vec<Unit<'_>> = entries
+                .iter()
+                .zip(ttls)
+                .map(|(entry, ttl)| Unit {
+                    key: entry.key.as_bytes(),
+                    command: store_command(entry, *ttl),
+                })
+                .collect();
+            self.wait(self.network().run(&units, CHUNK_LEN))
                 .await
                 .map_err(|error| error.with_note(format!("{written} values were stored before")))?;
             written += entries.len() as u64;
@@ -116,39 +138,49 @@ impl OnlineStore for RedisStore {
     }
 
     async fn get(&self, keys: &[String]) -> Result<Vec<Option<Bytes>>> {
-        let mut values = Vec::with_capacity(keys.len());
-        for keys in keys.chunks(CHUNK_LEN) {
-            let mut request = redis::pipe();
-            request.cmd("MGET").arg(keys);
-            let (found,): (Vec<Option<Bytes>>,) = self.ask(&request).await?;
-            if found.len() != keys.len() {
-                return Err(Error::corrupt(format!(
-                    "`{}` answered {} keys with {} values",
-                    self.inner.location,
-                    keys.len(),
-                    found.len()
-                )));
-            }
-            values.extend(found);
-        }
-        Ok(values)
+        let keys: Vec<Bytes> =
+            keys.iter().map(|key| Bytes::copy_from_slice(key.as_bytes())).collect();
+        self.read_rows(&keys).await
     }
 
     async fn delete(&self, keys: &[String]) -> Result<u64> {
         let mut deleted = 0;
         for keys in keys.chunks(CHUNK_LEN) {
-            let mut request = redis::pipe();
-            request.cmd("UNLINK").arg(keys);
-            let (found,): (u64,) = self.ask(&request).await?;
-            deleted += found;
+            // Keys of several slots cannot stand in one command.
+            let step = if self.network().is_cluster() { 1 } else { CHUNK_LEN };
+            let units: Vec<Unit<'_>> = keys
+                .chunks(step)
+                .map(|keys| Unit {
+                    key: keys.first().map_or(&[], |key| key.as_bytes()),
+                    command: redis::cmd("UNLINK").arg(keys).take(),
+                })
+                .collect();
+            for answer in self.wait(self.network().run(&units, CHUNK_LEN)).await? {
+                let found = u64::from_redis_value(answer);
+                deleted += found.map_err(|error| server_error(self.place_name(), error.into()))?;
+            }
         }
         Ok(deleted)
+    }
+
+    async fn apply(&self, changes: Vec<OnlineChange>) -> Result<ApplySummary> {
+        self.apply_rows(&changes).await
+    }
+
+    async fn rows(&self, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>> {
+        self.read_rows(keys).await
+    }
+
+    async fn scan(&self, prefix: &[u8], cursor: Option<Bytes>) -> Result<ScanPage> {
+        self.scan_rows(prefix, cursor).await
     }
 
     async fn ping(&self) -> Result<()> {
         let mut request = redis::pipe();
         request.cmd("PING");
-        self.ask::<(String,)>(&request).await?;
+        for line in self.wait(self.network().lines()).await? {
+            self.wait(line.ask::<(String,)>(&request)).await?;
+        }
         Ok(())
     }
 }
@@ -161,41 +193,6 @@ fn store_command(entry: &OnlineEntry, ttl_ms: Option<u64>) -> Cmd {
             redis::cmd("SETEX").arg(&entry.key).arg(ms / 1000).arg(value).take()
         }
         Some(ms) => redis::cmd("PSETEX").arg(&entry.key).arg(ms).arg(value).take(),
-    }
-}
-
-fn parse(url: &str) -> Result<ConnectionInfo> {
-    const FORM: &str = "write `redis://[USER][:PASSWORD@]HOST[:PORT][/DB]`";
-    if url.starts_with("rediss://") {
-        return Err(Error::unsupported("redis over tls (`rediss://`) is not built in")
-            .with_help("use `redis://` inside a private network, or through a local tls proxy"));
-    }
-    if !url.starts_with("redis://") {
-        return Err(Error::invalid("that is not the address of a redis server").with_help(FORM));
-    }
-    // Neither the address nor the reason is repeated: both may hold a password.
-    let info: ConnectionInfo = url.parse().map_err(|_: RedisError| {
-        Error::invalid("the address of the redis server cannot be read")
-            .with_help(FORM)
-            .with_note("write reserved characters of a password as `%XX`")
-    })?;
-    let tcp = info.tcp_settings().clone().set_nodelay(true);
-    // Callers with a deadline of their own give up before the response time is over, so only the
-    // kernel notices a server whose machine is gone.
-    #[cfg(target_os = "linux")]
-    let tcp = tcp.set_user_timeout(UNACKNOWLEDGED_MAX);
-    Ok(info.set_tcp_settings(tcp))
-}
-
-fn location(info: &ConnectionInfo) -> Result<String> {
-    match info.addr() {
-        ConnectionAddr::Tcp(host, port) if host.contains(':') => {
-            Ok(format!("redis://[{host}]:{port}/{}", info.redis_settings().db()))
-        }
-        ConnectionAddr::Tcp(host, port) => {
-            Ok(format!("redis://{host}:{port}/{}", info.redis_settings().db()))
-        }
-        _ => Err(Error::unsupported("redis is reached over tcp only")),
     }
 }
 

@@ -55,6 +55,7 @@
 //! Fields of answers keep their names and meanings; more may follow.
 
 mod answer;
+mod features;
 mod http;
 mod lake;
 mod options;
@@ -62,6 +63,10 @@ mod route;
 mod service;
 mod telemetry;
 
+pub use features::{
+    FeatureAnswer, FeatureColumn, FeatureOptions, FeatureQuery, FeatureSource, OnlineFeatures,
+    entity_column,
+};
 pub use http::serve;
 pub use lake::{LakeLookup, LakeOptions, LakeScore, ScoreLookup};
 pub use options::ServeOptions;

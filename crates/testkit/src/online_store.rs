@@ -1,9 +1,11 @@
 //! The contract of [`OnlineStore`], line by line.
 #![expect(clippy::expect_used, clippy::panic, reason = "a suite fails by panicking")]
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use icecore_core::{ErrorKind, OnlineEntry, OnlineStore};
+use bytes::Bytes;
+use icecore_core::{ErrorKind, OnlineChange, OnlineEntry, OnlineStore, RowVersion, Timestamp};
 
 /// Checks that an empty store keeps the contract of [`OnlineStore`].
 ///
@@ -22,6 +24,10 @@ pub async fn check_online_store(store: &dyn OnlineStore, pass_time: impl AsyncFn
     takes_thousands_at_once(store).await;
     refuses_a_life_shorter_than_a_millisecond(store).await;
     forgets_what_is_past_its_time(store, pass_time).await;
+    keeps_the_newest_row(store).await;
+    corrects_up_to_a_version(store).await;
+    agrees_with_a_map_whatever_the_order(store).await;
+    scans_every_row_of_a_prefix(store).await;
 }
 
 fn entry(key: &str, value: &str, ttl: Option<Duration>) -> OnlineEntry {
@@ -128,4 +134,118 @@ async fn forgets_what_is_past_its_time(store: &dyn OnlineStore, pass_time: impl 
     assert_eq!(gone, 0, "what is past its time is not there");
     store.put(vec![entry("ttl:short", "7", long)]).await.expect("it can be written again");
     assert_eq!(read(store, &["ttl:short"]).await, [some("7")]);
+}
+
+fn version(event: i64, created: i64) -> RowVersion {
+    RowVersion { event: Timestamp::from_micros(event), created: Timestamp::from_micros(created) }
+}
+
+fn row(version: RowVersion, text: &str) -> Bytes {
+    [&version.to_bytes()[..], text.as_bytes()].concat().into()
+}
+
+fn change(key: &str, version: RowVersion, text: &str) -> OnlineChange {
+    let key = Bytes::from(key.to_owned());
+    OnlineChange { key, row: Some(row(version, text)), until: version }
+}
+
+async fn row_text(store: &dyn OnlineStore, key: &str) -> Option<String> {
+    let key = Bytes::from(key.to_owned());
+    let row = store.rows(&[key]).await.expect("reading rows works").pop().flatten()?;
+    Some(String::from_utf8_lossy(&row[RowVersion::LEN..]).into_owned())
+}
+
+async fn apply(store: &dyn OnlineStore, changes: Vec<OnlineChange>) -> (u64, u64) {
+    let summary = store.apply(changes).await.expect("applying works");
+    (summary.applied, summary.stale)
+}
+
+async fn keeps_the_newest_row(store: &dyn OnlineStore) {
+    let key = "ic:newest:{01}u1";
+    assert_eq!(apply(store, vec![]).await, (0, 0));
+    // Times before 1970, far in the future, and apart by one in the least of their digits.
+    let versions = [(i64::MIN, 0), (-1, 5), (0, -1), (0, 0), (1 << 53, 0), ((1 << 53) + 1, 0)];
+    let last = version(i64::MAX, i64::MAX);
+    for (event, created) in versions {
+        let at = version(event, created);
+        assert_eq!(apply(store, vec![change(key, at, "new")]).await, (1, 0), "{at:?}");
+        let older = version(event, created.saturating_sub(1));
+        if older < at {
+            assert_eq!(apply(store, vec![change(key, older, "old")]).await, (0, 1), "{older:?}");
+        }
+        assert_eq!(row_text(store, key).await, some("new"));
+        assert_eq!(apply(store, vec![change(key, at, "same version")]).await, (1, 0));
+        assert_eq!(row_text(store, key).await, some("same version"));
+    }
+    let twice = vec![change(key, last, "first"), change(key, version(7, 7), "older")];
+    assert_eq!(apply(store, twice).await, (1, 1), "a key may come twice");
+    assert_eq!(row_text(store, key).await, some("first"));
+}
+
+async fn corrects_up_to_a_version(store: &dyn OnlineStore) {
+    let key = "ic:corrected:{02}u1";
+    let bytes = || Bytes::from(key.to_owned());
+    apply(store, vec![change(key, version(10, 10), "wrong")]).await;
+    // The row of 10 is gone from the table, and the one of 5 is the newest again.
+    let correction = OnlineChange {
+        key: bytes(),
+        row: Some(row(version(5, 5), "right")),
+        until: version(10, 10),
+    };
+    assert_eq!(apply(store, vec![correction.clone()]).await, (1, 0));
+    assert_eq!(row_text(store, key).await, some("right"));
+    apply(store, vec![change(key, version(11, 0), "pushed meanwhile")]).await;
+    assert_eq!(apply(store, vec![correction]).await, (0, 1));
+    let removal = |until| OnlineChange { key: bytes(), row: None, until };
+    assert_eq!(apply(store, vec![removal(version(10, 99))]).await, (0, 1));
+    assert_eq!(row_text(store, key).await, some("pushed meanwhile"));
+    assert_eq!(apply(store, vec![removal(version(11, 0))]).await, (1, 0));
+    assert_eq!(row_text(store, key).await, None);
+    assert_eq!(apply(store, vec![removal(version(11, 0))]).await, (1, 0), "safe to repeat");
+}
+
+async fn agrees_with_a_map_whatever_the_order(store: &dyn OnlineStore) {
+    let mut random = crate::Random::new(7);
+    let mut expected: BTreeMap<String, (RowVersion, String)> = BTreeMap::new();
+    for batch in 0..20 {
+        let mut changes = Vec::new();
+        for place in 0..random.below(1_500) {
+            let user = random.below(300);
+            let key = format!("ic:random:{{{:02x}}}u{user}", user % 256);
+            let at = version(random.below(40) as i64 - 20, random.below(3) as i64);
+            let text = format!("{batch}/{place}");
+            changes.push(change(&key, at, &text));
+            let there = expected.entry(key).or_insert((at, text.clone()));
+            if at >= there.0 {
+                *there = (at, text);
+            }
+        }
+        apply(store, changes).await;
+    }
+    for (key, (_, text)) in &expected {
+        assert_eq!(row_text(store, key).await.as_ref(), Some(text), "{key}");
+    }
+}
+
+async fn scans_every_row_of_a_prefix(store: &dyn OnlineStore) {
+    let at = version(1, 1);
+    let count = 5_000;
+    let key = |user: usize| format!("ic:scan[*?:{{{:02x}}}u{user}", user % 256);
+    apply(store, (0..count).map(|user| change(&key(user), at, &user.to_string())).collect()).await;
+    apply(store, vec![change("ic:scan:{00}other", at, "other")]).await;
+    let (mut found, mut cursor) = (BTreeMap::new(), None);
+    loop {
+        let page = store.scan(b"ic:scan[*?:", cursor).await.expect("scanning works");
+        found.extend(page.rows);
+        cursor = page.cursor;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!(found.len(), count, "every row of the prefix, and no other");
+    for user in 0..count {
+        let found = found.get(key(user).as_bytes()).map(|row| row[RowVersion::LEN..].to_vec());
+        assert_eq!(found, Some(user.to_string().into_bytes()), "row {user}");
+    }
+    assert!(store.scan(b"ic:nobody:", None).await.expect("scanning works").rows.is_empty());
 }

@@ -16,6 +16,8 @@ const REQUIRE: &str = "ICECORE_REQUIRE_SERVICES";
 pub struct RedisServer {
     child: Child,
     port: u16,
+    tls_port: Option<u16>,
+    bus_port: Option<u16>,
     arguments: Vec<String>,
 }
 
@@ -38,13 +40,18 @@ impl RedisServer {
     /// As [`start`](Self::start).
     #[must_use]
     pub fn start_with(arguments: &[&str]) -> Option<Self> {
-        let arguments: Vec<String> = arguments.iter().map(|text| (*text).to_owned()).collect();
+        Self::start_as(&arguments.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>())
+    }
+
+    fn start_as(arguments: &[String]) -> Option<Self> {
         // Another process may take the port between asking for it and using it.
         for _ in 0..5 {
             let port = free_port();
-            match spawn(port, &arguments) {
+            match spawn(port, arguments) {
                 Ok(child) => {
-                    let mut server = Self { child, port, arguments: arguments.clone() };
+                    let arguments = arguments.to_vec();
+                    let mut server =
+                        Self { child, port, tls_port: None, bus_port: None, arguments };
                     if answers(&mut server.child, port) {
                         return Some(server);
                     }
@@ -54,6 +61,78 @@ impl RedisServer {
             }
         }
         panic!("`redis-server` did not answer in five attempts");
+    }
+
+    /// Starts a server that also speaks TLS, with these files for its certificate and key.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start).
+    #[must_use]
+    pub fn start_tls(cert: &str, key: &str) -> Option<Self> {
+        let port = free_port().to_string();
+        let mut server = Self::start_with(&[
+            "--tls-port",
+            &port,
+            "--tls-cert-file",
+            cert,
+            "--tls-key-file",
+            key,
+            "--tls-ca-cert-file",
+            cert,
+            "--tls-auth-clients",
+            "optional",
+        ])?;
+        server.tls_port = port.parse().ok();
+        Some(server)
+    }
+
+    /// The port on which the server speaks TLS.
+    ///
+    /// # Panics
+    ///
+    /// If it does not.
+    #[must_use]
+    pub const fn tls_port(&self) -> u16 {
+        self.tls_port.expect("a server that was started with TLS")
+    }
+
+    /// Starts a server that can be one of a cluster, and has no slots yet. `dir` is for what it
+    /// remembers of the cluster.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start).
+    #[must_use]
+    pub fn start_cluster_node(dir: &std::path::Path) -> Option<Self> {
+        let bus_port = free_port();
+        let nodes = dir.join(format!("nodes-{bus_port}.conf")).display().to_string();
+        let mut server = Self::start_with(&[
+            "--cluster-enabled",
+            "yes",
+            "--cluster-config-file",
+            &nodes,
+            "--cluster-port",
+            &bus_port.to_string(),
+        ])?;
+        server.bus_port = Some(bus_port);
+        Some(server)
+    }
+
+    /// Where other servers of a cluster reach this one: its host, port and bus port.
+    #[must_use]
+    pub fn cluster_place(&self) -> String {
+        format!("127.0.0.1 {} {}", self.port, self.bus_port.unwrap_or(0))
+    }
+
+    /// Starts a sentinel with this configuration file, which it rewrites.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start).
+    #[must_use]
+    pub fn start_sentinel(config: &std::path::Path) -> Option<Self> {
+        Self::start_as(&[config.display().to_string(), "--sentinel".to_owned()])
     }
 
     /// The server's port on 127.0.0.1.
@@ -115,6 +194,7 @@ impl RedisServer {
 impl Drop for RedisServer {
     fn drop(&mut self) {
         end(&mut self.child);
+        let _ = std::fs::remove_file(std::env::temp_dir().join(file_name(self.port)));
     }
 }
 
@@ -139,16 +219,24 @@ pub(crate) fn free_port() -> u16 {
 }
 
 fn spawn(port: u16, arguments: &[String]) -> io::Result<Child> {
-    Command::new("redis-server")
-        .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
-        .args(["--save", "", "--appendonly", "no"])
-        .arg("--dir")
-        .arg(std::env::temp_dir())
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
+    let mut command = Command::new("redis-server");
+    // A configuration file comes first.
+    let (file, options) = match arguments.split_first() {
+        Some((file, options)) if !file.starts_with("--") => (Some(file), options),
+        _ => (None, arguments),
+    };
+    command.args(file).args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);
+    if file.is_none() {
+        command.args(["--save", "", "--appendonly", "no"]).arg("--dir").arg(std::env::temp_dir());
+        // A replica saves what its master sends, and any server loads what it finds: neither may
+        // happen under a name that another one knows.
+        command.args(["--repl-diskless-load", "swapdb", "--dbfilename", &file_name(port)]);
+    }
+    command.args(options).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()
+}
+
+fn file_name(port: u16) -> String {
+    format!("icecore-test-{}-{port}.rdb", std::process::id())
 }
 
 fn answers(child: &mut Child, port: u16) -> bool {

@@ -186,6 +186,10 @@ pub(crate) fn document(scored: &ScoredRun) -> Value {
 
 pub(super) async fn materialize(context: &Context, args: MaterializeArgs) -> Result<Answer> {
     let project = context.open().await?;
+    let is_scoring = project.definition_names("scoring")?.contains(&args.name);
+    if !is_scoring && project.online_views(std::slice::from_ref(&args.name)).is_ok() {
+        return super::online::materialize(context, args.into()).await;
+    }
     context.progress.say(format!("materializing {}", args.name));
     let options = MaterializeOptions::default()
         .with_date(args.date)

@@ -27,10 +27,28 @@ async fn an_address_of_another_kind_is_refused_with_what_there_is() {
 }
 
 #[tokio::test]
-async fn tls_is_refused_with_a_reason() {
-    let error = refusal("rediss://:hunter2@cache:6379/0").await;
-    assert_eq!(error.kind(), ErrorKind::Unsupported);
-    assert!(error.to_string().contains("rediss"), "{error}");
+async fn addresses_of_every_kind_are_told_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    for (address, location) in [
+        ("rediss://:hunter2@cache:6380/2", "rediss://cache:6380/2"),
+        ("redis://[::1]/0", "redis://[::1]:6379/0"),
+        ("redis+cluster://a:1,b", "redis+cluster://a:1,b:6379/0"),
+        ("redis+sentinel://u:hunter2@a,b:3/main/4", "redis+sentinel://a:26379,b:3/main/4"),
+    ] {
+        let store = open(address, dir.path(), Arc::new(SystemClock)).await.unwrap();
+        assert_eq!(store.location(), location);
+    }
+    for address in [
+        "redis+sentinel://a:1",
+        "redis+ring://a",
+        "redis://a,b",
+        "redis://a?ca=x",
+        "rediss://a?color=blue",
+        "rediss://a?cert=/dev/null",
+    ] {
+        assert_eq!(refusal(address).await.kind(), ErrorKind::InvalidInput, "{address}");
+    }
+    assert_eq!(refusal("rediss://a?ca=/nowhere.pem").await.kind(), ErrorKind::NotFound);
 }
 
 #[tokio::test]
@@ -49,7 +67,8 @@ async fn a_password_is_in_no_message_and_no_location() {
         "redis://app:hunter2@host:port",
         "redis://app:hunter2@host/notadb",
         "redis://:hunter2",
-        "rediss://app:hunter2@host",
+        "rediss://app:hunter2@host?x=y",
+        "redis+ring://app:hunter2@host",
         "hunter2",
         "Redis//:hunter2@host",
     ];

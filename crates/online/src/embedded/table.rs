@@ -16,7 +16,7 @@ const NEVER: i64 = i64::MAX;
 /// faster than it grows, and no batch pays for a day's leftovers.
 const SWEEP_ROWS_MIN: usize = 1000;
 
-type Result<T, E = redb::Error> = std::result::Result<T, E>;
+pub(super) type Result<T, E = redb::Error> = std::result::Result<T, E>;
 type Values<'txn> = Table<'txn, &'static str, (i64, &'static [u8])>;
 type Expiries<'txn> = Table<'txn, (i64, &'static str), ()>;
 
@@ -38,6 +38,7 @@ pub(super) fn create(database: &Database) -> Result<()> {
     }
     let transaction = database.begin_write()?;
     open(&transaction)?;
+    transaction.open_table(super::rows::ROWS)?;
     Ok(transaction.commit()?)
 }
 
@@ -45,6 +46,7 @@ pub(super) fn check(database: &Database) -> Result<()> {
     let transaction = database.begin_read()?;
     transaction.open_table(VALUES)?;
     transaction.open_table(EXPIRIES)?;
+    transaction.open_table(super::rows::ROWS)?;
     Ok(())
 }
 

@@ -50,7 +50,7 @@ fn explain_refusal(error: &ServerError) -> (ErrorKind, &'static str, Option<&'st
         "MOVED" | "ASK" | "CROSSSLOT" => (
             ErrorKind::Unsupported,
             "is a part of a cluster",
-            Some("icecore speaks to single servers; use one, or a proxy in front of the cluster"),
+            Some("write `redis+cluster://HOST:PORT` for its address"),
         ),
         "READONLY" => (
             ErrorKind::InvalidInput,

@@ -1,21 +1,34 @@
-//! The connection to the server: one for all requests, made when it is needed.
+//! The connection to a server: one for all requests, made when it is needed.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::future::{BoxFuture, FutureExt, Shared};
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, FromRedisValue, Pipeline, RedisError};
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionInfo, FromRedisValue, Pipeline, RedisError,
+    TlsCertificates,
+};
 
 use super::RedisOptions;
+use super::place::{Kind, Place, at};
 
 pub(super) type Connecting = Shared<BoxFuture<'static, Result<MultiplexedConnection, RedisError>>>;
+
+/// Where a line leads to.
+#[derive(Clone)]
+enum End {
+    /// Always to this server.
+    Server(Client),
+    /// To whichever server the sentinels call the master at the time.
+    Master { sentinels: Vec<ConnectionInfo>, name: String, certificates: Option<TlsCertificates> },
+}
 
 /// A connection that is replaced when it breaks.
 ///
 /// A failed attempt is forgotten at once, whatever the reason was, so the next request tries anew:
 /// a server that comes back, has loaded its data or got its password right is found.
 pub(super) struct Line {
-    client: Client,
+    end: End,
     config: AsyncConnectionConfig,
     slot: Mutex<Slot>,
 }
@@ -28,11 +41,39 @@ struct Slot {
 }
 
 impl Line {
-    pub(super) fn new(client: Client, options: &RedisOptions) -> Self {
+    /// A line to the one server of a place, or to its master.
+    pub(super) fn new(place: &Place, options: &RedisOptions) -> Result<Self, RedisError> {
+        let end = match (&place.kind, place.seeds.first()) {
+            (Kind::Sentinel { master }, _) => End::Master {
+                sentinels: place.seeds.clone(),
+                name: master.clone(),
+                certificates: place.certificates.clone(),
+            },
+            (_, Some(seed)) => End::Server(client(seed.clone(), place.certificates.clone())?),
+            (_, None) => {
+                return Err(RedisError::from((
+                    redis::ErrorKind::InvalidClientConfig,
+                    "the address names no server",
+                )));
+            }
+        };
+        Ok(Self::to(end, options))
+    }
+
+    /// A line to one server of a place.
+    pub(super) fn to_server(
+        place: &Place,
+        server: ConnectionInfo,
+        options: &RedisOptions,
+    ) -> Result<Self, RedisError> {
+        Ok(Self::to(End::Server(client(server, place.certificates.clone())?), options))
+    }
+
+    fn to(end: End, options: &RedisOptions) -> Self {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(options.connect_timeout))
             .set_response_timeout(Some(options.response_timeout));
-        Self { client, config, slot: Mutex::default() }
+        Self { end, config, slot: Mutex::default() }
     }
 
     /// Does one round trip. A connection that broke since the last one is replaced, once: every
@@ -46,9 +87,10 @@ impl Line {
             let (generation, connecting) = self.current();
             let mut connection = connecting.await?;
             match request.query_async(&mut connection).await {
-                Err(error) if error.is_unrecoverable_error() || error.is_timeout() => {
+                Err(error) if self.is_lost(&error) => {
                     self.discard(generation);
-                    if !(may_repeat && error.is_connection_dropped()) {
+                    let is_repeated = error.is_connection_dropped() || is_demoted(&error);
+                    if !(may_repeat && is_repeated) {
                         return Err(error);
                     }
                     may_repeat = false;
@@ -56,6 +98,12 @@ impl Line {
                 answer => return answer,
             }
         }
+    }
+
+    fn is_lost(&self, error: &RedisError) -> bool {
+        // The sentinels have chosen another master meanwhile.
+        let is_demoted = matches!(self.end, End::Master { .. }) && is_demoted(error);
+        error.is_unrecoverable_error() || error.is_timeout() || is_demoted
     }
 
     pub(super) fn current(self: &Arc<Self>) -> (u64, Connecting) {
@@ -69,7 +117,7 @@ impl Line {
     fn connect(self: &Arc<Self>, generation: u64) -> Connecting {
         let line = Arc::clone(self);
         let task = tokio::spawn(async move {
-            let made = line.client.get_multiplexed_async_connection_with_config(&line.config).await;
+            let made = line.end.connect(&line.config).await;
             if made.is_err() {
                 line.discard(generation);
             }
@@ -91,4 +139,67 @@ impl Line {
     fn lock(&self) -> MutexGuard<'_, Slot> {
         self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl End {
+    async fn connect(
+        &self,
+        config: &AsyncConnectionConfig,
+    ) -> Result<MultiplexedConnection, RedisError> {
+        match self {
+            Self::Server(client) => {
+                client.get_multiplexed_async_connection_with_config(config).await
+            }
+            Self::Master { sentinels, name, certificates } => {
+                let master = master(sentinels, name, certificates.as_ref(), config).await?;
+                let client = client(master, certificates.clone())?;
+                client.get_multiplexed_async_connection_with_config(config).await
+            }
+        }
+    }
+}
+
+/// The server that the first sentinel to answer calls the master.
+///
+/// Sentinels are asked without a user: theirs are not those of the servers.
+async fn master(
+    sentinels: &[ConnectionInfo],
+    name: &str,
+    certificates: Option<&TlsCertificates>,
+    config: &AsyncConnectionConfig,
+) -> Result<ConnectionInfo, RedisError> {
+    let mut failure = RedisError::from((redis::ErrorKind::Io, "no sentinel knows the master"));
+    for sentinel in sentinels {
+        let nobody = sentinel.clone().set_redis_settings(redis::RedisConnectionInfo::default());
+        let asked = async {
+            let client = client(nobody, certificates.cloned())?;
+            let mut connection =
+                client.get_multiplexed_async_connection_with_config(config).await?;
+            let mut command = redis::cmd("SENTINEL");
+            command.arg("get-master-addr-by-name").arg(name);
+            command.query_async::<Option<(String, u16)>>(&mut connection).await
+        };
+        match asked.await {
+            Ok(Some((host, port))) => return Ok(at(sentinel, &host, port)),
+            Ok(None) => {}
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
+}
+
+fn client(
+    info: ConnectionInfo,
+    certificates: Option<TlsCertificates>,
+) -> Result<Client, RedisError> {
+    match certificates {
+        Some(certificates) => Client::build_with_tls(info, certificates),
+        None => Client::open(info),
+    }
+}
+
+/// Whether the server refuses to write because it is no master.
+fn is_demoted(error: &RedisError) -> bool {
+    let errors = error.clone().into_server_errors();
+    errors.is_some_and(|errors| errors.iter().any(|(_, error)| error.code() == "READONLY"))
 }

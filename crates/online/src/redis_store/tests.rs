@@ -122,9 +122,9 @@ async fn a_connection_is_made_even_if_its_caller_gives_up_early() {
     let store = store(&server).await;
     // Asked once and dropped: the connection has begun, and nobody waits for it.
     assert!(store.ping().now_or_never().is_none());
-    let (_, connecting) = store.inner.line.current();
+    let (_, connecting) = store.inner.network.first().current();
     drop(connecting.clone().await.unwrap());
-    let (generation, _) = store.inner.line.current();
+    let (generation, _) = store.inner.network.first().current();
     assert_eq!(generation, 0, "it is the connection of the first caller");
 }
 
@@ -136,4 +136,120 @@ async fn a_failed_sign_in_is_not_kept() {
     assert_eq!(store.ping().await.unwrap_err().kind(), ErrorKind::Denied);
     assert_eq!(server.command("CONFIG SET requirepass hunter2"), "+OK");
     store.ping().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_cluster_keeps_the_contract() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(server) = RedisServer::start_cluster_node(dir.path()) else { return };
+    assert_eq!(server.command("CLUSTER ADDSLOTSRANGE 0 16383"), "+OK");
+    while !server.command("SET probe 1").starts_with("+OK") {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let url = format!("redis+cluster://127.0.0.1:{}", server.port());
+    let store = RedisStore::connect(&url, RedisOptions::default()).await.unwrap();
+    assert_eq!(store.location(), format!("{url}/0"));
+    check_online_store(&store, tokio::time::sleep).await;
+}
+
+#[tokio::test]
+async fn slots_that_move_to_another_server_are_followed() {
+    let dir = tempfile::tempdir().unwrap();
+    let start = || RedisServer::start_cluster_node(dir.path());
+    let (Some(one), Some(two)) = (start(), start()) else { return };
+    assert_eq!(one.command("CLUSTER ADDSLOTSRANGE 0 8191"), "+OK");
+    assert_eq!(two.command("CLUSTER ADDSLOTSRANGE 8192 16383"), "+OK");
+    assert_eq!(one.command(&format!("CLUSTER MEET {}", two.cluster_place())), "+OK");
+    // Slots 0 and 12182.
+    while !one.command("SET {06S}probe 1").starts_with("+OK")
+        || !two.command("SET foo 1").starts_with("+OK")
+        || !one.command("GET foo").contains(&two.port().to_string())
+        || !two.command("GET {06S}probe").contains(&one.port().to_string())
+    {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let url = format!("redis+cluster://127.0.0.1:{}", one.port());
+    let store = RedisStore::connect(&url, RedisOptions::default()).await.unwrap();
+    check_online_store(&store, tokio::time::sleep).await;
+
+    assert_eq!(one.command("DEL {06S}probe"), ":1");
+    let new_owner = two.command("EVAL \"return {ok=redis.call('CLUSTER','MYID')}\" 0");
+    let new_owner = new_owner.trim_start_matches('+');
+    for server in [&two, &one] {
+        assert_eq!(server.command(&format!("CLUSTER SETSLOT 0 NODE {new_owner}")), "+OK");
+    }
+    store.put(vec![entry("{06S}moved", None)]).await.unwrap();
+    assert_eq!(two.command("EXISTS {06S}moved"), ":1");
+    assert_eq!(store.get(&["{06S}moved".to_owned()]).await.unwrap(), [Some("0.9312".into())]);
+}
+
+#[tokio::test]
+async fn the_master_is_found_through_a_sentinel_and_again_after_a_failover() {
+    let Some(master) = RedisServer::start() else { return };
+    let replica_of = format!("127.0.0.1 {}", master.port());
+    let replica = RedisServer::start_with(&["--replicaof", &replica_of]).unwrap();
+    let config = tempfile::NamedTempFile::new().unwrap();
+    let text = format!(
+        "sentinel monitor cache 127.0.0.1 {} 1\nsentinel down-after-milliseconds cache 300\n\
+         sentinel failover-timeout cache 1000\n",
+        master.port()
+    );
+    std::fs::write(config.path(), text).unwrap();
+    let sentinel = RedisServer::start_sentinel(config.path()).unwrap();
+    let url = format!("redis+sentinel://127.0.0.1:{}/cache/0", sentinel.port());
+    let store = RedisStore::connect(&url, RedisOptions::default()).await.unwrap();
+    check_online_store(&store, tokio::time::sleep).await;
+    while !replica.command("GET replace").starts_with("$3") {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    drop(master);
+    let found = async {
+        loop {
+            if let Ok(found) = store.get(&["replace".to_owned()]).await
+                && store.put(vec![entry("after", None)]).await.is_ok()
+            {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let found = tokio::time::timeout(Duration::from_secs(60), found).await.unwrap();
+    assert_eq!(found, [Some("new".into())]);
+}
+
+#[tokio::test]
+async fn connections_are_encrypted_and_certificates_are_checked() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str| dir.path().join(name).display().to_string();
+    let made = std::process::Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"])
+        .args(["-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
+        .args(["-keyout", &file("key.pem"), "-out", &file("cert.pem")])
+        .output();
+    if !made.is_ok_and(|made| made.status.success()) {
+        return;
+    }
+    let (cert, key) = (file("cert.pem"), file("key.pem"));
+    let Some(server) = RedisServer::start_tls(&cert, &key) else { return };
+    let url = format!("rediss://localhost:{}/0", server.tls_port());
+    let trusting = format!("{url}?ca={cert}&cert={cert}&key={key}");
+    let store = RedisStore::connect(&trusting, RedisOptions::default()).await.unwrap();
+    store.put(vec![entry("k", None)]).await.unwrap();
+    assert_eq!(store.get(&["k".to_owned()]).await.unwrap(), [Some("0.9312".into())]);
+    let doubting = RedisStore::connect(&url, RedisOptions::default()).await.unwrap();
+    let error = doubting.ping().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+}
+
+#[tokio::test]
+async fn rights_are_those_of_the_user() {
+    let Some(server) = RedisServer::start() else { return };
+    let made = server.command("ACL SETUSER reader on >hunter2 ~* +@read +ping");
+    assert_eq!(made, "+OK");
+    let url = format!("redis://reader:hunter2@127.0.0.1:{}/0", server.port());
+    let store = RedisStore::connect(&url, RedisOptions::default()).await.unwrap();
+    assert_eq!(store.get(&["k".to_owned()]).await.unwrap(), [None]);
+    let error = store.put(vec![entry("k", None)]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Denied, "{error:?}");
 }

@@ -3,7 +3,9 @@ use std::net::SocketAddr;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use icecore_core::{Date, ErrorKind, OnlineEntry, OnlineStore};
+use icecore_core::{
+    ApplySummary, Date, ErrorKind, OnlineChange, OnlineEntry, OnlineStore, ScanPage,
+};
 use icecore_online::{EmbeddedStore, RedisOptions, RedisStore};
 use icecore_testkit::RedisServer;
 use serde_json::{Value, json};
@@ -76,6 +78,15 @@ impl OnlineStore for Broken {
         Err(Error::unavailable("broken"))
     }
     async fn delete(&self, _: &[String]) -> Result<u64> {
+        Err(Error::unavailable("broken"))
+    }
+    async fn apply(&self, _: Vec<OnlineChange>) -> Result<ApplySummary> {
+        Err(Error::unavailable("broken"))
+    }
+    async fn rows(&self, _: &[Bytes]) -> Result<Vec<Option<Bytes>>> {
+        self.get(&[]).await
+    }
+    async fn scan(&self, _: &[u8], _: Option<Bytes>) -> Result<ScanPage> {
         Err(Error::unavailable("broken"))
     }
     async fn ping(&self) -> Result<()> {

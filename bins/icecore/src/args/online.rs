@@ -1,0 +1,58 @@
+//! `icecore online`.
+
+use clap::{Args, Subcommand};
+
+use super::MaterializeArgs;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum OnlineCommand {
+    /// Bring feature rows to the newest state of their tables, by what changed
+    Materialize(OnlineMaterializeArgs),
+    /// Read values by their keys, such as `churn:u42`; or, with --entity, features
+    Get(OnlineGetArgs),
+    /// Compare the rows of views with their tables, to the bit; exit 5 where they differ
+    Verify {
+        /// Feature views or feature services
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+    /// Say which state of its table each view has
+    Status,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OnlineMaterializeArgs {
+    /// Feature views or feature services
+    #[arg(required_unless_present = "all")]
+    pub(crate) names: Vec<String>,
+    /// Every view that has a table
+    #[arg(long, conflicts_with = "names")]
+    pub(crate) all: bool,
+    /// Read whole tables, and remove rows that they do not have
+    #[arg(long)]
+    pub(crate) full: bool,
+    /// Count what would be written and removed, change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OnlineGetArgs {
+    /// Keys; with --entity feature views, feature services, or features as `view:feature`
+    #[arg(required = true)]
+    pub(crate) names: Vec<String>,
+    /// Whose features: KEY=VALUE for each join key, and for what a request brings
+    #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
+    pub(crate) entity: Vec<(String, String)>,
+}
+
+impl From<MaterializeArgs> for OnlineMaterializeArgs {
+    fn from(args: MaterializeArgs) -> Self {
+        Self { names: vec![args.name], all: false, full: args.full, dry_run: args.dry_run }
+    }
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("write it as KEY=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
+}

@@ -1,0 +1,202 @@
+//! What changed between two states of a table.
+//!
+//! A row that came is written if nothing newer is there. That is enough, except where the newest
+//! row of an entity is gone and nothing as new came in its place: then the newest one that the
+//! table still has is looked up, and may take the place of the one that is gone.
+
+use std::collections::HashMap;
+
+use arrow::array::{Array, AsArray, BooleanArray, RecordBatch, StringArray};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::Int64Type;
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use icecore_catalog::ChangeOptions;
+use icecore_core::{
+    ApplySummary, BatchStream, Error, Literal, OnlineChange, PinnedTable, Predicate, Result,
+    RowVersion, ScanOptions, SnapshotCatalog,
+};
+
+use crate::reader::{IN_FLIGHT, Reader, send};
+use crate::report::{MaterializeOptions, ViewReport};
+use crate::view::{Source, ViewShape};
+
+/// Above so many entities, the whole table is read for the rows that they still have.
+const LOOKUPS_MAX: usize = 2_000;
+
+/// Entities of which a row is gone.
+pub(crate) type Gone = HashMap<Bytes, Loss>;
+
+#[derive(Debug)]
+pub(crate) struct Loss {
+    /// The newest row that is gone.
+    pub(crate) gone: RowVersion,
+    /// The newest row that came.
+    pub(crate) came: Option<RowVersion>,
+    /// The first of its join keys, to look rows up by; absent where it is not known.
+    pub(crate) first_key: Option<Literal>,
+}
+
+pub(crate) async fn run(
+    source: &Source<'_>,
+    shape: &ViewShape,
+    (from, to): (&PinnedTable, &PinnedTable),
+    options: &MaterializeOptions,
+    report: &mut ViewReport,
+) -> Result<()> {
+    let mut gone = match only_appended(source, from, to).await? {
+        true => Gone::new(),
+        false => losses(source, shape, (from, to)).await?,
+    };
+    let reader = Reader::new(shape);
+    let mut read = 0;
+    let changes = changes(source, from, to).await?;
+    let sent = changes
+        .map(|batch| {
+            let batch = of_kind(&batch?, Kind::Came)?;
+            read += batch.num_rows() as u64;
+            options.tell(read);
+            let rows = reader.read(&batch)?;
+            for (key, version) in rows.keys.iter().zip(&rows.versions) {
+                if let Some(loss) = gone.get_mut(key) {
+                    loss.came = loss.came.max(Some(*version));
+                }
+            }
+            Ok(rows.into_changes())
+        })
+        .map_ok(|changes| send(source.store, changes, options.dry_run))
+        .try_buffer_unordered(IN_FLIGHT);
+    let summary = sent
+        .try_fold(ApplySummary::default(), async |mut all, one| {
+            all += one;
+            Ok(all)
+        })
+        .await?;
+    report.written += summary.applied;
+    report.unchanged += summary.stale;
+    report.read += read;
+    gone.retain(|_, loss| loss.came.is_none_or(|came| came < loss.gone));
+    restore(source, shape, to, (options, gone), report).await
+}
+
+/// Whether every commit between two states only brought rows.
+async fn only_appended(source: &Source<'_>, from: &PinnedTable, to: &PinnedTable) -> Result<bool> {
+    let history = source.engine.catalog().history(&to.table).await?;
+    let find = |pin: &PinnedTable| history.iter().find(|info| info.id == pin.snapshot);
+    let Some(mut at) = find(to) else { return Ok(false) };
+    // Back from the later state to the earlier one, if there is such a way.
+    while at.id != from.snapshot {
+        if at.operation != "append" {
+            return Ok(false);
+        }
+        let parent = at.parent.and_then(|parent| history.iter().find(|info| info.id == parent));
+        match parent {
+            Some(parent) => at = parent,
+            None => return Ok(from.snapshot == PinnedTable::EMPTY && at.parent.is_none()),
+        }
+    }
+    Ok(true)
+}
+
+async fn changes(source: &Source<'_>, from: &PinnedTable, to: &PinnedTable) -> Result<BatchStream> {
+    Ok(source.engine.catalog().changes(from, to, ChangeOptions::default()).await?.rows)
+}
+
+/// Which half of the changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Came,
+    Gone,
+}
+
+fn of_kind(batch: &RecordBatch, kind: Kind) -> Result<RecordBatch> {
+    let types = batch.column_by_name("_change_type").and_then(|types| types.as_string_opt::<i32>());
+    let types: &StringArray =
+        types.ok_or_else(|| Error::internal("changes do not say what they are"))?;
+    let is_wanted = |change: Option<&str>| {
+        matches!(change, Some("insert" | "update_after")) == (kind == Kind::Came)
+    };
+    let wanted: BooleanArray = types.iter().map(|change| Some(is_wanted(change))).collect();
+    Ok(filter_record_batch(batch, &wanted)?)
+}
+
+async fn losses(
+    source: &Source<'_>,
+    shape: &ViewShape,
+    (from, to): (&PinnedTable, &PinnedTable),
+) -> Result<Gone> {
+    let reader = Reader::new(shape);
+    let mut gone = Gone::new();
+    let mut changes = changes(source, from, to).await?;
+    while let Some(batch) = changes.try_next().await? {
+        let batch = of_kind(&batch, Kind::Gone)?;
+        let read = reader.read(&batch)?;
+        let first = shape.keys.first().and_then(|key| batch.column_by_name(key.name()));
+        for ((key, version), place) in read.keys.into_iter().zip(read.versions).zip(read.places) {
+            let loss = gone.entry(key).or_insert_with(|| Loss {
+                gone: version,
+                came: None,
+                first_key: first.and_then(|column| literal(column, place)),
+            });
+            loss.gone = loss.gone.max(version);
+        }
+    }
+    Ok(gone)
+}
+
+/// A value to filter by; `None` where its type cannot be filtered by here.
+fn literal(column: &dyn Array, row: usize) -> Option<Literal> {
+    if let Some(texts) = column.as_string_opt::<i32>() {
+        return texts.is_valid(row).then(|| Literal::Text(texts.value(row).to_owned()));
+    }
+    let numbers = column.as_primitive_opt::<Int64Type>()?;
+    numbers.is_valid(row).then(|| Literal::Int(numbers.value(row)))
+}
+
+/// Puts the newest row that the table still has in the place of one that is gone, or none.
+pub(crate) async fn restore(
+    source: &Source<'_>,
+    shape: &ViewShape,
+    to: &PinnedTable,
+    (options, gone): (&MaterializeOptions, Gone),
+    report: &mut ViewReport,
+) -> Result<()> {
+    if gone.is_empty() {
+        return Ok(());
+    }
+    let mut scan = ScanOptions::default().with_columns(shape.columns());
+    let keys: Option<Vec<Literal>> = gone.values().map(|loss| loss.first_key.clone()).collect();
+    if let (Some(keys), Some(first)) =
+        (keys.filter(|keys| keys.len() <= LOOKUPS_MAX), shape.keys.first())
+    {
+        scan = scan.with_filter(Predicate::In(first.name().clone(), keys));
+    }
+    let reader = Reader::new(shape);
+    let mut newest: HashMap<Bytes, (RowVersion, Bytes)> = HashMap::new();
+    let mut rows = source.engine.catalog().scan(to, scan).await?;
+    while let Some(batch) = rows.try_next().await? {
+        let read = reader.read(&batch)?;
+        for ((key, version), row) in read.keys.into_iter().zip(read.versions).zip(read.rows) {
+            if gone.contains_key(&key) {
+                let known = newest.entry(key).or_insert_with(|| (version, row.clone()));
+                if version > known.0 {
+                    *known = (version, row);
+                }
+            }
+        }
+    }
+    let mut changes = Vec::with_capacity(gone.len());
+    for (key, loss) in gone {
+        let found = newest.remove(&key);
+        let until = found.as_ref().map_or(loss.gone, |(version, _)| loss.gone.max(*version));
+        changes.push(OnlineChange { key, row: found.map(|(_, row)| row), until });
+    }
+    let (written, removed): (Vec<_>, Vec<_>) =
+        changes.into_iter().partition(|change| change.row.is_some());
+    let written = send(source.store, written, options.dry_run).await?;
+    let removed = send(source.store, removed, options.dry_run).await?;
+    report.written += written.applied;
+    report.removed += removed.applied;
+    report.unchanged += written.stale + removed.stale;
+    Ok(())
+}

@@ -1,0 +1,117 @@
+//! From batches of a table to rows of a store.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
+use bytes::Bytes;
+use icecore_core::{ApplySummary, Error, OnlineChange, Result, RowVersion, Timestamp};
+use icecore_online::{FeatureStore, Origin, RowEncoder, row_keys};
+
+use crate::view::ViewShape;
+
+/// Batches of changes that are on their way to the store at once.
+pub(crate) const IN_FLIGHT: usize = 4;
+
+/// Turns batches into keys, versions and rows.
+#[derive(Debug)]
+pub(crate) struct Reader<'a> {
+    shape: &'a ViewShape,
+    encoder: RowEncoder,
+}
+
+/// Rows of one batch. Rows without an entity or a moment are not among them.
+#[derive(Debug, Default)]
+pub(crate) struct Read {
+    pub(crate) keys: Vec<Bytes>,
+    pub(crate) versions: Vec<RowVersion>,
+    pub(crate) rows: Vec<Bytes>,
+    /// Where in the batch each of them stood.
+    pub(crate) places: Vec<usize>,
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(shape: &'a ViewShape) -> Self {
+        Self { shape, encoder: RowEncoder::new(shape.schema.clone(), Origin::Table) }
+    }
+
+    pub(crate) fn read(&self, batch: &RecordBatch) -> Result<Read> {
+        let column = |name: &str| -> Result<ArrayRef> {
+            batch.column_by_name(name).cloned().ok_or_else(|| {
+                Error::internal(format!("the rows of `{}` have lost `{name}`", self.shape.view))
+            })
+        };
+        let keys =
+            self.shape.keys.iter().map(|key| column(key.name())).collect::<Result<Vec<_>>>()?;
+        let keys = row_keys(&self.shape.view, &keys)?;
+        let events = micros(&column(&self.shape.event_timestamp)?)?;
+        let created = match &self.shape.created_timestamp {
+            Some(name) => Some(micros(&column(name)?)?),
+            None => None,
+        };
+        let mut read = Read::default();
+        for (place, key) in keys.into_iter().enumerate() {
+            let Some(key) = key else { continue };
+            let Some(event) = at(&events, place) else { continue };
+            let created = created.as_ref().map_or(Some(event), |created| at(created, place));
+            // A row of which nobody knows when it became known is older than one that says so.
+            let created = created.unwrap_or(Timestamp::from_micros(i64::MIN));
+            read.keys.push(key);
+            read.versions.push(RowVersion { event, created });
+            read.places.push(place);
+        }
+        let batch = match read.places.len() == batch.num_rows() {
+            true => batch.clone(),
+            false => {
+                let places = read.places.iter().map(|place| *place as u64);
+                let places = arrow::array::UInt64Array::from_iter_values(places);
+                arrow::compute::take_record_batch(batch, &places)?
+            }
+        };
+        read.rows = self.encoder.encode(&batch, &read.versions)?;
+        Ok(read)
+    }
+}
+
+impl Read {
+    /// Changes that write the rows where no newer one is in the way.
+    pub(crate) fn into_changes(self) -> Vec<OnlineChange> {
+        let rows = self.keys.into_iter().zip(self.versions).zip(self.rows);
+        rows.map(|((key, until), row)| OnlineChange { key, row: Some(row), until }).collect()
+    }
+}
+
+fn micros(column: &ArrayRef) -> Result<ArrayRef> {
+    Ok(cast(column, &DataType::Timestamp(TimeUnit::Microsecond, None))?)
+}
+
+fn at(times: &ArrayRef, place: usize) -> Option<Timestamp> {
+    let times = times.as_primitive::<TimestampMicrosecondType>();
+    times.is_valid(place).then(|| Timestamp::from_micros(times.value(place)))
+}
+
+/// Sends changes; nothing in a dry run.
+pub(crate) async fn send(
+    store: &FeatureStore,
+    changes: Vec<OnlineChange>,
+    is_dry: bool,
+) -> Result<ApplySummary> {
+    if is_dry {
+        return Ok(ApplySummary { applied: changes.len() as u64, stale: 0 });
+    }
+    store.store().apply(changes).await
+}
+
+/// What stands for a key where there are too many to keep: 128 bits, so that no two that are ever
+/// seen together have the same.
+pub(crate) fn digest(key: &[u8]) -> (u64, u64) {
+    (hash_of(0x51, key), hash_of(0xA7, key))
+}
+
+/// A hash of bytes, of one of two kinds.
+pub(crate) fn hash_of(kind: u8, bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (kind, bytes).hash(&mut hasher);
+    hasher.finish()
+}

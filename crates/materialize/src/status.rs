@@ -1,0 +1,50 @@
+//! Where a view stands.
+
+use icecore_core::{PinnedTable, Result, Timestamp};
+use serde::Serialize;
+
+use crate::marker::Marker;
+use crate::view::{Source, plan};
+
+/// Where a view stands in a store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ViewStatus {
+    /// The view.
+    pub view: String,
+    /// The state of its table that the store has; absent before the first materialization.
+    pub source: Option<PinnedTable>,
+    /// When the store was brought there.
+    pub materialized_at: Option<Timestamp>,
+    /// The newest state of its table; absent where there is no table yet.
+    pub table: Option<PinnedTable>,
+    /// `current`, `behind`, `interrupted` (a job did not come to its end) or `never`.
+    pub state: &'static str,
+}
+
+/// Says where a view stands.
+///
+/// # Errors
+///
+/// `NotFound` for an unknown view, `Unavailable` if the store does not answer.
+pub async fn view_status(source: &Source<'_>, view: &str) -> Result<ViewStatus> {
+    source.definitions.view(view)?;
+    let table = match plan(source, view).await {
+        Ok(planned) => Some(planned.pin),
+        Err(error) if error.kind() == icecore_core::ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    let marker = Marker::read(&**source.store.store(), view).await?;
+    let state = match &marker {
+        None => "never",
+        Some(marker) if marker.towards.is_some() => "interrupted",
+        Some(marker) if marker.source == table => "current",
+        Some(_) => "behind",
+    };
+    Ok(ViewStatus {
+        view: view.to_owned(),
+        materialized_at: marker.as_ref().map(|marker| marker.at),
+        source: marker.and_then(|marker| marker.source),
+        table,
+        state,
+    })
+}

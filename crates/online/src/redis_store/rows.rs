@@ -1,0 +1,201 @@
+//! Rows that know how new they are: compared where they are kept.
+
+use std::collections::HashSet;
+
+use bytes::Bytes;
+use icecore_core::{ApplySummary, Error, OnlineChange, Result, RowVersion, ScanPage};
+use redis::{Cmd, FromRedisValue};
+
+use super::RedisStore;
+use super::network::Unit;
+
+/// Rows that one script decides about: its keys are read and written with one command each.
+const SCRIPT_ROWS: usize = 512;
+/// Scripts of one round trip.
+const TRIP_SCRIPTS: usize = 8;
+/// Reads of one round trip.
+const TRIP_READS: usize = 1000;
+
+/// Whether row `a` is newer than `b`, by the versions that they begin with. Four numbers of 32
+/// bits each: a number of a script has 53.
+const NEWER: &str = "
+local function newer(a, b)
+  for at = 1, 13, 4 do
+    local x, y = struct.unpack('>I4', a, at), struct.unpack('>I4', b, at)
+    if x ~= y then return x > y end
+  end
+  return false
+end
+";
+/// Writes the rows that are not older than those that are there; returns how many are.
+const WRITE: &str = "
+local there, set, n, stale = redis.call('MGET', unpack(KEYS)), {}, 0, 0
+for i, key in ipairs(KEYS) do
+  local was = there[i]
+  if was and #was >= 16 and newer(was, ARGV[i]) then
+    stale = stale + 1
+  else
+    set[n + 1] = key; set[n + 2] = ARGV[i]; n = n + 2
+  end
+end
+if n > 0 then redis.call('MSET', unpack(set, 1, n)) end
+return stale
+";
+/// As `WRITE`, for pairs of the version that may be replaced and a row, empty to remove it.
+const CHANGE: &str = "
+local there, stale = redis.call('MGET', unpack(KEYS)), 0
+for i, key in ipairs(KEYS) do
+  local was, until_version, row = there[i], ARGV[2 * i - 1], ARGV[2 * i]
+  if was and #was >= 16 and newer(was, until_version) then
+    stale = stale + 1
+  elseif row == '' then
+    redis.call('UNLINK', key)
+  else
+    redis.call('SET', key, row)
+  end
+end
+return stale
+";
+
+impl RedisStore {
+    pub(super) async fn apply_rows(&self, changes: &[OnlineChange]) -> Result<ApplySummary> {
+        let by_slot = self.network().is_cluster().then(|| in_groups(changes));
+        let changes = by_slot.as_deref().unwrap_or(changes);
+        let mut units = Vec::with_capacity(changes.len() / SCRIPT_ROWS + 1);
+        let mut rest = changes;
+        while let Some(first) = rest.first() {
+            let len = script_len(rest, by_slot.is_some());
+            let (now, later) = rest.split_at(len);
+            units.push(Unit { key: &first.key, command: script(now) });
+            rest = later;
+        }
+        let answers = self.wait(self.network().run(&units, TRIP_SCRIPTS)).await?;
+        let mut stale = 0;
+        for answer in answers {
+            stale += u64::from_redis_value(answer).map_err(|_| self.nonsense())?;
+        }
+        Ok(ApplySummary { applied: changes.len() as u64 - stale, stale })
+    }
+
+    pub(super) async fn read_rows(&self, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>> {
+        if self.network().is_cluster() {
+            let get = |key| Unit { key, command: redis::cmd("GET").arg(key).take() };
+            let units: Vec<Unit<'_>> = keys.iter().map(|key| get(key.as_ref())).collect();
+            let answers = self.wait(self.network().run(&units, TRIP_READS)).await?;
+            let value = |answer| Option::<Bytes>::from_redis_value(answer);
+            return answers
+                .into_iter()
+                .map(value)
+                .collect::<Result<_, _>>()
+                .map_err(|_| self.nonsense());
+        }
+        let mut rows = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(TRIP_READS) {
+            let mut command = redis::cmd("MGET");
+            for key in keys {
+                command.arg(key.as_ref());
+            }
+            let units = [Unit { key: &[], command }];
+            let answer = self.wait(self.network().run(&units, 1)).await?.pop();
+            let found = answer.map(Vec::<Option<Bytes>>::from_redis_value);
+            match found {
+                Some(Ok(found)) if found.len() == keys.len() => rows.extend(found),
+                _ => return Err(self.nonsense()),
+            }
+        }
+        Ok(rows)
+    }
+
+    /// The cursor is the server's place among all, and its own cursor.
+    pub(super) async fn scan_rows(&self, prefix: &[u8], cursor: Option<Bytes>) -> Result<ScanPage> {
+        let (server, at) = match cursor.as_deref().map(<[u8; 16]>::try_from) {
+            None => (0, 0),
+            Some(Ok(bytes)) => {
+                let both = u128::from_be_bytes(bytes);
+                ((both >> 64) as usize, (both & u128::from(u64::MAX)) as u64)
+            }
+            Some(Err(_)) => return Err(Error::invalid("that is no cursor of this store")),
+        };
+        let lines = self.wait(self.network().lines()).await?;
+        let Some(line) = lines.get(server) else { return Ok(ScanPage::default()) };
+        let mut request = redis::pipe();
+        request.cmd("SCAN").arg(at).arg("MATCH").arg(pattern(prefix)).arg("COUNT").arg(TRIP_READS);
+        let ((next, keys),) = self.wait(line.ask::<((u64, Vec<Bytes>),)>(&request)).await?;
+        let rows = self.read_rows(&keys).await?;
+        let rows = keys.into_iter().zip(rows).filter_map(|(key, row)| Some((key, row?)));
+        let following = match next {
+            0 if server + 1 < lines.len() => Some((server + 1, 0)),
+            0 => None,
+            next => Some((server, next)),
+        };
+        let cursor = following.map(|(server, at)| {
+            Bytes::copy_from_slice(&((server as u128) << 64 | u128::from(at)).to_be_bytes())
+        });
+        Ok(ScanPage { rows: rows.collect(), cursor })
+    }
+
+    fn nonsense(&self) -> Error {
+        Error::corrupt(format!("`{}` answers what no redis server answers", self.place_name()))
+    }
+}
+
+/// The changes, those of one hash tag together, each of a key after those before it.
+fn in_groups(changes: &[OnlineChange]) -> Vec<OnlineChange> {
+    let mut changes = changes.to_vec();
+    changes.sort_by(|left, right| tag(&left.key).cmp(tag(&right.key)));
+    changes
+}
+
+/// What decides about the slot of a row's key.
+fn tag(key: &[u8]) -> &[u8] {
+    let open = key.iter().position(|byte| *byte == b'{').map_or(0, |open| open + 1);
+    let rest = key.get(open..).unwrap_or_default();
+    let close = rest.iter().position(|byte| *byte == b'}').unwrap_or(rest.len());
+    rest.get(..close).unwrap_or_default()
+}
+
+/// How many changes go into the next script: no key twice, and in a cluster of one slot.
+fn script_len(changes: &[OnlineChange], is_cluster: bool) -> usize {
+    let mut keys = HashSet::with_capacity(SCRIPT_ROWS);
+    let first = changes.first().map(|change| tag(&change.key));
+    let mut len = 0;
+    for change in changes.iter().take(SCRIPT_ROWS) {
+        if !keys.insert(&change.key) || (is_cluster && first != Some(tag(&change.key))) {
+            break;
+        }
+        len += 1;
+    }
+    len.max(1)
+}
+
+fn script(changes: &[OnlineChange]) -> Cmd {
+    let is_plain = |change: &OnlineChange| {
+        change.row.as_deref().and_then(RowVersion::of_row) == Some(change.until)
+    };
+    let is_plain = changes.iter().all(is_plain);
+    let mut command = redis::cmd("EVAL");
+    command.arg(format!("{NEWER}{}", if is_plain { WRITE } else { CHANGE })).arg(changes.len());
+    for change in changes {
+        command.arg(change.key.as_ref());
+    }
+    for change in changes {
+        if !is_plain {
+            command.arg(&change.until.to_bytes()[..]);
+        }
+        command.arg(change.row.as_deref().unwrap_or_default());
+    }
+    command
+}
+
+/// The pattern that finds keys beginning with `prefix`.
+fn pattern(prefix: &[u8]) -> Vec<u8> {
+    let mut pattern = Vec::with_capacity(prefix.len() + 8);
+    for byte in prefix {
+        if b"*?[]\\^-".contains(byte) {
+            pattern.push(b'\\');
+        }
+        pattern.push(*byte);
+    }
+    pattern.push(b'*');
+    pattern
+}

@@ -1,0 +1,79 @@
+//! Values of columns in JSON.
+
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::datatypes::{
+    DataType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type,
+    UInt16Type, UInt32Type, UInt64Type,
+};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use icecore_core::Result;
+use serde_json::Value;
+
+/// The values of a column. Numbers are numbers; NaN and infinity, which JSON does not have, are
+/// null; moments, dates and decimals are text.
+pub(crate) fn write_values(column: &ArrayRef) -> Result<Vec<Value>> {
+    macro_rules! numbers {
+        ($type:ty) => {
+            column
+                .as_primitive::<$type>()
+                .iter()
+                .map(|value| value.map_or(Value::Null, Value::from))
+                .collect()
+        };
+    }
+    Ok(match column.data_type() {
+        DataType::Float64 => numbers!(Float64Type),
+        DataType::Float32 => {
+            let values = column.as_primitive::<Float32Type>();
+            values
+                .iter()
+                .map(|value| value.map_or(Value::Null, |v| Value::from(f64::from(v))))
+                .collect()
+        }
+        DataType::Int8 => numbers!(Int8Type),
+        DataType::Int16 => numbers!(Int16Type),
+        DataType::Int32 => numbers!(Int32Type),
+        DataType::Int64 => numbers!(Int64Type),
+        DataType::UInt8 => numbers!(UInt8Type),
+        DataType::UInt16 => numbers!(UInt16Type),
+        DataType::UInt32 => numbers!(UInt32Type),
+        DataType::UInt64 => numbers!(UInt64Type),
+        DataType::Boolean => {
+            let values = column.as_boolean();
+            values.iter().map(|value| value.map_or(Value::Null, Value::Bool)).collect()
+        }
+        DataType::Utf8 => {
+            let values = column.as_string::<i32>();
+            values.iter().map(|value| value.map_or(Value::Null, Value::from)).collect()
+        }
+        DataType::List(_) => {
+            let lists = column.as_list::<i32>();
+            let list = |row: Option<ArrayRef>| match row {
+                None => Ok(Value::Null),
+                Some(items) => Ok(Value::Array(write_values(&items)?)),
+            };
+            lists.iter().map(list).collect::<Result<_>>()?
+        }
+        DataType::Struct(fields) => {
+            let columns = column.as_struct().columns().iter().map(write_values);
+            let columns = columns.collect::<Result<Vec<_>>>()?;
+            let object = |row: usize| {
+                let entry = |(field, values): (&arrow::datatypes::FieldRef, &Vec<Value>)| {
+                    (field.name().clone(), values.get(row).cloned().unwrap_or_default())
+                };
+                Value::Object(fields.iter().zip(&columns).map(entry).collect())
+            };
+            let row = |row: usize| if column.is_null(row) { Value::Null } else { object(row) };
+            (0..column.len()).map(row).collect()
+        }
+        _ => {
+            let options = FormatOptions::default();
+            let format = ArrayFormatter::try_new(column, &options)?;
+            let text = |row: usize| match column.is_null(row) {
+                true => Value::Null,
+                false => Value::from(format.value(row).to_string()),
+            };
+            (0..column.len()).map(text).collect()
+        }
+    })
+}

@@ -22,6 +22,7 @@ pub(crate) mod position_deletes;
 mod sort;
 mod splice;
 mod split;
+mod spread;
 mod transform;
 
 #[cfg(test)]
@@ -47,6 +48,7 @@ use split::Splitter;
 pub(crate) use options::target_bytes;
 pub(crate) use sort::RowOrder;
 pub(crate) use splice::{Copied, Splice, column_leaves};
+pub use spread::spread_columns;
 
 /// Rows that are split, sorted and accounted for at a time.
 const CHUNK_ROWS: usize = 8192;

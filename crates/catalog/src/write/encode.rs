@@ -12,12 +12,14 @@ use parquet::arrow::ArrowWriter;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::properties::WriterProperties;
+use parquet::schema::types::ColumnPath;
 use uuid::Uuid;
 
 use super::metrics::{FileFacts, NanCounts, data_file};
 use super::modes::Modes;
 use super::naming::data_file_path;
 use super::sort::RowOrder;
+use super::spread::spread_columns;
 use super::{WriteTarget, options};
 use crate::blocking::blocking;
 use crate::error::Context as _;
@@ -109,15 +111,29 @@ impl Encoding {
         (&self.schema, &self.modes)
     }
 
-    /// Opens the commit's `number`-th file.
+    /// How a file is written that begins with these rows.
+    fn properties_for(&self, first: Option<&RecordBatch>) -> WriterProperties {
+        let spread = first.map(spread_columns).unwrap_or_default();
+        if spread.is_empty() {
+            return self.properties.clone();
+        }
+        let mut builder = self.properties.clone().into_builder();
+        for column in spread {
+            let path = ColumnPath::new(vec![column]);
+            builder = builder.set_column_dictionary_enabled(path, false);
+        }
+        builder.build()
+    }
+
+    /// Opens the commit's `number`-th file, which begins with the rows of `first`.
     pub(super) async fn open(
         &self,
         number: usize,
-        partition: Struct,
-        directories: &str,
+        (partition, directories): (Struct, &str),
+        first: Option<&RecordBatch>,
     ) -> Result<OpenFile> {
         let path = data_file_path(&self.location, directories, self.commit, number);
-        let properties = Some(self.properties.clone());
+        let properties = Some(self.properties_for(first));
         let writer = ArrowWriter::try_new(Vec::new(), self.arrow.clone(), properties)
             .map_err(cannot_encode)?;
         let output = self.io.new_output(&path).context(|| format!("cannot create `{path}`"))?;

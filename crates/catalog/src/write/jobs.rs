@@ -204,7 +204,10 @@ async fn run(encoding: Arc<Encoding>, work: Work) -> Result<Done> {
     let Work { load, file, number, last } = work;
     let mut file = match file {
         Some(file) => file,
-        None => encoding.open(number, load.partition, &load.directories).await?,
+        None => {
+            let place = (load.partition, load.directories.as_str());
+            encoding.open(number, place, load.pieces.first()).await?
+        }
     };
     if !load.pieces.is_empty() {
         file = encoding.append(file, load.pieces).await?;

@@ -65,12 +65,13 @@ async fn run(operation: &str, lake: &Path, rest: &[String]) -> Outcome {
                     let expected = state.map_or(0, |state| state.count("total-records"));
                     let matrix = DenseMatrix::<f32>::read(rows, usize::try_from(expected)?).await?;
                     let used = started.usage();
-                    let sums = (0..COLUMNS.len()).map(|at| sum(matrix.column(at))).collect();
-                    return Ok(report(matrix.rows(), sums, &used));
+                    let sums: Vec<f64> =
+                        (0..COLUMNS.len()).map(|at| sum(matrix.column(at))).collect();
+                    return Ok(report(matrix.rows(), &sums, &used));
                 }
                 _ => streamed(rows).await?,
             };
-            Ok(report(count, sums, &started.usage()))
+            Ok(report(count, &sums, &started.usage()))
         }
         _ => Err(format!("no operation `{operation}` with {rest:?}").into()),
     }
@@ -80,7 +81,7 @@ fn sum(values: &[f32]) -> f64 {
     values.iter().map(|value| f64::from(*value)).sum()
 }
 
-fn report(rows: usize, sums: Vec<f64>, used: &usage::Usage) -> Json {
+fn report(rows: usize, sums: &[f64], used: &usage::Usage) -> Json {
     json!({
         "rows": rows, "sums": sums, "seconds": used.seconds, "cpu_seconds": used.cpu_seconds,
         "peak_mib": used.peak_mib,

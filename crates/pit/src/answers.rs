@@ -103,7 +103,8 @@ impl Answers {
         let slots = Arc::clone(&self.slots);
         let (strict, ttl) = (self.table.options.strict, self.table.options.ttl_micros);
         let (mut touched, mut ties) = (Vec::new(), Ties::default());
-        for waiting in self.waiting.in_order(&slots, strict) {
+        // Rows mostly come in the order of time. The newest first, and older ones do not win.
+        for waiting in self.waiting.in_order(&slots, strict).into_iter().rev() {
             let Some((start, end)) = slots.group(waiting.code) else { continue };
             let Waiting { event, created, from, batch, row, .. } = waiting;
             let times = &slots.times()[start..end];

@@ -17,6 +17,7 @@ mod manifests;
 mod matrix;
 mod model;
 mod online;
+mod online_service;
 mod readers;
 mod redis;
 mod registry;

@@ -9,13 +9,13 @@ use serde_json::Value;
 
 use crate::binary::{command, demo, json};
 
-struct Service {
+pub(crate) struct Service {
     child: Child,
-    address: String,
+    pub(crate) address: String,
 }
 
 impl Service {
-    fn start(project: &Path, environment: &[(&str, &str)]) -> Self {
+    pub(crate) fn start(project: &Path, environment: &[(&str, &str)]) -> Self {
         let mut child =
             command(&["--project", project.to_str().unwrap(), "serve", "--listen", "127.0.0.1:0"])
                 .envs(environment.iter().copied())
@@ -29,8 +29,24 @@ impl Service {
         Self { child, address: listening["listening"].as_str().unwrap().to_owned() }
     }
 
-    /// The status, the head and the body of an answer.
-    fn get(&self, path: &str, headers: &str) -> (u16, String) {
+    /// The status and the document of an answer to a request with a body.
+    pub(crate) fn post(&self, path: &str, headers: &str, body: &str) -> (u16, Value) {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\
+             {headers}\r\n{body}",
+            body.len()
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+        let body = answer.split_once("\r\n\r\n").unwrap().1;
+        (status, serde_json::from_str(body).unwrap_or_else(|_| Value::String(body.to_owned())))
+    }
+
+    /// The status and the body of an answer.
+    pub(crate) fn get(&self, path: &str, headers: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         let request =
             format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n");

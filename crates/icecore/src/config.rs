@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use icecore_core::{Error, Location, Result, Span};
+use icecore_serve::{Role, TokenGrant};
 use serde::{Deserialize, Serialize};
 
 pub use catalog::CatalogConfig;
@@ -86,11 +87,48 @@ pub struct ServeConfig {
     /// The bearer token that requests must carry. Addresses other than loopback need one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
+    /// More tokens, each with what it is good for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tokens: Vec<TokenConfig>,
+    /// The model that `/invocations` asks. Absent: the one that all scoring jobs score with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+}
+
+/// A token of the service, and what it is good for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenConfig {
+    /// The token. Take it from the environment: `"${FEATURES_TOKEN}"`.
+    pub token: Secret,
+    /// What it may ask for: `scores`, `features`, `models`, `metrics`; empty for everything.
+    #[serde(default)]
+    pub roles: Vec<Role>,
+    /// The feature views whose values it may see; absent for all.
+    #[serde(default)]
+    pub views: Option<Vec<String>>,
+    /// Requests in a second; absent for any number.
+    #[serde(default)]
+    pub requests_per_second: Option<u32>,
+}
+
+impl ServeConfig {
+    /// The tokens, as the service takes them.
+    pub(crate) fn grants(&self) -> Vec<TokenGrant> {
+        let grant = |token: &TokenConfig| {
+            let mut grant = TokenGrant::new(token.token.reveal());
+            grant.roles.clone_from(&token.roles);
+            grant.views.clone_from(&token.views);
+            grant.requests_per_second = token.requests_per_second;
+            grant
+        };
+        self.tokens.iter().map(grant).collect()
+    }
 }
 
 impl Default for ServeConfig {
     fn default() -> Self {
-        Self { listen: "127.0.0.1:8080".to_owned(), token: None }
+        Self { listen: "127.0.0.1:8080".to_owned(), token: None, tokens: Vec::new(), model: None }
     }
 }
 
@@ -226,6 +264,9 @@ fn expand(value: &mut toml::Value, environment: &BTreeMap<String, String>) -> Re
     match value {
         toml::Value::Table(table) => {
             table.iter_mut().try_for_each(|(_, value)| expand(value, environment))
+        }
+        toml::Value::Array(values) => {
+            values.iter_mut().try_for_each(|value| expand(value, environment))
         }
         toml::Value::String(text) => {
             if let Some(open) = text.find("${") {

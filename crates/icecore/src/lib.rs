@@ -44,7 +44,7 @@ mod upkeep;
 
 pub use config::{
     CatalogConfig, Config, EngineConfig, ModelsConfig, OnlineConfig, Secret, ServeConfig,
-    StorageConfig, TrackingConfig,
+    StorageConfig, TokenConfig, TrackingConfig,
 };
 pub use icecore_engine::files;
 pub use icecore_features::ComputeOptions;

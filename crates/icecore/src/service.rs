@@ -2,9 +2,15 @@
 
 use std::sync::Arc;
 
-use icecore_core::Result;
+use async_trait::async_trait;
+use icecore_core::{Error, ErrorKind, Model, ModelRegistry, ModelSelector, Result};
+use icecore_online::FeatureStore;
 use icecore_score::ScoringSpec;
-use icecore_serve::{LakeLookup, LakeOptions, ScoreRoute, ScoreService, ServeOptions};
+use icecore_serve::{
+    FeatureOptions, LakeLookup, LakeOptions, ModelSource, OnlineFeatures, ScoreRoute, ScoreService,
+    ServeOptions,
+};
+use icecore_tracking::{FileArtifacts, SqlTracker};
 
 use crate::Project;
 
@@ -38,9 +44,37 @@ impl Project {
         let options = ServeOptions {
             routes,
             token: self.config().serve.token.clone(),
+            tokens: self.config().serve.grants(),
             ..ServeOptions::default()
         };
-        ScoreService::new(store, Arc::new(lake), Arc::clone(self.clock()), options)
+        let features = OnlineFeatures::new(
+            self.engine().clone(),
+            Arc::new(self.definitions()?),
+            store.clone().map(FeatureStore::new),
+            Arc::clone(self.clock()),
+            FeatureOptions::default(),
+        );
+        let models = RegisteredModels {
+            tracker: self.tracker().clone(),
+            artifacts: self.artifacts().clone(),
+            default_model: self.default_model()?,
+        };
+        let service = ScoreService::new(store, Arc::new(lake), Arc::clone(self.clock()), options)?;
+        Ok(service.with_features(features).with_models(Arc::new(models)))
+    }
+
+    /// The model that `/invocations` asks: the one that the settings name, else the one that all
+    /// scoring jobs score with.
+    fn default_model(&self) -> Result<Option<String>> {
+        if let Some(name) = &self.config().serve.model {
+            return Ok(Some(name.clone()));
+        }
+        let mut names = Vec::new();
+        for scoring in self.definition_names("scoring")? {
+            names.push(self.scoring(&scoring)?.model.name);
+        }
+        names.dedup();
+        Ok(if names.len() == 1 { names.pop() } else { None })
     }
 }
 
@@ -55,4 +89,47 @@ fn route(spec: &ScoringSpec) -> Option<ScoreRoute> {
     // Both paths give the same number for the same score.
     route.round = spec.materialize.as_ref().and_then(|cached| cached.round);
     Some(route)
+}
+
+/// The models of the project's registry. The one that serves is `Production`, else the newest.
+#[derive(Debug)]
+struct RegisteredModels {
+    tracker: SqlTracker,
+    artifacts: FileArtifacts,
+    default_model: Option<String>,
+}
+
+#[async_trait]
+impl ModelSource for RegisteredModels {
+    async fn resolve(&self, name: &str, version: Option<&str>) -> Result<String> {
+        let found = match version.map(str::parse) {
+            Some(Ok(number)) => self.tracker.resolve(name, &ModelSelector::Version(number)).await,
+            Some(Err(_)) => {
+                let alias = ModelSelector::Alias(version.unwrap_or_default().to_owned());
+                self.tracker.resolve(name, &alias).await
+            }
+            None => {
+                let alias = ModelSelector::Alias("Production".to_owned());
+                match self.tracker.resolve(name, &alias).await {
+                    Err(error) if error.kind() == ErrorKind::NotFound => {
+                        self.tracker.resolve(name, &ModelSelector::Latest).await
+                    }
+                    found => found,
+                }
+            }
+        };
+        Ok(found?.version.to_string())
+    }
+
+    async fn load(&self, name: &str, version: &str) -> Result<Arc<dyn Model>> {
+        let number = version
+            .parse()
+            .map_err(|_| Error::internal(format!("`{version}` is no version of a model")))?;
+        let version = self.tracker.resolve(name, &ModelSelector::Version(number)).await?;
+        crate::train::load_registered(&self.artifacts, &version).await
+    }
+
+    fn default_model(&self) -> Option<&str> {
+        self.default_model.as_deref()
+    }
 }

@@ -220,17 +220,7 @@ impl Project {
     ///
     /// `DataCorrupt` if they are not.
     pub async fn load_model(&self, version: &ModelVersion) -> Result<Arc<dyn Model>> {
-        let file = self.artifacts().get(&version.run, &version.artifact).await?;
-        let hash = model_hash(&file);
-        if hash != version.hash {
-            return Err(Error::corrupt(format!(
-                "the file of model `{}` version {} is not the one that was registered",
-                version.model, version.version
-            ))
-            .with_note(format!("registered {}, found {hash}", version.hash))
-            .with_help(format!("rebuild it with `icecore reproduce {}`", version.run)));
-        }
-        decode_model(&file)
+        load_registered(self.artifacts(), version).await
     }
 
     /// Trains a run's model again, from the pins and parameters that it recorded, and compares the
@@ -295,4 +285,22 @@ struct Training {
     lock: Lock,
     loaded: LoadedSet,
     recipe: Recipe,
+}
+
+/// Loads a registered version's model, and checks that it is the one that was registered.
+pub(crate) async fn load_registered(
+    artifacts: &icecore_tracking::FileArtifacts,
+    version: &ModelVersion,
+) -> Result<Arc<dyn Model>> {
+    let file = artifacts.get(&version.run, &version.artifact).await?;
+    let hash = model_hash(&file);
+    if hash != version.hash {
+        return Err(Error::corrupt(format!(
+            "the file of model `{}` version {} is not the one that was registered",
+            version.model, version.version
+        ))
+        .with_note(format!("registered {}, found {hash}", version.hash))
+        .with_help(format!("rebuild it with `icecore reproduce {}`", version.run)));
+    }
+    decode_model(&file)
 }

@@ -41,6 +41,8 @@ impl Outcome {
 pub(crate) enum Reason {
     LakehouseUnavailable,
     LakehouseTimeout,
+    /// It has failed so often that it is left alone for a moment.
+    LakehouseCircuitOpen,
     /// It has one of this date, which is older than the route allows.
     ScoreTooOld(Date),
 }
@@ -50,6 +52,7 @@ impl Reason {
         match self {
             Self::LakehouseUnavailable => "lakehouse_unavailable",
             Self::LakehouseTimeout => "lakehouse_timeout",
+            Self::LakehouseCircuitOpen => "lakehouse_circuit_open",
             Self::ScoreTooOld(_) => "score_too_old",
         }
     }

@@ -19,6 +19,7 @@ use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 pub use ask::{FeatureQuery, entity_column};
+pub(crate) use json::write_values;
 use plan::Plan;
 
 /// For how long the types of a view's columns are taken to be what they were.
@@ -78,7 +79,7 @@ impl FeatureColumn {
     ///
     /// `InvalidInput` for values that have no text.
     pub fn json_values(&self) -> Result<Vec<serde_json::Value>> {
-        json::write_values(&self.values)
+        write_values(&self.values)
     }
 }
 

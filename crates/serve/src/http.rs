@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::serve::ListenerExt;
 use icecore_core::{Error, Result};
 use tokio::net::TcpListener;
@@ -17,9 +17,12 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, interval, sleep, timeout};
 use tracing::{info, warn};
 
-use crate::ScoreService;
+use crate::auth::Role;
 use crate::route::decode_key;
+use crate::{ScoreService, openapi};
 
+mod features;
+mod models;
 mod reply;
 
 use reply::{Problem, json};
@@ -43,7 +46,7 @@ pub async fn serve(
     let address = listener
         .local_addr()
         .map_err(|error| Error::unavailable("the socket is closed").with_source(error))?;
-    if !address.ip().to_canonical().is_loopback() && service.options.token.is_none() {
+    if !address.ip().to_canonical().is_loopback() && !service.access.is_guarded() {
         return Err(Error::invalid(format!(
             "`{address}` can be reached by other machines, and the service has no token"
         ))
@@ -96,10 +99,33 @@ async fn fold(service: &ScoreService) {
 }
 
 fn router(service: Arc<ScoreService>) -> Router {
-    let open = Router::new().route("/healthz", get(health)).route("/readyz", get(ready));
-    let guarded = Router::new()
+    let open = Router::new()
+        .route("/healthz", get(health))
+        .route("/health", get(health))
+        .route("/ping", get(health))
+        .route("/readyz", get(ready));
+    let mut guarded = Router::new()
         .route("/metrics", get(metrics))
-        .fallback(score)
+        .route("/openapi.json", get(openapi))
+        .fallback(score);
+    if service.features().is_ok() {
+        guarded = guarded.route("/get-online-features", post(features::answer));
+    }
+    if service.models().is_ok() {
+        guarded = guarded
+            .route("/v2", get(models::server))
+            .route("/v2/health/live", get(models::live))
+            .route("/v2/health/ready", get(models::live))
+            .route("/invocations", post(models::invocations));
+        for base in ["/v2/models/{name}", "/v2/models/{name}/versions/{version}"] {
+            guarded = guarded
+                .route(base, get(models::describe))
+                .route(&format!("{base}/ready"), get(models::is_ready))
+                .route(&format!("{base}/infer"), post(models::infer));
+        }
+    }
+    let guarded = guarded
+        .layer(DefaultBodyLimit::max(service.options.body_bytes_max))
         .layer(middleware::from_fn_with_state(Arc::clone(&service), authorize));
     open.fallback_service(guarded.with_state(Arc::clone(&service)))
         .layer(middleware::from_fn_with_state(Arc::clone(&service), observe))
@@ -117,6 +143,10 @@ async fn ready(State(service): Shared) -> Response {
         _ => StatusCode::OK,
     };
     json(code, &readiness)
+}
+
+async fn openapi(State(service): Shared) -> Response {
+    json(StatusCode::OK, &openapi::document(&service))
 }
 
 async fn metrics(State(service): Shared) -> Response {
@@ -143,24 +173,24 @@ async fn score(State(service): Shared, request: Request) -> Response {
     json(StatusCode::OK, &answer)
 }
 
-/// Lets only those through who know the token.
-async fn authorize(State(service): Shared, request: Request, next: Next) -> Response {
-    let Some(token) = &service.options.token else { return next.run(request).await };
+/// Lets only those through who carry a token that is good for the path.
+async fn authorize(State(service): Shared, mut request: Request, next: Next) -> Response {
     let sent = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
     let sent = sent.and_then(|value| {
         let (scheme, rest) = value.split_at_checked(b"Bearer ".len())?;
         scheme.eq_ignore_ascii_case(b"Bearer ").then(|| rest.trim_ascii())
     });
-    match sent {
-        Some(sent) if is_equal(sent, token.trim().as_bytes()) => next.run(request).await,
-        _ => Problem::unauthorized().into_response(),
+    let Some(grant) = service.access.grant(sent) else {
+        return Problem::unauthorized().into_response();
+    };
+    if !grant.allows(Role::of_path(request.uri().path())) {
+        return Problem::denied().into_response();
     }
-}
-
-/// Compares in a time that does not depend on where the two differ.
-fn is_equal(left: &[u8], right: &[u8]) -> bool {
-    let difference = left.iter().zip(right).fold(0, |all, (l, r)| all | (l ^ r));
-    left.len() == right.len() && std::hint::black_box(difference) == 0
+    if !grant.is_in_rate() {
+        return Problem::too_often().into_response();
+    }
+    request.extensions_mut().insert(grant);
+    next.run(request).await
 }
 
 /// Bounds and measures every request.
@@ -168,7 +198,19 @@ async fn observe(State(service): Shared, request: Request, next: Next) -> Respon
     let started = Instant::now();
     let path = request.uri().path();
     let label = match path {
-        "/healthz" | "/readyz" | "/metrics" => path.to_owned(),
+        "/healthz"
+        | "/health"
+        | "/ping"
+        | "/readyz"
+        | "/metrics"
+        | "/openapi.json"
+        | "/get-online-features"
+        | "/invocations"
+        | "/v2" => path.to_owned(),
+        path if path.starts_with("/v2/models/") => match path.rsplit('/').next() {
+            Some("infer") => "/v2/models/{name}/infer".to_owned(),
+            _ => "/v2/models/{name}".to_owned(),
+        },
         // Paths that nobody declared share a label: anyone could make up any number of them.
         _ => service
             .routes

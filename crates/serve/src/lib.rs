@@ -1,4 +1,4 @@
-//! The HTTP service: scores, health and metrics.
+//! The HTTP service: scores, features, predictions, health and metrics.
 //!
 //! A [`ScoreRoute`] declares a path such as `/churn-score/{user_token}`. Its answer comes from the
 //! serving cache; where that has none, is down or takes too long, from the newest predictions in
@@ -10,6 +10,10 @@
 //! | `cache` | `redis`, `embedded` | |
 //! | `lakehouse` | `iceberg` | `model_version`, `score_date` |
 //! | `default` | `no_score_found` | `reason`, where a score may exist that could not be read |
+//!
+//! [`OnlineFeatures`] answers for features of any views in one round trip to the online store, with
+//! those that are computed from the request; [`ModelSource`] is where models come from. A service
+//! has them [with](ScoreService::with_features) [both](ScoreService::with_models) or without.
 //!
 //! # Example
 //!
@@ -55,20 +59,26 @@
 //! Fields of answers keep their names and meanings; more may follow.
 
 mod answer;
+mod auth;
+mod breaker;
 mod features;
 mod http;
 mod lake;
+mod models;
+mod openapi;
 mod options;
 mod route;
 mod service;
 mod telemetry;
 
+pub use auth::{Role, TokenGrant};
 pub use features::{
     FeatureAnswer, FeatureColumn, FeatureOptions, FeatureQuery, FeatureSource, OnlineFeatures,
     entity_column,
 };
 pub use http::serve;
 pub use lake::{LakeLookup, LakeOptions, LakeScore, ScoreLookup};
+pub use models::{LoadedModel, ModelSource};
 pub use options::ServeOptions;
 pub use route::ScoreRoute;
 pub use service::ScoreService;

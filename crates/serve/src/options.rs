@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::ScoreRoute;
+use crate::{ScoreRoute, TokenGrant};
 
 /// How scores are served.
 #[derive(Clone)]
@@ -21,6 +21,10 @@ pub struct ServeOptions {
     /// The bearer token that requests must carry, except those for `/healthz` and `/readyz`.
     /// Addresses other than loopback need one.
     pub token: Option<String>,
+    /// More tokens, each with what it is good for.
+    pub tokens: Vec<TokenGrant>,
+    /// The largest body of a request, in bytes.
+    pub body_bytes_max: usize,
     /// Score requests at once; those beyond are answered with 503.
     pub max_in_flight: usize,
 }
@@ -34,6 +38,8 @@ impl Default for ServeOptions {
             request_timeout: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(30),
             token: None,
+            tokens: Vec::new(),
+            body_bytes_max: 4 << 20,
             max_in_flight: 1024,
         }
     }
@@ -48,6 +54,8 @@ impl fmt::Debug for ServeOptions {
             .field("request_timeout", &self.request_timeout)
             .field("drain_timeout", &self.drain_timeout)
             .field("token", &self.token.as_ref().map(|_| "hidden"))
+            .field("tokens", &self.tokens)
+            .field("body_bytes_max", &self.body_bytes_max)
             .field("max_in_flight", &self.max_in_flight)
             .finish()
     }

@@ -124,7 +124,10 @@ impl Routes {
         for declared in declared {
             let route = Route::try_new(declared)?;
             let path = &route.declared.path;
-            if ["/v1/", "/healthz", "/readyz", "/metrics"].iter().any(|own| path.starts_with(own)) {
+            if ["/v1/", "/v2/", "/healthz", "/readyz", "/metrics", "/ui/"]
+                .iter()
+                .any(|own| path.starts_with(own))
+            {
                 return Err(Error::invalid(format!("route `{path}` is one of icecore's own")));
             }
             let twin = routes.iter().find(|other| {

@@ -10,9 +10,12 @@ use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
 
 use crate::answer::{Answer, Outcome, Reason};
+use crate::auth::{Access, TokenGrant};
+use crate::breaker::Breaker;
+use crate::models::{ModelSource, Models};
 use crate::route::{Route, Routes};
 use crate::telemetry::Telemetry;
-use crate::{LakeScore, ScoreLookup, ServeOptions};
+use crate::{LakeScore, OnlineFeatures, ScoreLookup, ServeOptions};
 
 /// How long a check of readiness waits for each part.
 const CHECK_DEADLINE: Duration = Duration::from_secs(1);
@@ -24,6 +27,11 @@ pub struct ScoreService {
     lake: Arc<dyn ScoreLookup>,
     clock: Arc<dyn Clock>,
     in_flight: Semaphore,
+    cache_breaker: Breaker,
+    lake_breaker: Breaker,
+    features: Option<OnlineFeatures>,
+    models: Option<Models>,
+    pub(crate) access: Access,
     pub(crate) routes: Routes,
     pub(crate) options: ServeOptions,
     pub(crate) telemetry: Telemetry,
@@ -42,14 +50,49 @@ impl ScoreService {
         clock: Arc<dyn Clock>,
         mut options: ServeOptions,
     ) -> Result<Self> {
-        if options.token.as_ref().is_some_and(|token| token.trim().is_empty()) {
-            return Err(Error::invalid("the token of the service is empty")
-                .with_help("leave it out for a service on loopback, or choose a long random one"));
-        }
+        let mut tokens = std::mem::take(&mut options.tokens);
+        tokens.extend(options.token.take().map(TokenGrant::new));
+        let access = Access::new(tokens)?;
         let routes = Routes::try_new(std::mem::take(&mut options.routes))?;
         let in_flight = Semaphore::new(options.max_in_flight.min(Semaphore::MAX_PERMITS));
         let telemetry = Telemetry::new();
-        Ok(Self { store, lake, clock, in_flight, routes, options, telemetry })
+        Ok(Self {
+            store,
+            lake,
+            clock,
+            in_flight,
+            cache_breaker: Breaker::new(),
+            lake_breaker: Breaker::new(),
+            features: None,
+            models: None,
+            access,
+            routes,
+            options,
+            telemetry,
+        })
+    }
+
+    /// Answers requests for features, too.
+    #[must_use]
+    pub fn with_features(mut self, features: OnlineFeatures) -> Self {
+        self.features = Some(features);
+        self
+    }
+
+    /// Answers requests for predictions, too.
+    #[must_use]
+    pub fn with_models(mut self, source: Arc<dyn ModelSource>) -> Self {
+        self.models = Some(Models::new(source));
+        self
+    }
+
+    pub(crate) fn features(&self) -> Result<&OnlineFeatures> {
+        let none = || Error::not_found("this service has no features");
+        self.features.as_ref().ok_or_else(none)
+    }
+
+    pub(crate) fn models(&self) -> Result<&Models> {
+        self.models.as_ref().ok_or_else(|| Error::not_found("this service has no models"))
     }
 
     /// A place among the requests that are worked on, if there is one left.
@@ -79,14 +122,23 @@ impl ScoreService {
         let (store, cache_key) = (self.store.as_ref()?, route.cache_key(key)?);
         let path = &route.declared.path;
         let keys = [cache_key];
+        if !self.cache_breaker.may_ask() {
+            self.telemetry.fallback(path, "cache_circuit_open");
+            return None;
+        }
         let value = match timeout(self.options.cache_deadline, store.get(&keys)).await {
-            Ok(Ok(values)) => values.into_iter().next().flatten()?,
+            Ok(Ok(values)) => {
+                self.cache_breaker.succeeded();
+                values.into_iter().next().flatten()?
+            }
             Ok(Err(error)) => {
+                self.cache_breaker.failed();
                 warn!(route = path, %error, "the cache is unavailable");
                 self.telemetry.fallback(path, "cache_unavailable");
                 return None;
             }
             Err(_) => {
+                self.cache_breaker.failed();
                 debug!(route = path, "the cache takes too long");
                 self.telemetry.fallback(path, "cache_timeout");
                 return None;
@@ -104,8 +156,16 @@ impl ScoreService {
     /// The slow path: the newest score that the lakehouse has.
     async fn stored(&self, route: &Route, key: &str) -> Result<Option<LakeScore>, Reason> {
         let declared = &route.declared;
+        if !self.lake_breaker.may_ask() {
+            return Err(Reason::LakehouseCircuitOpen);
+        }
         let lookup = self.lake.lookup(declared, key);
-        match timeout(self.options.lake_deadline, lookup).await {
+        let found = timeout(self.options.lake_deadline, lookup).await;
+        match &found {
+            Ok(Ok(_)) => self.lake_breaker.succeeded(),
+            Ok(Err(_)) | Err(_) => self.lake_breaker.failed(),
+        }
+        match found {
             Ok(Ok(None)) => Ok(None),
             Ok(Ok(Some(mut score))) => {
                 let age = self.clock.now().date().days().saturating_sub(score.score_date.days());

@@ -40,6 +40,14 @@ impl Telemetry {
                 "icecore_score_duration_seconds",
                 "Time to find a score, by route and the path that answered"
             );
+            describe_histogram!(
+                "icecore_features_duration_seconds",
+                "Time to look features up, by where they are from"
+            );
+            describe_histogram!(
+                "icecore_predictions_duration_seconds",
+                "Time to predict, features included, by model"
+            );
             describe_counter!(
                 "icecore_score_requests_total",
                 "Scores answered, by route and source"
@@ -73,6 +81,22 @@ impl Telemetry {
         if let Outcome::Default(Some(reason)) = &answer.outcome {
             self.fallback(route, reason.code());
         }
+    }
+
+    /// An answer of features, by where they are from.
+    pub(crate) fn features(&self, source: &'static str, took: Duration) {
+        metrics::with_local_recorder(&self.recorder, || {
+            histogram!("icecore_features_duration_seconds", "source" => source)
+                .record(took.as_secs_f64());
+        });
+    }
+
+    /// An answer of a model.
+    pub(crate) fn prediction(&self, model: &str, took: Duration) {
+        metrics::with_local_recorder(&self.recorder, || {
+            histogram!("icecore_predictions_duration_seconds", "model" => model.to_owned())
+                .record(took.as_secs_f64());
+        });
     }
 
     pub(crate) fn fallback(&self, route: &str, reason: &'static str) {

@@ -22,6 +22,19 @@ pub(super) fn json(code: StatusCode, body: &impl Serialize) -> Response {
     }
 }
 
+/// The status that says what a kind of error says.
+pub(super) const fn status_of(kind: ErrorKind) -> StatusCode {
+    match kind {
+        ErrorKind::NotFound => StatusCode::NOT_FOUND,
+        ErrorKind::InvalidInput | ErrorKind::Unsupported => StatusCode::BAD_REQUEST,
+        ErrorKind::Conflict | ErrorKind::AlreadyExists => StatusCode::CONFLICT,
+        ErrorKind::LimitExceeded => StatusCode::PAYLOAD_TOO_LARGE,
+        ErrorKind::Denied => StatusCode::FORBIDDEN,
+        ErrorKind::Unavailable | ErrorKind::OutcomeUnknown => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
 /// Why a request has no answer: `{"error": {code, message, help}}`.
 #[derive(Debug)]
 pub(super) struct Problem {
@@ -57,6 +70,24 @@ impl Problem {
     pub(super) fn of(status: StatusCode, error: &Error) -> Self {
         let help = error.help().map(str::to_owned);
         Self { help, ..Self::new(status, error.kind(), error.to_string()) }
+    }
+
+    /// A problem with a request, with the status of its kind.
+    pub(super) fn of_kind(error: &Error) -> Self {
+        Self::of(status_of(error.kind()), error)
+    }
+
+    pub(super) fn denied() -> Self {
+        let message = "the token of this request may not ask for this";
+        Self::new(StatusCode::FORBIDDEN, ErrorKind::Denied, message)
+    }
+
+    pub(super) fn too_often() -> Self {
+        let message = "the token of this request asks more often than it may";
+        Self {
+            header: Some((header::RETRY_AFTER, HeaderValue::from_static("1"))),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, ErrorKind::LimitExceeded, message)
+        }
     }
 
     pub(super) fn no_route(path: &str, routes: &[String]) -> Self {

@@ -1,0 +1,153 @@
+//! `POST /get-online-features`, as Feast's feature server answers it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use icecore_core::{Error, ErrorKind, Result, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::Shared;
+use super::reply::{Problem, json as reply};
+use crate::auth::Grant;
+use crate::features::{FeatureAnswer, FeatureQuery, FeatureSource, entity_column};
+
+/// What is asked for. Other fields of Feast's requests change nothing here.
+#[derive(Debug, Deserialize)]
+pub(super) struct Asked {
+    #[serde(default)]
+    features: Option<Vec<String>>,
+    #[serde(default)]
+    feature_service: Option<String>,
+    entities: BTreeMap<String, Vec<Value>>,
+    #[serde(default)]
+    full_feature_names: bool,
+    #[serde(default)]
+    include_feature_view_version_metadata: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Column {
+    values: Vec<Value>,
+    statuses: Vec<&'static str>,
+    event_timestamps: Vec<String>,
+}
+
+pub(super) async fn answer(
+    State(service): Shared,
+    Extension(grant): Extension<Arc<Grant>>,
+    body: Bytes,
+) -> Response {
+    let started = Instant::now();
+    let Some(_place) = service.admit() else {
+        return Problem::too_busy(service.options.max_in_flight).into_response();
+    };
+    let result = async {
+        let asked: Asked = serde_json::from_slice(&body).map_err(|error| {
+            Error::invalid(format!("the request cannot be read: {error}")).with_help(
+                "send {\"features\": [\"view:feature\"], \"entities\": {\"key\": [\"value\"]}}",
+            )
+        })?;
+        let with_views = asked.include_feature_view_version_metadata;
+        let answer = look_up(&service, &grant, asked).await?;
+        let source = match answer.source {
+            FeatureSource::Online => "online",
+            FeatureSource::Lakehouse(_) => "lakehouse",
+        };
+        service.telemetry.features(source, started.elapsed());
+        if let FeatureSource::Lakehouse(reason) = answer.source {
+            service.telemetry.fallback("/get-online-features", reason);
+        }
+        document(&answer, with_views)
+    };
+    match result.await {
+        Ok(document) => reply(StatusCode::OK, &document),
+        Err(error) => refusal(&error),
+    }
+}
+
+async fn look_up(
+    service: &crate::ScoreService,
+    grant: &Grant,
+    asked: Asked,
+) -> Result<FeatureAnswer> {
+    let features = service.features()?;
+    let names = match (asked.features, asked.feature_service) {
+        (_, Some(name)) => features.definitions().service(&name)?.features.clone(),
+        (Some(names), None) if !names.is_empty() => names,
+        _ => {
+            return Err(Error::invalid("no feature is asked for")
+                .with_help("name `features`, or a `feature_service`"));
+        }
+    };
+    let views: Vec<String> = names
+        .iter()
+        .map(|name| name.split_once(':').map_or(name.as_str(), |(view, _)| view).to_owned())
+        .collect();
+    grant.check_views(&views)?;
+    let mut entities = BTreeMap::new();
+    for (name, values) in &asked.entities {
+        entities.insert(name.clone(), entity_column(name, values)?);
+    }
+    let query =
+        FeatureQuery { features: names, full_feature_names: asked.full_feature_names, entities };
+    features.get(&query).await
+}
+
+fn document(answer: &FeatureAnswer, with_views: bool) -> Result<Value> {
+    let mut results = Vec::with_capacity(answer.columns.len());
+    for column in &answer.columns {
+        results.push(Column {
+            values: column.json_values()?,
+            statuses: column.statuses.iter().map(|status| status.code()).collect(),
+            event_timestamps: column.events.iter().map(|event| moment(*event)).collect(),
+        });
+    }
+    let names: Vec<&str> = answer.columns.iter().map(|column| column.name.as_str()).collect();
+    let mut metadata = json!({ "feature_names": names });
+    if let Some(fields) = metadata.as_object_mut() {
+        if with_views {
+            let views: Vec<Value> =
+                answer.views.iter().map(|view| json!({ "name": view })).collect();
+            fields.insert("feature_view_metadata".to_owned(), Value::Array(views));
+        }
+        // An answer that is not what it usually is says so.
+        if let FeatureSource::Lakehouse(reason) = answer.source {
+            fields.insert("source".to_owned(), json!("lakehouse"));
+            fields.insert("reason".to_owned(), json!(reason));
+        }
+    }
+    Ok(json!({ "results": results, "metadata": metadata }))
+}
+
+/// A moment as protobuf writes it; where there is none it is the epoch.
+fn moment(at: Option<Timestamp>) -> String {
+    at.unwrap_or(Timestamp::from_micros(0)).to_string()
+}
+
+/// A refusal. What there is not is said as Feast says it, so that its client raises the right
+/// exception: JSON in a JSON text.
+fn refusal(error: &Error) -> Response {
+    let message = error.to_string();
+    let class = match error.kind() {
+        ErrorKind::NotFound if message.contains("feature service") => {
+            "FeatureServiceNotFoundException"
+        }
+        ErrorKind::NotFound if message.contains("feature view `") && message.contains("has no") => {
+            ""
+        }
+        ErrorKind::NotFound if message.contains("feature view") => "FeatureViewNotFoundException",
+        _ => "",
+    };
+    if class.is_empty() {
+        return Problem::of_kind(error).into_response();
+    }
+    let inner = json!({ "module": "feast.errors", "class": class, "message": message });
+    reply(StatusCode::NOT_FOUND, &inner.to_string())
+}

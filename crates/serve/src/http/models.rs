@@ -1,0 +1,229 @@
+//! The Open Inference Protocol (v2) and MLflow's scoring protocol.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray};
+use axum::Extension;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use icecore_core::{Error, ErrorKind, OutputKind, Result};
+use serde_json::{Map, Value, json};
+use tokio::time::Instant;
+
+use super::Shared;
+use super::reply::{Problem, json as reply, status_of};
+use crate::ScoreService;
+use crate::auth::Grant;
+use crate::features::FeatureQuery;
+use crate::models::{Frame, LoadedModel};
+
+pub(super) async fn server() -> Response {
+    let version = env!("CARGO_PKG_VERSION");
+    reply(StatusCode::OK, &json!({ "name": "icecore", "version": version, "extensions": [] }))
+}
+
+pub(super) async fn live() -> StatusCode {
+    StatusCode::OK
+}
+
+pub(super) async fn is_ready(
+    State(service): Shared,
+    Path(path): Path<Vec<(String, String)>>,
+) -> Response {
+    let (name, version) = place(&path);
+    match find(&service, name, version).await {
+        Ok(_) => StatusCode::OK.into_response(),
+        Err(error) => refusal(&error),
+    }
+}
+
+pub(super) async fn describe(
+    State(service): Shared,
+    Path(path): Path<Vec<(String, String)>>,
+) -> Response {
+    let (name, version) = place(&path);
+    let model = match find(&service, name, version).await {
+        Ok(model) => model,
+        Err(error) => return refusal(&error),
+    };
+    let signature = model.model.signature();
+    let inputs: Vec<Value> = signature
+        .inputs
+        .iter()
+        .map(|input| json!({ "name": input.name, "datatype": "FP64", "shape": [-1] }))
+        .collect();
+    // How many classes there are, only the model's answers say.
+    let width = if signature.output == OutputKind::Classes { -1 } else { 1 };
+    let document = json!({
+        "name": model.name,
+        "versions": [model.version],
+        "platform": "icecore",
+        "inputs": inputs,
+        "outputs": [{ "name": "predict", "datatype": "FP64", "shape": [-1, width] }],
+        "parameters": {},
+    });
+    reply(StatusCode::OK, &document)
+}
+
+pub(super) async fn infer(
+    State(service): Shared,
+    Extension(grant): Extension<Arc<Grant>>,
+    Path(path): Path<Vec<(String, String)>>,
+    body: Bytes,
+) -> Response {
+    let started = Instant::now();
+    let Some(_place) = service.admit() else {
+        return Problem::too_busy(service.options.max_in_flight).into_response();
+    };
+    let (name, version) = place(&path);
+    let answered = async {
+        let model = find(&service, name, version).await?;
+        let request = object(&body)?;
+        let inputs = request
+            .get("inputs")
+            .and_then(Value::as_array)
+            .ok_or_else(|| Error::invalid("the request has no list `inputs`"))?;
+        let frame = Frame::of_tensors(inputs, model.model.signature())?;
+        let looked_up = with_features(&service, &grant, frame, request.get("parameters")).await?;
+        let predictions = model.predict(looked_up.batch()?).await?;
+        service.telemetry.prediction(&model.name, started.elapsed());
+        tensors(&model, &request, &predictions)
+    };
+    match answered.await {
+        Ok(document) => reply(StatusCode::OK, &document),
+        Err(error) => refusal(&error),
+    }
+}
+
+pub(super) async fn invocations(
+    State(service): Shared,
+    Extension(grant): Extension<Arc<Grant>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let started = Instant::now();
+    let Some(_place) = service.admit() else {
+        return Problem::too_busy(service.options.max_in_flight).into_response();
+    };
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let kind = kind.unwrap_or("application/json").split(';').next().unwrap_or_default().trim();
+    let is_csv = kind.eq_ignore_ascii_case("text/csv");
+    if !is_csv && !kind.eq_ignore_ascii_case("application/json") {
+        let message = "the content type is `application/json` or `text/csv`";
+        return Problem::of(StatusCode::UNSUPPORTED_MEDIA_TYPE, &Error::invalid(message))
+            .into_response();
+    }
+    let answered = async {
+        let name = service.models()?.default_model().ok_or_else(|| {
+            Error::not_found("the service has no model for `/invocations`")
+                .with_help("name one: `[serve] model = \"NAME\"`")
+        })?;
+        let model = find(&service, name, None).await?;
+        let (frame, parameters) = if is_csv {
+            let text = std::str::from_utf8(&body);
+            let text = text.map_err(|_| Error::invalid("the CSV is not UTF-8"))?;
+            (Frame::of_csv(text)?, None)
+        } else {
+            let request = object(&body)?;
+            let frame = Frame::of_mlflow(&request, model.model.signature())?;
+            (frame, request.get("params").cloned())
+        };
+        let frame = with_features(&service, &grant, frame, parameters.as_ref()).await?;
+        let predictions = model.predict(frame.batch()?).await?;
+        service.telemetry.prediction(&model.name, started.elapsed());
+        Ok(json!({ "predictions": crate::features::write_values(&predictions)? }))
+    };
+    match answered.await {
+        Ok(document) => reply(StatusCode::OK, &document),
+        Err(error) => mlflow_refusal(&error),
+    }
+}
+
+/// Adds the features that a request asks to be looked up: `feature_service` in its parameters, with
+/// the join keys and what the service's features are computed from among its columns.
+async fn with_features(
+    service: &ScoreService,
+    grant: &Grant,
+    mut frame: Frame,
+    parameters: Option<&Value>,
+) -> Result<Frame> {
+    let wanted = parameters.and_then(|parameters| parameters.get("feature_service"));
+    let Some(wanted) = wanted.and_then(Value::as_str) else { return Ok(frame) };
+    let features = service.features()?;
+    let names = [wanted.to_owned()];
+    features.definitions().service(wanted)?;
+    let query = FeatureQuery::of_names(features.definitions(), &names, frame.columns.clone())?;
+    let views = query.features.iter().filter_map(|name| name.split_once(':'));
+    let views: Vec<String> = views.map(|(view, _)| view.to_owned()).collect();
+    grant.check_views(&views)?;
+    for column in features.get(&query).await?.columns {
+        frame.columns.insert(column.name, column.values);
+    }
+    Ok(frame)
+}
+
+/// The name and the version in a path.
+fn place(path: &[(String, String)]) -> (&str, Option<&str>) {
+    let find = |name: &str| path.iter().find(|(key, _)| key == name).map(|(_, v)| v.as_str());
+    (find("name").unwrap_or_default(), find("version"))
+}
+
+async fn find(service: &ScoreService, name: &str, version: Option<&str>) -> Result<LoadedModel> {
+    service.models()?.get(name, version).await
+}
+
+fn object(body: &[u8]) -> Result<Map<String, Value>> {
+    serde_json::from_slice(body)
+        .map_err(|error| Error::invalid(format!("the request cannot be read: {error}")))
+}
+
+fn tensors(
+    model: &LoadedModel,
+    request: &Map<String, Value>,
+    predictions: &ArrayRef,
+) -> Result<Value> {
+    let rows = predictions.len();
+    let flat = match predictions.as_list_opt::<i32>() {
+        Some(lists) => Arc::clone(lists.values()),
+        None => Arc::clone(predictions),
+    };
+    let width = flat.len().checked_div(rows).unwrap_or(1);
+    let asked = request.get("outputs").and_then(Value::as_array);
+    let name = asked.and_then(|outputs| outputs.first()).and_then(|output| output.get("name"));
+    let name = name.and_then(Value::as_str).unwrap_or("predict");
+    let mut document = json!({
+        "model_name": model.name,
+        "model_version": model.version,
+        "parameters": {},
+        "outputs": [{
+            "name": name,
+            "shape": [rows, width],
+            "datatype": "FP64",
+            "data": crate::features::write_values(&flat)?,
+        }],
+    });
+    if let (Some(fields), Some(id)) = (document.as_object_mut(), request.get("id")) {
+        fields.insert("id".to_owned(), id.clone());
+    }
+    Ok(document)
+}
+
+/// A refusal as the protocol has it.
+fn refusal(error: &Error) -> Response {
+    reply(status_of(error.kind()), &json!({ "error": error.to_string() }))
+}
+
+/// A refusal as MLflow's scoring server has it.
+fn mlflow_refusal(error: &Error) -> Response {
+    let code = match error.kind() {
+        ErrorKind::InvalidInput => "BAD_REQUEST",
+        ErrorKind::NotFound => "RESOURCE_DOES_NOT_EXIST",
+        ErrorKind::Denied => "PERMISSION_DENIED",
+        ErrorKind::Unavailable => "TEMPORARILY_UNAVAILABLE",
+        _ => "INTERNAL_ERROR",
+    };
+    let body = json!({ "error_code": code, "message": error.to_string() });
+    reply(status_of(error.kind()), &body)
+}

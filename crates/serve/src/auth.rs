@@ -19,8 +19,6 @@ pub enum Role {
     Features,
     /// Predictions of models.
     Models,
-    /// Pushing rows.
-    Push,
     /// Measurements.
     Metrics,
 }
@@ -32,7 +30,6 @@ impl Role {
             "/openapi.json" => None,
             "/metrics" => Some(Self::Metrics),
             "/get-online-features" => Some(Self::Features),
-            "/push" => Some(Self::Push),
             "/invocations" | "/v2" => Some(Self::Models),
             path if path.starts_with("/v2/") => Some(Self::Models),
             _ => Some(Self::Scores),

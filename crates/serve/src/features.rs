@@ -22,6 +22,8 @@ pub use ask::{FeatureQuery, entity_column};
 pub(crate) use json::write_values;
 use plan::Plan;
 
+use crate::breaker::Breaker;
+
 /// For how long the types of a view's columns are taken to be what they were.
 const PLAN_TTL: Duration = Duration::from_secs(30);
 /// Plans that are kept at most.
@@ -101,6 +103,7 @@ pub struct OnlineFeatures {
     store: Option<FeatureStore>,
     clock: Arc<dyn Clock>,
     options: FeatureOptions,
+    breaker: Breaker,
     plans: Mutex<HashMap<FeatureQueryKey, (Instant, Arc<Plan>)>>,
 }
 
@@ -122,7 +125,15 @@ impl OnlineFeatures {
         clock: Arc<dyn Clock>,
         options: FeatureOptions,
     ) -> Self {
-        Self { engine, definitions, store, clock, options, plans: Mutex::default() }
+        Self {
+            engine,
+            definitions,
+            store,
+            clock,
+            options,
+            breaker: Breaker::new(),
+            plans: Mutex::default(),
+        }
     }
 
     /// The views and services.
@@ -175,14 +186,23 @@ impl OnlineFeatures {
     ) -> Result<(Vec<ViewRows>, FeatureSource)> {
         let reason = match &self.store {
             None => "no_online_store",
+            // A store that keeps failing costs no request its deadline.
+            Some(_) if !self.breaker.may_ask() => "online_store_circuit_open",
             Some(store) => match timeout(self.options.store_deadline, store.read(reads, now)).await
             {
-                Ok(Ok(rows)) => return Ok((rows, FeatureSource::Online)),
+                Ok(Ok(rows)) => {
+                    self.breaker.succeeded();
+                    return Ok((rows, FeatureSource::Online));
+                }
                 Ok(Err(error)) => {
+                    self.breaker.failed();
                     warn!(%error, "the online store is unavailable");
                     "online_store_unavailable"
                 }
-                Err(_) => "online_store_timeout",
+                Err(_) => {
+                    self.breaker.failed();
+                    "online_store_timeout"
+                }
             },
         };
         let lake = lookup::read(&self.engine, plan, reads, now);

@@ -80,6 +80,9 @@ pub struct DatasetSpec {
     /// How the model is cross-validated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cross_validation: Option<CrossValidationSpec>,
+    /// What becomes of the features before the model sees them, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub preprocess: Vec<StepSpec>,
     /// What is trained.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<ModelSpec>,

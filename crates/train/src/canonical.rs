@@ -2,7 +2,12 @@
 
 use std::cmp::Ordering;
 
-use crate::columns::Values;
+use icecore_core::{Error, Result, TrainingSet};
+
+use crate::columns::{self, Values};
+
+/// The greatest label that is learned: no square of it overflows.
+const LABEL_MAX: f64 = 1e140;
 
 /// The positions of rows, sorted by id, then by features, then by label. Rows that are equal in
 /// all of them are interchangeable.
@@ -24,4 +29,41 @@ pub(crate) fn canonical_order(columns: &[Values], labels: &[f64], ids: &[u64]) -
 /// Numbers in their order, a missing one last, zeros of both signs alike.
 fn compare(a: f64, b: f64) -> Ordering {
     a.is_nan().cmp(&b.is_nan()).then_with(|| a.partial_cmp(&b).unwrap_or(Ordering::Equal))
+}
+
+/// Rows of numbers in canonical order, for algorithms whose sums depend on the order.
+#[derive(Debug)]
+pub(crate) struct Canonical {
+    pub(crate) features: Vec<Values>,
+    pub(crate) labels: Vec<f64>,
+    pub(crate) ids: Vec<u64>,
+}
+
+impl Canonical {
+    /// The rows of a set that has some.
+    pub(crate) fn new(set: &TrainingSet) -> Result<Self> {
+        let labels = columns::labels(set)?;
+        let features = columns::features(set)?;
+        let ids = set.row_ids().values();
+        let order = canonical_order(&features, labels, ids);
+        Ok(Self {
+            features: features
+                .iter()
+                .map(|column| order.iter().map(|row| column[*row]).collect())
+                .collect(),
+            labels: order.iter().map(|row| labels[*row]).collect(),
+            ids: order.iter().map(|row| ids[*row]).collect(),
+        })
+    }
+
+    /// Refuses labels that no regression can learn.
+    pub(crate) fn check_numbers(&self) -> Result<()> {
+        match self.labels.iter().find(|label| !(label.abs() <= LABEL_MAX)) {
+            None => Ok(()),
+            Some(label) => {
+                Err(Error::invalid(format!("label `{label}` is none that can be learned"))
+                    .with_help("filter such rows in the spine"))
+            }
+        }
+    }
 }

@@ -9,7 +9,6 @@ use icecore_core::{Result, is_text_type};
 use serde::{Deserialize, Serialize};
 
 use crate::columns::{self, Values};
-use crate::tree::CATEGORIES_MAX;
 
 /// The categories of one feature, in order. A value that is not among them is missing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -18,28 +17,28 @@ pub(crate) enum Categories {
     /// Of text.
     Text(Vec<String>),
     /// Of numbers.
-    Number(Vec<f64>),
+    Number(#[serde(with = "crate::exact::list")] Vec<f64>),
 }
 
 impl Eq for Categories {}
 
 impl Categories {
-    /// The values of a column: of more than [`CATEGORIES_MAX`], those that are most frequent, and
-    /// of equally frequent ones, the first in their order.
-    pub(crate) fn fit(array: &dyn Array) -> Result<Self> {
+    /// The values of a column: of more than `max`, those that are most frequent, and of equally
+    /// frequent ones, the first in their order.
+    pub(crate) fn fit(array: &dyn Array, max: usize) -> Result<Self> {
         if is_text_type(array.data_type()) {
             let text = arrow::compute::cast(array, &DataType::Utf8)?;
             let mut rows: BTreeMap<&str, u64> = BTreeMap::new();
             for value in text.as_string::<i32>().iter().flatten() {
                 *rows.entry(value).or_default() += 1;
             }
-            return Ok(Self::Text(most(rows).into_iter().map(str::to_owned).collect()));
+            return Ok(Self::Text(most(rows, max).into_iter().map(str::to_owned).collect()));
         }
         let mut rows: BTreeMap<u64, u64> = BTreeMap::new();
         for value in columns::values(array)?.iter().filter(|value| value.is_finite()) {
             *rows.entry(sort_key(*value)).or_default() += 1;
         }
-        Ok(Self::Number(most(rows).into_iter().map(from_sort_key).collect()))
+        Ok(Self::Number(most(rows, max).into_iter().map(from_sort_key).collect()))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -50,8 +49,8 @@ impl Categories {
     }
 
     /// Whether they are few enough, sorted and distinct.
-    pub(crate) fn is_sound(&self) -> bool {
-        self.len() <= CATEGORIES_MAX
+    pub(crate) fn is_sound(&self, max: usize) -> bool {
+        self.len() <= max
             && match self {
                 Self::Text(values) => values.windows(2).all(|pair| pair[0] < pair[1]),
                 Self::Number(values) => {
@@ -59,6 +58,14 @@ impl Categories {
                         && values.windows(2).all(|pair| pair[0] < pair[1])
                 }
             }
+    }
+
+    /// What each is called.
+    pub(crate) fn names(&self) -> Box<dyn Iterator<Item = String> + '_> {
+        match self {
+            Self::Text(values) => Box::new(values.iter().cloned()),
+            Self::Number(values) => Box::new(values.iter().map(ToString::to_string)),
+        }
     }
 
     /// The place of each value among the categories; NaN where it is missing or not among them.
@@ -88,11 +95,11 @@ impl Categories {
 }
 
 /// The keys of the greatest counts, in order.
-fn most<K: Ord + Copy>(rows: BTreeMap<K, u64>) -> Vec<K> {
+fn most<K: Ord + Copy>(rows: BTreeMap<K, u64>, max: usize) -> Vec<K> {
     let mut counted: Vec<(Reverse<u64>, K)> =
         rows.into_iter().map(|(key, rows)| (Reverse(rows), key)).collect();
     counted.sort_unstable();
-    counted.truncate(CATEGORIES_MAX);
+    counted.truncate(max);
     let mut keys: Vec<K> = counted.into_iter().map(|(_, key)| key).collect();
     keys.sort_unstable();
     keys
@@ -114,6 +121,7 @@ mod tests {
     use arrow::array::{Float64Array, StringArray};
 
     use super::*;
+    use crate::tree::CATEGORIES_MAX;
 
     #[test]
     fn rare_and_unknown_values_are_missing() {
@@ -121,9 +129,9 @@ mod tests {
             .flat_map(|n| vec![Some(format!("c{n:03}")); if n < 46 { 1 } else { 2 }])
             .collect();
         values.push(None);
-        let categories = Categories::fit(&StringArray::from(values)).unwrap();
+        let categories = Categories::fit(&StringArray::from(values), CATEGORIES_MAX).unwrap();
         assert_eq!(categories.len(), CATEGORIES_MAX);
-        assert!(categories.is_sound());
+        assert!(categories.is_sound(CATEGORIES_MAX));
         let asked = StringArray::from(vec![Some("c046"), Some("c000"), Some("é"), None]);
         let codes = categories.encode(&asked).unwrap();
         assert_eq!(codes[0], 0.0);
@@ -133,7 +141,7 @@ mod tests {
     #[test]
     fn numbers_are_categories_too() {
         let categories =
-            Categories::fit(&Float64Array::from(vec![3.0, -0.0, f64::NAN, 0.0, -7.5])).unwrap();
+            Categories::fit(&Float64Array::from(vec![3.0, -0.0, f64::NAN, 0.0, -7.5]), 9).unwrap();
         assert_eq!(categories, Categories::Number(vec![-7.5, 0.0, 3.0]));
         let codes = categories.encode(&Float64Array::from(vec![-0.0, 3.0, 1.0])).unwrap();
         assert_eq!(codes[..2], [1.0, 2.0]);

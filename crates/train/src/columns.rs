@@ -5,12 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::{DataType, Float64Type};
-use icecore_core::{
-    Error, ModelSignature, OutputKind, Result, SignatureColumn, TrainingSet, is_feature_type,
-    is_text_type,
-};
+use icecore_core::{Error, Result, SignatureColumn, TrainingSet, is_feature_type, is_text_type};
 
 use crate::categories::Categories;
+use crate::tree::CATEGORIES_MAX;
 
 /// One column's values. A missing value is NaN.
 pub(crate) type Values = ScalarBuffer<f64>;
@@ -18,8 +16,8 @@ pub(crate) type Values = ScalarBuffer<f64>;
 /// The categories of the inputs that have some, by name.
 pub(crate) type CategoriesByName = BTreeMap<String, Categories>;
 
-/// The signature of a model of this set.
-pub(crate) fn signature(set: &TrainingSet, output: OutputKind) -> Result<ModelSignature> {
+/// The inputs of a model of this set.
+pub(crate) fn inputs(set: &TrainingSet) -> Result<Vec<SignatureColumn>> {
     let mut inputs: Vec<SignatureColumn> = Vec::with_capacity(set.features().num_columns());
     for field in set.features().schema().fields() {
         if inputs.iter().any(|input| input.name == *field.name()) {
@@ -29,42 +27,50 @@ pub(crate) fn signature(set: &TrainingSet, output: OutputKind) -> Result<ModelSi
         let data_type = field.data_type().to_string();
         inputs.push(SignatureColumn { name: field.name().clone(), data_type });
     }
-    Ok(ModelSignature { inputs, output })
+    Ok(inputs)
 }
 
-/// The columns of `rows` that the signature names, in its order.
+/// Whether a column of a signature holds text.
+pub(crate) fn is_text(column: &SignatureColumn) -> bool {
+    column.data_type.contains("Utf8")
+}
+
+/// The column of an input, which is text or is not.
+pub(crate) fn find<'a>(
+    rows: &'a RecordBatch,
+    input: &SignatureColumn,
+    wants_text: bool,
+) -> Result<&'a ArrayRef> {
+    let schema = rows.schema_ref();
+    let Some((index, field)) = schema.column_with_name(&input.name) else {
+        let names = schema.fields().iter().map(|field| field.name().as_str());
+        return Err(Error::invalid(format!("the model's input `{}` is missing", input.name))
+            .with_note(format!("columns: {}", names.clone().collect::<Vec<_>>().join(", ")))
+            .with_candidates(&input.name, names));
+    };
+    let data_type = field.data_type();
+    if !is_feature_type(data_type) || is_text_type(data_type) != wants_text {
+        let wanted = if wants_text { "no text" } else { "neither a number nor a boolean" };
+        return Err(Error::invalid(format!(
+            "the model's input `{}` has type {data_type}, which is {wanted}",
+            input.name,
+        ))
+        .with_note(format!("it was trained as {}", input.data_type)));
+    }
+    Ok(rows.column(index))
+}
+
+/// The columns of `rows` that are named, in their order.
 pub(crate) fn bind(
     rows: &RecordBatch,
-    signature: &ModelSignature,
+    inputs: &[SignatureColumn],
     categories: &CategoriesByName,
 ) -> Result<Vec<Values>> {
-    let schema = rows.schema();
-    let mut arrays: Vec<(&ArrayRef, Option<&Categories>)> =
-        Vec::with_capacity(signature.inputs.len());
-    for input in &signature.inputs {
-        let Some((index, field)) = schema.column_with_name(&input.name) else {
-            let names = schema.fields().iter().map(|field| field.name().as_str());
-            return Err(Error::invalid(format!("the model's input `{}` is missing", input.name))
-                .with_note(format!("columns: {}", names.clone().collect::<Vec<_>>().join(", ")))
-                .with_candidates(&input.name, names));
-        };
+    let mut arrays: Vec<(&ArrayRef, Option<&Categories>)> = Vec::with_capacity(inputs.len());
+    for input in inputs {
         let categories = categories.get(&input.name);
-        let wanted = match categories {
-            None => "neither a number nor a boolean",
-            Some(Categories::Text(_)) => "no text",
-            Some(Categories::Number(_)) => "neither a number nor a boolean",
-        };
-        let data_type = field.data_type();
-        let is_text = is_text_type(data_type);
         let wants_text = matches!(categories, Some(Categories::Text(_)));
-        if !is_feature_type(data_type) || is_text != wants_text {
-            return Err(Error::invalid(format!(
-                "the model's input `{}` has type {data_type}, which is {wanted}",
-                input.name,
-            ))
-            .with_note(format!("it was trained as {}", input.data_type)));
-        }
-        arrays.push((rows.column(index), categories));
+        arrays.push((find(rows, input, wants_text)?, categories));
     }
     arrays
         .into_iter()
@@ -80,10 +86,12 @@ pub(crate) fn features(set: &TrainingSet) -> Result<Vec<Values>> {
     let schema = set.features().schema();
     if let Some(field) = schema.fields().iter().find(|field| is_text_type(field.data_type())) {
         return Err(Error::invalid(format!(
-            "feature `{}` is text, which only `gbdt` learns from",
+            "feature `{}` is text, from which only `gbdt` learns as it is",
             field.name()
         ))
-        .with_help("train with `gbdt`, leave the feature out, or derive numbers from it"));
+        .with_help(
+            "make numbers of it by a step `one_hot` or `target_encode`, or train with `gbdt`",
+        ));
     }
     set.features().columns().iter().map(|array| values(array)).collect()
 }
@@ -100,7 +108,7 @@ pub(crate) fn categorical_features(
     let mut columns = Vec::with_capacity(schema.fields().len());
     for (field, array) in schema.fields().iter().zip(set.features().columns()) {
         if is_text_type(field.data_type()) || named.contains(field.name()) {
-            let fitted = Categories::fit(array)?;
+            let fitted = Categories::fit(array, CATEGORIES_MAX)?;
             columns.push(fitted.encode(array)?);
             categories.insert(field.name().clone(), fitted);
         } else {

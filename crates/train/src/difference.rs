@@ -3,7 +3,7 @@
 use icecore_core::Result;
 
 use crate::file::decode;
-use crate::model::Scorer;
+use crate::scorer::Scorer;
 use crate::tree::Ensemble;
 
 /// What differs first between two model files, in words; nothing where they predict the same.
@@ -33,9 +33,20 @@ pub fn first_difference(a: &[u8], b: &[u8]) -> Result<Option<String>> {
     if a.header.signature != b.header.signature || a.header.categories != b.header.categories {
         return Ok(Some("the inputs, their types or their categories".to_owned()));
     }
+    if a.header.steps != b.header.steps {
+        let pairs = a.header.steps.iter().zip(&b.header.steps);
+        let first = pairs.into_iter().find(|(a, b)| a != b);
+        return Ok(Some(match first {
+            Some((a, b)) => format!("preprocessing of `{}`: {a:?}, now {b:?}", a.column),
+            None => "the number of steps of preprocessing".to_owned(),
+        }));
+    }
     Ok(match (&a.scorer, &b.scorer) {
         (Scorer::Trees(a), Scorer::Trees(b)) => of_trees(a.ensemble(), b.ensemble()),
         (Scorer::Linear(a), Scorer::Linear(b)) if a == b => None,
+        (Scorer::Bayes(a), Scorer::Bayes(b)) if a == b => None,
+        (Scorer::Neighbors(a), Scorer::Neighbors(b)) if a == b => None,
+        (Scorer::Kernel(a), Scorer::Kernel(b)) if a == b => None,
         _ => Some("the weights".to_owned()),
     })
 }

@@ -6,7 +6,8 @@ mod mlflow;
 use icecore_core::{Error, ErrorKind, Model, Result};
 
 use crate::file::decode;
-use crate::model::{FittedModel, Scorer};
+use crate::model::FittedModel;
+use crate::scorer::Scorer;
 use crate::tree::Ensemble;
 
 /// The model in the text format of LightGBM, which LightGBM itself, treelite, lleaves and others
@@ -36,11 +37,12 @@ pub fn to_mlflow(model: &dyn Model) -> Result<Vec<(&'static str, String)>> {
 }
 
 fn trees(model: &FittedModel) -> Result<&Ensemble> {
+    if !model.header.steps.is_empty() {
+        return Err(unsupported("a model with steps of preprocessing in a format that has none"));
+    }
     match &model.scorer {
         Scorer::Trees(trees) => Ok(trees.ensemble()),
-        Scorer::Linear(_) => {
-            Err(unsupported(&format!("a model of `{}`: it has no trees", model.header.algorithm)))
-        }
+        _ => Err(unsupported(&format!("a model of `{}`: it has no trees", model.header.algorithm))),
     }
 }
 

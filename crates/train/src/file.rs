@@ -16,19 +16,20 @@
 //! Equal models have equal bytes. The checksum tells accidents, not attacks: everything that is
 //! read is checked as if nobody had written it in good faith.
 
+mod machines;
 mod payload;
 mod read;
 mod trees;
 
 use std::sync::Arc;
 
-use icecore_core::{Error, ErrorKind, Model, OutputKind, Result};
+use icecore_core::{Error, ErrorKind, Model, Result};
 use sha2::{Digest, Sha256};
 
-use crate::categories::Categories;
-use crate::model::{FittedModel, Header, Scorer};
-use crate::tree::Link;
-use crate::{gbdt, import, logistic, random_forest};
+use crate::linear::LinearLink;
+use crate::model::{FittedModel, Header};
+use crate::tree::CATEGORIES_MAX;
+use crate::{bayes, gbdt, import, logistic, neighbors, preprocess, random_forest, regression, svm};
 use payload::Layout;
 use read::Reader;
 
@@ -91,12 +92,40 @@ pub fn model_hash(bytes: &[u8]) -> String {
 
 pub(crate) fn decode(bytes: &[u8]) -> Result<FittedModel> {
     let (header, payload, version) = parts(bytes)?;
-    let layout = match header.algorithm.as_str() {
+    let layout = layout_of(&header.algorithm, version)?;
+    let mut names: Vec<_> = header.signature.inputs.iter().map(|input| &input.name).collect();
+    names.sort_unstable();
+    if names.windows(2).any(|pair| pair[0] == pair[1]) {
+        return Err(corrupt("an input is there twice"));
+    }
+    if !header.categories.values().all(|categories| categories.is_sound(CATEGORIES_MAX)) {
+        return Err(corrupt("its categories are too many or out of order"));
+    }
+    let features = preprocess::origins(&header.steps, &header.signature.inputs)
+        .map_err(|error| corrupt("its preprocessing does not fit").with_source(error))?;
+    let scorer = payload::read(payload, layout, features.len())?;
+    if header.signature.output != scorer.output() {
+        return Err(corrupt("its output is none that its algorithm gives"));
+    }
+    FittedModel::new(header, scorer)
+}
+
+/// Which payload the models of an algorithm have.
+fn layout_of(algorithm: &str, version: u32) -> Result<Layout> {
+    Ok(match algorithm {
         gbdt::ALGORITHM | random_forest::ALGORITHM | import::ALGORITHM if version == VERSION_1 => {
             Layout::TreesOfVersion1
         }
-        gbdt::ALGORITHM | random_forest::ALGORITHM | import::ALGORITHM => Layout::Trees,
-        logistic::ALGORITHM => Layout::Linear,
+        gbdt::ALGORITHM | random_forest::ALGORITHM | random_forest::EXTRA | import::ALGORITHM => {
+            Layout::Trees
+        }
+        logistic::ALGORITHM => Layout::Linear(LinearLink::Logistic),
+        regression::LINEAR | regression::RIDGE | regression::LASSO | regression::ELASTIC_NET => {
+            Layout::Linear(LinearLink::Identity)
+        }
+        bayes::GAUSSIAN | bayes::BERNOULLI => Layout::Bayes,
+        neighbors::CLASSIFIER | neighbors::REGRESSOR => Layout::Neighbors,
+        svm::CLASSIFIER | svm::REGRESSOR => Layout::Kernel,
         other => {
             return Err(Error::new(
                 ErrorKind::Unsupported,
@@ -105,32 +134,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<FittedModel> {
             .with_candidates(other, crate::ALGORITHMS)
             .with_help("use the version of icecore that trained it, or a later one"));
         }
-    };
-    let mut names: Vec<_> = header.signature.inputs.iter().map(|input| &input.name).collect();
-    names.sort_unstable();
-    if names.windows(2).any(|pair| pair[0] == pair[1]) {
-        return Err(corrupt("an input is there twice"));
-    }
-    if !header.categories.values().all(Categories::is_sound) {
-        return Err(corrupt("its categories are too many or out of order"));
-    }
-    let scorer = payload::read(payload, layout, header.signature.inputs.len())?;
-    if header.signature.output != output_of(&scorer) {
-        return Err(corrupt("its output is none that its algorithm gives"));
-    }
-    Ok(FittedModel { header, scorer })
-}
-
-/// What the output of a model means that computes so.
-pub(crate) const fn output_of(scorer: &Scorer) -> OutputKind {
-    match scorer {
-        Scorer::Linear(_) => OutputKind::Probability,
-        Scorer::Trees(trees) => match trees.ensemble().link {
-            Link::Logistic | Link::Mean => OutputKind::Probability,
-            Link::Identity | Link::Exp => OutputKind::Value,
-            Link::Softmax => OutputKind::Classes,
-        },
-    }
+    })
 }
 
 /// The header and the payload of a file that is complete, and its version.

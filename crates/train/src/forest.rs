@@ -99,10 +99,6 @@ impl TreeScorer {
         &self.ensemble
     }
 
-    pub(crate) fn importance(&self) -> Vec<f64> {
-        shares(&self.ensemble.gains)
-    }
-
     /// Writes the predictions of rows; the first is row `start` of the columns. Where there are
     /// several outputs, those of a row come one after the other.
     pub(crate) fn score(&self, columns: &[Values], start: usize, out: &mut [f64]) {

@@ -20,16 +20,15 @@ mod target;
 mod value;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use arrow::array::UInt64Array;
-use icecore_core::{Error, ErrorKind, Model, Result, Trainer, TrainingSet};
+use icecore_core::{Error, ErrorKind, OutputKind, Result, TrainingSet};
 
 use crate::ParamValue;
 use crate::arithmetic::ordered_sum;
 use crate::columns;
+use crate::fit::{Fit, Learned, Learner};
 use crate::forest::TreeScorer;
-use crate::model::{FittedModel, Header, Scorer};
+use crate::scorer::Scorer;
 use crate::split;
 use boost::{Examples, boost};
 use params::BoostParams;
@@ -40,44 +39,45 @@ pub(crate) const ALGORITHM: &str = "gbdt";
 
 /// Learns gradient-boosted trees.
 #[derive(Debug, Clone)]
-pub(crate) struct GbdtTrainer {
+pub(crate) struct Gbdt {
     params: BoostParams,
-    threads: usize,
-    effective: BTreeMap<String, String>,
 }
 
-impl GbdtTrainer {
-    pub(crate) fn new(given: &BTreeMap<String, ParamValue>) -> Result<Self> {
-        let (params, threads, effective) = params::read(given)?;
-        Ok(Self { params, threads, effective })
-    }
+/// A trainer with these parameters.
+pub(crate) fn trainer(given: &BTreeMap<String, ParamValue>) -> Result<Fit> {
+    let (params, threads, effective) = params::read(given)?;
+    Ok(Fit::new(ALGORITHM, Gbdt { params }, (effective, threads)))
+}
 
+impl Learner for Gbdt {
     /// Holds out rows to watch, where the parameters say so and nobody gave any.
-    fn fit_here(&self, set: &TrainingSet, watched: Option<&TrainingSet>) -> Result<FittedModel> {
+    fn learn(&self, set: &TrainingSet, watched: Option<&TrainingSet>) -> Result<Learned> {
         if self.params.patience == 0 || watched.is_some() || set.rows() < 2 {
-            return self.learn(set, watched.filter(|_| self.params.patience > 0), set.rows());
+            return self.learn_from(set, watched.filter(|_| self.params.patience > 0));
         }
         let share = self.params.validation_fraction;
         match split::train_validation(set.row_ids(), share, self.params.seed) {
             Ok(split) => {
                 let (learned, watched) = split.apply(set)?;
-                self.learn(&learned, Some(&watched), set.rows())
+                self.learn_from(&learned, Some(&watched))
             }
             // Too few ids to hold some out.
-            Err(_) => self.learn(set, None, set.rows()),
+            Err(_) => self.learn_from(set, None),
         }
     }
 
-    fn learn(
-        &self,
-        set: &TrainingSet,
-        watched: Option<&TrainingSet>,
-        rows: usize,
-    ) -> Result<FittedModel> {
+    fn has_classes(&self) -> bool {
+        self.params.objective.output() == OutputKind::Classes
+    }
+
+    fn knows_weights(&self) -> bool {
+        true
+    }
+}
+
+impl Gbdt {
+    fn learn_from(&self, set: &TrainingSet, watched: Option<&TrainingSet>) -> Result<Learned> {
         let objective = self.params.objective;
-        let mut header = Header::new(ALGORITHM, &self.effective, set, objective.output())?;
-        header.rows = rows as u64;
-        let set = &with_weight(set)?;
         let (labels, outputs) = objective.labels(set)?;
         if labels.len() > u32::MAX as usize {
             return Err(Error::new(
@@ -88,7 +88,6 @@ impl GbdtTrainer {
         }
         let (features, categories) = columns::categorical_features(set, &self.params.categorical)?;
         let rules = self.rules(set, &categories)?;
-        header.categories = categories;
         let weights = self.weights(set, labels);
         let learned = Examples {
             columns: &features,
@@ -105,7 +104,7 @@ impl GbdtTrainer {
                         .with_help("stratify the split"));
                 }
                 let columns =
-                    columns::bind(watched.features(), &header.signature, &header.categories)?;
+                    columns::bind(watched.features(), &columns::inputs(set)?, &categories)?;
                 let examples = Examples {
                     columns: &columns,
                     labels,
@@ -116,7 +115,7 @@ impl GbdtTrainer {
             }
         };
         let scorer = Scorer::Trees(TreeScorer::new(ensemble, features.len()));
-        Ok(FittedModel { header, scorer })
+        Ok(Learned { scorer, categories })
     }
 
     fn rules(
@@ -170,35 +169,6 @@ fn balanced(labels: &[f64], weights: Option<&[f64]>) -> Vec<f64> {
     let all: f64 = sums.iter().sum();
     let seen = sums.iter().filter(|sum| **sum > 0.0).count() as f64;
     sums.into_iter().map(|sum| if sum > 0.0 { all / (seen * sum) } else { 1.0 }).collect()
-}
-
-/// The rows that count at all.
-fn with_weight(set: &TrainingSet) -> Result<TrainingSet> {
-    let Some(weights) = set.weights().filter(|weights| weights.values().contains(&0.0)) else {
-        return Ok(set.clone());
-    };
-    let rows = (0..set.rows()).filter(|row| weights.value(*row) > 0.0);
-    set.take(&UInt64Array::from_iter_values(rows.map(|row| row as u64)))
-}
-
-impl Trainer for GbdtTrainer {
-    fn algorithm(&self) -> &'static str {
-        ALGORITHM
-    }
-
-    fn params(&self) -> BTreeMap<String, String> {
-        self.effective.clone()
-    }
-
-    fn fit(&self, set: &TrainingSet) -> Result<Arc<dyn Model>> {
-        let model = crate::pool::with_threads(self.threads, || self.fit_here(set, None))?;
-        Ok(Arc::new(model))
-    }
-
-    fn fit_watching(&self, set: &TrainingSet, validation: &TrainingSet) -> Result<Arc<dyn Model>> {
-        let fit = || self.fit_here(set, Some(validation));
-        Ok(Arc::new(crate::pool::with_threads(self.threads, fit)?))
-    }
 }
 
 #[cfg(test)]

@@ -12,10 +12,12 @@ use icecore_core::{Error, ErrorKind, Model, ModelSignature, Result, SignatureCol
 
 use crate::categories::Categories;
 use crate::columns::CategoriesByName;
-use crate::file::output_of;
 use crate::forest::TreeScorer;
-use crate::model::{FittedModel, Header, Scorer};
-use crate::tree::{DEPTH_MAX, Ensemble, LEAF_MAX, Link, Node, Split, TREES_MAX, Tree, VALUE_MAX};
+use crate::model::{FittedModel, Header};
+use crate::scorer::Scorer;
+use crate::tree::{
+    CATEGORIES_MAX, DEPTH_MAX, Ensemble, LEAF_MAX, Link, Node, Split, TREES_MAX, Tree, VALUE_MAX,
+};
 
 /// What the file of an imported model names as its algorithm.
 pub(crate) const ALGORITHM: &str = "imported";
@@ -69,7 +71,7 @@ impl Imported {
                 Some((self.names.get(feature)?.clone(), Categories::Number(values)))
             })
             .collect();
-        if !categories.values().all(Categories::is_sound) {
+        if !categories.values().all(|categories| categories.is_sound(CATEGORIES_MAX)) {
             return Err(unsupported("a feature with more than 254 categories"));
         }
         let rows = self.ensemble.trees.first().map_or(0.0, |tree| tree.note(0).cover);
@@ -79,12 +81,13 @@ impl Imported {
         let header = Header {
             algorithm: ALGORITHM.to_owned(),
             params: params.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
-            signature: ModelSignature { inputs, output: output_of(&scorer) },
+            signature: ModelSignature { inputs, output: scorer.output() },
             rows: rows as u64,
             provenance: Vec::new(),
             categories,
+            steps: Vec::new(),
         };
-        Ok(FittedModel { header, scorer })
+        FittedModel::new(header, scorer)
     }
 
     /// Refuses what a file of ours could not hold.

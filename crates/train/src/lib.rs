@@ -4,8 +4,9 @@
 //! A model's bytes depend on the rows, the parameters and the seed, and on nothing else: not on
 //! the order of rows, not on batches or files, not on the number of threads. Sums over rows are
 //! sums of integers, or are taken in an order that the rows themselves define. The one exception is
-//! [smartcore](https://docs.rs/smartcore), which fits the two baselines: its logarithms are those
-//! of the platform, so a logistic regression is the same on one platform, not across all.
+//! [smartcore](https://docs.rs/smartcore), which fits linear and logistic regressions and support
+//! vector machines: its logarithms and exponentials are those of the platform, so these are the same
+//! on one platform, not across all. Scores are the same bits everywhere.
 //!
 //! # Algorithms and their parameters
 //!
@@ -38,13 +39,29 @@
 //! `logistic_regression`, on standardized features, where a missing value counts as the mean and
 //! has a weight of its own, and an infinite one is missing: `l2` (1, from 0 to 1e9).
 //!
-//! `random_forest`, regression trees on labels of 0 and 1: `n_estimators` (100), `max_depth` (12,
-//! to 32), `min_samples_leaf` (5), `max_features` (features that a split chooses from; 0, the
-//! default, for the square root of their number), `seed` (0).
+//! `random_forest` and `extra_trees`, regression trees: `objective` (`binary`, or `squared` for
+//! numbers), `n_estimators` (100), `max_depth` (12, to 32), `min_samples_leaf` (5), `max_features`
+//! (features that a split chooses from; 0, the default, for the square root of their number), `seed`
+//! (0).
+//!
+//! `linear_regression`: `solver` (`svd`, or `qr`); `ridge`: `l2` (1); `lasso`: `alpha` (1), `max_iter` (1000); `elastic_net`:
+//! `alpha` (1), `l1_ratio` (0.5), `max_iter` (1000). On standardized features, as for
+//! `logistic_regression`; penalties are those of scikit-learn.
+//!
+//! `gaussian_nb`: `var_smoothing` (1e-9); `bernoulli_nb`: `alpha` (1), `binarize` (0, above which a
+//! value is one). A missing value says nothing.
+//!
+//! `knn_classifier`, `knn_regressor`, on standardized features, a missing value at the mean:
+//! `n_neighbors` (5), `weights` (`uniform` or `distance`).
+//!
+//! `svc`, on standardized features, a missing value at the mean, probabilities by Platt scaling: `c`
+//! (1), `kernel` (`rbf`, `linear`, `poly`), `gamma` (0, for one over the number of features),
+//! `degree` (3), `epochs` (5), `seed` (0). `svr`: `c`, `gamma`, `epsilon` (0.1). At most 20,000 rows.
 //!
 //! Each of them also takes `threads` (0, for the pool of the caller), which changes no model and
 //! is not written down. Missing values need no preparation: what to do with them is fitted with
-//! the model.
+//! the model. Where they should be treated otherwise, or features scaled, binned or encoded, steps of
+//! preprocessing come before any algorithm: see [`pipeline`] and [`StepSpec`].
 //!
 //! # Example
 //!
@@ -77,28 +94,39 @@
 //! ```
 
 mod arithmetic;
+mod bayes;
 mod canonical;
 mod categories;
 mod columns;
 mod cross_validation;
+mod design;
 mod difference;
+mod exact;
 mod export;
 mod file;
+mod fit;
 mod forest;
 mod gbdt;
 mod import;
+mod kernel;
 mod linear;
 mod logistic;
 pub mod metrics;
 mod model;
+mod neighbors;
 mod params;
 mod permutation;
 mod pool;
+mod preprocess;
 mod random_forest;
+mod regression;
+mod scorer;
 pub mod search;
 mod shap;
 mod smart;
 pub mod split;
+mod statistics;
+mod svm;
 mod tree;
 
 use std::collections::BTreeMap;
@@ -113,9 +141,25 @@ pub use file::{decode_model, model_hash};
 pub use icecore_core::ParamValue;
 pub use import::import_model;
 pub use permutation::permutation_importance;
+pub use preprocess::StepSpec;
 
 /// The names of the algorithms.
-pub const ALGORITHMS: [&str; 3] = [gbdt::ALGORITHM, logistic::ALGORITHM, random_forest::ALGORITHM];
+pub const ALGORITHMS: [&str; 14] = [
+    gbdt::ALGORITHM,
+    logistic::ALGORITHM,
+    random_forest::ALGORITHM,
+    random_forest::EXTRA,
+    regression::LINEAR,
+    regression::RIDGE,
+    regression::LASSO,
+    regression::ELASTIC_NET,
+    bayes::GAUSSIAN,
+    bayes::BERNOULLI,
+    neighbors::CLASSIFIER,
+    neighbors::REGRESSOR,
+    svm::CLASSIFIER,
+    svm::REGRESSOR,
+];
 
 /// A trainer of this algorithm.
 ///
@@ -124,14 +168,38 @@ pub const ALGORITHMS: [&str; 3] = [gbdt::ALGORITHM, logistic::ALGORITHM, random_
 /// `InvalidInput` if there is no such algorithm, or if it has no such parameter, or if a
 /// parameter is out of its range; all mistakes at once.
 pub fn trainer(algorithm: &str, params: &BTreeMap<String, ParamValue>) -> Result<Arc<dyn Trainer>> {
-    match algorithm {
-        gbdt::ALGORITHM => Ok(Arc::new(gbdt::GbdtTrainer::new(params)?)),
-        logistic::ALGORITHM => Ok(Arc::new(logistic::LogisticTrainer::new(params)?)),
-        random_forest::ALGORITHM => Ok(Arc::new(random_forest::RandomForestTrainer::new(params)?)),
-        other => Err(Error::invalid(format!("there is no algorithm `{other}`"))
-            .with_candidates(other, ALGORITHMS)
-            .with_note(format!("algorithms: {}", ALGORITHMS.join(", ")))),
-    }
+    pipeline(&[], algorithm, params)
+}
+
+/// A trainer of this algorithm whose rows first go through steps of preprocessing, which are fitted
+/// with the model and kept in its file.
+///
+/// # Errors
+///
+/// As [`trainer`]; `InvalidInput` also if there is no such step, or if it has no such parameter.
+pub fn pipeline(
+    steps: &[StepSpec],
+    algorithm: &str,
+    params: &BTreeMap<String, ParamValue>,
+) -> Result<Arc<dyn Trainer>> {
+    let Some(name) = ALGORITHMS.into_iter().find(|name| *name == algorithm) else {
+        return Err(Error::invalid(format!("there is no algorithm `{algorithm}`"))
+            .with_candidates(algorithm, ALGORITHMS)
+            .with_note(format!("algorithms: {}", ALGORITHMS.join(", "))));
+    };
+    let fit = match name {
+        logistic::ALGORITHM => logistic::trainer(params),
+        random_forest::ALGORITHM | random_forest::EXTRA => random_forest::trainer(name, params),
+        regression::LINEAR | regression::RIDGE | regression::LASSO | regression::ELASTIC_NET => {
+            regression::trainer(name, params)
+        }
+        bayes::GAUSSIAN | bayes::BERNOULLI => bayes::trainer(name, params),
+        neighbors::CLASSIFIER | neighbors::REGRESSOR => neighbors::trainer(name, params),
+        svm::CLASSIFIER | svm::REGRESSOR => svm::trainer(name, params),
+        _ => gbdt::trainer(params),
+    }?;
+    let steps = steps.iter().map(preprocess::Step::new).collect::<Result<Vec<_>>>()?;
+    Ok(Arc::new(fit.with_steps(steps)?))
 }
 
 #[cfg(test)]

@@ -1,15 +1,14 @@
-//! Log odds as a weighted sum of standardized features.
+//! Log odds or numbers as weighted sums of standardized features.
 
 use crate::arithmetic::sigmoid;
 use crate::columns::Values;
-use crate::forest::shares;
 
 /// Standardized values lie within ± this: farther out, a number says no more.
 const STANDARD_MAX: f64 = 1e6;
 /// Weights lie within ± this, so that no sum overflows.
 pub(crate) const WEIGHT_MAX: f64 = 1e150;
 
-/// What a feature adds to the log odds.
+/// What a feature adds to the sum.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct LinearTerm {
     /// The mean of the training rows.
@@ -33,7 +32,7 @@ impl LinearTerm {
         value.is_finite().then(standard)
     }
 
-    /// What a value adds to the log odds.
+    /// What a value adds to the sum.
     fn adds(&self, value: f64) -> f64 {
         match self.standardize(value) {
             Some(standard) => self.weight * standard,
@@ -42,16 +41,26 @@ impl LinearTerm {
     }
 }
 
-/// A logistic model with its preprocessing.
+/// What the sum means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LinearLink {
+    /// Log odds.
+    Logistic,
+    /// The prediction.
+    Identity,
+}
+
+/// A linear model with its preprocessing.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct LinearScorer {
+    pub(crate) link: LinearLink,
     pub(crate) intercept: f64,
     /// One of each input.
     pub(crate) terms: Vec<LinearTerm>,
 }
 
 impl LinearScorer {
-    /// Writes the log odds of rows; the first is row `start` of the columns.
+    /// Writes the sums of rows; the first is row `start` of the columns.
     pub(crate) fn margins(&self, columns: &[Values], start: usize, out: &mut [f64]) {
         out.fill(self.intercept);
         for (term, column) in self.terms.iter().zip(columns) {
@@ -61,25 +70,25 @@ impl LinearScorer {
         }
     }
 
-    /// Writes the probabilities of rows; the first is row `start` of the columns.
+    /// Writes the predictions of rows; the first is row `start` of the columns.
     pub(crate) fn score(&self, columns: &[Values], start: usize, out: &mut [f64]) {
         self.margins(columns, start, out);
-        for odds in out {
-            *odds = sigmoid(*odds);
+        if self.link == LinearLink::Logistic {
+            for odds in out {
+                *odds = sigmoid(*odds);
+            }
         }
     }
 
-    /// What each input adds to the log odds of a row, and the intercept. Where the inputs are
+    /// What each input adds to the sum of a row, and the intercept. Where the inputs are
     /// independent, these are Shapley values: a standardized feature is zero in the mean.
     pub(crate) fn contributions(&self, columns: &[Values], row: usize) -> Vec<f64> {
         let terms = self.terms.iter().zip(columns).map(|(term, column)| term.adds(column[row]));
         terms.chain([self.intercept]).collect()
     }
 
-    /// The shares of the weights.
-    pub(crate) fn importance(&self) -> Vec<f64> {
-        let weights: Vec<f64> =
-            self.terms.iter().map(|term| term.weight.abs() + term.missing_weight.abs()).collect();
-        shares(&weights)
+    /// The sizes of the weights.
+    pub(crate) fn weights(&self) -> Vec<f64> {
+        self.terms.iter().map(|term| term.weight.abs() + term.missing_weight.abs()).collect()
     }
 }

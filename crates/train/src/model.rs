@@ -7,20 +7,19 @@ use arrow::array::{ArrayRef, FixedSizeListArray, Float64Array, RecordBatch, UInt
 use arrow::datatypes::Field;
 use icecore_core::{
     Error, ErrorKind, Importance, Model, ModelSignature, OutputKind, PinnedTable, Prediction,
-    Result, TrainingSet,
+    Result, SignatureColumn, TrainingSet,
 };
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::columns::{self, CategoriesByName, Values};
 use crate::file;
-use crate::forest::{TreeScorer, shares};
-use crate::linear::LinearScorer;
+use crate::forest::shares;
+use crate::preprocess::{self, FittedStep, Origin};
+use crate::scorer::Scorer;
 use crate::shap;
 use crate::tree::Tree;
 
-/// Rows that one task scores.
-const TASK_ROWS: usize = 4_096;
 /// Rows that one task explains.
 const TASK_ROWS_EXPLAINED: usize = 64;
 
@@ -38,35 +37,46 @@ pub(crate) struct Header {
     /// The categories of inputs that are no numbers.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) categories: CategoriesByName,
+    /// What becomes of the inputs before the model computes with them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) steps: Vec<FittedStep>,
 }
 
 impl Header {
     /// The header of a model that this algorithm learned from this set.
     pub(crate) fn new(
-        algorithm: &str,
-        params: &BTreeMap<String, String>,
+        (algorithm, params): (&str, &BTreeMap<String, String>),
         set: &TrainingSet,
-        output: OutputKind,
-    ) -> Result<Self> {
+        (inputs, scorer): (Vec<SignatureColumn>, &Scorer),
+    ) -> Self {
         let mut provenance = set.provenance().to_vec();
         provenance.sort_unstable();
         provenance.dedup();
-        Ok(Self {
+        Self {
             algorithm: algorithm.to_owned(),
             params: params.clone(),
-            signature: columns::signature(set, output)?,
+            signature: ModelSignature { inputs, output: scorer.output() },
             rows: set.rows() as u64,
             provenance,
             categories: BTreeMap::new(),
-        })
+            steps: Vec::new(),
+        }
     }
-}
 
-/// What a model computes with.
-#[derive(Debug)]
-pub(crate) enum Scorer {
-    Trees(TreeScorer),
-    Linear(LinearScorer),
+    pub(crate) const fn with_rows(mut self, rows: usize) -> Self {
+        self.rows = rows as u64;
+        self
+    }
+
+    pub(crate) fn with_steps(mut self, steps: Vec<FittedStep>) -> Self {
+        self.steps = steps;
+        self
+    }
+
+    pub(crate) fn with_categories(mut self, categories: CategoriesByName) -> Self {
+        self.categories = categories;
+        self
+    }
 }
 
 /// A fitted model of this crate.
@@ -74,14 +84,40 @@ pub(crate) enum Scorer {
 pub(crate) struct FittedModel {
     pub(crate) header: Header,
     pub(crate) scorer: Scorer,
+    /// The columns that it computes with, and the inputs that they come from.
+    features: Vec<Origin>,
 }
 
 impl FittedModel {
-    fn outputs(&self) -> usize {
-        match &self.scorer {
-            Scorer::Trees(trees) => trees.ensemble().outputs(),
-            Scorer::Linear(_) => 1,
+    /// A model whose preprocessing fits its inputs.
+    pub(crate) fn new(header: Header, scorer: Scorer) -> Result<Self> {
+        let features = preprocess::origins(&header.steps, &header.signature.inputs)?;
+        Ok(Self { header, scorer, features })
+    }
+
+    /// The columns that it computes with.
+    pub(crate) fn features(&self) -> impl ExactSizeIterator<Item = &SignatureColumn> {
+        self.features.iter().map(|feature| &feature.column)
+    }
+
+    /// The rows as it computes with them.
+    fn bind(&self, rows: &RecordBatch) -> Result<Vec<Values>> {
+        let Header { signature, categories, steps, .. } = &self.header;
+        if steps.is_empty() {
+            return columns::bind(rows, &signature.inputs, categories);
         }
+        let rows = preprocess::apply(steps, &signature.inputs, rows)?;
+        let features: Vec<SignatureColumn> = self.features().cloned().collect();
+        columns::bind(&rows, &features, categories)
+    }
+
+    /// What is known of each feature, summed up by input.
+    fn by_input(&self, of_features: &[f64]) -> Vec<f64> {
+        let mut sums = vec![0.0; self.header.signature.inputs.len()];
+        for (feature, amount) in self.features.iter().zip(of_features) {
+            sums[feature.input] += amount;
+        }
+        sums
     }
 
     /// One number of each row and output, scored in parallel.
@@ -90,15 +126,16 @@ impl FittedModel {
         rows: &RecordBatch,
         score: impl Fn(&[Values], usize, &mut [f64]) + Sync,
     ) -> Result<ArrayRef> {
-        let columns = columns::bind(rows, &self.header.signature, &self.header.categories)?;
-        let outputs = self.outputs();
+        let columns = self.bind(rows)?;
+        let outputs = self.scorer.outputs();
         let mut out = vec![0.0; rows.num_rows() * outputs];
-        if rows.num_rows() <= TASK_ROWS {
+        let task_rows = self.scorer.task_rows();
+        if rows.num_rows() <= task_rows {
             score(&columns, 0, &mut out);
         } else {
-            out.par_chunks_mut(TASK_ROWS * outputs)
+            out.par_chunks_mut(task_rows * outputs)
                 .enumerate()
-                .for_each(|(task, out)| score(&columns, task * TASK_ROWS, out));
+                .for_each(|(task, out)| score(&columns, task * task_rows, out));
         }
         let numbers: ArrayRef = Arc::new(Float64Array::from(out));
         if self.header.signature.output == OutputKind::Classes {
@@ -109,7 +146,7 @@ impl FittedModel {
 
     fn leaves(&self, rows: &RecordBatch) -> Result<ArrayRef> {
         let Scorer::Trees(trees) = &self.scorer else { return Err(self.has_no("leaves")) };
-        let columns = columns::bind(rows, &self.header.signature, &self.header.categories)?;
+        let columns = self.bind(rows)?;
         let trees = &trees.ensemble().trees;
         let numbers: Vec<Vec<u32>> = trees.iter().map(Tree::leaf_numbers).collect();
         let leaf = |row: usize, (tree, numbers): (&Tree, &Vec<u32>)| {
@@ -125,9 +162,8 @@ impl FittedModel {
     }
 
     fn contributions(&self, rows: &RecordBatch) -> Result<ArrayRef> {
-        let columns = columns::bind(rows, &self.header.signature, &self.header.categories)?;
-        let inputs = columns.len();
-        let width = (inputs + 1) * self.outputs();
+        let columns = self.bind(rows)?;
+        let width = (self.header.signature.inputs.len() + 1) * self.scorer.outputs();
         let explain: Box<dyn Fn(usize) -> Vec<f64> + Send + Sync> = match &self.scorer {
             Scorer::Trees(trees) => {
                 if !shap::is_possible(trees.ensemble()) {
@@ -140,13 +176,14 @@ impl FittedModel {
                 let columns = &columns;
                 Box::new(move |row| {
                     let values: Vec<f64> = columns.iter().map(|column| column[row]).collect();
-                    shap::contributions(ensemble, &expected, &values)
+                    self.fold(shap::contributions(ensemble, &expected, &values))
                 })
             }
             Scorer::Linear(linear) => {
                 let columns = &columns;
-                Box::new(move |row| linear.contributions(columns, row))
+                Box::new(move |row| self.fold(linear.contributions(columns, row)))
             }
+            _ => return Err(self.has_no("contributions")),
         };
         let values: Vec<Vec<f64>> = (0..rows.num_rows())
             .into_par_iter()
@@ -154,6 +191,20 @@ impl FittedModel {
             .map(explain)
             .collect();
         lists(Arc::new(Float64Array::from(values.concat())), width)
+    }
+
+    /// What each feature adds, and the rest, as what each input adds, and the rest.
+    fn fold(&self, of_features: Vec<f64>) -> Vec<f64> {
+        if self.header.steps.is_empty() {
+            return of_features;
+        }
+        let width = self.features.len();
+        let of_output = |output: &[f64]| {
+            let mut folded = self.by_input(&output[..width]);
+            folded.extend(output.last());
+            folded
+        };
+        of_features.chunks_exact(width + 1).flat_map(of_output).collect()
     }
 
     fn has_no(&self, what: &str) -> Error {
@@ -180,10 +231,7 @@ impl Model for FittedModel {
     }
 
     fn predict(&self, rows: &RecordBatch) -> Result<ArrayRef> {
-        self.numbers(rows, |columns, start, out| match &self.scorer {
-            Scorer::Trees(trees) => trees.score(columns, start, out),
-            Scorer::Linear(linear) => linear.score(columns, start, out),
-        })
+        self.numbers(rows, |columns, start, out| self.scorer.score(columns, start, out))
     }
 
     fn encode(&self) -> Result<Vec<u8>> {
@@ -191,15 +239,19 @@ impl Model for FittedModel {
     }
 
     fn importance(&self) -> Vec<f64> {
-        match &self.scorer {
-            Scorer::Trees(trees) => trees.importance(),
-            Scorer::Linear(linear) => linear.importance(),
-        }
+        let amounts = match &self.scorer {
+            Scorer::Trees(trees) => trees.ensemble().gains.clone(),
+            Scorer::Linear(linear) => linear.weights(),
+            _ => return Vec::new(),
+        };
+        shares(&self.by_input(&amounts))
     }
 
     fn importance_by(&self, importance: Importance) -> Vec<f64> {
         match (importance, &self.scorer) {
-            (Importance::Splits, Scorer::Trees(trees)) => shares(&trees.ensemble().split_counts()),
+            (Importance::Splits, Scorer::Trees(trees)) => {
+                shares(&self.by_input(&trees.ensemble().split_counts()))
+            }
             (Importance::Gain, _) => self.importance(),
             _ => Vec::new(),
         }
@@ -208,10 +260,9 @@ impl Model for FittedModel {
     fn predict_as(&self, rows: &RecordBatch, what: Prediction) -> Result<ArrayRef> {
         match what {
             Prediction::Response => self.predict(rows),
-            Prediction::Margin => self.numbers(rows, |columns, start, out| match &self.scorer {
-                Scorer::Trees(trees) => trees.margins(columns, start, out),
-                Scorer::Linear(linear) => linear.margins(columns, start, out),
-            }),
+            Prediction::Margin if self.scorer.has_margins() => {
+                self.numbers(rows, |columns, start, out| self.scorer.margins(columns, start, out))
+            }
             Prediction::Leaves => self.leaves(rows),
             Prediction::Contributions => self.contributions(rows),
             _ => Err(self.has_no("such output")),
@@ -224,7 +275,7 @@ impl Model for FittedModel {
                 let ensemble = trees.ensemble();
                 Some(ensemble.trees.len().div_ceil(ensemble.outputs().max(1)))
             }
-            Scorer::Linear(_) => None,
+            _ => None,
         }
     }
 }

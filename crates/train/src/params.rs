@@ -6,10 +6,12 @@ use std::ops::{Bound, RangeBounds};
 
 use icecore_core::{Error, ParamValue, Result};
 
-/// Reads the parameters of one algorithm and finds every mistake in one pass.
+/// Reads the parameters of one algorithm or step and finds every mistake in one pass.
 #[derive(Debug)]
 pub(crate) struct ParamReader<'a> {
-    algorithm: &'static str,
+    /// What has the parameters: `algorithm` or `step`.
+    kind: &'static str,
+    name: &'static str,
     given: &'a BTreeMap<String, ParamValue>,
     known: Vec<&'static str>,
     effective: BTreeMap<String, String>,
@@ -18,7 +20,17 @@ pub(crate) struct ParamReader<'a> {
 
 impl<'a> ParamReader<'a> {
     pub(crate) fn new(algorithm: &'static str, given: &'a BTreeMap<String, ParamValue>) -> Self {
-        Self { algorithm, given, known: Vec::new(), effective: BTreeMap::new(), errors: Vec::new() }
+        Self::of("algorithm", algorithm, given)
+    }
+
+    /// Reads the parameters of a step of preprocessing.
+    pub(crate) fn of_step(step: &'static str, given: &'a BTreeMap<String, ParamValue>) -> Self {
+        Self::of("step", step, given)
+    }
+
+    fn of(kind: &'static str, name: &'static str, given: &'a BTreeMap<String, ParamValue>) -> Self {
+        let (known, effective, errors) = (Vec::new(), BTreeMap::new(), Vec::new());
+        Self { kind, name, given, known, effective, errors }
     }
 
     /// A whole number within a range.
@@ -57,7 +69,7 @@ impl<'a> ParamReader<'a> {
         let mut value = given.unwrap_or_else(|| default.to_owned());
         if !choices.contains(&value.as_str()) {
             let error =
-                Error::invalid(format!("parameter `{name}` of `{}` is `{value}`", self.algorithm));
+                Error::invalid(format!("parameter `{name}` of `{}` is `{value}`", self.name));
             self.errors.push(
                 error
                     .with_help(format!("give one of {}", choices.join(", ")))
@@ -90,8 +102,8 @@ impl<'a> ParamReader<'a> {
         for name in self.given.keys() {
             if !self.known.contains(&name.as_str()) {
                 let error = Error::invalid(format!(
-                    "algorithm `{}` has no parameter `{name}`",
-                    self.algorithm
+                    "{} `{}` has no parameter `{name}`",
+                    self.kind, self.name
                 ));
                 self.errors.push(
                     error
@@ -120,11 +132,8 @@ impl<'a> ParamReader<'a> {
             Some(value) if range.contains(&value) => value,
             _ => {
                 self.errors.push(
-                    Error::invalid(format!(
-                        "parameter `{name}` of `{}` is `{given}`",
-                        self.algorithm
-                    ))
-                    .with_help(format!("give {kind} {}", describe(range))),
+                    Error::invalid(format!("parameter `{name}` of `{}` is `{given}`", self.name))
+                        .with_help(format!("give {kind} {}", describe(range))),
                 );
                 default
             }

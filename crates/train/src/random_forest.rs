@@ -1,15 +1,17 @@
-//! A random forest, grown by smartcore.
+//! Random forests and extremely randomized trees, grown by smartcore.
 //!
-//! Regression trees on labels of zero and one: a leaf's mean is a probability. The library knows
+//! Regression trees, of numbers or of labels of zero and one: a leaf's mean is a probability. The library knows
 //! no missing values: they are imputed by the median, and an indicator column tells that they
 //! were. Both then dissolve into the trees, whose splits know where a missing value goes.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use icecore_core::{Error, Model, OutputKind, Result, Trainer, TrainingSet};
+use icecore_core::{Error, Result, TrainingSet};
 use rayon::prelude::*;
 use serde::Deserialize;
+use smartcore::ensemble::extra_trees_regressor::{
+    ExtraTreesRegressor, ExtraTreesRegressorParameters,
+};
 use smartcore::ensemble::random_forest_regressor::{
     RandomForestRegressor, RandomForestRegressorParameters,
 };
@@ -17,61 +19,96 @@ use smartcore::linalg::basic::matrix::DenseMatrix;
 
 use crate::ParamValue;
 use crate::arithmetic::mix_pair;
-use crate::canonical::canonical_order;
+use crate::canonical::Canonical;
 use crate::columns::{self, Values};
+use crate::fit::{Fit, Learned, Learner};
 use crate::forest::TreeScorer;
-use crate::model::{FittedModel, Header, Scorer};
 use crate::params::ParamReader;
+use crate::regression::near_zero;
+use crate::scorer::Scorer;
 use crate::smart::shielded;
 use crate::tree::{Ensemble, Link, Node, Question, Side, Split, Tree};
 
-/// The algorithm's name.
+/// The algorithms' names.
 pub(crate) const ALGORITHM: &str = "random_forest";
+pub(crate) const EXTRA: &str = "extra_trees";
 
 /// Trees that one task grows. Fixed, because the trees of a task share a random generator.
 const TASK_TREES: usize = 5;
 /// Values are clamped to ± this, so that the middle of two of them does not overflow.
 const VALUE_MAX: f64 = f64::MAX / 4.0;
 
-/// Learns a forest of trees on bootstrap samples.
+/// Learns a forest of trees on bootstrap samples, or of trees that split at random.
 #[derive(Debug, Clone)]
-pub(crate) struct RandomForestTrainer {
+struct Forest {
+    algorithm: &'static str,
+    /// Whether labels are numbers.
+    is_regression: bool,
     trees: usize,
     max_depth: u16,
     min_samples_leaf: usize,
     /// Features that a split may choose from; zero for the square root of their number.
     max_features: usize,
     seed: u64,
-    effective: BTreeMap<String, String>,
-    threads: usize,
 }
 
-impl RandomForestTrainer {
-    pub(crate) fn new(given: &BTreeMap<String, ParamValue>) -> Result<Self> {
-        let mut read = ParamReader::new(ALGORITHM, given);
-        let trees = read.int("n_estimators", 100, 1..=10_000) as usize;
-        let max_depth = read.int("max_depth", 12, 1..=32) as u16;
-        let min_samples_leaf = read.int("min_samples_leaf", 5, 1..=i64::from(u32::MAX)) as usize;
-        let max_features = read.int("max_features", 0, 0..=i64::from(u32::MAX)) as usize;
-        let seed = read.int("seed", 0, 0..) as u64;
+/// A trainer of one of the two.
+pub(crate) fn trainer(
+    algorithm: &'static str,
+    given: &BTreeMap<String, ParamValue>,
+) -> Result<Fit> {
+    let (forest, effective, threads) = Forest::read(algorithm, given)?;
+    Ok(Fit::new(algorithm, forest, (effective, threads)))
+}
+
+impl Learner for Forest {
+    fn learn(&self, set: &TrainingSet, _: Option<&TrainingSet>) -> Result<Learned> {
+        if !self.is_regression {
+            columns::binary_labels(set)?;
+        }
+        let rows = Canonical::new(set)?;
+        rows.check_numbers()?;
+        let inputs: Vec<Input> = rows.features.into_iter().map(Input::new).collect();
+        let ensemble = if self.is_regression {
+            self.grow_numbers(&inputs, &rows.labels)?
+        } else {
+            self.grow(&inputs, &rows.labels)?
+        };
+        Ok(Learned::new(Scorer::Trees(TreeScorer::new(ensemble, inputs.len()))))
+    }
+}
+
+impl Forest {
+    fn read(
+        algorithm: &'static str,
+        given: &BTreeMap<String, ParamValue>,
+    ) -> Result<(Self, BTreeMap<String, String>, usize)> {
+        let mut read = ParamReader::new(algorithm, given);
+        let forest = Self {
+            algorithm,
+            is_regression: read.choice("objective", "binary", &["binary", "squared"]) == "squared",
+            trees: read.int("n_estimators", 100, 1..=10_000) as usize,
+            max_depth: read.int("max_depth", 12, 1..=32) as u16,
+            min_samples_leaf: read.int("min_samples_leaf", 5, 1..=i64::from(u32::MAX)) as usize,
+            max_features: read.int("max_features", 0, 0..=i64::from(u32::MAX)) as usize,
+            seed: read.int("seed", 0, 0..) as u64,
+        };
         let threads = read.threads();
-        let effective = read.finish()?;
-        Ok(Self { trees, max_depth, min_samples_leaf, max_features, seed, effective, threads })
+        Ok((forest, read.finish()?, threads))
     }
 
-    fn fit_here(&self, set: &TrainingSet) -> Result<Arc<dyn Model>> {
-        let header = Header::new(ALGORITHM, &self.effective, set, OutputKind::Probability)?;
-        let labels = columns::binary_labels(set)?;
-        let features = columns::features(set)?;
-        let order = canonical_order(&features, labels, set.row_ids().values());
-        let labels: Vec<f64> = order.iter().map(|row| labels[*row]).collect();
-        let inputs: Vec<Input> = features
-            .iter()
-            .map(|column| Input::new(order.iter().map(|row| column[*row]).collect()))
-            .collect();
-        let ensemble = self.grow(&inputs, &labels)?;
-        let scorer = Scorer::Trees(TreeScorer::new(ensemble, inputs.len()));
-        Ok(Arc::new(FittedModel { header, scorer }))
+    /// Trees on labels near zero, whose mean is moved back.
+    fn grow_numbers(&self, inputs: &[Input], labels: &[f64]) -> Result<Ensemble> {
+        let (center, scale) = near_zero(labels);
+        let near: Vec<f64> = labels.iter().map(|label| (label - center) / scale).collect();
+        let mut ensemble = self.grow(inputs, &near)?;
+        ensemble.link = Link::Identity;
+        ensemble.bases = vec![center + ensemble.bases[0] * scale];
+        let share = scale / ensemble.trees.len().max(1) as f64;
+        for tree in &mut ensemble.trees {
+            tree.scale(share);
+        }
+        Ok(ensemble)
     }
 
     fn grow(&self, inputs: &[Input], labels: &[f64]) -> Result<Ensemble> {
@@ -88,8 +125,9 @@ impl RandomForestTrainer {
             return Ok(ensemble);
         }
         let values = design.iter().flat_map(|column| column.values(inputs)).collect();
-        let matrix =
-            shielded(ALGORITHM, || DenseMatrix::new(labels.len(), design.len(), values, true))?;
+        let matrix = shielded(self.algorithm, || {
+            DenseMatrix::new(labels.len(), design.len(), values, true)
+        })?;
         let labels = labels.to_vec();
         let tasks: Vec<Task> = (0..self.trees.div_ceil(TASK_TREES))
             .into_par_iter()
@@ -100,7 +138,7 @@ impl RandomForestTrainer {
                 ensemble.gains[column.input()] += gain * task.trees.len() as f64;
             }
             for nodes in task.trees {
-                ensemble.trees.push(convert(&nodes, &design, inputs)?);
+                ensemble.trees.push(convert(&nodes, (&design, inputs), self.is_regression)?);
             }
         }
         ensemble.trees.par_iter_mut().for_each(|tree| count_rows(tree, inputs));
@@ -115,38 +153,32 @@ impl RandomForestTrainer {
         width: usize,
     ) -> Result<Task> {
         let trees = TASK_TREES.min(self.trees - task * TASK_TREES);
-        let mut params = RandomForestRegressorParameters::default()
-            .with_n_trees(trees)
-            // The library counts the levels of nodes, not those of splits.
-            .with_max_depth(self.max_depth + 1)
-            .with_min_samples_leaf(self.min_samples_leaf)
-            .with_seed(mix_pair(self.seed, task as u64));
-        if self.max_features > 0 {
-            params = params.with_m(self.max_features.min(width));
-        }
-        shielded(ALGORITHM, || {
-            let forest = RandomForestRegressor::fit(matrix, labels, params)?;
-            let importances = forest.compute_feature_importances()?;
-            Ok((forest, importances))
-        })
-        .and_then(|(forest, importances)| {
-            let trees = trees_of(&forest)?;
-            Ok(Task { trees, importances })
-        })
-    }
-}
-
-impl Trainer for RandomForestTrainer {
-    fn algorithm(&self) -> &'static str {
-        ALGORITHM
-    }
-
-    fn params(&self) -> BTreeMap<String, String> {
-        self.effective.clone()
-    }
-
-    fn fit(&self, set: &TrainingSet) -> Result<Arc<dyn Model>> {
-        crate::pool::with_threads(self.threads, || self.fit_here(set))
+        // The library counts the levels of nodes, not those of splits.
+        let depth = self.max_depth + 1;
+        let seed = mix_pair(self.seed, task as u64);
+        let features = (self.max_features > 0).then(|| self.max_features.min(width));
+        let (dump, importances) = shielded(self.algorithm, || {
+            if self.algorithm == EXTRA {
+                let mut params = ExtraTreesRegressorParameters::default()
+                    .with_n_trees(trees)
+                    .with_max_depth(depth)
+                    .with_min_samples_leaf(self.min_samples_leaf)
+                    .with_seed(seed);
+                params.m = features;
+                let forest: Extra = ExtraTreesRegressor::fit(matrix, labels, params)?;
+                Ok((serde_json::to_value(&forest), forest.compute_feature_importances()?))
+            } else {
+                let mut params = RandomForestRegressorParameters::default()
+                    .with_n_trees(trees)
+                    .with_max_depth(depth)
+                    .with_min_samples_leaf(self.min_samples_leaf)
+                    .with_seed(seed);
+                params.m = features;
+                let forest: Regressor = RandomForestRegressor::fit(matrix, labels, params)?;
+                Ok((serde_json::to_value(&forest), forest.compute_feature_importances()?))
+            }
+        })?;
+        Ok(Task { trees: trees_of(dump)?, importances })
     }
 }
 
@@ -247,11 +279,11 @@ struct DumpedNode {
 }
 
 type Regressor = RandomForestRegressor<f64, f64, DenseMatrix<f64>, Vec<f64>>;
+type Extra = ExtraTreesRegressor<f64, f64, DenseMatrix<f64>, Vec<f64>>;
 
-fn trees_of(forest: &Regressor) -> Result<Vec<Vec<DumpedNode>>> {
-    let dump: DumpedForest = serde_json::to_value(forest)
-        .and_then(serde_json::from_value)
-        .map_err(|error| unreadable().with_source(error))?;
+fn trees_of(dump: serde_json::Result<serde_json::Value>) -> Result<Vec<Vec<DumpedNode>>> {
+    let dump: DumpedForest =
+        dump.and_then(serde_json::from_value).map_err(|error| unreadable().with_source(error))?;
     let trees = dump.forest_regressor.and_then(|forest| forest.trees).ok_or_else(unreadable)?;
     Ok(trees.into_iter().map(|tree| tree.nodes).collect())
 }
@@ -274,7 +306,11 @@ fn count_rows(tree: &mut Tree, inputs: &[Input]) {
 }
 
 /// The library's tree as ours.
-fn convert(nodes: &[DumpedNode], design: &[Design], inputs: &[Input]) -> Result<Tree> {
+fn convert(
+    nodes: &[DumpedNode],
+    (design, inputs): (&[Design], &[Input]),
+    is_regression: bool,
+) -> Result<Tree> {
     let mut tree = Tree::constant(0.0);
     // Nodes of the library beside their places in our tree.
     let mut open = vec![(0, 0)];
@@ -283,7 +319,8 @@ fn convert(nodes: &[DumpedNode], design: &[Design], inputs: &[Input]) -> Result<
         let (Some(threshold), Some(left), Some(right)) =
             (node.split_value, node.true_child, node.false_child)
         else {
-            tree.set_leaf(place, node.output.clamp(0.0, 1.0));
+            let value = if is_regression { node.output } else { node.output.clamp(0.0, 1.0) };
+            tree.set_leaf(place, value);
             continue;
         };
         let column = design.get(node.split_feature).ok_or_else(unreadable)?;

@@ -3,10 +3,11 @@ use std::sync::OnceLock;
 
 use arrow::array::AsArray;
 use arrow::datatypes::Float64Type;
-use icecore_core::{Prediction, SnapshotId, TableName, TrainingSet};
+use icecore_core::{OutputKind, Prediction, SnapshotId, TableName, TrainingSet};
 use proptest::prelude::*;
 
 use super::*;
+use crate::StepSpec;
 use crate::tests::{churn, make, params};
 
 /// The files of a model of each algorithm.
@@ -22,15 +23,27 @@ fn files() -> &'static [Vec<u8>] {
         let classes = with([("objective", "multiclass"), ("categorical", "txn_count")]);
         let counts = with([("objective", "poisson"), ("growth", "leaf")]);
         let none = BTreeMap::new();
-        [
+        let plain = [
             ("gbdt", &few),
             ("random_forest", &few),
             ("logistic_regression", &none),
             ("gbdt", &classes),
             ("gbdt", &counts),
+            ("ridge", &none),
+            ("gaussian_nb", &none),
+            ("bernoulli_nb", &none),
+            ("svc", &none),
         ]
-        .map(|(algorithm, given)| fitted(algorithm, given, &churn(300, 1)))
-        .to_vec()
+        .map(|(algorithm, given)| fitted(algorithm, given, &churn(300, 1)));
+        let near = fitted("knn_regressor", &none, &churn(40, 1));
+        let steps = ["impute", "scale", "bin"].map(|step| StepSpec::new(step, none.clone()));
+        let encoded = ["one_hot", "target_encode"].map(|step| {
+            let column = if step == "one_hot" { "txn_count" } else { "constant" };
+            StepSpec::new(step, none.clone()).with_columns([column])
+        });
+        let steps: Vec<StepSpec> = steps.into_iter().chain(encoded).collect();
+        let pipeline = crate::pipeline(&steps, "gbdt", &few).unwrap().fit(&churn(300, 1)).unwrap();
+        plain.into_iter().chain([near, pipeline.encode().unwrap()]).collect()
     })
 }
 
@@ -80,7 +93,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
-    fn a_file_that_is_cut_off_is_damaged(which in 0..5_usize, cut in any::<prop::sample::Index>()) {
+    fn a_file_that_is_cut_off_is_damaged(which in 0..11_usize, cut in any::<prop::sample::Index>()) {
         let file = &files()[which];
         let error = decode_model(&file[..cut.index(file.len())]).unwrap_err();
         prop_assert_eq!(error.kind(), ErrorKind::DataCorrupt);
@@ -88,7 +101,7 @@ proptest! {
 
     #[test]
     fn a_file_in_which_a_byte_has_changed_is_not_read(
-        which in 0..5_usize,
+        which in 0..11_usize,
         place in any::<prop::sample::Index>(),
         change in 1..=255_u8,
     ) {
@@ -100,7 +113,7 @@ proptest! {
 
     #[test]
     fn a_file_that_was_forged_never_panics(
-        which in 0..5_usize,
+        which in 0..11_usize,
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
     ) {
         let mut file = files()[which].clone();
@@ -113,7 +126,7 @@ proptest! {
 
     #[test]
     fn a_payload_that_was_forged_never_panics(
-        which in 0..5_usize,
+        which in 0..11_usize,
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<[u8; 8]>()), 1..4),
     ) {
         let mut file = files()[which].clone();

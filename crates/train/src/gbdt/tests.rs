@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Float64Array, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, AsArray, Float64Array, RecordBatch, StringArray, UInt64Array};
 use arrow::datatypes::Float64Type;
 use icecore_core::OutputKind;
 use icecore_testkit::Random;
@@ -15,7 +16,7 @@ fn ensemble(set: &TrainingSet, given: &BTreeMap<String, ParamValue>) -> Ensemble
     let model = make("gbdt", given).fit(set).unwrap();
     match decode(&model.encode().unwrap()).unwrap().scorer {
         Scorer::Trees(trees) => trees.ensemble().clone(),
-        Scorer::Linear(_) => panic!("boosting gives trees"),
+        _ => panic!("boosting gives trees"),
     }
 }
 
@@ -454,9 +455,14 @@ fn text_is_learned_from_and_unknown_text_is_missing() {
     };
     assert!(ask(Some("tier 1")) > 0.9 && ask(Some("tier 2")) < 0.2);
     assert_eq!(ask(Some("tier 99")), ask(None), "a category that nobody has seen");
-    for algorithm in ["logistic_regression", "random_forest"] {
+    let (labels, ids) = (set.labels().clone(), set.row_ids().clone());
+    let set = TrainingSet::new(set.features().clone(), labels, ids).unwrap();
+    for algorithm in ["logistic_regression", "random_forest", "ridge", "knn_classifier"] {
         let error = make(algorithm, &BTreeMap::new()).fit(&set).unwrap_err();
-        assert_eq!(error.to_string(), "feature `tier` is text, which only `gbdt` learns from");
+        assert_eq!(
+            error.to_string(),
+            "feature `tier` is text, from which only `gbdt` learns as it is"
+        );
     }
 }
 

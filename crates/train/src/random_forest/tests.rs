@@ -1,14 +1,15 @@
+use icecore_core::Trainer;
 use smartcore::linalg::basic::arrays::Array;
 
 use super::*;
+use crate::canonical::canonical_order;
 use crate::tests::{churn, make, params, scores};
 
 // The oracle is the library itself, on the imputed matrix.
 #[test]
 fn the_converted_trees_predict_what_the_library_predicts() {
     let set = churn(1_500, 3);
-    let trainer =
-        RandomForestTrainer::new(&params([("n_estimators", 5.0), ("seed", 4.0)])).unwrap();
+    let trainer = trainer(ALGORITHM, &params([("n_estimators", 5.0), ("seed", 4.0)])).unwrap();
     let columns = columns::features(&set).unwrap();
     let order = canonical_order(&columns, set.labels().values(), set.row_ids().values());
     let inputs: Vec<Input> = columns
@@ -38,11 +39,12 @@ fn the_converted_trees_predict_what_the_library_predicts() {
 
 #[test]
 fn trees_are_at_most_as_deep_as_they_may_be() {
-    let trainer = RandomForestTrainer::new(&params([("n_estimators", 3.0), ("max_depth", 4.0)]));
+    let given = params([("n_estimators", 3.0), ("max_depth", 4.0)]);
+    let (forest, ..) = Forest::read(ALGORITHM, &given).unwrap();
     let set = churn(2_000, 3);
     let columns = columns::features(&set).unwrap();
     let inputs: Vec<Input> = columns.into_iter().map(Input::new).collect();
-    let ensemble = trainer.unwrap().grow(&inputs, set.labels().values()).unwrap();
+    let ensemble = forest.grow(&inputs, set.labels().values()).unwrap();
     assert_eq!(ensemble.trees.len(), 3);
     assert_eq!(ensemble.trees.iter().map(Tree::depth).max(), Some(4));
 }

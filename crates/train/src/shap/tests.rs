@@ -4,7 +4,7 @@ use icecore_core::{ErrorKind, Model, Prediction};
 
 use super::*;
 use crate::file::decode;
-use crate::model::Scorer;
+use crate::scorer::Scorer;
 use crate::tests::{churn, make, params, regression, scores};
 
 /// What a coalition of features knows of a row: both ways where a feature is not in it.
@@ -48,7 +48,7 @@ fn by_subsets(tree: &Tree, values: &[f64]) -> Vec<f64> {
 fn ensemble_of(model: &dyn Model) -> Ensemble {
     match decode(&model.encode().unwrap()).unwrap().scorer {
         Scorer::Trees(trees) => trees.ensemble().clone(),
-        Scorer::Linear(_) => panic!("trees"),
+        _ => panic!("trees"),
     }
 }
 

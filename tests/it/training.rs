@@ -109,3 +109,78 @@ fn mistakes_in_a_search_are_told_before_anything_is_fitted() {
     let (_, said) = failure(&project, &["models", "import", "m", "training/churn.toml"]);
     assert!(said.contains("training/churn.toml") || said.contains("no model"), "{said}");
 }
+
+// C28, C158: preprocessing, weights and groups are part of what is recorded.
+#[test]
+fn a_pipeline_with_weights_and_groups_is_recorded_and_reproduced() {
+    let (dir, project) = own_demo();
+    let file = project.join("training/churn.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let spine = "churned AS churn_label FROM";
+    assert!(text.contains(spine));
+    let more = "churned AS churn_label, substr(user_token, 1, 6) AS region, \
+                CASE WHEN churned THEN 3.0 ELSE 1.0 END AS times FROM";
+    std::fs::write(&file, text.replace(spine, more)).unwrap();
+    json(&project, &["dataset", "build", "churn"]);
+    train_with(
+        &project,
+        r#"
+        weight = "times"
+        [cross_validation]
+        folds = 3
+        by = "group"
+        group = "region"
+        [[preprocess]]
+        step = "impute"
+        indicator = true
+        [[preprocess]]
+        step = "scale"
+        method = "robust"
+        columns = ["txn_count_90d"]
+        [model]
+        name = "piped"
+        algorithm = "gbdt"
+        params = { n_estimators = 40 }
+        "#,
+    );
+    let trained = json(&project, &["train", "churn"]);
+    let run = trained["run_id"].as_str().unwrap();
+    assert!(trained["metrics"]["cv_auc_mean"].as_f64().unwrap() > 0.6, "{trained:#}");
+    let shown = json(&project, &["runs", "show", run]);
+    assert!(shown["artifacts"].as_array().unwrap().contains(&"pictures/learning_curve.svg".into()));
+    let params = &shown["params"];
+    assert_eq!(params["weight"], "times");
+    assert!(params["preprocess"].as_str().unwrap().starts_with("impute indicator=true"));
+    assert!(params["library_versions"].as_str().unwrap().contains("smartcore"));
+    assert_eq!(json(&project, &["reproduce", run])["equal"], true);
+    let query = "SELECT * FROM ml_training.churn LIMIT 3";
+    let why = json(&project, &["models", "explain", "piped", "--sql", query]);
+    assert_eq!(why[0]["contributions"].as_array().unwrap().len(), 8, "one of each input");
+    let path = dir.path().join("piped.txt");
+    let export = ["models", "export", "piped", "--to", "lightgbm", "--output"];
+    let (_, said) = failure(&project, &[&export[..], &[path.to_str().unwrap()]].concat());
+    assert!(said.contains("a model with steps of preprocessing"), "{said}");
+
+    train_with(&project, "[cross_validation]\nfolds = 2\nby = \"time\"\ngap = 3\n");
+    let timed = json(&project, &["train", "churn"]);
+    assert!(timed["metrics"]["cv_auc_std"].as_f64().unwrap() >= 0.0);
+    train_with(&project, "[cross_validation]\nby = \"group\"\n");
+    let (code, said) = failure(&project, &["train", "churn"]);
+    assert!(code == 2 && said.contains("belong together"), "{said}");
+}
+
+#[test]
+fn a_model_of_several_classes_explains_each() {
+    let (_dir, project) = own_demo();
+    train_with(
+        &project,
+        "[model]\nname = \"many\"\nalgorithm = \"gbdt\"\n\
+         params = { objective = \"multiclass\", n_estimators = 10 }\n",
+    );
+    json(&project, &["train", "churn"]);
+    let query = "SELECT * FROM ml_training.churn LIMIT 2";
+    let why = json(&project, &["models", "explain", "many", "--sql", query]);
+    let classes: Vec<_> =
+        why.as_array().unwrap().iter().map(|row| row["class"].as_u64().unwrap()).collect();
+    assert_eq!(classes, [0, 1, 0, 1]);
+}

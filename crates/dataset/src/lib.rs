@@ -59,8 +59,8 @@ pub use retrieve::{Asked, Retrieval, Retrieved, retrieve};
 pub use rows::explain;
 pub use shape::{LockedMaturity, Unmatured};
 pub use spec::{
-    CrossValidationSpec, DatasetSpec, MaturitySpec, ModelSpec, SearchSpec, SplitSpec, ViewRules,
-    Windows, definition_files,
+    CrossValidationSpec, DatasetSpec, FoldBy, MaturitySpec, ModelSpec, SearchSpec, SplitSpec,
+    ViewRules, Windows, definition_files,
 };
 pub use statistics::{ColumnStatistics, Value};
 pub use verify::{RowsDigest, Verification, verify};

@@ -26,6 +26,12 @@ pub struct LoadOptions {
     pub at: Option<SnapshotSelector>,
     /// Only rows whose moment lies inside.
     pub range: TimeRange,
+    /// The column that says how often each row counts.
+    pub weight: Option<String>,
+    /// The column whose values are groups of rows.
+    pub group: Option<String>,
+    /// Whether to keep each row's moment.
+    pub moments: bool,
 }
 
 impl LoadOptions {
@@ -42,6 +48,27 @@ impl LoadOptions {
         self.range = range;
         self
     }
+
+    /// Loads how often each row counts from this column, where there is one.
+    #[must_use]
+    pub fn with_weight(mut self, column: Option<String>) -> Self {
+        self.weight = column;
+        self
+    }
+
+    /// Loads which group each row belongs to from this column, where there is one.
+    #[must_use]
+    pub fn with_group(mut self, column: Option<String>) -> Self {
+        self.group = column;
+        self
+    }
+
+    /// Keeps each row's moment.
+    #[must_use]
+    pub const fn with_moments(mut self) -> Self {
+        self.moments = true;
+        self
+    }
 }
 
 /// Rows to learn from, and where they are.
@@ -53,6 +80,10 @@ pub struct LoadedSet {
     pub pin: PinnedTable,
     /// Which rows validate, where the set is divided. Those that test are not in it.
     pub validation: Option<BooleanArray>,
+    /// Which group each row belongs to, where groups were asked for.
+    pub groups: Option<UInt64Array>,
+    /// The moment of each row, in microseconds, where moments were asked for.
+    pub moments: Option<Vec<i64>>,
     /// How many rows were left out because they have no label.
     pub unlabelled: u64,
     /// How many rows were left out because they test.
@@ -82,15 +113,18 @@ pub async fn load(engine: &Engine, lock: &Lock, options: LoadOptions) -> Result<
             (pin, inputs)
         }
     };
-    let columns = Columns::find(&lock.plan, &pin, &catalog.schema(&pin).await?)?;
+    let columns = Columns::find(&lock.plan, &pin, (&catalog.schema(&pin).await?, &options))?;
     let scan = ScanOptions::default().with_columns(columns.reads.iter().cloned());
-    let mut loader = Loader::new(columns, options.range);
+    let mut loader = Loader::new(columns, &options);
     loader.read(catalog.scan(&pin, scan).await?).await?;
     let (set, moments) = (loader.set()?, loader.moments);
+    let groups = loader.columns.group.map(|_| ids_of(&loader.groups)).transpose()?;
     Ok(LoadedSet {
         set: set.with_provenance(std::iter::once(pin.clone()).chain(provenance).collect()),
         pin,
         validation: loader.validation(),
+        groups,
+        moments: options.moments.then_some(loader.all_moments),
         unlabelled: loader.unlabelled,
         tested: loader.tested,
         first_moment: moments.map(|(first, _)| Timestamp::from_micros(first)),
@@ -107,10 +141,16 @@ struct Columns {
     moment: usize,
     identity: Vec<usize>,
     part: Option<usize>,
+    weight: Option<usize>,
+    group: Option<usize>,
 }
 
 impl Columns {
-    fn find(plan: &DatasetPlan, pin: &PinnedTable, schema: &SchemaRef) -> Result<Self> {
+    fn find(
+        plan: &DatasetPlan,
+        pin: &PinnedTable,
+        (schema, options): (&SchemaRef, &LoadOptions),
+    ) -> Result<Self> {
         let mut reads: Vec<String> = Vec::new();
         let mut place = |name: &str| -> Result<usize> {
             if schema.column_with_name(name).is_none() {
@@ -132,6 +172,8 @@ impl Columns {
         let mut identity = plan.keys.iter().map(|key| place(key)).collect::<Result<Vec<_>>>()?;
         identity.push(moment);
         let part = plan.split.as_ref().map(|_| place(PART_COLUMN)).transpose()?;
+        let weight = options.weight.as_deref().map(&mut place).transpose()?;
+        let group = options.group.as_deref().map(&mut place).transpose()?;
         let field = |at: &usize| schema.field_with_name(&reads[*at]).cloned();
         let fields = features.iter().map(field).collect::<Result<Vec<_>, _>>()?;
         if let Some(field) = fields.iter().find(|field| !is_feature_type(field.data_type())) {
@@ -143,7 +185,7 @@ impl Columns {
             .with_help("leave it out of `features`, or derive a number from it"));
         }
         let feature_schema = Arc::new(Schema::new(fields));
-        Ok(Self { reads, features, feature_schema, label, moment, identity, part })
+        Ok(Self { reads, features, feature_schema, label, moment, identity, part, weight, group })
     }
 }
 
@@ -154,24 +196,32 @@ struct Loader {
     features: Vec<RecordBatch>,
     labels: Vec<ArrayRef>,
     ids: Vec<ArrayRef>,
+    weights: Vec<ArrayRef>,
+    groups: Vec<ArrayRef>,
     validation: Vec<bool>,
     unlabelled: u64,
     tested: u64,
     moments: Option<(i64, i64)>,
+    keeps_moments: bool,
+    all_moments: Vec<i64>,
 }
 
 impl Loader {
-    fn new(columns: Columns, range: TimeRange) -> Self {
+    fn new(columns: Columns, options: &LoadOptions) -> Self {
         Self {
             columns,
-            range,
+            range: options.range,
             features: Vec::new(),
             labels: Vec::new(),
             ids: Vec::new(),
+            weights: Vec::new(),
+            groups: Vec::new(),
             validation: Vec::new(),
             unlabelled: 0,
             tested: 0,
             moments: None,
+            keeps_moments: options.moments,
+            all_moments: Vec::new(),
         }
     }
 
@@ -192,7 +242,7 @@ impl Loader {
             let unbounded = self.range == TimeRange::default();
             unbounded || moment.is_some_and(|at| self.range.contains(Timestamp::from_micros(at)))
         };
-        let labels = label_values(batch, self.columns.label)?;
+        let labels = numbers(batch, self.columns.label, "label")?;
         let parts = self.columns.part.and_then(|at| batch.column(at).as_string_opt::<i32>());
         let mut keep = Vec::with_capacity(batch.num_rows());
         for (row, (label, moment)) in labels.iter().zip(moments.iter()).enumerate() {
@@ -211,6 +261,9 @@ impl Loader {
                 let (first, last) = self.moments.unwrap_or((at, at));
                 self.moments = Some((first.min(at), last.max(at)));
             }
+            if kept && self.keeps_moments {
+                self.all_moments.push(moment.unwrap_or(i64::MIN));
+            }
         }
         let keep = BooleanArray::from(keep);
         let ids = hash_rows(batch, &self.columns.identity)?;
@@ -222,36 +275,52 @@ impl Loader {
         self.features.push(filter_record_batch(&features, &keep)?);
         self.labels.push(filter(&labels, &keep)?);
         self.ids.push(filter(&ids, &keep)?);
+        if let Some(weight) = self.columns.weight {
+            self.weights.push(filter(&numbers(batch, weight, "weight")?, &keep)?);
+        }
+        if let Some(group) = self.columns.group {
+            self.groups.push(filter(&hash_rows(batch, &[group])?, &keep)?);
+        }
         Ok(())
     }
 
     fn set(&self) -> Result<TrainingSet> {
         let features = concat_batches(&self.columns.feature_schema, &self.features)?;
-        let all = |parts: &[ArrayRef]| -> Result<Option<ArrayRef>> {
-            let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
-            Ok(if parts.is_empty() { None } else { Some(concat(&parts)?) })
-        };
-        let labels = all(&self.labels)?;
-        let labels = labels.map_or_else(
-            || Float64Array::from(Vec::<f64>::new()),
-            |labels| labels.as_primitive::<Float64Type>().clone(),
-        );
-        let ids = all(&self.ids)?.map_or_else(
-            || UInt64Array::from(Vec::<u64>::new()),
-            |ids| ids.as_primitive::<UInt64Type>().clone(),
-        );
-        TrainingSet::new(features, labels, ids)
+        let set = TrainingSet::new(features, numbers_of(&self.labels)?, ids_of(&self.ids)?)?;
+        match self.columns.weight {
+            Some(_) => set.with_weights(numbers_of(&self.weights)?),
+            None => Ok(set),
+        }
     }
 }
 
-/// The label as numbers: booleans are 0 and 1.
-fn label_values(batch: &RecordBatch, at: usize) -> Result<Float64Array> {
+fn whole(parts: &[ArrayRef]) -> Result<Option<ArrayRef>> {
+    let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
+    Ok(if parts.is_empty() { None } else { Some(concat(&parts)?) })
+}
+
+fn numbers_of(parts: &[ArrayRef]) -> Result<Float64Array> {
+    Ok(whole(parts)?.map_or_else(
+        || Float64Array::from(Vec::<f64>::new()),
+        |numbers| numbers.as_primitive::<Float64Type>().clone(),
+    ))
+}
+
+fn ids_of(parts: &[ArrayRef]) -> Result<UInt64Array> {
+    Ok(whole(parts)?.map_or_else(
+        || UInt64Array::from(Vec::<u64>::new()),
+        |ids| ids.as_primitive::<UInt64Type>().clone(),
+    ))
+}
+
+/// The label or the weight as numbers: booleans are 0 and 1.
+fn numbers(batch: &RecordBatch, at: usize, what: &str) -> Result<Float64Array> {
     let column = batch.column(at);
     let data_type = column.data_type();
     if !(data_type.is_numeric() || *data_type == DataType::Boolean) {
         let name = batch.schema_ref().field(at).name();
         return Err(Error::invalid(format!(
-            "label `{name}` is {data_type}, which is neither a number nor a boolean"
+            "{what} `{name}` is {data_type}, which is neither a number nor a boolean"
         ))
         .with_help("make it one in the spine: `CAST(outcome = 'churned' AS INT) AS label`"));
     }

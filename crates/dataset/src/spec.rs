@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use icecore_core::{
     Error, Knowledge, Location, ParamValue, RefName, Result, Span, TableName, Timestamp,
 };
+use icecore_train::StepSpec;
 use serde::{Deserialize, Serialize};
 
 use crate::document;
@@ -45,6 +46,9 @@ pub struct DatasetSpec {
     pub event_timestamp: String,
     /// The spine's column to predict.
     pub label: String,
+    /// The spine's column that says how often each row counts in training.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<String>,
     /// Features as `view:feature`, or `view:*`.
     pub features: Vec<String>,
     /// The spine's columns for join keys, where they have other names: `user_token = "customer"`.
@@ -243,12 +247,34 @@ pub struct MaturitySpec {
 }
 
 /// How a model is cross-validated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CrossValidationSpec {
     /// How many parts, each of which validates once.
     #[serde(default = "folds")]
     pub folds: usize,
+    /// What the parts are: `row`, `group` or `time`.
+    #[serde(default)]
+    pub by: FoldBy,
+    /// The column whose values stay together, for `by = "group"`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Rows between those that are learned from and those that validate, for `by = "time"`.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub gap: usize,
+}
+
+/// What the parts of cross-validation are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FoldBy {
+    /// Rows, each class alike often in every part.
+    #[default]
+    Row,
+    /// Groups: rows of one value of a column are in one part.
+    Group,
+    /// Stretches of time: each validates what was learned from all rows before it.
+    Time,
 }
 
 /// What is trained.
@@ -279,6 +305,31 @@ pub struct SearchSpec {
     /// What is measured; absent means what is usual for the objective.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub measure: Option<String>,
+}
+
+impl CrossValidationSpec {
+    fn check(&self) -> Result<(), (Error, Option<String>)> {
+        let plain =
+            |message: &str, help: &str| Err((Error::invalid(message).with_help(help), None));
+        if self.folds < 2 && self.by != FoldBy::Time || self.folds == 0 {
+            return plain("`folds` is less than 2", "write a number such as 5");
+        }
+        if (self.by == FoldBy::Group) != self.group.is_some() {
+            return plain(
+                "`by = \"group\"` and `group` belong together",
+                "write `group = \"COLUMN\"`, the column whose values stay together",
+            );
+        }
+        if self.gap > 0 && self.by != FoldBy::Time {
+            return plain("`gap` is for `by = \"time\"`", "leave it out");
+        }
+        Ok(())
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_none(gap: &usize) -> bool {
+    *gap == 0
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -313,6 +364,7 @@ impl DatasetSpec {
             spine_file: None,
             event_timestamp,
             label: String::new(),
+            weight: None,
             features,
             keys: BTreeMap::new(),
             knowledge: None,
@@ -325,6 +377,7 @@ impl DatasetSpec {
             maturity: None,
             split: None,
             cross_validation: None,
+            preprocess: Vec::new(),
             model: None,
             search: None,
             source: None,
@@ -441,10 +494,7 @@ impl DatasetSpec {
             return Err((Error::invalid(message), Some(self.label.clone())));
         }
         self.split.as_ref().map_or(Ok(()), SplitSpec::check).map_err(|error| (error, None))?;
-        if self.cross_validation.is_some_and(|cross| cross.folds < 2) {
-            return Err(plain("`folds` is less than 2", "write a number such as 5"));
-        }
-        Ok(())
+        self.cross_validation.as_ref().map_or(Ok(()), CrossValidationSpec::check)
     }
 }
 

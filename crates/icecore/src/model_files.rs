@@ -43,6 +43,9 @@ pub struct InputImportance {
 /// Why a row is predicted as it is.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Explanation {
+    /// The class that it is about, where there are more than two.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class: Option<usize>,
     /// The prediction.
     pub prediction: f64,
     /// The raw score before it becomes that, the sum of what follows.
@@ -144,12 +147,13 @@ impl Project {
         Ok(inputs)
     }
 
-    /// Explains a registered model's predictions for rows, by exact Shapley values.
+    /// Explains a registered model's predictions for rows, by exact Shapley values. Each row has an
+    /// explanation, or with more than two classes one of each class.
     ///
     /// # Errors
     ///
     /// `NotFound` if there is no such model; `InvalidInput` if the rows lack an input;
-    /// `Unsupported` for a model of classes, or one that cannot explain itself.
+    /// `Unsupported` for one that cannot explain itself.
     pub async fn explain_model(
         &self,
         name: &str,
@@ -177,14 +181,8 @@ pub fn read_model(file: &Path) -> Result<Arc<dyn Model>> {
 }
 
 fn explain(model: &dyn Model, rows: &RecordBatch) -> Result<Vec<Explanation>> {
-    if model.signature().output == OutputKind::Classes {
-        return Err(Error::new(
-            ErrorKind::Unsupported,
-            "a model of several classes has one explanation of each",
-        )
-        .with_help("ask it from the crate: `Prediction::Contributions`"));
-    }
     let numbers = |array: &dyn Array| {
+        let array = array.as_fixed_size_list_opt().map_or(array, |lists| lists.values());
         array
             .as_primitive_opt::<Float64Type>()
             .map(|array| array.values().to_vec())
@@ -192,19 +190,18 @@ fn explain(model: &dyn Model, rows: &RecordBatch) -> Result<Vec<Explanation>> {
     };
     let predictions = numbers(&model.predict(rows)?)?;
     let margins = numbers(&model.predict_as(rows, Prediction::Margin)?)?;
-    let shares = model.predict_as(rows, Prediction::Contributions)?;
-    let shares = match shares.as_fixed_size_list_opt() {
-        Some(lists) => numbers(lists.values())?,
-        None => return Err(Error::internal("the model gave no lists")),
-    };
+    let shares = numbers(&model.predict_as(rows, Prediction::Contributions)?)?;
+    let classes = predictions.len() / rows.num_rows().max(1);
+    let has_classes = model.signature().output == OutputKind::Classes;
     let inputs = &model.signature().inputs;
     let of_rows = shares.chunks(inputs.len() + 1).zip(predictions).zip(margins);
-    let explanation = |((of_row, prediction), margin): ((&[f64], f64), f64)| {
+    let explanation = |(at, ((of_row, prediction), margin)): (usize, ((&[f64], f64), f64))| {
         let names = inputs.iter().map(|input| input.name.clone());
         let mut contributions: Vec<(String, f64)> = names.zip(of_row.iter().copied()).collect();
         contributions.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()).then_with(|| a.0.cmp(&b.0)));
         let expected = of_row.last().copied().unwrap_or(0.0);
-        Explanation { prediction, margin, expected, contributions }
+        let class = has_classes.then(|| at % classes.max(1));
+        Explanation { class, prediction, margin, expected, contributions }
     };
-    Ok(of_rows.map(explanation).collect())
+    Ok(of_rows.enumerate().map(explanation).collect())
 }

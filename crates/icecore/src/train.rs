@@ -83,12 +83,8 @@ impl Project {
         let lock = Lock::read(&lockfile_path(&path)).map_err(|error| {
             error.with_help(format!("build the training set first: `icecore dataset build {name}`"))
         })?;
-        let mut options = LoadOptions::default();
-        if let Some(selector) = at {
-            options = options.with_at(selector.clone());
-        }
-        let loaded = self.load_set(&lock, options).await?;
         let recipe = Recipe::of(&spec)?;
+        let loaded = self.load_set(&lock, recipe.loads(at.cloned())).await?;
         let run_name = format!("{name}-{}-snapshot-{}", recipe.algorithm, loaded.pin.snapshot);
         let run = NewRun::new(spec.experiment(), run_name)
             .with_inputs(loaded.set.provenance().to_vec())
@@ -121,8 +117,8 @@ impl Project {
         self.keep_sources(run, &training).await?;
 
         let Training { spec, loaded, recipe, .. } = training;
-        let (set, validation) = (loaded.set, loaded.validation);
-        let fitted = tokio::task::spawn_blocking(move || fit(&recipe, (&set, validation.as_ref())))
+        let pin = loaded.pin.clone();
+        let fitted = tokio::task::spawn_blocking(move || fit(&recipe, &loaded))
             .await
             .map_err(|error| Error::internal("training stopped").with_source(error))??;
         let metrics = fitted.metrics.clone();
@@ -133,7 +129,7 @@ impl Project {
             model: version.model,
             version: version.version,
             model_hash: version.hash,
-            dataset: loaded.pin,
+            dataset: pin,
             rows: fitted.rows,
             metrics: fitted.metrics,
             importance: fitted.importance,
@@ -207,6 +203,9 @@ impl Project {
         add("split_validation", recipe.validation.to_string());
         add("split_seed", recipe.split_seed.to_string());
         add("cv_folds", recipe.folds.to_string());
+        if let Some(weight) = &recipe.weight {
+            add("weight", weight.clone());
+        }
         add("code_version", self.code_version().to_owned());
         for (name, value) in environment() {
             add(name, value);
@@ -246,13 +245,11 @@ impl Project {
             .params
             .get("training_data_snapshot_id")
             .ok_or_else(|| missing(Error::not_found("the run names no training data")))?;
-        let options = LoadOptions::default().with_at(SnapshotSelector::parse(snapshot)?);
+        let options = recipe.loads(Some(SnapshotSelector::parse(snapshot)?));
         let loaded = self.load_set(&lock, options).await?;
-        let bytes = tokio::task::spawn_blocking(move || {
-            recipe.model((&loaded.set, loaded.validation.as_ref()))?.encode()
-        })
-        .await
-        .map_err(|error| Error::internal("training stopped").with_source(error))??;
+        let bytes = tokio::task::spawn_blocking(move || recipe.model(&loaded)?.encode())
+            .await
+            .map_err(|error| Error::internal("training stopped").with_source(error))??;
         let model_hash = model_hash(&bytes);
         let equal = model_hash == recorded_hash;
         let difference = if equal { None } else { first_difference(&before, &bytes)? };
@@ -273,10 +270,38 @@ impl Project {
 }
 
 /// What a model may depend on besides its rows and its recipe.
-fn environment() -> [(&'static str, String); 2] {
-    let versions = format!("icecore {}, arrow {}", env!("CARGO_PKG_VERSION"), arrow::ARROW_VERSION);
+fn environment() -> [(&'static str, String); 3] {
+    let versions = format!(
+        "icecore {}, arrow {}, {}",
+        env!("CARGO_PKG_VERSION"),
+        arrow::ARROW_VERSION,
+        icecore_train::SOLVERS
+    );
     let platform = format!("{} {}", std::env::consts::OS, std::env::consts::ARCH);
-    [("library_versions", versions), ("platform", platform)]
+    [("library_versions", versions), ("platform", platform), ("cpu_features", cpu_features())]
+}
+
+/// What the processor can that a solver or the platform's mathematics may use.
+fn cpu_features() -> String {
+    #[cfg(target_arch = "x86_64")]
+    let found = [
+        ("sse4.2", std::arch::is_x86_feature_detected!("sse4.2")),
+        ("avx", std::arch::is_x86_feature_detected!("avx")),
+        ("avx2", std::arch::is_x86_feature_detected!("avx2")),
+        ("fma", std::arch::is_x86_feature_detected!("fma")),
+        ("avx512f", std::arch::is_x86_feature_detected!("avx512f")),
+        ("avx512bw", std::arch::is_x86_feature_detected!("avx512bw")),
+        ("avx512vbmi", std::arch::is_x86_feature_detected!("avx512vbmi")),
+    ];
+    #[cfg(target_arch = "aarch64")]
+    let found = [
+        ("neon", std::arch::is_aarch64_feature_detected!("neon")),
+        ("sve", std::arch::is_aarch64_feature_detected!("sve")),
+    ];
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    let found: [(&str, bool); 0] = [];
+    let names = found.into_iter().filter(|(_, is_there)| *is_there).map(|(name, _)| name);
+    names.collect::<Vec<_>>().join(" ")
 }
 
 /// Everything that a training reads.

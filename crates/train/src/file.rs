@@ -119,7 +119,8 @@ fn layout_of(algorithm: &str, version: u32) -> Result<Layout> {
         gbdt::ALGORITHM | random_forest::ALGORITHM | random_forest::EXTRA | import::ALGORITHM => {
             Layout::Trees
         }
-        logistic::ALGORITHM => Layout::Linear(LinearLink::Logistic),
+        logistic::ALGORITHM | import::LOGISTIC => Layout::Linear(LinearLink::Logistic),
+        import::LINEAR => Layout::Linear(LinearLink::Identity),
         regression::LINEAR | regression::RIDGE | regression::LASSO | regression::ELASTIC_NET => {
             Layout::Linear(LinearLink::Identity)
         }

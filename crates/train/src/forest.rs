@@ -41,7 +41,7 @@ pub(crate) struct Fixed {
 impl Fixed {
     /// Steps so fine that the greatest sum of leaves just fits.
     fn new(ensemble: &Ensemble) -> Self {
-        if matches!(ensemble.link, Link::Logistic | Link::Mean | Link::Softmax) {
+        if matches!(ensemble.link, Link::Logistic | Link::Mean | Link::Softmax | Link::Shares) {
             return Self { steps: power_of_two(ODDS_BITS) };
         }
         let greatest = |tree: &Tree| tree.leaf_values().map(f64::abs).fold(0.0, f64::max);
@@ -103,6 +103,11 @@ impl TreeScorer {
     /// several outputs, those of a row come one after the other.
     pub(crate) fn score(&self, columns: &[Values], start: usize, out: &mut [f64]) {
         self.margins(columns, start, out);
+        self.respond(out);
+    }
+
+    /// Makes predictions of sums.
+    pub(crate) fn respond(&self, out: &mut [f64]) {
         match self.ensemble.link {
             Link::Identity => {}
             Link::Logistic => {
@@ -110,7 +115,7 @@ impl TreeScorer {
                     *value = sigmoid(*value);
                 }
             }
-            Link::Mean => {
+            Link::Mean | Link::Shares => {
                 for value in out {
                     *value = value.clamp(0.0, 1.0);
                 }

@@ -2,7 +2,9 @@
 //! own, and train nothing.
 
 mod lightgbm;
+mod onnx;
 mod parse;
+mod ubjson;
 mod xgboost;
 
 use std::collections::BTreeMap;
@@ -13,21 +15,26 @@ use icecore_core::{Error, ErrorKind, Model, ModelSignature, Result, SignatureCol
 use crate::categories::Categories;
 use crate::columns::CategoriesByName;
 use crate::forest::TreeScorer;
+use crate::linear::{LinearLink, LinearScorer};
 use crate::model::{FittedModel, Header};
 use crate::scorer::Scorer;
 use crate::tree::{
     CATEGORIES_MAX, DEPTH_MAX, Ensemble, LEAF_MAX, Link, Node, Split, TREES_MAX, Tree, VALUE_MAX,
 };
 
-/// What the file of an imported model names as its algorithm.
+/// What the file of an imported model of trees names as its algorithm.
 pub(crate) const ALGORITHM: &str = "imported";
+/// What those of linear models name, of two classes and of numbers.
+pub(crate) const LOGISTIC: &str = "imported_logistic";
+pub(crate) const LINEAR: &str = "imported_linear";
 
-/// Reads a model of LightGBM, from the text that `Booster.save_model` writes, or of XGBoost, from
-/// the JSON that `save_model("model.json")` writes.
+/// Reads a model of LightGBM, from the text that `Booster.save_model` writes, of XGBoost, from the
+/// JSON or the UBJSON that `save_model` writes, or of ONNX: trees or a linear model, as converters
+/// write them for scikit-learn and others.
 ///
-/// Predictions are those of the library but for the last digits: LightGBM's sums are doubles and
-/// XGBoost's are floats, ours are exact. Columns are bound by name; a model without names has
-/// inputs `Column_0`, `Column_1` and so on.
+/// Predictions are those of the library but for the last digits: LightGBM's sums are doubles,
+/// XGBoost's and ONNX's are floats, ours are exact. Columns are bound by name; a model without names
+/// has inputs `Column_0`, `Column_1` and so on.
 ///
 /// # Errors
 ///
@@ -37,13 +44,20 @@ pub fn import_model(bytes: &[u8]) -> Result<Arc<dyn Model>> {
     if bytes.starts_with(b"ICEMODEL") {
         return crate::decode_model(bytes);
     }
+    if onnx::looks_like(bytes) {
+        return Ok(Arc::new(onnx::read(bytes)?.finish()?));
+    }
+    // A file of UBJSON begins as one of JSON does, but the length of a name follows.
+    if let [b'{', b'L' | b'l' | b'I' | b'i' | b'U', ..] = bytes {
+        return Ok(Arc::new(xgboost::read(ubjson::read(bytes)?)?.finish()?));
+    }
     let text = std::str::from_utf8(bytes)
         .map_err(|error| unknown().with_source(error))?
         .trim_start_matches('\u{feff}')
         .trim_start();
     let imported = match text {
         text if text.starts_with("tree") => lightgbm::read(text)?,
-        text if text.starts_with('{') => xgboost::read(text)?,
+        text if text.starts_with('{') => xgboost::read_json(text)?,
         _ => return Err(unknown()),
     };
     Ok(Arc::new(imported.finish()?))
@@ -55,31 +69,46 @@ struct Imported {
     objective: String,
     names: Vec<String>,
     /// The categories of features that have some, by the feature's number.
-    categories: BTreeMap<usize, Vec<f64>>,
-    ensemble: Ensemble,
+    categories: BTreeMap<usize, Categories>,
+    scorer: ImportedScorer,
+}
+
+/// What an imported model computes with.
+enum ImportedScorer {
+    Trees(Ensemble),
+    Linear(LinearScorer),
 }
 
 impl Imported {
     fn finish(self) -> Result<FittedModel> {
         self.check()?;
-        let input =
-            |name: &String| SignatureColumn { name: name.clone(), data_type: "Float64".to_owned() };
+        let input = |(at, name): (usize, &String)| {
+            let is_text = matches!(self.categories.get(&at), Some(Categories::Text(_)));
+            let data_type = if is_text { "Utf8" } else { "Float64" };
+            SignatureColumn { name: name.clone(), data_type: data_type.to_owned() }
+        };
+        let inputs = self.names.iter().enumerate().map(input).collect();
         let categories: CategoriesByName = self
             .categories
             .into_iter()
-            .filter_map(|(feature, values)| {
-                Some((self.names.get(feature)?.clone(), Categories::Number(values)))
-            })
+            .filter_map(|(feature, values)| Some((self.names.get(feature)?.clone(), values)))
             .collect();
         if !categories.values().all(|categories| categories.is_sound(CATEGORIES_MAX)) {
             return Err(unsupported("a feature with more than 254 categories"));
         }
-        let rows = self.ensemble.trees.first().map_or(0.0, |tree| tree.note(0).cover);
-        let inputs = self.names.iter().map(input).collect();
-        let scorer = Scorer::Trees(TreeScorer::new(self.ensemble, self.names.len()));
+        let (algorithm, rows, scorer) = match self.scorer {
+            ImportedScorer::Trees(ensemble) => {
+                let rows = ensemble.trees.first().map_or(0.0, |tree| tree.note(0).cover);
+                (ALGORITHM, rows, Scorer::Trees(TreeScorer::new(ensemble, self.names.len())))
+            }
+            ImportedScorer::Linear(linear) => {
+                let is_class = linear.link == LinearLink::Logistic;
+                (if is_class { LOGISTIC } else { LINEAR }, 0.0, Scorer::Linear(linear))
+            }
+        };
         let params = [("format", self.format.to_owned()), ("objective", self.objective)];
         let header = Header {
-            algorithm: ALGORITHM.to_owned(),
+            algorithm: algorithm.to_owned(),
             params: params.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
             signature: ModelSignature { inputs, output: scorer.output() },
             rows: rows as u64,
@@ -97,7 +126,7 @@ impl Imported {
         if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(corrupt(&format!("its feature `{}` is there twice", pair[0])));
         }
-        let ensemble = &self.ensemble;
+        let ImportedScorer::Trees(ensemble) = &self.scorer else { return Ok(()) };
         let outputs = ensemble.outputs();
         if outputs == 0 || outputs > 1_000 || !ensemble.trees.len().is_multiple_of(outputs) {
             return Err(corrupt("its classes have not the same number of trees"));
@@ -177,8 +206,10 @@ fn unsupported(what: &str) -> Error {
 
 fn unknown() -> Error {
     Error::corrupt("the file is no model that can be imported")
-        .with_note("formats: the text of LightGBM, the JSON of XGBoost, files of icecore")
-        .with_help("save it with `booster.save_model`, for XGBoost to a name that ends in `.json`")
+        .with_note(
+            "formats: the text of LightGBM, JSON and UBJSON of XGBoost, ONNX, files of icecore",
+        )
+        .with_help("save it with `booster.save_model`, or convert it by `skl2onnx`")
 }
 
 #[cfg(test)]

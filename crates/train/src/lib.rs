@@ -109,6 +109,7 @@ mod forest;
 mod gbdt;
 mod import;
 mod kernel;
+mod learning_curve;
 mod linear;
 mod logistic;
 pub mod metrics;
@@ -140,8 +141,12 @@ pub use export::{to_lightgbm, to_mlflow};
 pub use file::{decode_model, model_hash};
 pub use icecore_core::ParamValue;
 pub use import::import_model;
+pub use learning_curve::learning_curve;
 pub use permutation::permutation_importance;
 pub use preprocess::StepSpec;
+
+/// The library that some algorithms are solved by, and its version.
+pub const SOLVERS: &str = "smartcore 0.7.0";
 
 /// The names of the algorithms.
 pub const ALGORITHMS: [&str; 14] = [

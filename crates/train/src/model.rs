@@ -14,11 +14,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::columns::{self, CategoriesByName, Values};
 use crate::file;
-use crate::forest::shares;
+use crate::forest::{TreeScorer, shares};
 use crate::preprocess::{self, FittedStep, Origin};
 use crate::scorer::Scorer;
 use crate::shap;
-use crate::tree::Tree;
+use crate::tree::{Ensemble, Link, Tree};
 
 /// Rows that one task explains.
 const TASK_ROWS_EXPLAINED: usize = 64;
@@ -142,6 +142,49 @@ impl FittedModel {
             return lists(numbers, outputs);
         }
         Ok(numbers)
+    }
+
+    /// What the model predicts after some of its rounds, the last among them; nothing where it did
+    /// not learn in rounds.
+    pub(crate) fn after_rounds(
+        &self,
+        rows: &RecordBatch,
+        points: usize,
+    ) -> Result<Vec<(usize, ArrayRef)>> {
+        let Scorer::Trees(trees) = &self.scorer else { return Ok(Vec::new()) };
+        let ensemble = trees.ensemble();
+        let outputs = ensemble.outputs();
+        let rounds = ensemble.trees.len() / outputs.max(1);
+        if ensemble.link == Link::Mean || self.header.algorithm != crate::gbdt::ALGORITHM {
+            return Ok(Vec::new());
+        }
+        let columns = self.bind(rows)?;
+        let mut margins = vec![0.0; rows.num_rows() * outputs];
+        for row in margins.chunks_exact_mut(outputs) {
+            row.copy_from_slice(&ensemble.bases);
+        }
+        let step = rounds.div_ceil(points).max(1);
+        let mut after = Vec::new();
+        for start in (0..rounds).step_by(step) {
+            let end = (start + step).min(rounds);
+            let part = Ensemble {
+                link: ensemble.link,
+                bases: vec![0.0; outputs],
+                trees: ensemble.trees[start * outputs..end * outputs].to_vec(),
+                gains: ensemble.gains.clone(),
+            };
+            let mut adds = vec![0.0; margins.len()];
+            TreeScorer::new(part, columns.len()).margins(&columns, 0, &mut adds);
+            for (margin, add) in margins.iter_mut().zip(adds) {
+                *margin += add;
+            }
+            let mut predictions = margins.clone();
+            trees.respond(&mut predictions);
+            let numbers: ArrayRef = Arc::new(Float64Array::from(predictions));
+            let is_list = ensemble.link == Link::Softmax;
+            after.push((end, if is_list { lists(numbers, outputs)? } else { numbers }));
+        }
+        Ok(after)
     }
 
     fn leaves(&self, rows: &RecordBatch) -> Result<ArrayRef> {

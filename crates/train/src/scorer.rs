@@ -27,7 +27,7 @@ impl Scorer {
             Self::Trees(trees) => match trees.ensemble().link {
                 Link::Logistic | Link::Mean => OutputKind::Probability,
                 Link::Identity | Link::Exp => OutputKind::Value,
-                Link::Softmax => OutputKind::Classes,
+                Link::Softmax | Link::Shares => OutputKind::Classes,
             },
             Self::Linear(linear) => match linear.link {
                 LinearLink::Logistic => OutputKind::Probability,

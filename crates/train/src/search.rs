@@ -1,8 +1,9 @@
 //! Looking for parameters: every combination, or some drawn by a seed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use icecore_core::{Error, ParamValue, Result, TrainingSet};
+use icecore_core::{Error, ParamValue, Result, Trainer, TrainingSet};
 use rayon::prelude::*;
 
 use crate::arithmetic::mix_pair;
@@ -107,26 +108,19 @@ pub struct SearchResult {
     pub best: usize,
 }
 
-/// Cross-validates an algorithm with each of the candidates on top of `base`, several at a time.
+/// Cross-validates each of the candidates, several at a time; `trainer` makes the trainer of one.
 ///
 /// # Errors
 ///
 /// `InvalidInput` if there is no candidate or one has a parameter that the algorithm does not
 /// have; as [`cross_validate_on`].
 pub fn search(
-    (algorithm, base): (&str, &Params),
+    trainer: &dyn Fn(&Params) -> Result<Arc<dyn Trainer>>,
     candidates: &[Params],
     set: &TrainingSet,
     (splits, measure): (&[Split], Measure),
 ) -> Result<SearchResult> {
-    let trainers = candidates
-        .iter()
-        .map(|candidate| {
-            let mut params = base.clone();
-            params.extend(candidate.clone());
-            crate::trainer(algorithm, &params)
-        })
-        .collect::<Result<Vec<_>>>()?;
+    let trainers = candidates.iter().map(trainer).collect::<Result<Vec<_>>>()?;
     let trials: Vec<Trial> = trainers
         .par_iter()
         .zip(candidates)
@@ -180,7 +174,7 @@ mod tests {
             let splits = stratified_k_fold(set, 3).unwrap();
             let candidates = grid(&space()).unwrap();
             let on = (&splits[..], Measure::LogLoss);
-            search(("gbdt", &Params::new()), &candidates, set, on).unwrap()
+            search(&|given| crate::trainer("gbdt", given), &candidates, set, on).unwrap()
         };
         let result = found(&set);
         assert_eq!(result.trials[result.best].params["max_depth"], ParamValue::Int(3));
@@ -191,8 +185,13 @@ mod tests {
         assert_eq!(found(&set.take(&order).unwrap()), result);
         let wrong = vec![BTreeMap::from([("max_dept".to_owned(), ParamValue::Int(1))])];
         let splits = stratified_k_fold(&set, 3).unwrap();
-        let error =
-            search(("gbdt", &Params::new()), &wrong, &set, (&splits, Measure::RocAuc)).unwrap_err();
+        let error = search(
+            &|given| crate::trainer("gbdt", given),
+            &wrong,
+            &set,
+            (&splits, Measure::RocAuc),
+        )
+        .unwrap_err();
         assert_eq!(error.to_string(), "algorithm `gbdt` has no parameter `max_dept`");
     }
 }

@@ -315,3 +315,10 @@ fn cross_validation_measures_models_that_have_not_seen_the_fold() {
         cross_validate(&*make("gbdt", &params([("min_samples_leaf", 1.0)])), &set, 4).unwrap();
     assert!((result.mean - 0.5).abs() < 0.05, "{result:?}");
 }
+
+#[test]
+fn the_version_of_the_solvers_is_the_locked_one() {
+    let lock = include_str!("../../../Cargo.lock");
+    let (name, version) = SOLVERS.split_once(' ').unwrap();
+    assert!(lock.contains(&format!("name = \"{name}\"\nversion = \"{version}\"")), "{SOLVERS}");
+}

@@ -228,6 +228,8 @@ pub(crate) enum Link {
     Exp,
     /// One sum of each class; their exponentials are as the probabilities.
     Softmax,
+    /// One sum of each class, which is its probability.
+    Shares,
 }
 
 /// Trees that together give a prediction.

@@ -189,11 +189,16 @@ async fn explain(project: &Project, args: ExplainArgs) -> Result<Answer> {
     let rows = rows.slice(0, rows.num_rows().min(args.limit));
     let which = &args.model;
     let explained = project.explain_model(&which.name, &selector(which), rows).await?;
-    let cells = explained.iter().enumerate().map(|(row, explanation)| {
+    let classes = explained.iter().filter_map(|explanation| explanation.class).max();
+    let per_row = classes.map_or(1, |last| last + 1);
+    let cells = explained.iter().enumerate().map(|(at, explanation)| {
+        let row = at / per_row;
         let shown = explanation.contributions.iter().take(6);
         let why: Vec<String> = shown.map(|(name, adds)| format!("{name} {adds:+.3}")).collect();
         [
-            row.to_string(),
+            explanation
+                .class
+                .map_or_else(|| row.to_string(), |class| format!("{row}, class {class}")),
             format!("{:.4}", explanation.prediction),
             format!("{:.3}", explanation.margin),
             format!("{:.3}", explanation.expected),

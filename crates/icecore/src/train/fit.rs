@@ -2,16 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::{AsArray, BooleanArray};
+use arrow::array::AsArray;
 use arrow::datatypes::Float64Type;
 use bytes::Bytes;
 use icecore_core::{Error, Model, OutputKind, Result, TrainingSet};
+use icecore_dataset::LoadedSet;
 use icecore_train::metrics::{self, Measure};
-use icecore_train::{cross_validate_on, model_hash};
+use icecore_train::split;
+use icecore_train::{cross_validate_on, learning_curve, model_hash};
 use serde_json::json;
 
 use super::pictures;
 use super::recipe::Recipe;
+
+/// Training rows that a learning curve is drawn from.
+const CURVE_ROWS: usize = 50_000;
 
 /// What a fit gives.
 pub(super) struct Fitted {
@@ -27,10 +32,8 @@ pub(super) struct Fitted {
 }
 
 /// Validation split, cross-validation, and the final fit on all rows.
-pub(super) fn fit(
-    recipe: &Recipe,
-    (set, validation): (&TrainingSet, Option<&BooleanArray>),
-) -> Result<Fitted> {
+pub(super) fn fit(recipe: &Recipe, loaded: &LoadedSet) -> Result<Fitted> {
+    let set = &loaded.set;
     let trainer = recipe.trainer()?;
     let mut scores = BTreeMap::new();
     scores.insert("training_row_count".to_owned(), set.rows() as f64);
@@ -41,18 +44,19 @@ pub(super) fn fit(
     }
     let mut files = Vec::new();
     let mut watched = None;
-    if let Some((training, held_out)) = recipe.held_out((set, validation))? {
+    if let Some((training, held_out)) = recipe.held_out(loaded)? {
         let model = trainer.fit_watching(&training, &held_out)?;
         scores.extend(validate(&*model, &held_out)?);
         if let Some(rounds) = model.rounds() {
             scores.insert("val_rounds".to_owned(), rounds as f64);
         }
         files.extend(evaluation(&*model, &held_out)?);
+        files.extend(learning(&*model, (&training, &held_out))?);
         watched = Some(model);
     }
-    if recipe.folds > 1 {
+    if recipe.is_cross_validated() {
         let measure = recipe.measure();
-        let validated = cross_validate_on(&*trainer, set, &recipe.splits(set)?, Some(measure))?;
+        let validated = cross_validate_on(&*trainer, set, &recipe.splits(loaded)?, Some(measure))?;
         let name = if measure == Measure::RocAuc { "auc" } else { measure.name() };
         scores.insert(format!("cv_{name}_mean"), validated.mean);
         scores.insert(format!("cv_{name}_std"), validated.std);
@@ -98,6 +102,34 @@ fn validate(model: &dyn Model, held_out: &TrainingSet) -> Result<BTreeMap<String
         }
     }
     Ok(scores)
+}
+
+/// The loss after each round, on rows that were learned from and on others.
+fn learning(
+    model: &dyn Model,
+    (training, held_out): (&TrainingSet, &TrainingSet),
+) -> Result<Option<(String, String)>> {
+    let measure = match model.signature().output {
+        OutputKind::Value => Measure::Rmse,
+        _ => Measure::LogLoss,
+    };
+    let training = sampled(training)?;
+    let (learned, others) =
+        (learning_curve(model, &training, measure)?, learning_curve(model, held_out, measure)?);
+    if learned.len() < 2 {
+        return Ok(None);
+    }
+    let picture = pictures::learning(measure.name(), [&learned, &others]);
+    Ok(Some(("pictures/learning_curve.svg".to_owned(), picture)))
+}
+
+/// The rows of the least hashes, where there are many.
+fn sampled(set: &TrainingSet) -> Result<TrainingSet> {
+    let share = CURVE_ROWS as f64 / set.rows().max(1) as f64;
+    if share >= 1.0 {
+        return Ok(set.clone());
+    }
+    set.take(&split::train_validation(set.row_ids(), share, 0)?.validation)
 }
 
 /// What probabilities are worth at every threshold, as numbers and as pictures.

@@ -31,51 +31,94 @@ pub(super) fn calibration(bins: &[CalibrationBin]) -> String {
     chart(("Calibration", "predicted", "observed"), &points, Some([(0.0, 0.0), (1.0, 1.0)]))
 }
 
+/// Losses by rounds, of rows that were learned from, dashed, and of others.
+pub(super) fn learning(measure: &str, [learned, others]: [&[(usize, f64)]; 2]) -> String {
+    let last = others.last().map_or(1, |(round, _)| *round).max(1) as f64;
+    let losses = || learned.iter().chain(others).map(|(_, loss)| *loss);
+    let (least, greatest) = losses()
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), loss| (a.min(loss), b.max(loss)));
+    let range = if greatest > least { greatest - least } else { 1.0 };
+    let points = |curve: &[(usize, f64)]| -> Vec<(f64, f64)> {
+        curve.iter().map(|(round, loss)| (*round as f64 / last, (loss - least) / range)).collect()
+    };
+    let ends = |from: f64, to: f64, tenth: f64| from + (to - from) * tenth;
+    Chart {
+        names: ("Learning curve", "rounds", measure),
+        points: &points(others),
+        compared: &points(learned),
+        x_label: &|tenth| format!("{:.0}", ends(0.0, last, tenth)),
+        y_label: &|tenth| format!("{:.3}", ends(least, greatest, tenth)),
+    }
+    .draw()
+}
+
 /// A line over the unit square, beside a straight one to compare it with.
 fn chart(
-    (title, x_name, y_name): (&str, &str, &str),
+    names: (&str, &str, &str),
     points: &[(f64, f64)],
     compared: Option<[(f64, f64); 2]>,
 ) -> String {
-    let x = |value: f64| MARGIN + value * (WIDTH - 2.0 * MARGIN);
-    let y = |value: f64| HEIGHT - MARGIN - value * (HEIGHT - 2.0 * MARGIN);
-    let line = |points: &[(f64, f64)]| {
-        let places = points.iter().map(|(a, b)| format!("{:.1},{:.1}", x(*a), y(*b)));
-        places.collect::<Vec<_>>().join(" ")
-    };
-    let mut body = String::new();
-    for tenth in (0..=10).step_by(2) {
-        let value = f64::from(tenth) / 10.0;
-        let (left, right, top, bottom) = (x(0.0), x(1.0), y(1.0), y(0.0));
-        let (at_x, at_y) = (x(value), y(value));
+    let label = |tenth: f64| tenth.to_string();
+    let compared = compared.as_ref().map_or(&[][..], |line| line);
+    Chart { names, points, compared, x_label: &label, y_label: &label }.draw()
+}
+
+/// A line over the unit square, beside another to compare it with.
+struct Chart<'a> {
+    names: (&'a str, &'a str, &'a str),
+    points: &'a [(f64, f64)],
+    compared: &'a [(f64, f64)],
+    /// What stands at a share of each axis.
+    x_label: &'a dyn Fn(f64) -> String,
+    y_label: &'a dyn Fn(f64) -> String,
+}
+
+impl Chart<'_> {
+    fn draw(&self) -> String {
+        let (title, x_name, y_name) = self.names;
+        let (points, compared) = (self.points, self.compared);
+        let x = |value: f64| MARGIN + value * (WIDTH - 2.0 * MARGIN);
+        let y = |value: f64| HEIGHT - MARGIN - value * (HEIGHT - 2.0 * MARGIN);
+        let line = |points: &[(f64, f64)]| {
+            let places = points.iter().map(|(a, b)| format!("{:.1},{:.1}", x(*a), y(*b)));
+            places.collect::<Vec<_>>().join(" ")
+        };
+        let mut body = String::new();
+        for tenth in (0..=10).step_by(2) {
+            let value = f64::from(tenth) / 10.0;
+            let (left, right, top, bottom) = (x(0.0), x(1.0), y(1.0), y(0.0));
+            let (at_x, at_y) = (x(value), y(value));
+            let _ = write!(
+                body,
+                "<path d=\"M{at_x:.1} {bottom:.1}V{top:.1}M{left:.1} {at_y:.1}H{right:.1}\" stroke=\"#ddd\"/>\
+             <text x=\"{at_x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>\
+             <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
+                bottom + 16.0,
+                (self.x_label)(value),
+                left - 6.0,
+                at_y + 4.0,
+                (self.y_label)(value),
+            );
+        }
+        if !compared.is_empty() {
+            let _ = write!(
+                body,
+                "<polyline points=\"{}\" fill=\"none\" stroke=\"#999\" stroke-dasharray=\"4\"/>",
+                line(&thinned(compared))
+            );
+        }
         let _ = write!(
             body,
-            "<path d=\"M{at_x:.1} {bottom:.1}V{top:.1}M{left:.1} {at_y:.1}H{right:.1}\" stroke=\"#ddd\"/>\
-             <text x=\"{at_x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{value}</text>\
-             <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{value}</text>",
-            bottom + 16.0,
-            left - 6.0,
-            at_y + 4.0,
-        );
-    }
-    if let Some(compared) = compared {
-        let _ = write!(
-            body,
-            "<polyline points=\"{}\" fill=\"none\" stroke=\"#999\" stroke-dasharray=\"4\"/>",
-            line(&compared)
-        );
-    }
-    let _ = write!(
-        body,
-        "<polyline points=\"{}\" fill=\"none\" stroke=\"#0b62a4\" stroke-width=\"2\"/>\
+            "<polyline points=\"{}\" fill=\"none\" stroke=\"#0b62a4\" stroke-width=\"2\"/>\
          <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{x_name}</text>\
          <text transform=\"translate(14 {:.1}) rotate(-90)\" text-anchor=\"middle\">{y_name}</text>",
-        line(&thinned(points)),
-        WIDTH / 2.0,
-        HEIGHT - 10.0,
-        HEIGHT / 2.0,
-    );
-    svg(title, HEIGHT, &body)
+            line(&thinned(points)),
+            WIDTH / 2.0,
+            HEIGHT - 10.0,
+            HEIGHT / 2.0,
+        );
+        svg(title, HEIGHT, &body)
+    }
 }
 
 /// Not more points than can be seen, the first and the last among them.

@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{BooleanArray, UInt64Array};
-use icecore_core::{Error, Model, OutputKind, ParamValue, Result, Trainer, TrainingSet};
-use icecore_dataset::DatasetSpec;
+use icecore_core::{
+    Error, Model, OutputKind, ParamValue, Result, SnapshotSelector, Trainer, TrainingSet,
+};
+use icecore_dataset::{DatasetSpec, FoldBy, LoadOptions, LoadedSet};
+use icecore_train::StepSpec;
 use icecore_train::metrics::Measure;
 use icecore_train::split::{self, Split};
 use serde::{Deserialize, Serialize};
@@ -21,6 +24,16 @@ pub(super) struct Recipe {
     pub(super) validation: f64,
     pub(super) split_seed: u64,
     pub(super) folds: usize,
+    #[serde(default)]
+    pub(super) folds_by: FoldBy,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) group: Option<String>,
+    #[serde(default)]
+    pub(super) gap: usize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) weight: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) preprocess: Vec<StepSpec>,
 }
 
 impl Recipe {
@@ -29,21 +42,50 @@ impl Recipe {
             Error::invalid(format!("`{}` does not say what to train", spec.name))
                 .with_help("add a `[model]` table with a name and an algorithm to its file")
         })?;
+        let cross = spec.cross_validation.as_ref();
         Ok(Self {
             algorithm: model.algorithm.clone(),
             params: model.params.clone(),
             validation: spec.split.as_ref().map_or(0.0, |split| split.validation),
             split_seed: spec.split.as_ref().map_or(0, |split| split.seed),
-            folds: spec.cross_validation.map_or(0, |validation| validation.folds),
+            folds: cross.map_or(0, |cross| cross.folds),
+            folds_by: cross.map_or(FoldBy::Row, |cross| cross.by),
+            group: cross.and_then(|cross| cross.group.clone()),
+            gap: cross.map_or(0, |cross| cross.gap),
+            weight: spec.weight.clone(),
+            preprocess: spec.preprocess.clone(),
         })
     }
 
     pub(super) fn trainer(&self) -> Result<Arc<dyn Trainer>> {
-        icecore_train::trainer(&self.algorithm, &self.params)
+        self.trainer_with(&self.params)
+    }
+
+    /// A trainer with these parameters in place of the recipe's.
+    pub(super) fn trainer_with(
+        &self,
+        params: &BTreeMap<String, ParamValue>,
+    ) -> Result<Arc<dyn Trainer>> {
+        icecore_train::pipeline(&self.preprocess, &self.algorithm, params)
+    }
+
+    /// What to load of the training set at this state, or at the locked one.
+    pub(super) fn loads(&self, at: Option<SnapshotSelector>) -> LoadOptions {
+        let mut options =
+            LoadOptions::default().with_weight(self.weight.clone()).with_group(self.group.clone());
+        if let Some(at) = at {
+            options = options.with_at(at);
+        }
+        if self.folds_by == FoldBy::Time { options.with_moments() } else { options }
     }
 
     /// What the model will give.
     fn output(&self) -> OutputKind {
+        let numbers =
+            ["linear_regression", "ridge", "lasso", "elastic_net", "knn_regressor", "svr"];
+        if numbers.contains(&self.algorithm.as_str()) {
+            return OutputKind::Value;
+        }
         match self.params.get("objective").map(ToString::to_string).as_deref() {
             Some("multiclass") => OutputKind::Classes,
             Some("squared" | "absolute" | "quantile" | "poisson") => OutputKind::Value,
@@ -56,9 +98,23 @@ impl Recipe {
         Measure::usual(self.output())
     }
 
-    /// The folds of cross-validation: with each class alike often where there are some.
-    pub(super) fn splits(&self, set: &TrainingSet) -> Result<Vec<Split>> {
-        let folds = if self.folds > 1 { self.folds } else { FOLDS };
+    /// Whether a training is cross-validated.
+    pub(super) fn is_cross_validated(&self) -> bool {
+        self.folds > 1 || self.folds == 1 && self.folds_by == FoldBy::Time
+    }
+
+    /// The folds of cross-validation: with each class alike often where there are some, or by groups
+    /// or time, where the definition says so.
+    pub(super) fn splits(&self, loaded: &LoadedSet) -> Result<Vec<Split>> {
+        let set = &loaded.set;
+        let folds = if self.is_cross_validated() { self.folds } else { FOLDS };
+        match (self.folds_by, &loaded.groups, &loaded.moments) {
+            (FoldBy::Group, Some(groups), _) => return split::group_k_fold(groups, folds),
+            (FoldBy::Time, _, Some(moments)) => {
+                return split::time_series_split(moments, set.row_ids(), folds, self.gap);
+            }
+            _ => {}
+        }
         match self.output() {
             OutputKind::Value => split::k_fold(set.row_ids(), folds, self.split_seed),
             _ => split::stratified_k_fold(set, folds),
@@ -69,8 +125,9 @@ impl Recipe {
     /// the hash of their ids.
     pub(super) fn held_out(
         &self,
-        (set, validation): (&TrainingSet, Option<&BooleanArray>),
+        loaded: &LoadedSet,
     ) -> Result<Option<(TrainingSet, TrainingSet)>> {
+        let (set, validation) = (&loaded.set, loaded.validation.as_ref());
         if self.validation <= 0.0 {
             return Ok(None);
         }
@@ -99,18 +156,16 @@ impl Recipe {
         let mut params = self.params.clone();
         params.insert("n_estimators".to_owned(), ParamValue::Int(rounds.max(1) as i64));
         params.insert("early_stopping_rounds".to_owned(), ParamValue::Int(0));
-        icecore_train::trainer(&self.algorithm, &params)?.fit(set)
+        self.trainer_with(&params)?.fit(set)
     }
 
     /// The model that this recipe makes of these rows, from the beginning.
-    pub(super) fn model(
-        &self,
-        (set, validation): (&TrainingSet, Option<&BooleanArray>),
-    ) -> Result<Arc<dyn Model>> {
+    pub(super) fn model(&self, loaded: &LoadedSet) -> Result<Arc<dyn Model>> {
+        let set = &loaded.set;
         if !self.stops_early() {
             return self.final_model(set, None);
         }
-        match self.held_out((set, validation))? {
+        match self.held_out(loaded)? {
             None => self.final_model(set, None),
             Some((training, held_out)) => {
                 let watched = self.trainer()?.fit_watching(&training, &held_out)?;

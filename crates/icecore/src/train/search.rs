@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use icecore_core::{Error, NewRun, Result, RunEntries, RunId, RunStatus, RunTracker};
 use icecore_dataset::SearchSpec;
 use icecore_train::metrics::Measure;
-use icecore_train::search::{Trial, draw, grid, search};
+use icecore_train::search::{Params, Trial, draw, grid, search};
 
 use super::Training;
 use crate::Project;
@@ -33,10 +33,15 @@ impl Project {
             None => grid(&spec.params)?,
             Some(trials) => draw(&spec.params, trials, spec.seed)?,
         };
-        let (recipe, set) = (training.recipe.clone(), training.loaded.set.clone());
+        let (recipe, loaded) = (training.recipe.clone(), training.loaded.clone());
         let found = tokio::task::spawn_blocking(move || {
-            let splits = recipe.splits(&set)?;
-            search((&recipe.algorithm, &recipe.params), &candidates, &set, (&splits, measure))
+            let splits = recipe.splits(&loaded)?;
+            let trainer = |given: &Params| {
+                let mut params = recipe.params.clone();
+                params.extend(given.clone());
+                recipe.trainer_with(&params)
+            };
+            search(&trainer, &candidates, &loaded.set, (&splits, measure))
         })
         .await
         .map_err(|error| Error::internal("the search stopped").with_source(error))??;

@@ -41,6 +41,7 @@ pub(super) fn write(model: &FittedModel, ensemble: &Ensemble) -> Result<String> 
         Link::Identity | Link::Mean => ("regression".to_owned(), 1),
         Link::Exp => ("poisson".to_owned(), 1),
         Link::Softmax => (format!("multiclass num_class:{outputs}"), outputs),
+        Link::Shares => return Err(unsupported("trees whose leaves are shares of classes")),
     };
     let averages = if ensemble.link == Link::Mean { "average_output\n" } else { "" };
     let infos = categories.iter().map(|categories| match categories {

@@ -30,6 +30,7 @@ pub(super) fn write(ensemble: &Ensemble, out: &mut Vec<u8>) {
         Link::Identity => 2,
         Link::Exp => 3,
         Link::Softmax => 4,
+        Link::Shares => 5,
     });
     out.extend((ensemble.bases.len() as u32).to_le_bytes());
     for base in &ensemble.bases {
@@ -90,10 +91,12 @@ pub(super) fn read(reader: &mut Reader<'_>, inputs: usize) -> Result<Ensemble> {
         2 => Link::Identity,
         3 => Link::Exp,
         4 => Link::Softmax,
+        5 => Link::Shares,
         _ => return Err(corrupt("the meaning of its trees is not known")),
     };
     let outputs = reader.u32()? as usize;
-    let known = if link == Link::Softmax { 2..=OUTPUTS_MAX } else { 1..=1 };
+    let has_classes = matches!(link, Link::Softmax | Link::Shares);
+    let known = if has_classes { 2..=OUTPUTS_MAX } else { 1..=1 };
     if !known.contains(&outputs) {
         return Err(corrupt("it has another number of outputs than its trees can give"));
     }

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use icecore_core::Result;
 
 use super::parse::Fields;
-use super::{Imported, build, corrupt, gains, unsupported};
+use super::{Imported, ImportedScorer, build, corrupt, gains, unsupported};
+use crate::categories::Categories;
 use crate::tree::{CATEGORIES_MAX, CategorySet, Ensemble, Link, Node, Question, Side, Split, Tree};
 
 /// Bits of a split's decision type.
@@ -22,12 +23,7 @@ pub(super) fn read(text: &str) -> Result<Imported> {
     if names.len() != fields.one::<usize>("max_feature_idx")? + 1 {
         return Err(corrupt("it has another number of names than of features"));
     }
-    let pandas = text.lines().rev().find_map(|line| line.strip_prefix("pandas_categorical:"));
-    if pandas.is_some_and(|lists| !matches!(lists.trim(), "null" | "[]" | "[[]]")) {
-        return Err(unsupported("a model of pandas categories").with_help(
-            "train it on numbers of categories, such as `column.cat.codes`, or train it here",
-        ));
-    }
+    let pandas = pandas(text, &fields, names.len())?;
     let objective = if fields.has("objective") { fields.text("objective")? } else { "regression" };
     let outputs: usize = fields.one("num_tree_per_iteration")?;
     let (link, factor) = meaning(objective)?;
@@ -40,9 +36,10 @@ pub(super) fn read(text: &str) -> Result<Imported> {
         None => return Err(corrupt("its trees do not end")),
     };
     let trees: Vec<RawTree> = blocks.into_iter().map(RawTree::read).collect::<Result<_>>()?;
-    let categories = categories(&trees, names.len())?;
+    let codes = codes(&trees, names.len())?;
+    let (places, categories) = named(codes, &pandas)?;
     let mut trees: Vec<Tree> =
-        trees.iter().map(|tree| tree.convert(names.len(), &categories)).collect::<Result<_>>()?;
+        trees.iter().map(|tree| tree.convert(names.len(), &places)).collect::<Result<_>>()?;
     // A random forest is the mean of its trees.
     let averages = head_lines().any(|line| line.trim() == "average_output");
     let share = if averages { (trees.len() / outputs).max(1) as f64 } else { 1.0 };
@@ -52,7 +49,8 @@ pub(super) fn read(text: &str) -> Result<Imported> {
     let gains = gains(&trees, names.len());
     let ensemble = Ensemble { link, bases: vec![0.0; outputs], trees, gains };
     let objective = objective.to_owned();
-    Ok(Imported { format: "lightgbm", objective, names, categories, ensemble })
+    let scorer = ImportedScorer::Trees(ensemble);
+    Ok(Imported { format: "lightgbm", objective, names, categories, scorer })
 }
 
 /// What the sum of trees means, and what it is multiplied with.
@@ -149,7 +147,7 @@ impl RawTree {
         }))
     }
 
-    fn convert(&self, features: usize, categories: &BTreeMap<usize, Vec<f64>>) -> Result<Tree> {
+    fn convert(&self, features: usize, categories: &Places) -> Result<Tree> {
         let root = if self.features.is_empty() { -1 } else { 0 };
         build(root, 2 * self.leaves.len(), |number| {
             if number < 0 {
@@ -169,7 +167,7 @@ impl RawTree {
         })
     }
 
-    fn split(&self, at: usize, categories: &BTreeMap<usize, Vec<f64>>) -> Result<Split> {
+    fn split(&self, at: usize, categories: &Places) -> Result<Split> {
         let (feature, threshold, decision) =
             (self.features[at], self.thresholds[at], self.decisions[at]);
         let (question, missing) = if decision & IS_CATEGORICAL == 0 {
@@ -178,11 +176,10 @@ impl RawTree {
             }
             (Question::AtMost(threshold), missing(threshold, decision)?)
         } else {
-            let known = categories.get(&feature).map(Vec::as_slice).unwrap_or_default();
             let mut set = CategorySet::default();
             for category in self.set(at)? {
-                if let Ok(place) = known.binary_search_by(|k| k.total_cmp(&f64::from(category))) {
-                    set.insert(place as u8);
+                if let Some(place) = categories.get(&feature).and_then(|of| of.get(&category)) {
+                    set.insert(*place);
                 }
             }
             // What is missing or not in the set goes right.
@@ -205,8 +202,81 @@ fn missing(threshold: f64, decision: u8) -> Result<Side> {
     }
 }
 
-/// The categories that the splits of each feature name.
-fn categories(trees: &[RawTree], features: usize) -> Result<BTreeMap<usize, Vec<f64>>> {
+/// The place of each category among those of its feature, by the number that splits name it by.
+type Places = BTreeMap<usize, BTreeMap<u32, u8>>;
+
+/// The values that categories have in pandas, by the numbers of features that have some.
+fn pandas(
+    text: &str,
+    fields: &Fields<'_>,
+    features: usize,
+) -> Result<BTreeMap<usize, Vec<serde_json::Value>>> {
+    let line = text.lines().rev().find_map(|line| line.strip_prefix("pandas_categorical:"));
+    let lists = line.map(str::trim).filter(|lists| !matches!(*lists, "null" | "[]" | "[[]]"));
+    let Some(lists) = lists else { return Ok(BTreeMap::new()) };
+    let lists: Vec<Vec<serde_json::Value>> = serde_json::from_str(lists)
+        .map_err(|error| corrupt("its categories of pandas cannot be read").with_source(error))?;
+    // A feature of categories lists them, one of numbers has a range.
+    let infos: Vec<&str> = fields.text("feature_infos")?.split_ascii_whitespace().collect();
+    let categorical: Vec<usize> = infos
+        .iter()
+        .enumerate()
+        .filter(|(_, info)| !info.starts_with('[') && **info != "none")
+        .map(|(feature, _)| feature)
+        .collect();
+    if infos.len() != features || categorical.len() != lists.len() {
+        return Err(unsupported("a model of pandas categories that names no features for them")
+            .with_help("a feature of one category says nothing: train it without"));
+    }
+    Ok(categorical.into_iter().zip(lists).collect())
+}
+
+/// Categories in our order, and the places of the numbers that splits name.
+fn named(
+    codes: BTreeMap<usize, BTreeSet<u32>>,
+    pandas: &BTreeMap<usize, Vec<serde_json::Value>>,
+) -> Result<(Places, BTreeMap<usize, Categories>)> {
+    let (mut places, mut categories) = (Places::new(), BTreeMap::new());
+    for (feature, codes) in codes {
+        let Some(values) = pandas.get(&feature) else {
+            let numbers = codes.iter().map(|code| f64::from(*code)).collect();
+            places.insert(feature, codes.into_iter().zip(0..).collect());
+            categories.insert(feature, Categories::Number(numbers));
+            continue;
+        };
+        let mut texts: Vec<(String, u32)> = Vec::new();
+        let mut numbers: Vec<(f64, u32)> = Vec::new();
+        for code in codes {
+            match values.get(code as usize) {
+                Some(serde_json::Value::String(text)) => texts.push((text.clone(), code)),
+                Some(serde_json::Value::Bool(value)) => {
+                    numbers.push((f64::from(u8::from(*value)), code));
+                }
+                Some(serde_json::Value::Number(number)) => {
+                    numbers.push((number.as_f64().unwrap_or(0.0), code));
+                }
+                _ => return Err(corrupt("a category of its splits has no value in pandas")),
+            }
+        }
+        if !texts.is_empty() && !numbers.is_empty() {
+            return Err(unsupported("a feature with categories of text and of numbers"));
+        }
+        texts.sort_unstable();
+        numbers.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+        let ours = texts.iter().map(|(_, code)| *code).chain(numbers.iter().map(|(_, code)| *code));
+        places.insert(feature, ours.zip(0..).collect());
+        let values = if numbers.is_empty() {
+            Categories::Text(texts.into_iter().map(|(text, _)| text).collect())
+        } else {
+            Categories::Number(numbers.into_iter().map(|(number, _)| number).collect())
+        };
+        categories.insert(feature, values);
+    }
+    Ok((places, categories))
+}
+
+/// The numbers of categories that the splits of each feature name.
+fn codes(trees: &[RawTree], features: usize) -> Result<BTreeMap<usize, BTreeSet<u32>>> {
     let mut named: BTreeMap<usize, BTreeSet<u32>> = BTreeMap::new();
     let mut ordered = BTreeSet::new();
     for tree in trees {
@@ -227,6 +297,5 @@ fn categories(trees: &[RawTree], features: usize) -> Result<BTreeMap<usize, Vec<
     if named.keys().any(|feature| ordered.contains(feature)) {
         return Err(corrupt("a feature is both a number and a category"));
     }
-    let numbers = |set: BTreeSet<u32>| set.into_iter().map(f64::from).collect();
-    Ok(named.into_iter().map(|(feature, set)| (feature, numbers(set))).collect())
+    Ok(named)
 }

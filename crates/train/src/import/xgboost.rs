@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use icecore_core::Result;
 use serde::Deserialize;
 
-use super::{Imported, build, corrupt, gains, unsupported};
+use super::{Imported, ImportedScorer, build, corrupt, gains, unsupported};
 use crate::arithmetic::ln;
-use crate::tree::{Ensemble, Link, Node, Question, Side, Split, Tree};
+use crate::categories::Categories;
+use crate::tree::{CATEGORIES_MAX, CategorySet, Ensemble, Link, Node, Question, Side, Split, Tree};
 
 #[derive(Deserialize)]
 struct File {
@@ -57,15 +58,35 @@ struct RawTree {
     default_left: Vec<u8>,
     #[serde(default)]
     split_type: Vec<u8>,
+    /// The nodes that ask for categories, and where the categories of each are.
+    #[serde(default)]
+    categories_nodes: Vec<i64>,
+    #[serde(default)]
+    categories_segments: Vec<usize>,
+    #[serde(default)]
+    categories_sizes: Vec<usize>,
+    #[serde(default)]
+    categories: Vec<i64>,
     #[serde(default)]
     sum_hessian: Vec<f64>,
     #[serde(default)]
     loss_changes: Vec<f64>,
 }
 
-pub(super) fn read(text: &str) -> Result<Imported> {
+pub(super) fn read_json(text: &str) -> Result<Imported> {
     let file: File = serde_json::from_str(text)
         .map_err(|error| corrupt("it is no JSON of XGBoost").with_source(error))?;
+    convert(file)
+}
+
+/// Reads what was UBJSON.
+pub(super) fn read(document: serde_json::Value) -> Result<Imported> {
+    let file: File = serde_json::from_value(document)
+        .map_err(|error| corrupt("it is no UBJSON of XGBoost").with_source(error))?;
+    convert(file)
+}
+
+fn convert(file: File) -> Result<Imported> {
     let learner = file.learner;
     let model = match (learner.gradient_booster.name.as_str(), learner.gradient_booster.model) {
         ("gbtree", Some(model)) => model,
@@ -89,17 +110,58 @@ pub(super) fn read(text: &str) -> Result<Imported> {
         return Err(unsupported("a model of several outputs that are no classes"));
     }
     let bases = bases(&learner.learner_model_param.base_score, link, outputs)?;
-    if model.trees.len() != model.tree_info.len()
-        || model.tree_info.iter().enumerate().any(|(at, class)| *class != at % outputs)
-    {
-        return Err(unsupported("several trees of a class in each round (`num_parallel_tree`)"));
-    }
-    let trees: Vec<Tree> =
-        model.trees.iter().map(|tree| tree.convert(features)).collect::<Result<_>>()?;
+    let trees = in_turn(&model, outputs)?
+        .into_iter()
+        .map(|tree| tree.convert(features))
+        .collect::<Result<Vec<Tree>>>()?;
+    let categories = categories(&model.trees)?;
     let gains = gains(&trees, features);
-    let ensemble = Ensemble { link, bases, trees, gains };
-    let (objective, categories) = (learner.objective.name, BTreeMap::new());
-    Ok(Imported { format: "xgboost", objective, names, categories, ensemble })
+    let scorer = ImportedScorer::Trees(Ensemble { link, bases, trees, gains });
+    let objective = learner.objective.name;
+    Ok(Imported { format: "xgboost", objective, names, categories, scorer })
+}
+
+/// The trees of each class in turn. With `num_parallel_tree`, a round has several of one class,
+/// whose sum counts.
+fn in_turn(model: &Model, outputs: usize) -> Result<Vec<&RawTree>> {
+    let mut of_class: Vec<Vec<&RawTree>> = vec![Vec::new(); outputs];
+    for (tree, class) in model.trees.iter().zip(&model.tree_info) {
+        match of_class.get_mut(*class) {
+            Some(trees) => trees.push(tree),
+            None => return Err(corrupt("a tree in it is of a class that is not there")),
+        }
+    }
+    let rounds = of_class.first().map_or(0, Vec::len);
+    if model.trees.len() != model.tree_info.len()
+        || of_class.iter().any(|trees| trees.len() != rounds)
+    {
+        return Err(corrupt("its classes have not the same number of trees"));
+    }
+    Ok((0..rounds).flat_map(|round| of_class.iter().map(move |trees| trees[round])).collect())
+}
+
+/// The categories of features that have some: all numbers that a set of ours can name, because
+/// XGBoost sends those of no set to the left and not where missing values go.
+fn categories(trees: &[RawTree]) -> Result<BTreeMap<usize, Categories>> {
+    let mut categories = BTreeMap::new();
+    let mut ordered = std::collections::BTreeSet::new();
+    for tree in trees {
+        for (at, feature) in tree.split_indices.iter().enumerate() {
+            if tree.left_children.get(at).is_none_or(|left| *left < 0) {
+                continue;
+            }
+            if tree.split_type.get(at) == Some(&1) {
+                let all = (0..CATEGORIES_MAX).map(|category| category as f64).collect();
+                categories.insert(*feature, Categories::Number(all));
+            } else {
+                ordered.insert(*feature);
+            }
+        }
+    }
+    if categories.keys().any(|feature| ordered.contains(feature)) {
+        return Err(corrupt("a feature is both a number and a category"));
+    }
+    Ok(categories)
 }
 
 fn meaning(objective: &str) -> Result<Link> {
@@ -153,10 +215,6 @@ impl RawTree {
         if nodes == 0 || lengths.iter().any(|length| *length != nodes) {
             return Err(corrupt("a tree in it has lists of different lengths"));
         }
-        if self.split_type.contains(&1) {
-            return Err(unsupported("categorical splits of XGBoost")
-                .with_help("encode categories as numbers, or train it with LightGBM or here"));
-        }
         build(0, nodes, |number| {
             let at = usize::try_from(number).ok().filter(|at| *at < nodes);
             let at = at.ok_or_else(|| corrupt("a node is not there"))?;
@@ -166,16 +224,40 @@ impl RawTree {
                 return Ok((Node::Leaf(f64::from(condition)), cover, 0.0, [0, 0]));
             }
             let feature = self.split_indices[at];
-            if feature >= features || condition.is_nan() {
+            if feature >= features || condition.is_nan() && self.split_type.get(at) != Some(&1) {
                 return Err(corrupt("a split in it is out of bounds"));
             }
             let missing = if self.default_left[at] == 1 { Side::Left } else { Side::Right };
-            let question = Question::AtMost(greatest_below(condition));
+            let question = if self.split_type.get(at) == Some(&1) {
+                Question::OneOf(self.others_than(number)?)
+            } else {
+                Question::AtMost(greatest_below(condition))
+            };
             let split = Split { feature: feature as u32, question, missing, left: 0, right: 0 };
             let gain = self.loss_changes.get(at).copied().unwrap_or(0.0);
             let children = [self.left_children[at], self.right_children[at]];
             Ok((Node::Split(split), cover, gain, children))
         })
+    }
+}
+
+impl RawTree {
+    /// The categories that a node does not name: those that it names go right.
+    fn others_than(&self, node: i64) -> Result<CategorySet> {
+        let missing = || corrupt("a set of categories in it is not there");
+        let at = self.categories_nodes.iter().position(|of| *of == node).ok_or_else(missing)?;
+        let start = *self.categories_segments.get(at).ok_or_else(missing)?;
+        let size = *self.categories_sizes.get(at).ok_or_else(missing)?;
+        let end = start.checked_add(size).ok_or_else(missing)?;
+        let named = self.categories.get(start..end).ok_or_else(missing)?;
+        if named.iter().any(|category| !(0..CATEGORIES_MAX as i64).contains(category)) {
+            return Err(unsupported("a category above 253"));
+        }
+        let mut others = CategorySet::default();
+        for category in (0..CATEGORIES_MAX as i64).filter(|category| !named.contains(category)) {
+            others.insert(category as u8);
+        }
+        Ok(others)
     }
 }
 

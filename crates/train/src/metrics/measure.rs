@@ -102,12 +102,20 @@ impl Measure {
     ///
     /// As [`Model::predict`].
     pub fn of(self, model: &dyn Model, set: &TrainingSet) -> Result<Option<f64>> {
-        let predictions = model.predict(set.features())?;
+        self.of_predictions(&model.predict(set.features())?, set)
+    }
+
+    /// Measures predictions of a set's rows.
+    pub(crate) fn of_predictions(
+        self,
+        predictions: &dyn Array,
+        set: &TrainingSet,
+    ) -> Result<Option<f64>> {
         let labels = set.labels().values();
         if let Some(lists) = predictions.as_fixed_size_list_opt() {
             let classes = usize::try_from(lists.value_length()).unwrap_or(0);
             let values = lists.values().as_primitive_opt::<Float64Type>();
-            let values = values.ok_or_else(|| not_numbers(&predictions))?.values();
+            let values = values.ok_or_else(|| not_numbers(predictions))?.values();
             return Ok(match self {
                 Self::LogLoss => class_log_loss(labels, values, classes),
                 Self::Accuracy => class_accuracy(labels, values, classes),
@@ -115,7 +123,7 @@ impl Measure {
             });
         }
         let values = predictions.as_primitive_opt::<Float64Type>();
-        let values = values.ok_or_else(|| not_numbers(&predictions))?.values();
+        let values = values.ok_or_else(|| not_numbers(predictions))?.values();
         Ok(match self {
             Self::RocAuc => roc_auc(labels, values),
             Self::PrAuc => pr_auc(labels, values),

@@ -1,0 +1,171 @@
+"""Trains models with LightGBM, XGBoost and scikit-learn, saves them in their formats, and prints the
+rows that they were asked for and what they said: for tests that compare our predictions with theirs.
+
+usage: foreign_models.py FOLDER
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import lightgbm
+import numpy as np
+import onnxruntime
+import pandas as pd
+import xgboost
+from skl2onnx import to_onnx
+from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import (
+    ExtraTreesRegressor,
+    GradientBoostingClassifier,
+    GradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import Lasso, LinearRegression, LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+
+FOLDER = Path(sys.argv[1])
+RANDOM = np.random.default_rng(5)
+ROWS, WIDTH = 400, 5
+X = RANDOM.normal(size=(ROWS, WIDTH)) * [1, 10, 100, 0.01, 3]
+NUMBER = X[:, 0] * 3 + np.where(X[:, 1] > 4, 8, 0) + X[:, 2] / 50 + RANDOM.normal(size=ROWS)
+CLASS = (NUMBER > 1).astype(int)
+CLASSES = np.digitize(NUMBER, [-2, 3])
+GAPS = np.where(RANDOM.random(X.shape) < 0.15, np.nan, X)
+models = []
+
+
+def listed(rows):
+    return [[None if isinstance(v, float) and np.isnan(v) else v for v in row] for row in rows]
+
+
+def add(name, file, columns, rows, expected):
+    expected = np.asarray(expected, dtype=float)
+    models.append({
+        "name": name,
+        "file": str(file),
+        "columns": list(columns),
+        "rows": listed(rows),
+        "expected": expected.reshape(len(rows), -1).tolist(),
+    })
+
+
+def booster(name, save, columns, rows, expected):
+    file = FOLDER / name
+    save(str(file))
+    add(name, file, columns, rows, expected)
+
+
+def lightgbm_models():
+    frame = pd.DataFrame({"x": GAPS[:, 0], "y": GAPS[:, 1]})
+    frame["shop"] = pd.Categorical(RANDOM.choice(["zoo", "bar", "café"], ROWS))
+    frame["plan"] = pd.Categorical(RANDOM.choice([30, 7, 365], ROWS))
+    label = CLASS ^ (frame["shop"] == "bar").to_numpy() ^ (frame["plan"] == 7).to_numpy()
+    params = {"verbose": -1, "min_data_in_leaf": 5, "objective": "binary", "min_data_per_group": 1,
+              "cat_smooth": 1, "num_threads": 1}
+    model = lightgbm.train(params, lightgbm.Dataset(frame, label), 20)
+    rows = [list(row) for row in frame.astype(object).to_numpy()]
+    booster("pandas.txt", model.save_model, frame.columns, rows, model.predict(frame))
+
+
+def xgboost_models():
+    columns = [f"f{at}" for at in range(WIDTH)]
+
+    def trained(label, rounds=15, data=GAPS, types=None, **params):
+        params = {"nthread": 1, "max_depth": 4, "base_score": 0.4, **params}
+        matrix = xgboost.DMatrix(data, label, feature_names=columns, feature_types=types,
+                                 enable_categorical=True)
+        model = xgboost.train(params, matrix, rounds)
+        return model, model.predict(matrix)
+
+    for name, label, params in [
+        ("binary.ubj", CLASS, {"objective": "binary:logistic"}),
+        ("classes.ubj", CLASSES, {"objective": "multi:softprob", "num_class": 3}),
+        ("number.ubj", NUMBER, {"objective": "reg:squarederror"}),
+        ("parallel.json", CLASS, {"objective": "binary:logistic", "num_parallel_tree": 3,
+                                  "subsample": 0.7, "colsample_bynode": 0.6}),
+        ("parallel_classes.ubj", CLASSES, {"objective": "multi:softprob", "num_class": 3,
+                                           "num_parallel_tree": 2, "subsample": 0.7}),
+    ]:
+        model, expected = trained(label, **params)
+        booster(name, model.save_model, columns, GAPS.tolist(), expected)
+    mixed = GAPS.copy()
+    mixed[:, 0] = RANDOM.integers(0, 12, ROWS)
+    mixed[::9, 0] = np.nan
+    label = (np.nan_to_num(mixed[:, 0], nan=3) % 3 == 0).astype(int) ^ CLASS
+    types = ["c", "q", "q", "q", "q"]
+    for name, hot in [("categories.json", 1), ("partitions.ubj", 100)]:
+        model, expected = trained(label, data=mixed, types=types, objective="binary:logistic",
+                                  max_cat_to_onehot=hot)
+        booster(name, model.save_model, columns, mixed.tolist(), expected)
+
+
+def onnx(name, estimator, label, data=X, types=None, options=None, frame=None):
+    estimator.fit(data if frame is None else frame, label)
+    width = data.shape[1]
+    types = types or [("input", FloatTensorType([None, width]))]
+    opsets = {"": 18, "ai.onnx.ml": 3}
+    converted = to_onnx(estimator, initial_types=types, options=options, target_opset=opsets)
+    file = FOLDER / f"{name}.onnx"
+    file.write_bytes(converted.SerializeToString())
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    kinds = {"tensor(float)": np.float32, "tensor(double)": np.float64}
+    feeds, at = {}, 0
+    for given in session.get_inputs():
+        count = given.shape[1]
+        feeds[given.name] = data[:, at:at + count].astype(kinds[given.type])
+        at += count
+    outputs = session.run(None, feeds)
+    expected = outputs[-1]
+    if isinstance(expected, list):
+        expected = np.array([[row[key] for key in sorted(row)] for row in expected])
+    if expected.ndim == 2 and expected.shape[1] == 2:
+        expected = expected[:, 1]
+    columns = [f"Column_{at}" for at in range(width)]
+    if len(session.get_inputs()) > 1:
+        columns = [given.name if given.shape[1] == 1 else f"{given.name}_{at}"
+                   for given in session.get_inputs() for at in range(given.shape[1])]
+    add(name, file, columns, data.tolist(), expected)
+
+
+def onnx_models():
+    double = [("input", DoubleTensorType([None, WIDTH]))]
+    onnx("tree", DecisionTreeClassifier(max_depth=4), CLASS)
+    onnx("tree_number", DecisionTreeRegressor(max_depth=4), NUMBER)
+    onnx("forest", RandomForestClassifier(20, max_depth=5, random_state=1), CLASS)
+    onnx("forest_double", RandomForestClassifier(20, max_depth=5, random_state=1), CLASS, types=double)
+    onnx("forest_classes", RandomForestClassifier(20, max_depth=5, random_state=1), CLASSES)
+    onnx("forest_number", RandomForestRegressor(20, max_depth=5, random_state=1), NUMBER)
+    onnx("extra_number", ExtraTreesRegressor(20, max_depth=5, random_state=1), NUMBER)
+    onnx("boosting", GradientBoostingClassifier(n_estimators=20, random_state=1), CLASS)
+    onnx("boosting_number", GradientBoostingRegressor(n_estimators=20, random_state=1), NUMBER)
+    onnx("boosting_classes", GradientBoostingClassifier(n_estimators=20, random_state=1), CLASSES)
+    onnx("logistic", LogisticRegression(max_iter=1000), CLASS)
+    onnx("linear", LinearRegression(), NUMBER)
+    onnx("no_zip", LogisticRegression(max_iter=1000), CLASS, options={"zipmap": False})
+    steps = [SimpleImputer(strategy="median"), StandardScaler()]
+    onnx("piped_logistic", make_pipeline(*steps, LogisticRegression(max_iter=1000)), CLASS, data=GAPS)
+    onnx("piped_lasso", make_pipeline(*steps, Lasso(alpha=0.1)), NUMBER, data=GAPS)
+    onnx("piped_boosting",
+         make_pipeline(*steps, GradientBoostingClassifier(n_estimators=20, random_state=1)),
+         CLASS, data=GAPS)
+    onnx("min_max", make_pipeline(MinMaxScaler(), GradientBoostingRegressor(n_estimators=20)), NUMBER)
+    columns = ColumnTransformer([("a", StandardScaler(), [3, 0]), ("b", SimpleImputer(), [1, 2])])
+    onnx("columns", make_pipeline(columns, RandomForestClassifier(20, max_depth=5, random_state=1)),
+         CLASS, data=np.column_stack([X[:, 0], GAPS[:, 1:3], X[:, 3]]))
+    named = [(name, FloatTensorType([None, 1])) for name in "abcde"]
+    columns = ColumnTransformer([("a", StandardScaler(), ["d", "a"]),
+                                 ("b", "passthrough", ["b", "c", "e"])])
+    onnx("named", make_pipeline(columns, GradientBoostingRegressor(n_estimators=20)), NUMBER,
+         types=named, frame=pd.DataFrame(X, columns=list("abcde")))
+
+
+lightgbm_models()
+xgboost_models()
+onnx_models()
+print(json.dumps(models, default=str))

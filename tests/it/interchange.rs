@@ -1,10 +1,13 @@
 //! Models of others, trained by their own libraries, predict here what they predict there.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Float64Array, RecordBatch, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch, StringArray, UInt64Array};
 use arrow::datatypes::Float64Type;
-use icecore_train::import_model;
+use icecore_core::{ParamValue, TrainingSet};
+use icecore_testkit::Random;
+use icecore_train::{StepSpec, import_model, pipeline, to_onnx};
 use serde_json::Value;
 
 use crate::binary::{python, script};
@@ -67,4 +70,90 @@ fn models_of_others_predict_here_what_they_predict_there() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Rows of numbers with gaps, whose label depends on them.
+fn rows(label: impl Fn(f64) -> f64) -> TrainingSet {
+    let (mut columns, mut labels) = (vec![Vec::new(); 3], Vec::new());
+    for row in 0..500 {
+        let mut random = Random::new(77).of(row);
+        let values = [random.normal() * 10.0, random.unit(), random.below(5) as f64];
+        labels.push(label(values[0] / 10.0 + values[1] + values[2] / 4.0 + random.normal() * 0.3));
+        for (column, value) in columns.iter_mut().zip(values) {
+            column.push((random.unit() > 0.1).then_some(value));
+        }
+    }
+    let columns: Vec<(&str, ArrayRef, bool)> = ["a", "b", "c"]
+        .into_iter()
+        .zip(columns)
+        .map(|(name, column)| (name, Arc::new(Float64Array::from(column)) as _, true))
+        .collect();
+    let rows = RecordBatch::try_from_iter_with_nullable(columns).unwrap();
+    let ids = UInt64Array::from_iter_values(0..500);
+    TrainingSet::new(rows, labels.into(), ids).unwrap()
+}
+
+// Our models as ONNX, scored by ONNX Runtime.
+#[test]
+fn exported_models_predict_there_what_they_predict_here() {
+    let Some(python) = python() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let class = rows(|score| f64::from(u8::from(score > 1.0)));
+    let classes = rows(|score| score.clamp(0.0, 2.0).round());
+    let counts = rows(|score| score.max(0.0).round());
+    let given = |pairs: &[(&str, ParamValue)]| {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
+    };
+    let few = ("n_estimators", ParamValue::from(15_i64));
+    let of = |objective: &str| given(&[few.clone(), ("objective", objective.into())]);
+    let steps = [
+        StepSpec::new("impute", given(&[("indicator", true.into())])).with_columns(["a"]),
+        StepSpec::new("scale", BTreeMap::new()).with_columns(["a"]),
+        StepSpec::new("bin", given(&[("bins", 4_i64.into())])).with_columns(["b"]),
+        StepSpec::new("one_hot", BTreeMap::new()).with_columns(["c"]),
+    ];
+    for (name, steps, algorithm, params, set) in [
+        ("binary", &[][..], "gbdt", of("binary"), &class),
+        ("classes", &[], "gbdt", of("multiclass"), &classes),
+        ("number", &[], "gbdt", of("squared"), &counts),
+        ("poisson", &[], "gbdt", of("poisson"), &counts),
+        ("forest", &[], "random_forest", given(&[few.clone()]), &class),
+        ("extra", &[], "extra_trees", of("squared"), &counts),
+        ("logistic", &[], "logistic_regression", BTreeMap::new(), &class),
+        ("ridge", &[], "ridge", BTreeMap::new(), &counts),
+        ("piped", &steps, "gbdt", of("binary"), &class),
+        ("piped_lasso", &steps, "lasso", given(&[("alpha", 0.01.into())]), &counts),
+    ] {
+        let model = pipeline(steps, algorithm, &params).unwrap().fit(set).unwrap();
+        let file = dir.path().join(format!("{name}.onnx"));
+        std::fs::write(&file, to_onnx(&*model).unwrap()).unwrap();
+        let table: Vec<Vec<Option<f64>>> = (0..set.rows())
+            .map(|row| {
+                let columns = set.features().columns().iter();
+                let cell = |column: &ArrayRef| {
+                    let column = column.as_primitive::<Float64Type>();
+                    column.is_valid(row).then(|| column.value(row))
+                };
+                columns.map(cell).collect()
+            })
+            .collect();
+        let asked = dir.path().join("rows.json");
+        std::fs::write(&asked, serde_json::to_vec(&table).unwrap()).unwrap();
+        let theirs =
+            script(&python, "run_onnx.py", &[file.to_str().unwrap(), asked.to_str().unwrap()]);
+        let ours = model.predict(set.features()).unwrap();
+        let classes =
+            ours.as_fixed_size_list_opt().map_or(1, |lists| lists.value_length()) as usize;
+        let ours =
+            ours.as_fixed_size_list_opt().map_or(ours.clone(), |lists| lists.values().clone());
+        let ours = ours.as_primitive::<Float64Type>().values().to_vec();
+        for (row, ours) in ours.chunks(classes).enumerate() {
+            let theirs: Vec<f64> =
+                theirs[row].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect();
+            let theirs = &theirs[theirs.len() - classes..];
+            for (a, b) in ours.iter().zip(theirs) {
+                assert!((a - b).abs() <= 1e-5 * (1.0 + a.abs()), "{name}, row {row}: {a} {b}");
+            }
+        }
+    }
 }

@@ -10,7 +10,7 @@ use icecore_core::{
     ArtifactStore, Error, ErrorKind, Importance, Model, ModelRegistry, ModelSelector, ModelVersion,
     NewRun, OutputKind, Prediction, Result, RunEntries, RunStatus, RunTracker,
 };
-use icecore_train::{import_model, model_hash, to_lightgbm, to_mlflow};
+use icecore_train::{import_model, model_hash, to_lightgbm, to_mlflow, to_onnx};
 use serde::Serialize;
 
 use crate::Project;
@@ -26,6 +26,8 @@ pub enum ModelFormat {
     LightGbm,
     /// An MLflow model folder with LightGBM's flavour.
     Mlflow,
+    /// ONNX, for ONNX Runtime.
+    Onnx,
 }
 
 /// How much an input of a model counts, by each measure of it.
@@ -57,7 +59,7 @@ pub struct Explanation {
 }
 
 impl Project {
-    /// Registers a model of LightGBM, of XGBoost or of another project.
+    /// Registers a model of LightGBM, of XGBoost, of ONNX or of another project.
     ///
     /// # Errors
     ///
@@ -96,6 +98,7 @@ impl Project {
             ModelFormat::LightGbm => {
                 vec![(output.to_owned(), to_lightgbm(&*model)?.into_bytes())]
             }
+            ModelFormat::Onnx => vec![(output.to_owned(), to_onnx(&*model)?)],
             ModelFormat::Mlflow => to_mlflow(&*model)?
                 .into_iter()
                 .map(|(name, text)| (output.join(name), text.into_bytes()))

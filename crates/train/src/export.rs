@@ -2,6 +2,7 @@
 
 mod lightgbm;
 mod mlflow;
+mod onnx;
 
 use icecore_core::{Error, ErrorKind, Model, Result};
 
@@ -34,6 +35,20 @@ pub fn to_lightgbm(model: &dyn Model) -> Result<String> {
 pub fn to_mlflow(model: &dyn Model) -> Result<Vec<(&'static str, String)>> {
     let text = to_lightgbm(model)?;
     Ok(vec![("MLmodel", mlflow::definition(model.signature())?), (mlflow::MODEL_FILE, text)])
+}
+
+/// The model in ONNX, for ONNX Runtime and others: trees, linear models, and the steps `impute`,
+/// `scale`, `bin` and `one_hot` of numbers.
+///
+/// The input is one table of doubles, in the order of the model's inputs, NaN where a value is
+/// missing. The outputs are `label` and `probabilities`, or `variable`. Rows go the same way through
+/// trees; sums are those of the runtime, which has floats.
+///
+/// # Errors
+///
+/// `Unsupported` for categories, text, and models that are neither trees nor linear.
+pub fn to_onnx(model: &dyn Model) -> Result<Vec<u8>> {
+    onnx::write(&decode(&model.encode()?)?)
 }
 
 fn trees(model: &FittedModel) -> Result<&Ensemble> {

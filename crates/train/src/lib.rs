@@ -137,7 +137,7 @@ use icecore_core::{Error, Result, Trainer};
 
 pub use cross_validation::{CvResult, cross_validate, cross_validate_on};
 pub use difference::first_difference;
-pub use export::{to_lightgbm, to_mlflow};
+pub use export::{to_lightgbm, to_mlflow, to_onnx};
 pub use file::{decode_model, model_hash};
 pub use icecore_core::ParamValue;
 pub use import::import_model;

@@ -14,7 +14,7 @@ use arrow::array::RecordBatch;
 use icecore_core::{Error, Result, SignatureColumn, TrainingSet};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use operation::Operation;
+pub(crate) use operation::{Fill, Operation, Unknown};
 pub(crate) use step::Step;
 pub use step::StepSpec;
 use table::{Feature, Table};

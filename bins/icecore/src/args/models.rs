@@ -22,9 +22,9 @@ pub(crate) enum ModelsCommand {
     Importance(WhichModel),
     /// Show what each input adds to the predictions of rows: exact Shapley values
     Explain(ExplainArgs),
-    /// Write a model to a file: ours, LightGBM's text, or an MLflow model folder
+    /// Write a model to a file: ours, LightGBM's text, ONNX, or an MLflow model folder
     Export(ExportModelArgs),
-    /// Register a model of LightGBM (text), of XGBoost (JSON), or of another project
+    /// Register a model of LightGBM (text), of XGBoost (JSON, UBJSON), of ONNX, or of another project
     Import {
         /// The name to register it under
         name: String,
@@ -73,4 +73,5 @@ pub(crate) enum ModelFormatArg {
     Icecore,
     Lightgbm,
     Mlflow,
+    Onnx,
 }

@@ -148,6 +148,7 @@ async fn export(project: &Project, args: ExportModelArgs) -> Result<Answer> {
         ModelFormatArg::Icecore => ModelFormat::Icecore,
         ModelFormatArg::Lightgbm => ModelFormat::LightGbm,
         ModelFormatArg::Mlflow => ModelFormat::Mlflow,
+        ModelFormatArg::Onnx => ModelFormat::Onnx,
     };
     let (name, selector) = (&args.model.name, selector(&args.model));
     let files = project.export_model(name, &selector, (format, &args.output)).await?;

@@ -88,8 +88,8 @@ fn what_cannot_be_imported_says_why() {
         ),
         (binary.replace("is_linear=0", "is_linear=1"), "cannot import trees with linear leaves"),
         (
-            binary.replace("pandas_categorical:null", "pandas_categorical:[[\"a\"]]"),
-            "cannot import a model of pandas categories",
+            binary.replace("pandas_categorical:null", "pandas_categorical:[[\"a\"],[\"b\"]]"),
+            "cannot import a model of pandas categories that names no features for them",
         ),
         (gblinear, "cannot import the booster `gblinear` of XGBoost"),
     ] {
@@ -119,6 +119,57 @@ fn a_tree_that_leads_in_a_circle_is_refused() {
     circle.replace_range(start..end, "0");
     let error = import_model(circle.as_bytes()).unwrap_err();
     assert_eq!(error.to_string(), "the imported model is damaged: a tree in it leads in a circle");
+}
+
+/// Files of bytes; what they predict is compared with their libraries in `tests/it`.
+const BINARY: [&[u8]; 5] = [
+    include_bytes!("../../fixtures/foreign/sklearn_tree.onnx"),
+    include_bytes!("../../fixtures/foreign/sklearn_logistic.onnx"),
+    include_bytes!("../../fixtures/foreign/sklearn_lasso.onnx"),
+    include_bytes!("../../fixtures/foreign/sklearn_boosting.onnx"),
+    include_bytes!("../../fixtures/foreign/xgboost_categories.ubj"),
+];
+
+/// Whatever the bytes are, they are refused or a model, which comes back from our file.
+fn check_any(bytes: &[u8]) {
+    match import_model(bytes) {
+        Err(error) => assert!(
+            matches!(error.kind(), ErrorKind::DataCorrupt | ErrorKind::Unsupported),
+            "{error}"
+        ),
+        Ok(model) => {
+            let file = model.encode().unwrap();
+            assert!(crate::decode_model(&file).unwrap().encode().unwrap() == file);
+        }
+    }
+}
+
+#[test]
+fn files_of_bytes_that_are_cut_off_are_refused() {
+    for file in BINARY {
+        let whole = import_model(file).unwrap();
+        assert_eq!(whole.signature().inputs.len(), 5);
+        for length in (0..file.len()).step_by(1 + file.len() / 300) {
+            check_any(&file[..length]);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn a_forged_file_of_bytes_never_panics(
+        which in 0..BINARY.len(),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..5),
+    ) {
+        let mut file = BINARY[which].to_vec();
+        for (place, value) in changes {
+            let place = place.index(file.len());
+            file[place] = value;
+        }
+        check_any(&file);
+    }
 }
 
 proptest! {

@@ -58,7 +58,7 @@ impl Canonical {
 
     /// Refuses labels that no regression can learn.
     pub(crate) fn check_numbers(&self) -> Result<()> {
-        match self.labels.iter().find(|label| !(label.abs() <= LABEL_MAX)) {
+        match self.labels.iter().find(|label| label.is_nan() || label.abs() > LABEL_MAX) {
             None => Ok(()),
             Some(label) => {
                 Err(Error::invalid(format!("label `{label}` is none that can be learned"))

@@ -160,7 +160,7 @@ impl Machine {
                 return Ok(None);
             }
             let rows: Vec<Vec<f64>> = rows.into_iter().map(|row| matrix[row].clone()).collect();
-            let support = self.solve_classes(rows, chosen)?;
+            let support = self.solve_classes(&rows, &chosen)?;
             Ok(Some(support.into_scorer(self.silent(terms.clone(), meaning))))
         };
         let fold = |row: usize| mix_pair(self.seed, ids[row]) % FOLDS;
@@ -181,18 +181,18 @@ impl Machine {
         Ok(whole)
     }
 
-    fn solve_classes(&self, rows: Vec<Vec<f64>>, labels: Vec<u32>) -> Result<Support> {
+    fn solve_classes(&self, rows: &Vec<Vec<f64>>, labels: &Vec<u32>) -> Result<Support> {
         let width = rows.first().map_or(0, Vec::len);
         let kernel = self.kernel(width);
         shielded(self.algorithm, || {
-            let x = DenseMatrix::from_2d_vec(&rows)?;
+            let x = DenseMatrix::from_2d_vec(rows)?;
             let params = SVCParameters::default()
                 .with_c(self.c)
                 .with_epoch(self.epochs)
                 .with_seed(Some(self.seed))
                 .with_kernel(library(kernel));
             let machine: SVC<'_, f64, u32, DenseMatrix<f64>, Vec<u32>> =
-                SVC::fit(&x, &labels, &params)?;
+                SVC::fit(&x, labels, &params)?;
             Ok(serde_json::to_value(&machine).map_err(|error| error.to_string()))
         })
         .and_then(Support::read)

@@ -18,7 +18,7 @@ pub(super) fn read(node: &OnnxNode, table: &[Feature], features: usize) -> Resul
     let labels =
         node.integers("classlabels_ints").len().max(node.texts("classlabels_strings").len());
     let width = table.len();
-    let outputs = if width == 0 { 0 } else { weights.len() / width };
+    let outputs = weights.len().checked_div(width).unwrap_or(0);
     let transform = node.text("post_transform", "NONE");
     let (link, (weights, intercept)) = match (is_class, outputs, transform.as_str()) {
         (false, 1, "NONE") => (LinearLink::Identity, row(&weights, &intercepts, (0, width))),

@@ -117,7 +117,7 @@ fn exported_models_predict_there_what_they_predict_here() {
         ("classes", &[], "gbdt", of("multiclass"), &classes),
         ("number", &[], "gbdt", of("squared"), &counts),
         ("poisson", &[], "gbdt", of("poisson"), &counts),
-        ("forest", &[], "random_forest", given(&[few.clone()]), &class),
+        ("forest", &[], "random_forest", given(std::slice::from_ref(&few)), &class),
         ("extra", &[], "extra_trees", of("squared"), &counts),
         ("logistic", &[], "logistic_regression", BTreeMap::new(), &class),
         ("ridge", &[], "ridge", BTreeMap::new(), &counts),

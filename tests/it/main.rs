@@ -17,6 +17,7 @@ mod interoperability;
 mod manifests;
 mod matrix;
 mod model;
+mod monitoring;
 mod online;
 mod online_service;
 mod readers;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: [&[&str]; 7] = [
     &["core"],
     &["catalog", "kernel", "online", "tracking"],
-    &["engine"],
+    &["engine", "monitor"],
     &["features", "models", "pit", "train"],
     &["dataset", "materialize"],
     &["score"],
@@ -21,7 +21,7 @@ const NEIGHBOURS: [(&str, &str); 1] = [("icecore", "serve")];
 /// Where each foreign system is at home.
 const HOMES: [(&str, &[&str]); 10] = [
     ("iceberg", &["catalog"]),
-    ("reqwest", &["catalog"]),
+    ("reqwest", &["catalog", "monitor"]),
     ("object_store", &["catalog", "engine", "testkit"]),
     ("parquet", &["catalog", "engine"]),
     ("datafusion", &["engine", "features", "pit"]),

@@ -4,6 +4,7 @@ pub(crate) mod alter;
 pub(crate) mod changes;
 pub(crate) mod features;
 pub(crate) mod models;
+pub(crate) mod monitor;
 pub(crate) mod online;
 pub(crate) mod refs;
 pub(crate) mod retrieve;
@@ -78,8 +79,15 @@ pub(crate) enum Command {
     Models(models::ModelsCommand),
     /// Score the entities of a date with the registered model and its challengers; explain a score
     Score(score::ScoreArgs),
+    /// Label predictions from outcomes, once they are old enough to know
+    Label(score::LabelArgs),
+    /// Measure labelled predictions by model version, bucket and segment
+    Evaluate(score::EvaluateArgs),
     /// Copy scores, or the features of a view or service, to the online store
     Materialize(MaterializeArgs),
+    /// Statistics of features, drift, skew and alerts
+    #[command(subcommand)]
+    Monitor(monitor::MonitorCommand),
     /// The online store: fill it, look into it, compare it with the tables
     #[command(subcommand)]
     Online(online::OnlineCommand),

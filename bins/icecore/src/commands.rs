@@ -4,8 +4,10 @@ mod alter;
 mod changes;
 pub(crate) mod dataset;
 pub(crate) mod features;
+mod feedback;
 pub(crate) mod ingest;
 mod models;
+mod monitor;
 mod online;
 mod project;
 mod refs;
@@ -86,6 +88,9 @@ async fn dispatch(context: &Context, command: Command) -> Result<Answer> {
         Command::Runs(command) => models::runs(context, command).await,
         Command::Models(command) => models::models(context, command).await,
         Command::Score(args) => Box::pin(score::run(context, args)).await,
+        Command::Label(args) => Box::pin(feedback::label(context, args)).await,
+        Command::Evaluate(args) => Box::pin(feedback::evaluate(context, args)).await,
+        Command::Monitor(command) => Box::pin(monitor::run(context, command)).await,
         Command::Materialize(args) => Box::pin(score::materialize(context, args)).await,
         Command::Online(command) => online::run(context, command).await,
         Command::Serve(args) => Box::pin(serve::run(context, args)).await,

@@ -12,6 +12,7 @@ mod options;
 mod reading;
 mod rowlevel;
 mod snapshots;
+mod statistics;
 mod transaction;
 mod upkeep;
 
@@ -26,6 +27,7 @@ use object_store::ObjectStore;
 pub use alter::{AlterOptions, Altered};
 pub use edits::TableLayout;
 pub use options::{CatalogAccess, CatalogOptions, CatalogParts};
+pub use statistics::StatisticsBlob;
 
 use crate::commit;
 use crate::storage::Warehouse;

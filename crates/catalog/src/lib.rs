@@ -70,7 +70,7 @@ mod write;
 
 pub use catalog::{
     AlterOptions, Altered, CatalogAccess, CatalogOptions, CatalogParts, IcebergCatalog,
-    TableDescription, TableLayout, Transaction,
+    StatisticsBlob, TableDescription, TableLayout, Transaction,
 };
 pub use changes::{ChangeMode, ChangeOptions, Changes};
 pub use fsck::{Finding, FindingKind, FsckOptions, FsckReport, Severity, TableCheck};

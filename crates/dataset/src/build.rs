@@ -10,6 +10,7 @@ use icecore_core::{
 };
 use icecore_engine::Engine;
 use icecore_features::Definitions;
+use icecore_monitor::{ProfileOptions, TableWriteMode, TableWriter};
 use tracing::info;
 
 use crate::DatasetSpec;
@@ -164,7 +165,14 @@ async fn materialize(engine: &Engine, plan: &DatasetPlan) -> Result<(PinnedTable
         .with_summary("icecore.dataset", &plan.dataset)
         .with_summary("icecore.dataset.inputs", inputs.join(","));
     let (rows, content) = joined.observed();
+    let keys = ProfileOptions::default().with_private(plan.keys.iter().cloned());
+    let statistics = TableWriter::new(catalog, &plan.table, keys).await?;
+    let rows = statistics.observe(rows);
     let committed = catalog.commit(&plan.table, rows, options).await?;
+    if committed.changed {
+        let mode = TableWriteMode::Replace;
+        statistics.store_or_warn(catalog, &committed.pinned, mode).await;
+    }
     let content = content();
     if committed.changed && committed.added_rows != content.rows {
         return Err(Error::internal(format!(

@@ -11,6 +11,7 @@ use icecore_core::{
     TimeRange, Timestamp, WriteMode,
 };
 use icecore_engine::Engine;
+use icecore_monitor::{ProfileOptions, TableWriteMode, TableWriter};
 
 use crate::Definitions;
 use crate::affected::Affected;
@@ -94,13 +95,26 @@ pub(crate) async fn replace(
         Area::Range(_, OnNothing::Keep) => peeked(rows).await?,
         _ => (rows, false),
     };
-    let filter = match area {
-        _ if write != WriteMode::OverwritePartitions || is_empty => None,
-        Area::Range(range, _) => Some(RowFilter::from(within(&source.view.event_timestamp, range))),
-        Area::Affected(affected) => Some(RowFilter::from(affected as Arc<dyn RowTest>)),
+    let keys = ProfileOptions::default().with_private(source.keys.iter().cloned());
+    let statistics = TableWriter::new(catalog, table, keys).await?;
+    let rows = statistics.observe(rows);
+    let (filter, mode) = match area {
+        _ if write == WriteMode::Overwrite => (None, TableWriteMode::Replace),
+        _ if write != WriteMode::OverwritePartitions || is_empty => (None, TableWriteMode::Append),
+        // A range is made of whole partitions.
+        Area::Range(range, _) => {
+            let range = RowFilter::from(within(&source.view.event_timestamp, range));
+            (Some(range), TableWriteMode::ReplacePartitions)
+        }
+        Area::Affected(affected) => {
+            (Some(RowFilter::from(affected as Arc<dyn RowTest>)), TableWriteMode::Delta)
+        }
     };
     let Some(filter) = filter else {
         let done = catalog.commit(table, rows, commit).await?;
+        if done.changed {
+            statistics.store_or_warn(catalog, &done.pinned, mode).await;
+        }
         return Ok(Written {
             snapshot: some(&done.pinned),
             changed: done.changed,
@@ -109,6 +123,9 @@ pub(crate) async fn replace(
     };
     let options = RowOptions::default().with_commit(commit);
     let done = catalog.overwrite_where(table, filter, rows, options).await?;
+    if done.changed {
+        statistics.store_or_warn(catalog, &done.pinned, mode).await;
+    }
     Ok(Written { snapshot: some(&done.pinned), changed: done.changed, removed_rows: done.deleted })
 }
 

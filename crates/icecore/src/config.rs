@@ -259,6 +259,13 @@ fn size(text: &str) -> Result<u64> {
     })
 }
 
+/// A text with each `${NAME}` replaced by the variable.
+pub(crate) fn expanded(text: &str, environment: &BTreeMap<String, String>) -> Result<String> {
+    let mut value = toml::Value::String(text.to_owned());
+    expand(&mut value, environment)?;
+    Ok(value.as_str().unwrap_or_default().to_owned())
+}
+
 /// Replaces `${NAME}` by the variable.
 fn expand(value: &mut toml::Value, environment: &BTreeMap<String, String>) -> Result<()> {
     match value {

@@ -24,13 +24,14 @@ macro_rules! files {
 
 const SETTINGS: [(&str, &str); 1] = files!["icecore.toml" from "icecore.toml"];
 
-const CHURN: [(&str, &str); 6] = files![
+const CHURN: [(&str, &str); 7] = files![
     "features/user_transactions.toml" from "churn/features/user_transactions.toml",
     "features/churn.toml" from "churn/features/churn.toml",
     "training/churn.toml" from "churn/training/churn.toml",
     "training/churn_logistic.toml" from "churn/training/churn_logistic.toml",
     "training/churn_forest.toml" from "churn/training/churn_forest.toml",
     "scoring/churn.toml" from "churn/scoring/churn.toml",
+    "monitor/churn.toml" from "churn/monitor/churn.toml",
 ];
 
 /// Writes a new project into `dir` and returns the files that it wrote. Files that are there stay
@@ -83,7 +84,7 @@ mod tests {
     fn a_new_project_can_be_made_twice_and_not_over_something_else() {
         let dir = tempfile::tempdir().unwrap();
         let project = dir.path().join("p");
-        assert_eq!(init(&project, Template::Churn).unwrap().len(), 7);
+        assert_eq!(init(&project, Template::Churn).unwrap().len(), 8);
         assert_eq!(init(&project, Template::Churn).unwrap().len(), 0);
         let other = dir.path().join("other");
         fs::create_dir(&other).unwrap();

@@ -29,10 +29,12 @@
 mod config;
 mod delete;
 mod features;
+mod feedback;
 mod ingest;
 mod init;
 mod model_files;
 mod models;
+mod monitors;
 mod online;
 mod project;
 mod registry;
@@ -46,13 +48,15 @@ pub use config::{
     CatalogConfig, Config, EngineConfig, ModelsConfig, OnlineConfig, Secret, ServeConfig,
     StorageConfig, TokenConfig, TrackingConfig,
 };
+pub use feedback::EvaluatedScores;
 pub use icecore_engine::files;
 pub use icecore_features::ComputeOptions;
-pub use icecore_score::{MaterializeOptions, ScoreProgress};
+pub use icecore_score::{LabelOptions, LabelPlan, LabelReport, MaterializeOptions, ScoreProgress};
 pub use ingest::{IngestJob, IngestReport, RowWrite};
 pub use init::{Template, init};
 pub use model_files::{Explanation, InputImportance, ModelFormat, read_model};
 pub use models::{ModelJob, parse_vars};
+pub use monitors::{CompareOptions, Profiled};
 pub use online::OnlineValue;
 pub use project::{OpenOptions, Project};
 pub use registry::ViewUse;
@@ -65,5 +69,6 @@ pub use icecore_engine as engine;
 pub use icecore_features as views;
 pub use icecore_materialize as materialize;
 pub use icecore_models as sql_models;
+pub use icecore_monitor as monitor;
 pub use icecore_online as online_store;
 pub use icecore_serve as serve;

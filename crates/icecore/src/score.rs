@@ -17,9 +17,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::Project;
+use crate::monitors::{FEATURES_FILE, PREDICTIONS_FILE};
 
 /// The path of what was read, among a scoring run's artifacts.
-const PLAN_FILE: &str = "scoring/plan.json";
+pub(crate) const PLAN_FILE: &str = "scoring/plan.json";
 /// The path of what was done, among a scoring run's artifacts.
 const REPORT_FILE: &str = "scoring/report.json";
 
@@ -176,7 +177,9 @@ impl Project {
     async fn score_and_record(&self, job: ScoreJob<'_>) -> Result<ScoreReport> {
         let (run, plan, spec) = (job.run.clone(), job.plan, job.spec);
         self.artifacts().put(&run, PLAN_FILE, document(plan)?).await?;
-        let report = icecore_score::score(self.engine(), job).await?;
+        let (report, statistics) = icecore_score::score(self.engine(), job).await?;
+        self.keep_profile(&run, FEATURES_FILE, &statistics.features).await;
+        self.keep_profile(&run, PREDICTIONS_FILE, &statistics.predictions).await;
         self.artifacts().put(&run, REPORT_FILE, document(&report)?).await?;
         self.audit(&run, spec, (plan, &report)).await?;
         Ok(report)

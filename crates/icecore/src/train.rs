@@ -14,17 +14,19 @@ use icecore_core::{
     RunEntries, RunId, RunStatus, RunTracker, SnapshotCatalog, SnapshotSelector, Trainer,
 };
 use icecore_dataset::{DatasetSpec, LoadOptions, LoadedSet, Lock, lockfile_path};
+use icecore_monitor::{Profile, ProfileOptions};
 use icecore_train::{decode_model, first_difference, model_hash};
 use serde::Serialize;
 
 use crate::Project;
+use crate::monitors::FEATURES_FILE;
 use fit::{Fitted, fit};
 use recipe::Recipe;
 
 /// The path of a model's file among its run's artifacts.
 pub(crate) const MODEL_FILE: &str = "model/model.icm";
 /// The path of the training set's lock among a run's artifacts.
-const LOCK_FILE: &str = "dataset.lock.toml";
+pub(crate) const LOCK_FILE: &str = "dataset.lock.toml";
 /// The path of the parameters, the split and the folds among a run's artifacts.
 const RECIPE_FILE: &str = "recipe.json";
 
@@ -117,6 +119,8 @@ impl Project {
         self.keep_sources(run, &training).await?;
 
         let Training { spec, loaded, recipe, .. } = training;
+        let learned = Profile::of(loaded.set.features(), &ProfileOptions::default())?;
+        self.keep_profile(run, FEATURES_FILE, &learned).await;
         let pin = loaded.pin.clone();
         let fitted = tokio::task::spawn_blocking(move || fit(&recipe, &loaded))
             .await

@@ -49,7 +49,7 @@ mod hash;
 mod intern;
 mod window;
 
-pub use accumulate::{ExactSum, HyperLogLog, PowerSums, QuantileSketch};
+pub use accumulate::{ExactSum, HyperLogLog, PowerSums, QuantileBucket, QuantileSketch};
 pub use accumulator::{Accumulator, AccumulatorValues, Aggregation, SlidingTiles};
 pub use asof::{AsOfMatcher, AsOfOptions, Candidates, Moments, Progress};
 pub use hash::{ContentHash, hash_rows, hash_values};

@@ -4,6 +4,7 @@
 //! Scoring is a [`Model`](icecore_core::Model) applied to a stream, so this crate has functions:
 //! [`plan`] pins what is read, [`score`] commits one date's predictions in one step, with those of
 //! challengers beside them, [`explain_score`] says years later which features made one of them,
+//! [`label`] joins outcomes to predictions that are old enough, [`evaluation_views`] measures them,
 //! [`materialize`] copies what must be served fast. All are safe to repeat.
 //!
 //! # Example
@@ -25,6 +26,7 @@
 
 mod bucket;
 mod explain;
+mod feedback;
 mod materialize;
 mod model_uri;
 mod plan;
@@ -37,10 +39,17 @@ mod template;
 
 pub use bucket::{Bucket, Buckets};
 pub use explain::{ExplainedInput, ScoreExplanation, explain_score, predictions_of};
+pub use feedback::{
+    Absent, EvaluationViews, FeedbackSpec, LabelOptions, LabelPlan, LabelReport, Pick,
+    evaluation_views, feedback_of, label, plan_labels, put_evaluation_views,
+};
 pub use materialize::{MaterializeOptions, MaterializeReport, materialize};
 pub use model_uri::ModelUri;
 pub use plan::{PlannedModel, PlannedRows, PlannedView, ScorePlan, ScoringModel, plan};
-pub use run::{ModelReport, ScoreJob, ScoreProgress, ScoreReport, score, scored_before};
+pub use run::{
+    ModelReport, ScoreJob, ScoreProgress, ScoreReport, ScoreStatistics, score, scored_before,
+    scored_by, scored_rows,
+};
 pub use spec::{MaterializeSpec, Missing, ScoringSpec, ServeSpec};
 
 #[cfg(test)]

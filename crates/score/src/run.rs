@@ -12,6 +12,7 @@ use icecore_core::{
 };
 use icecore_engine::Engine;
 use icecore_features::Definitions;
+use icecore_monitor::{Observed, Profile, ProfileOptions, TableWriteMode, TableWriter};
 use serde::{Deserialize, Serialize};
 
 use crate::ScoringSpec;
@@ -86,6 +87,15 @@ pub struct ScoreReport {
     pub models: Vec<ModelReport>,
 }
 
+/// Statistics of a scoring (C107, C171).
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScoreStatistics {
+    /// What the models read.
+    pub features: Profile,
+    /// What came of it.
+    pub predictions: Profile,
+}
+
 /// What one model said.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelReport {
@@ -114,7 +124,7 @@ pub struct ModelReport {
 ///
 /// `NotFound` if there is no row to score; `InvalidInput` if a model reads a column that the rows
 /// do not have or that has another type, before any row is scored.
-pub async fn score(engine: &Engine, job: ScoreJob<'_>) -> Result<ScoreReport> {
+pub async fn score(engine: &Engine, job: ScoreJob<'_>) -> Result<(ScoreReport, ScoreStatistics)> {
     let (spec, plan) = (job.spec, job.plan);
     let rows = open(engine, job.definitions, plan, Whose::All).await?;
     let tally = Arc::new(Mutex::new(Tally::default()));
@@ -131,15 +141,24 @@ pub async fn score(engine: &Engine, job: ScoreJob<'_>) -> Result<ScoreReport> {
         .with_summary("icecore.model", model_names(job.models))
         .with_summary("icecore.sources", serde_json::to_string(&plan.pins).unwrap_or_default());
     let (progress, counted) = (job.progress, Arc::clone(&tally));
+    let inputs = job.models.iter().flat_map(|model| &model.model.signature().inputs);
+    let inputs = ProfileOptions::default().with_columns(inputs.map(|input| input.name.clone()));
+    let features = Observed::new(rows.schema(), &inputs);
+    let private = plan.keys.iter().cloned().chain(["run_id".to_owned()]);
+    let private = ProfileOptions::default().with_private(private);
+    let statistics = TableWriter::new(engine.catalog(), &spec.table, private).await?;
+    let (seen, date_partitions) = (features.clone(), statistics.clone());
     let scored = rows.map(move |batch| {
-        let predictions = scorer.score(&batch?)?;
+        let batch = batch?;
+        let predictions = scorer.score(&batch)?;
+        seen.add(&batch)?;
         if let Some(ScoreProgress(call)) = &progress {
             call(counted.lock().unwrap_or_else(PoisonError::into_inner).rows);
         }
         Ok(predictions)
     });
-    let committed =
-        engine.catalog().commit(&spec.table, BatchStream::new(schema, scored), options).await?;
+    let scored = date_partitions.observe(BatchStream::new(schema, scored));
+    let committed = engine.catalog().commit(&spec.table, scored, options).await?;
 
     let tally = tally.lock().unwrap_or_else(PoisonError::into_inner).clone();
     if tally.rows == 0 {
@@ -150,7 +169,14 @@ pub async fn score(engine: &Engine, job: ScoreJob<'_>) -> Result<ScoreReport> {
                 skipped => format!("{skipped} entities have no features that are young enough"),
             }));
     }
-    report(&job.models.iter().collect::<Vec<_>>(), plan, committed.pinned, &tally, spec)
+    if committed.changed {
+        let mode = TableWriteMode::ReplacePartitions;
+        statistics.store_or_warn(engine.catalog(), &committed.pinned, mode).await;
+    }
+    let statistics =
+        ScoreStatistics { features: features.profile(), predictions: statistics.profile() };
+    let models: Vec<&ScoringModel> = job.models.iter().collect();
+    Ok((report(&models, plan, committed.pinned, &tally, spec)?, statistics))
 }
 
 fn report(
@@ -226,6 +252,46 @@ pub async fn scored_before(
         }
     }
     Ok(None)
+}
+
+/// The run that wrote the predictions of a date, or the newest, and the date.
+///
+/// # Errors
+///
+/// `NotFound` if there is no prediction table.
+pub async fn scored_by(
+    engine: &Engine,
+    spec: &ScoringSpec,
+    date: Option<Date>,
+) -> Result<Option<(RunId, Date)>> {
+    let history = engine.catalog().history(&spec.table).await?;
+    let mut newest: Option<(RunId, Date)> = None;
+    for snapshot in history.iter().filter(|snapshot| snapshot.on_main) {
+        let field = |name: &str| snapshot.summary.get(name);
+        let (Some(run), Some(of)) = (field(RUN_ID), field(SCORING_DATE)) else { continue };
+        let of = Date::parse(of)?;
+        let is_wanted = match date {
+            Some(date) => date == of,
+            None => newest.as_ref().is_none_or(|(_, known)| *known <= of),
+        };
+        if field(SCORING) == Some(&spec.name) && is_wanted {
+            newest = Some((RunId::new(run.clone()), of));
+        }
+    }
+    Ok(newest)
+}
+
+/// Opens the rows that a plan scores, from the states that it names.
+///
+/// # Errors
+///
+/// `NotFound` if one of the states has expired.
+pub async fn scored_rows(
+    engine: &Engine,
+    definitions: &Definitions,
+    plan: &ScorePlan,
+) -> Result<BatchStream> {
+    open(engine, definitions, plan, Whose::All).await
 }
 
 /// Whether the rows of a date are as they were before a snapshot.

@@ -6,7 +6,7 @@ use std::path::Path;
 use icecore_core::{Error, Location, Result, Span, TableName};
 use serde::{Deserialize, Serialize};
 
-use crate::{Buckets, ModelUri};
+use crate::{Buckets, FeedbackSpec, ModelUri};
 
 /// The columns of a prediction table that every scoring job writes, whatever it is called.
 pub(crate) const OWN_COLUMNS: [&str; 6] = [
@@ -77,6 +77,9 @@ pub struct ScoringSpec {
     /// How it is served over HTTP.
     #[serde(default)]
     pub serve: Option<ServeSpec>,
+    /// What became of those who were scored.
+    #[serde(default)]
+    pub feedback: Option<FeedbackSpec>,
 }
 
 /// What becomes of an entity whose features are all missing or too old (D13).
@@ -174,12 +177,15 @@ impl ScoringSpec {
 
     /// The hash-worthy part of the definition: what decides the rows of the prediction table.
     pub(crate) fn of_rows(&self) -> Self {
-        Self { materialize: None, serve: None, ..self.clone() }
+        Self { materialize: None, serve: None, feedback: None, ..self.clone() }
     }
 
     fn check(&self) -> Result<()> {
         if let Some(buckets) = &self.buckets {
             buckets.check()?;
+        }
+        if let Some(feedback) = &self.feedback {
+            feedback.check()?;
         }
         match (&self.view, self.features.is_empty()) {
             (Some(_), true) | (None, false) => {}

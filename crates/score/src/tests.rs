@@ -1,5 +1,6 @@
 //! Scoring on a lake in a temporary directory.
 
 mod explains;
+mod feedbacks;
 mod lake;
 mod scores;

@@ -1,7 +1,7 @@
 //! What can be typed after `icecore score`.
 
 use clap::{Args, Subcommand};
-use icecore_core::Date;
+use icecore_core::{Date, Timestamp};
 
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -45,4 +45,31 @@ pub(crate) struct ExplainArgs {
     /// Every prediction up to this date
     #[arg(long)]
     pub(crate) to: Option<Date>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LabelArgs {
+    /// The scoring definition whose `[feedback]` says where outcomes come from
+    pub(crate) name: String,
+    /// Only predictions of this date and later ones
+    #[arg(long)]
+    pub(crate) from: Option<Date>,
+    /// Only predictions of this date and earlier ones
+    #[arg(long)]
+    pub(crate) to: Option<Date>,
+    /// Up to when outcomes are known [default: when the newest of them was written]
+    #[arg(long, value_name = "TIME", value_parser = Timestamp::parse)]
+    pub(crate) as_of: Option<Timestamp>,
+    /// Say which dates are settled, label nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EvaluateArgs {
+    /// The scoring definition whose predictions were labelled
+    pub(crate) name: String,
+    /// Print the queries of the views instead
+    #[arg(long)]
+    pub(crate) sql: bool,
 }

@@ -194,14 +194,18 @@ impl Lake {
             run: RunId::new("run-1"),
             progress: None,
         };
-        let report = score(&self.engine, job).await?;
+        let (report, _) = score(&self.engine, job).await?;
         Ok((plan, report))
     }
 
     /// The stored rows in order, with `-` for what is not there.
     pub(crate) async fn lines(&self, columns: &str) -> Vec<String> {
-        let query = format!("SELECT {columns} FROM ml_predictions.churn");
-        let rows = self.engine.sql(&query, &[]).await.unwrap().concat().await.unwrap();
+        self.lines_of(&format!("SELECT {columns} FROM ml_predictions.churn")).await
+    }
+
+    /// The rows of a query, in order.
+    pub(crate) async fn lines_of(&self, query: &str) -> Vec<String> {
+        let rows = self.engine.sql(query, &[]).await.unwrap().concat().await.unwrap();
         let format = arrow::util::display::FormatOptions::default().with_null("-");
         let cell = |row: usize, column: &ArrayRef| {
             let formatter = arrow::util::display::ArrayFormatter::try_new(column, &format).unwrap();

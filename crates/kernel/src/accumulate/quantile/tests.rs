@@ -53,6 +53,13 @@ proptest! {
         prop_assert_eq!(&merged, &whole);
         prop_assert_eq!(merged.to_bytes(), whole.to_bytes());
         prop_assert_eq!(QuantileSketch::from_bytes(&whole.to_bytes()).unwrap(), whole);
+        let mut at_once = QuantileSketch::default();
+        at_once.add_all(left);
+        at_once.add_all(right);
+        prop_assert_eq!(&at_once, &sketch(&values));
+        let held = |value: f64| at_once.buckets().filter(|b| b.low <= value && value <= b.high).count();
+        let zero = |value: f64| if value.abs() < f64::MIN_POSITIVE { 0.0 } else { value };
+        values.iter().filter(|v| !v.is_nan()).for_each(|v| assert_eq!(held(zero(*v)), 1, "{v}"));
     }
 
     #[test]

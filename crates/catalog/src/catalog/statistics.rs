@@ -1,0 +1,187 @@
+//! Statistics of snapshots: blobs in a Puffin file that the table's metadata names.
+//!
+//! The format is [Puffin](https://iceberg.apache.org/puffin-spec/); which statistics a blob holds is
+//! the business of whoever writes it. A snapshot has one statistics file, so what others put there
+//! is written along.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bytes::Bytes;
+use iceberg::puffin::{APACHE_DATASKETCHES_THETA_V1, CREATED_BY_PROPERTY, PuffinReader};
+use iceberg::spec::{BlobMetadata, StatisticsFile};
+use iceberg::table::Table;
+use iceberg::{TableRequirement, TableUpdate};
+use icecore_core::{Error, PinnedTable, Result};
+use serde_json::{Value, json};
+
+use super::IcebergCatalog;
+use crate::commit::Plan;
+use crate::error::Context as _;
+use crate::ids::new_uuid;
+
+const MAGIC: &[u8; 4] = b"PFA1";
+const NO_FLAGS: [u8; 4] = [0; 4];
+/// A statistics file larger than this is not read into memory.
+const FILE_BYTES_MAX: i64 = 256 << 20;
+
+/// A piece of statistics of a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatisticsBlob {
+    /// What it is, such as `apache-datasketches-theta-v1`.
+    pub kind: String,
+    /// The ids of the columns that it is about.
+    pub fields: Vec<i32>,
+    /// Properties.
+    pub properties: BTreeMap<String, String>,
+    /// The statistics themselves.
+    pub data: Bytes,
+}
+
+impl IcebergCatalog {
+    /// Puts statistics of a snapshot into the table's metadata, in place of those of equal kinds.
+    /// The snapshot and every pin stay as they are.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if the table or the snapshot is gone, those of a commit.
+    pub async fn put_statistics(
+        &self,
+        pin: &PinnedTable,
+        mut blobs: Vec<StatisticsBlob>,
+    ) -> Result<()> {
+        let table = self.tables_now().load(&pin.table).await?;
+        let sequence_number = snapshot_of(&table, pin)?;
+        let others = read(&table, pin.snapshot.get()).await?.into_iter();
+        let is_replaced = |other: &StatisticsBlob| blobs.iter().any(|new| new.kind == other.kind);
+        let kept: Vec<StatisticsBlob> = others.filter(|other| !is_replaced(other)).collect();
+        blobs.extend(kept);
+        let file = encode(&blobs, (pin.snapshot.get(), sequence_number))?;
+        let id = new_uuid(&**self.tables_now().ids());
+        let location = table.metadata().location().trim_end_matches('/');
+        let path = format!("{location}/metadata/{}-{id}.stats", pin.snapshot);
+        let statistics = StatisticsFile {
+            snapshot_id: pin.snapshot.get(),
+            statistics_path: path.clone(),
+            file_size_in_bytes: signed(file.bytes.len())?,
+            file_footer_size_in_bytes: signed(file.footer)?,
+            key_metadata: None,
+            blob_metadata: file.described,
+        };
+        let output =
+            table.file_io().new_output(&path).context(|| format!("cannot create `{path}`"))?;
+        output.write(file.bytes).await.context(|| format!("cannot write `{path}`"))?;
+        let done = self.edit(&pin.table, |head| plan(head, pin, &statistics)).await;
+        if done.as_ref().is_err_and(|error| error.kind() != icecore_core::ErrorKind::OutcomeUnknown)
+        {
+            self.tables_now().discard(&[path]).await;
+        }
+        done.map(|_| ())
+    }
+
+    /// The statistics that the table's metadata names for a snapshot; none where there are none.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if the table is gone; `DataCorrupt` for a file that is no Puffin file.
+    pub async fn statistics(&self, pin: &PinnedTable) -> Result<Vec<StatisticsBlob>> {
+        let table = self.tables_now().load(&pin.table).await?;
+        read(&table, pin.snapshot.get()).await
+    }
+}
+
+/// The sequence number of a pinned snapshot.
+fn snapshot_of(table: &Table, pin: &PinnedTable) -> Result<i64> {
+    let metadata = table.metadata();
+    let snapshot = metadata.snapshot_by_id(pin.snapshot.get());
+    match snapshot.filter(|_| metadata.uuid().to_string() == pin.uuid) {
+        Some(snapshot) => Ok(snapshot.sequence_number()),
+        None => Err(Error::not_found(format!("`{pin}` is not there any more"))),
+    }
+}
+
+fn plan(head: &Table, pin: &PinnedTable, statistics: &StatisticsFile) -> Result<Plan> {
+    snapshot_of(head, pin)?;
+    Ok(Plan::Apply {
+        requirements: vec![TableRequirement::UuidMatch { uuid: head.metadata().uuid() }],
+        updates: vec![TableUpdate::SetStatistics { statistics: statistics.clone() }],
+    })
+}
+
+async fn read(table: &Table, snapshot: i64) -> Result<Vec<StatisticsBlob>> {
+    let Some(file) = table.metadata().statistics_for_snapshot(snapshot) else {
+        return Ok(Vec::new());
+    };
+    let path = &file.statistics_path;
+    if file.file_size_in_bytes > FILE_BYTES_MAX {
+        return Err(Error::new(
+            icecore_core::ErrorKind::LimitExceeded,
+            format!("the statistics in `{path}` have {} bytes", file.file_size_in_bytes),
+        ));
+    }
+    let input = table.file_io().new_input(path).context(|| format!("cannot open `{path}`"))?;
+    let reader = PuffinReader::new(input);
+    let metadata = reader.file_metadata().await.context(|| format!("cannot read `{path}`"))?;
+    let mut blobs = Vec::with_capacity(metadata.blobs().len());
+    for described in metadata.blobs() {
+        let blob = reader.blob(described).await.context(|| format!("cannot read `{path}`"))?;
+        let properties = blob.properties().iter();
+        blobs.push(StatisticsBlob {
+            kind: blob.blob_type().to_owned(),
+            fields: blob.fields().to_vec(),
+            properties: properties.map(|(name, value)| (name.clone(), value.clone())).collect(),
+            data: Bytes::copy_from_slice(blob.data()),
+        });
+    }
+    Ok(blobs)
+}
+
+struct Encoded {
+    bytes: Bytes,
+    footer: usize,
+    described: Vec<BlobMetadata>,
+}
+
+/// A Puffin file of these blobs.
+fn encode(blobs: &[StatisticsBlob], (snapshot, sequence): (i64, i64)) -> Result<Encoded> {
+    let mut file = MAGIC.to_vec();
+    let mut listed: Vec<Value> = Vec::with_capacity(blobs.len());
+    for blob in blobs {
+        listed.push(json!({
+            "type": blob.kind,
+            "fields": blob.fields,
+            "snapshot-id": snapshot,
+            "sequence-number": sequence,
+            "offset": file.len(),
+            "length": blob.data.len(),
+            "properties": blob.properties,
+        }));
+        file.extend_from_slice(&blob.data);
+    }
+    let created_by = concat!("icecore ", env!("CARGO_PKG_VERSION"));
+    let footer = json!({ "blobs": listed, "properties": { CREATED_BY_PROPERTY: created_by } });
+    let footer = footer.to_string();
+    let begin = file.len();
+    file.extend(MAGIC);
+    file.extend(footer.as_bytes());
+    let length = u32::try_from(footer.len())
+        .map_err(|_| Error::unsupported("the statistics of a snapshot have too many parts"))?;
+    file.extend(length.to_le_bytes());
+    file.extend(NO_FLAGS);
+    file.extend(MAGIC);
+    let footer = file.len() - begin;
+    // Readers that check metadata strictly refuse a table that names kinds that they do not know:
+    // those stand in the file's own footer alone.
+    let standard = blobs.iter().filter(|blob| blob.kind == APACHE_DATASKETCHES_THETA_V1);
+    let described = standard.map(|blob| BlobMetadata {
+        r#type: blob.kind.clone(),
+        snapshot_id: snapshot,
+        sequence_number: sequence,
+        fields: blob.fields.clone(),
+        properties: blob.properties.clone().into_iter().collect::<HashMap<_, _>>(),
+    });
+    Ok(Encoded { footer, described: described.collect(), bytes: file.into() })
+}
+
+fn signed(size: usize) -> Result<i64> {
+    i64::try_from(size).map_err(|_| Error::unsupported("statistics exceed 2^63 bytes"))
+}

@@ -1,0 +1,188 @@
+//! Distances between two distributions.
+//!
+//! A sketch says how many values lie in a bucket, not where in it. What that can change about a
+//! distance is its error, and is computed with it.
+
+use serde::Serialize;
+
+use super::distribution::{Distribution, Pair};
+use super::{FeatureDrift, Measured, NewCategory};
+use crate::ColumnProfile;
+
+/// Bins of equal share that two distributions are compared over.
+const BINS: usize = 10;
+/// A bin that one side has nothing in counts as having this share: without, the index would be
+/// infinite for a single row.
+const LEAST_SHARE: f64 = 1e-4;
+/// New categories that are named.
+const NEW_NAMED: usize = 20;
+/// Categories that are compared one by one; the others count as one.
+const CATEGORIES_COMPARED: usize = 50;
+
+/// A bin that two distributions are compared over.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Bin {
+    /// What lies in it: a category, or the greatest number.
+    pub label: String,
+    /// The share of the reference.
+    pub reference: f64,
+    /// The share of the other side.
+    pub current: f64,
+}
+
+pub(super) fn numbers(feature: &mut FeatureDrift, a: &Distribution, b: &Distribution) {
+    if a.count == 0 || b.count == 0 {
+        return;
+    }
+    let pairs = a.beside(b);
+    feature.bins = bins(&pairs);
+    feature.psi = Some(exactly(psi(&feature.bins)));
+    feature.js = Some(exactly(jensen_shannon(&feature.bins)));
+    feature.ks = Some(kolmogorov_smirnov(&pairs));
+    feature.wasserstein = wasserstein(&pairs);
+    let spread = feature.reference.stddev.filter(|spread| *spread > 0.0);
+    feature.wasserstein_relative = feature.wasserstein.zip(spread).map(|(distance, spread)| {
+        Measured { value: distance.value / spread, error: distance.error / spread }
+    });
+}
+
+pub(super) fn categories(feature: &mut FeatureDrift, a: &ColumnProfile, b: &ColumnProfile) {
+    let (a, b) = (&a.categories, &b.categories);
+    if a.total() == 0 || b.total() == 0 {
+        return;
+    }
+    let share = |count: u64, total: u64| count as f64 / total as f64;
+    let mut names: Vec<&str> =
+        a.ranked().into_iter().chain(b.ranked()).map(|(value, _)| value).collect();
+    names.sort_unstable();
+    names.dedup();
+    names.sort_by_key(|name| std::cmp::Reverse(a.count(name).max(b.count(name))));
+    let (mut rest_a, mut rest_b) = (1.0, 1.0);
+    for name in names.iter().take(CATEGORIES_COMPARED) {
+        let (of_a, of_b) = (share(a.count(name), a.total()), share(b.count(name), b.total()));
+        feature.bins.push(Bin { label: (*name).to_owned(), reference: of_a, current: of_b });
+        rest_a -= of_a;
+        rest_b -= of_b;
+    }
+    if names.len() > CATEGORIES_COMPARED || a.error() + b.error() > 0 {
+        feature.bins.push(Bin {
+            label: "all others".to_owned(),
+            reference: rest_a.max(0.0),
+            current: rest_b.max(0.0),
+        });
+    }
+    feature.psi = Some(exactly(psi(&feature.bins)));
+    feature.js = Some(exactly(jensen_shannon(&feature.bins)));
+    // What was dropped from a full summary may be anything: then nobody can be called new.
+    if a.error() == 0 {
+        let new = b.ranked().into_iter().filter(|(value, _)| a.count(value) == 0);
+        let new: Vec<(&str, u64)> = new.collect();
+        feature.new_category_share = new.iter().map(|(_, count)| share(*count, b.total())).sum();
+        let named = new.into_iter().take(NEW_NAMED);
+        feature.new_categories = named
+            .map(|(value, count)| NewCategory {
+                value: value.to_owned(),
+                share: share(count, b.total()),
+            })
+            .collect();
+    }
+}
+
+const fn exactly(value: f64) -> Measured {
+    Measured { value, error: 0.0 }
+}
+
+/// Bins that each hold about a tenth of the reference. A number that many values share is never
+/// divided, so there may be fewer.
+fn bins(pairs: &[Pair]) -> Vec<Bin> {
+    let mut bins: Vec<Bin> = Vec::new();
+    let (mut reference, mut current, mut reached) = (0.0, 0.0, 0.0);
+    for pair in pairs {
+        reference += pair.a;
+        current += pair.b;
+        reached += pair.a;
+        let next = (bins.len() + 1) as f64 / BINS as f64;
+        if pair.a > 0.0 && reached >= next - 1e-9 && bins.len() + 1 < BINS {
+            let label = number(pair.value + pair.reach);
+            bins.push(Bin { label, reference, current });
+            (reference, current) = (0.0, 0.0);
+            // A number of a large share fills several bins at once.
+            while reached >= (bins.len() + 1) as f64 / BINS as f64 - 1e-9 && bins.len() + 1 < BINS {
+                bins.push(Bin { label: String::new(), reference: 0.0, current: 0.0 });
+            }
+        }
+    }
+    bins.push(Bin { label: "more".to_owned(), reference, current });
+    bins.retain(|bin| !bin.label.is_empty());
+    // What lies above the reference is compared with its last bin.
+    if let [.., before, last] = bins.as_mut_slice()
+        && last.reference == 0.0
+    {
+        before.current += last.current;
+        "more".clone_into(&mut before.label);
+        bins.pop();
+    }
+    bins
+}
+
+/// A number with the digits that tell it from others in a picture.
+pub(crate) fn number(value: f64) -> String {
+    if value == 0.0 || (1e-3..1e6).contains(&value.abs()) {
+        let text = format!("{value:.3}");
+        return text.trim_end_matches('0').trim_end_matches('.').to_owned();
+    }
+    format!("{value:.2e}")
+}
+
+/// The population stability index: the sum of differences times the logarithms of ratios.
+fn psi(bins: &[Bin]) -> f64 {
+    let term = |bin: &Bin| {
+        let (a, b) = (bin.reference.max(LEAST_SHARE), bin.current.max(LEAST_SHARE));
+        (b - a) * (b / a).ln()
+    };
+    bins.iter().map(term).sum()
+}
+
+/// The Jensen-Shannon distance: the root of the mean divergence from the mean distribution (Lin,
+/// "Divergence measures based on the Shannon entropy", 1991), to the base 2.
+fn jensen_shannon(bins: &[Bin]) -> f64 {
+    let part =
+        |share: f64, mean: f64| if share > 0.0 { share * (share / mean).log2() } else { 0.0 };
+    let term = |bin: &Bin| {
+        let mean = f64::midpoint(bin.reference, bin.current);
+        part(bin.reference, mean) + part(bin.current, mean)
+    };
+    (bins.iter().map(term).sum::<f64>() / 2.0).clamp(0.0, 1.0).sqrt()
+}
+
+/// The greatest distance between two cumulative distributions. Between the ends of a bucket, one
+/// side may be counted before the other: that bounds the error.
+fn kolmogorov_smirnov(pairs: &[Pair]) -> Measured {
+    let (mut gap, mut greatest, mut bound) = (0.0_f64, 0.0_f64, 0.0_f64);
+    for pair in pairs {
+        if pair.reach > 0.0 {
+            bound = bound.max((gap + pair.a).abs()).max((gap - pair.b).abs());
+        }
+        gap += pair.a - pair.b;
+        greatest = greatest.max(gap.abs());
+    }
+    let value = greatest.min(1.0);
+    Measured { value, error: (bound.min(1.0) - value).max(0.0) }
+}
+
+/// The area between two cumulative distributions. Each value lies at most the reach of its bucket
+/// from the number that stands for it. None where a value is infinite.
+fn wasserstein(pairs: &[Pair]) -> Option<Measured> {
+    let (mut gap, mut area, mut error) = (0.0, 0.0, 0.0);
+    for (at, pair) in pairs.iter().enumerate() {
+        if !pair.value.is_finite() {
+            return None;
+        }
+        error += (pair.a + pair.b) * pair.reach;
+        gap += pair.a - pair.b;
+        if let Some(next) = pairs.get(at + 1) {
+            area += f64::abs(gap) * (next.value - pair.value);
+        }
+    }
+    area.is_finite().then_some(Measured { value: area, error })
+}

@@ -12,6 +12,7 @@ mod commands;
 mod crash;
 mod errors;
 mod evolution;
+mod flight;
 mod interchange;
 mod interoperability;
 mod manifests;

@@ -12,9 +12,9 @@ const FEATURES: &str = "ml_features.churn_features";
 const SPINE: &str = "SELECT row_number() OVER (ORDER BY user_token, observed_at) AS row_id, \
      user_token, observed_at + INTERVAL '7 hours' AS event_timestamp FROM labels.churn_outcomes";
 
-// C118: an engine that is not ours joins the same rows to the same.
+// C118: engines that are not ours join the same rows to the same.
 #[test]
-fn the_join_gives_what_the_as_of_join_of_duckdb_gives() {
+fn the_join_gives_what_the_as_of_joins_of_duckdb_and_polars_give() {
     let Some(python) = python() else { return };
     let (_dir, project) = own_demo();
     let path = |name: &str| project.join(name).display().to_string();

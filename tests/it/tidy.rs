@@ -12,14 +12,14 @@ const FLOORS: [&[&str]; 7] = [
     &["features", "models", "pit", "train"],
     &["dataset", "materialize"],
     &["score"],
-    &["serve", "icecore"],
+    &["flight", "serve", "icecore"],
 ];
 
 /// Crates that may use a neighbour on their own floor.
-const NEIGHBOURS: [(&str, &str); 1] = [("icecore", "serve")];
+const NEIGHBOURS: [(&str, &str); 2] = [("icecore", "flight"), ("icecore", "serve")];
 
 /// Where each foreign system is at home.
-const HOMES: [(&str, &[&str]); 10] = [
+const HOMES: [(&str, &[&str]); 12] = [
     ("iceberg", &["catalog"]),
     ("reqwest", &["catalog", "monitor"]),
     ("object_store", &["catalog", "engine", "testkit"]),
@@ -30,6 +30,8 @@ const HOMES: [(&str, &[&str]); 10] = [
     ("redb", &["online"]),
     ("redis", &["online"]),
     ("axum", &["serve"]),
+    ("arrow-flight", &["flight"]),
+    ("tonic", &["flight"]),
 ];
 
 /// Code lines of a file, comments, blank lines and test modules not counted.

@@ -93,6 +93,8 @@ pub(crate) enum Command {
     Online(online::OnlineCommand),
     /// Answer over HTTP: the cache first, then the lakehouse, then the default
     Serve(ServeArgs),
+    /// Serve training sets and features to Arrow Flight clients
+    Flight(ServeArgs),
     /// Tell what became of a commit whose outcome was unknown
     Attempt(AttemptArgs),
     /// Check that tables are whole: their history, their snapshots and every file

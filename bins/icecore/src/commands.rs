@@ -5,6 +5,7 @@ mod changes;
 pub(crate) mod dataset;
 pub(crate) mod features;
 mod feedback;
+mod flight;
 pub(crate) mod ingest;
 mod models;
 mod monitor;
@@ -94,5 +95,6 @@ async fn dispatch(context: &Context, command: Command) -> Result<Answer> {
         Command::Materialize(args) => Box::pin(score::materialize(context, args)).await,
         Command::Online(command) => online::run(context, command).await,
         Command::Serve(args) => Box::pin(serve::run(context, args)).await,
+        Command::Flight(args) => Box::pin(flight::run(context, args)).await,
     }
 }

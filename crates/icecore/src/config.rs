@@ -33,6 +33,8 @@ pub struct Config {
     pub tracking: TrackingConfig,
     /// How scores are served.
     pub serve: ServeConfig,
+    /// How training sets and features are served to Arrow Flight clients.
+    pub flight: FlightConfig,
     /// How queries run.
     pub engine: EngineConfig,
     /// How SQL models are read and run.
@@ -129,6 +131,21 @@ impl ServeConfig {
 impl Default for ServeConfig {
     fn default() -> Self {
         Self { listen: "127.0.0.1:8080".to_owned(), token: None, tokens: Vec::new(), model: None }
+    }
+}
+
+/// How training sets and features are served to Arrow Flight clients, with the token of
+/// [`ServeConfig`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FlightConfig {
+    /// The address to listen on. Port 0 picks one.
+    pub listen: String,
+}
+
+impl Default for FlightConfig {
+    fn default() -> Self {
+        Self { listen: "127.0.0.1:8815".to_owned() }
     }
 }
 

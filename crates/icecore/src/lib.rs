@@ -30,6 +30,7 @@ mod config;
 mod delete;
 mod features;
 mod feedback;
+mod flight_source;
 mod ingest;
 mod init;
 mod model_files;
@@ -45,8 +46,8 @@ mod train;
 mod upkeep;
 
 pub use config::{
-    CatalogConfig, Config, EngineConfig, ModelsConfig, OnlineConfig, Secret, ServeConfig,
-    StorageConfig, TokenConfig, TrackingConfig,
+    CatalogConfig, Config, EngineConfig, FlightConfig, ModelsConfig, OnlineConfig, Secret,
+    ServeConfig, StorageConfig, TokenConfig, TrackingConfig,
 };
 pub use feedback::EvaluatedScores;
 pub use icecore_engine::files;
@@ -67,6 +68,7 @@ pub use icecore_catalog as catalog;
 pub use icecore_dataset as dataset;
 pub use icecore_engine as engine;
 pub use icecore_features as views;
+pub use icecore_flight as flight;
 pub use icecore_materialize as materialize;
 pub use icecore_models as sql_models;
 pub use icecore_monitor as monitor;

@@ -1,6 +1,7 @@
 //! `icecore serve`.
 
 use std::io::Write;
+use std::net::SocketAddr;
 
 use icecore_core::{Error, Result};
 use serde_json::json;
@@ -14,7 +15,14 @@ pub(super) async fn run(context: &Context, args: ServeArgs) -> Result<Answer> {
     let project = context.open().await?;
     let address = args.listen.unwrap_or_else(|| project.config().serve.listen.clone());
     let service = project.service().await?;
-    let listener = TcpListener::bind(&address).await.map_err(|error| {
+    let (listener, local) = listening(&address).await?;
+    icecore::serve::serve(service, listener, stopped()).await?;
+    Ok(Answer::new(json!({ "stopped": local.to_string() }), String::new()))
+}
+
+/// Listens, and says where.
+pub(super) async fn listening(address: &str) -> Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(address).await.map_err(|error| {
         Error::unavailable(format!("cannot listen on `{address}`"))
             .with_source(error)
             .with_help("choose another address with `--listen`; port 0 picks a free one")
@@ -23,8 +31,7 @@ pub(super) async fn run(context: &Context, args: ServeArgs) -> Result<Answer> {
         .local_addr()
         .map_err(|error| Error::internal("the listener has no address").with_source(error))?;
     announce(&local.to_string());
-    icecore::serve::serve(service, listener, stopped()).await?;
-    Ok(Answer::new(json!({ "stopped": local.to_string() }), String::new()))
+    Ok((listener, local))
 }
 
 /// Tells whoever started the service where it listens: the first line on stdout, as JSON always,
@@ -36,7 +43,7 @@ fn announce(address: &str) {
 }
 
 /// Ends when the process is asked to: by Ctrl-C, or by whatever runs services.
-async fn stopped() {
+pub(super) async fn stopped() {
     let interrupt = tokio::signal::ctrl_c();
     #[cfg(unix)]
     {

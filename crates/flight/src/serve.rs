@@ -1,0 +1,83 @@
+//! Listening for clients.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow_flight::flight_service_server::FlightServiceServer;
+use icecore_core::{Error, ErrorKind, Result};
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::Server;
+
+use crate::auth::Bearer;
+use crate::service::Service;
+use crate::source::FlightSource;
+
+/// Who may ask, and for how much at once.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct FlightOptions {
+    /// The bearer token that requests carry; addresses other than loopback need one.
+    pub token: Option<String>,
+    /// The requests of one connection that are worked on at once.
+    pub requests_max: usize,
+    /// The bytes of a message that a client may send.
+    pub message_bytes_max: usize,
+}
+
+impl Default for FlightOptions {
+    fn default() -> Self {
+        Self { token: None, requests_max: 16, message_bytes_max: 16 << 20 }
+    }
+}
+
+impl FlightOptions {
+    /// Asks for this token.
+    #[must_use]
+    pub fn with_token(mut self, token: impl Into<String>) -> Self {
+        self.token = Some(token.into());
+        self
+    }
+}
+
+impl fmt::Debug for FlightOptions {
+    /// Does not show the token.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FlightOptions")
+            .field("token", &self.token.as_ref().map(|_| "***"))
+            .field("requests_max", &self.requests_max)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Answers clients until `shutdown` ends, and then those that are still being answered.
+///
+/// # Errors
+///
+/// `Denied` for an address other than loopback without a token; `Unavailable` if the listener fails.
+pub async fn serve(
+    source: Arc<dyn FlightSource>,
+    listener: TcpListener,
+    options: FlightOptions,
+    shutdown: impl Future<Output = ()>,
+) -> Result<()> {
+    let failed = |error| Error::unavailable("the listener failed").with_source(error);
+    let address = listener.local_addr().map_err(failed)?;
+    if !address.ip().is_loopback() && options.token.is_none() {
+        let message = format!("`{address}` can be reached by others, and there is no token");
+        return Err(Error::new(ErrorKind::Denied, message)
+            .with_help("set `serve.token` in icecore.toml, or listen on 127.0.0.1"));
+    }
+    let service = FlightServiceServer::new(Service::new(source))
+        .max_decoding_message_size(options.message_bytes_max);
+    let service = InterceptedService::new(service, Bearer::new(options.token.as_deref()));
+    Server::builder()
+        .concurrency_limit_per_connection(options.requests_max)
+        .http2_keepalive_interval(Some(Duration::from_secs(30)))
+        .add_service(service)
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown)
+        .await
+        .map_err(|error| Error::unavailable("the service stopped").with_source(error))
+}

@@ -1,0 +1,112 @@
+//! A project's training sets and features for Arrow Flight clients.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use icecore_catalog::RowFilter;
+use icecore_core::{BatchStream, Error, ErrorKind, Result, SnapshotCatalog};
+use icecore_dataset::{Asked, HandOff, Lock, Retrieval, ViewRules, Windows};
+use icecore_flight::{DatasetRequest, DatasetSummary, FeatureRequest, FlightOptions, FlightSource};
+
+use crate::Project;
+
+impl Project {
+    /// What [`flight::serve`](crate::flight::serve) takes to serve the project, with the token of
+    /// its settings.
+    #[must_use]
+    pub fn flights(self: &Arc<Self>) -> (Arc<dyn FlightSource>, FlightOptions) {
+        let mut options = FlightOptions::default();
+        if let Some(token) = &self.config().serve.token {
+            options = options.with_token(token);
+        }
+        (Arc::new(Flights { project: Arc::clone(self) }), options)
+    }
+}
+
+#[derive(Debug)]
+struct Flights {
+    project: Arc<Project>,
+}
+
+impl Flights {
+    async fn rows(&self, lock: &Lock, request: &DatasetRequest) -> Result<BatchStream> {
+        let engine = self.project.engine();
+        let mut options = HandOff::default();
+        if let Some(columns) = &request.columns {
+            options = options.with_columns(columns.clone());
+        }
+        if let Some(part) = &request.part {
+            options = options.with_part(part);
+        }
+        if let Some(rows) = request.batch_rows {
+            options = options.with_batch_rows(rows);
+        }
+        if let Some(condition) = &request.filter {
+            let columns = engine.catalog().schema(&lock.materialized).await?;
+            match engine.row_filter(&columns, condition)? {
+                RowFilter::Predicate(predicate) => options = options.with_filter(predicate),
+                RowFilter::Test(_) => {
+                    let error =
+                        format!("`{condition}` is more than comparisons of columns with values");
+                    return Err(Error::invalid(error)
+                        .with_help("compare columns with values, and filter the rest yourself"));
+                }
+            }
+        }
+        icecore_dataset::stream(engine, lock, options).await
+    }
+}
+
+fn summary(lock: &Lock, request: &DatasetRequest, rows: &BatchStream) -> DatasetSummary {
+    let whole = request.part.is_none() && request.filter.is_none();
+    DatasetSummary {
+        name: lock.plan.dataset.clone(),
+        schema: Arc::clone(rows.schema()),
+        rows: whole.then_some(lock.rows),
+        content_hash: lock.content_hash.clone(),
+    }
+}
+
+#[async_trait]
+impl FlightSource for Flights {
+    async fn datasets(&self) -> Result<Vec<DatasetSummary>> {
+        let mut found = Vec::new();
+        for name in self.project.definition_names("training")? {
+            let lock = match self.project.dataset_lock(&name) {
+                // It was not built yet.
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                lock => lock?,
+            };
+            let request = DatasetRequest { dataset: name, ..DatasetRequest::default() };
+            let rows = self.rows(&lock, &request).await?;
+            found.push(summary(&lock, &request, &rows));
+        }
+        Ok(found)
+    }
+
+    async fn dataset(&self, request: &DatasetRequest) -> Result<(DatasetSummary, BatchStream)> {
+        let lock = self.project.dataset_lock(&request.dataset)?;
+        let rows = self.rows(&lock, request).await?;
+        Ok((summary(&lock, request, &rows), rows))
+    }
+
+    async fn features(&self, request: &FeatureRequest, rows: BatchStream) -> Result<BatchStream> {
+        let mut retrieval = Retrieval::new(request.features.clone());
+        retrieval.event_timestamp.clone_from(&request.event_timestamp);
+        retrieval.keys.clone_from(&request.keys);
+        retrieval.strict = request.strict;
+        retrieval.full_feature_names = request.full_feature_names;
+        if request.at_moments {
+            let definitions = self.project.definitions()?;
+            for view in request.features.iter().filter_map(|feature| feature.split(':').next()) {
+                let windows = match definitions.view(view)?.is_stored() {
+                    true => Windows::Stored,
+                    false => Windows::Moment,
+                };
+                let rules = ViewRules { windows, ..ViewRules::default() };
+                retrieval.views.insert(view.to_owned(), rules);
+            }
+        }
+        Ok(self.project.retrieve_features(Asked::Rows(rows), &retrieval).await?.rows)
+    }
+}

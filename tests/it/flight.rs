@@ -1,0 +1,81 @@
+//! Training sets and features over Arrow Flight, asked for by the real Python client. C99
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Stdio};
+
+use serde_json::Value;
+
+use crate::binary::{command, demo, failure, json, python, script};
+
+struct Service {
+    child: Child,
+    address: String,
+}
+
+impl Service {
+    fn start(project: &Path, environment: &[(&str, &str)]) -> Self {
+        let mut child =
+            command(&["--project", project.to_str().unwrap(), "flight", "--listen", "127.0.0.1:0"])
+                .envs(environment.iter().copied())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let listening: Value = serde_json::from_str(&line).unwrap();
+        Self { child, address: listening["listening"].as_str().unwrap().to_owned() }
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_python_client_reads_training_sets_and_gets_features_for_its_rows() {
+    let Some(python) = python() else { return };
+    let project = demo();
+    let lock = json(project, &["dataset", "show", "churn"]);
+    let token = "flight-secret";
+    let service = Service::start(project, &[("ICECORE_SERVE__TOKEN", token)]);
+    let seen = script(&python, "flight_client.py", &[&service.address, token]);
+
+    assert_eq!(seen["listed"], serde_json::json!(["dataset/churn"]));
+    for rows in ["total", "rows"] {
+        assert_eq!(seen[rows], lock["rows"], "{rows}");
+    }
+    let columns = lock["column"].as_array().unwrap().iter().map(|column| &column["name"]);
+    assert_eq!(seen["columns"], Value::Array(columns.cloned().collect()));
+    assert_eq!(seen["schema_equal"], true);
+    assert_eq!(seen["few"], serde_json::json!(["churn_label", "user_token"]));
+    assert_eq!((&seen["few_batches_max"], &seen["few_equal"]), (&7.into(), &true.into()));
+    assert_eq!(seen["where"], seen["labelled"]);
+
+    let enriched = serde_json::json!(["user_token", "event_timestamp", "txn_count_30d"]);
+    assert_eq!(seen["enriched"], enriched);
+    assert_eq!(seen["enriched_keys_equal"], true);
+    assert_eq!(seen["enriched_counts"], seen["set_counts"], "as the training set has them");
+
+    for (what, said) in [
+        ("unknown", "did you mean `churn`"),
+        ("escape", "training/churn"),
+        ("column", "no column `lable`"),
+        ("write", "writes nothing"),
+        ("no_token", "authorization: Bearer TOKEN"),
+    ] {
+        let error = seen[what].as_str().unwrap_or_else(|| panic!("{what} was not refused"));
+        assert!(error.contains(said), "{what}: {error}");
+    }
+}
+
+#[test]
+fn nobody_else_reaches_the_service_without_a_token() {
+    let (status, message) = failure(demo(), &["flight", "--listen", "0.0.0.0:0"]);
+    assert_eq!(status, 7, "{message}");
+    assert!(message.contains("there is no token"), "{message}");
+}

@@ -103,3 +103,41 @@ fn a_divided_set_is_trained_and_exported_by_its_parts() {
     assert!(used <= parts[0] + parts[1], "{used} {parts:?}");
     assert!(trained["metrics"]["val_row_count"].as_f64().unwrap() <= parts[1] as f64);
 }
+
+// C3 C41 C116: windows that end at each row's own moment are what SQL counts in the events.
+#[test]
+fn windows_end_at_the_moments_of_the_rows_where_they_are_asked_to() {
+    let (_dir, project) = own_demo();
+    let path = |name: &str| project.join(name).display().to_string();
+    let (spine, joined) = (path("spine.parquet"), path("joined.csv"));
+    json(&project, &["sql", SPINE, "--output", &spine]);
+    let name = "user_transaction_features:txn_count_30d";
+    let get =
+        ["features", "get", name, "--spine-file", &spine, "--windows", "moment", "-o", &joined];
+    json(&project, &get);
+    let counted = format!(
+        "SELECT row_id, CASE WHEN lately > 0 THEN counted END AS counted FROM (\
+           SELECT s.row_id, count(e.user_token) AS lately, \
+                  count(e.txn_id) FILTER (WHERE e.event_timestamp >= s.event_timestamp - INTERVAL '30 days') AS counted \
+           FROM ({SPINE}) s LEFT JOIN events.raw_transactions e ON e.user_token = s.user_token \
+             AND e.event_timestamp <= s.event_timestamp \
+             AND e.event_timestamp >= s.event_timestamp - INTERVAL '90 days' \
+           GROUP BY s.row_id, s.event_timestamp) ORDER BY row_id"
+    );
+    let expected = json(&project, &["sql", &counted]);
+    let expected: Vec<(i64, Option<f64>)> = expected
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| (row["row_id"].as_i64().unwrap(), row["counted"].as_f64()))
+        .collect();
+    let ours = std::fs::read_to_string(&joined).unwrap();
+    let mut lines: Vec<(i64, Option<f64>)> = ours.lines().skip(1).map(line).collect();
+    lines.sort_by_key(|(row, _)| *row);
+    assert!(expected.iter().filter(|(_, counted)| counted.is_some()).count() > 10);
+    assert_eq!(lines, expected);
+
+    let plan = json(&project, &["dataset", "explain", "churn"]);
+    let plan = plan["plan"].as_str().unwrap();
+    assert!(plan.starts_with("PointInTimeExec: moment=event_timestamp"), "{plan}");
+}

@@ -45,7 +45,7 @@ impl Flights {
             let columns = engine.catalog().schema(&lock.materialized).await?;
             match engine.row_filter(&columns, condition)? {
                 RowFilter::Predicate(predicate) => options = options.with_filter(predicate),
-                RowFilter::Test(_) => {
+                _ => {
                     let error =
                         format!("`{condition}` is more than comparisons of columns with values");
                     return Err(Error::invalid(error)

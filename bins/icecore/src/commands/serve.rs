@@ -16,11 +16,12 @@ pub(super) async fn run(context: &Context, args: ServeArgs) -> Result<Answer> {
     let address = args.listen.unwrap_or_else(|| project.config().serve.listen.clone());
     let service = project.service().await?;
     let (listener, local) = listening(&address).await?;
+    announce(&local.to_string());
     icecore::serve::serve(service, listener, stopped()).await?;
     Ok(Answer::new(json!({ "stopped": local.to_string() }), String::new()))
 }
 
-/// Listens, and says where.
+/// Listens.
 pub(super) async fn listening(address: &str) -> Result<(TcpListener, SocketAddr)> {
     let listener = TcpListener::bind(address).await.map_err(|error| {
         Error::unavailable(format!("cannot listen on `{address}`"))
@@ -30,13 +31,12 @@ pub(super) async fn listening(address: &str) -> Result<(TcpListener, SocketAddr)
     let local = listener
         .local_addr()
         .map_err(|error| Error::internal("the listener has no address").with_source(error))?;
-    announce(&local.to_string());
     Ok((listener, local))
 }
 
 /// Tells whoever started the service where it listens: the first line on stdout, as JSON always,
 /// since its reader is a program.
-fn announce(address: &str) {
+pub(super) fn announce(address: &str) {
     let mut stdout = std::io::stdout().lock();
     let _ = writeln!(stdout, "{}", json!({ "listening": address }));
     let _ = stdout.flush();

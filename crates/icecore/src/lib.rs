@@ -8,14 +8,14 @@
 //! # Example
 //!
 //! ```no_run
-//! use icecore::{ComputeOptions, IngestJob, OpenOptions, Project};
+//! use icecore::{ComputeOptions, IngestJob, OpenOptions, Project, ScoreOptions};
 //!
 //! # async fn nightly() -> icecore_core::Result<()> {
 //! let project = Project::open("churn", OpenOptions::default()).await?;
 //! let payments = IngestJob::new("events.raw_transactions".parse()?, vec!["today.parquet".into()]);
 //! project.ingest(payments).await?;
 //! project.compute_features("churn_features", ComputeOptions::default()).await?;
-//! let scored = project.score("churn", None).await?;
+//! let scored = project.score("churn", ScoreOptions::default()).await?;
 //! println!("{} users scored with version {}", scored.report.rows, scored.model_version);
 //! # Ok(())
 //! # }

@@ -1,40 +1,9 @@
 //! Training sets and features over Arrow Flight, asked for by the real Python client. C99
 
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Child, Stdio};
-
 use serde_json::Value;
 
-use crate::binary::{command, demo, failure, json, python, script};
-
-struct Service {
-    child: Child,
-    address: String,
-}
-
-impl Service {
-    fn start(project: &Path, environment: &[(&str, &str)]) -> Self {
-        let mut child =
-            command(&["--project", project.to_str().unwrap(), "flight", "--listen", "127.0.0.1:0"])
-                .envs(environment.iter().copied())
-                .stdout(Stdio::piped())
-                .stderr(Stdio::null())
-                .spawn()
-                .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let listening: Value = serde_json::from_str(&line).unwrap();
-        Self { child, address: listening["listening"].as_str().unwrap().to_owned() }
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use crate::binary::{demo, failure, json, python, script};
+use crate::service::Service;
 
 #[test]
 fn a_python_client_reads_training_sets_and_gets_features_for_its_rows() {
@@ -42,7 +11,7 @@ fn a_python_client_reads_training_sets_and_gets_features_for_its_rows() {
     let project = demo();
     let lock = json(project, &["dataset", "show", "churn"]);
     let token = "flight-secret";
-    let service = Service::start(project, &[("ICECORE_SERVE__TOKEN", token)]);
+    let service = Service::start_as("flight", project, &[("ICECORE_SERVE__TOKEN", token)]);
     let seen = script(&python, "flight_client.py", &[&service.address, token]);
 
     assert!(seen["listed"].as_array().unwrap().contains(&"dataset/churn".into()));

@@ -26,6 +26,7 @@ mod redis;
 mod registry;
 mod retrieval;
 mod rows;
+mod service;
 mod serving;
 mod sql_models;
 mod story;

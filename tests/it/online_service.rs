@@ -8,7 +8,7 @@ use icecore_testkit::RedisServer;
 use serde_json::{Value, json as document};
 
 use crate::binary::{demo, json};
-use crate::serving::Service;
+use crate::service::Service;
 
 const FEATURES: &str = r#"
 [[entity]]

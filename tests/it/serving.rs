@@ -1,90 +1,11 @@
 //! The HTTP service of a project, started as users start it. C86-C91 C164-C167
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Stdio};
 
-use serde_json::Value;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
-use crate::binary::{command, demo, json};
-
-pub(crate) struct Service {
-    child: Child,
-    pub(crate) address: String,
-}
-
-impl Service {
-    pub(crate) fn start(project: &Path, environment: &[(&str, &str)]) -> Self {
-        let mut child =
-            command(&["--project", project.to_str().unwrap(), "serve", "--listen", "127.0.0.1:0"])
-                .envs(environment.iter().copied())
-                .stdout(Stdio::piped())
-                .stderr(Stdio::null())
-                .spawn()
-                .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let listening: Value = serde_json::from_str(&line).unwrap();
-        Self { child, address: listening["listening"].as_str().unwrap().to_owned() }
-    }
-
-    /// The status and the document of an answer to a request with a body.
-    pub(crate) fn post(&self, path: &str, headers: &str, body: &str) -> (u16, Value) {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        let request = format!(
-            "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\
-             {headers}\r\n{body}",
-            body.len()
-        );
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
-        let body = answer.split_once("\r\n\r\n").unwrap().1;
-        (status, serde_json::from_str(body).unwrap_or_else(|_| Value::String(body.to_owned())))
-    }
-
-    /// The status and the body of an answer.
-    pub(crate) fn get(&self, path: &str, headers: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        let request =
-            format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n");
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
-    }
-
-    /// An answer from this source. A path that misses its deadline is passed over, as it must be,
-    /// and on a busy machine that happens: the question is asked again.
-    #[track_caller]
-    fn json_from(&self, source: &str, path: &str) -> Value {
-        let answers = std::iter::repeat_with(|| self.json(path)).take(50);
-        let mut other = Value::Null;
-        for answer in answers {
-            if answer["source"] == source {
-                return answer;
-            }
-            other = answer;
-        }
-        panic!("{path}: 50 answers, none from the {source}, the last one {other:#}");
-    }
-
-    fn json(&self, path: &str) -> Value {
-        let (status, body) = self.get(path, "");
-        assert_eq!(status, 200, "{path}: {body}");
-        serde_json::from_str(&body).unwrap()
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use crate::binary::{demo, json, python, script};
+use crate::service::Service;
 
 fn user(filter: &str) -> (String, f64) {
     let query = format!(
@@ -146,4 +67,44 @@ fn an_open_address_without_a_token_is_refused() {
     let (status, message) = crate::binary::failure(demo(), &["serve", "--listen", "0.0.0.0:0"]);
     assert_ne!(status, 0);
     assert!(message.contains("token"), "{message}");
+}
+
+/// Writes an authority, a certificate of it for `localhost`, and its key.
+fn write_certificates(dir: &Path) {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(DnType::CommonName, "the test's authority");
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let certificate = params.signed_by(&key, &authority).unwrap();
+    std::fs::write(dir.join("ca.pem"), authority.pem()).unwrap();
+    std::fs::write(dir.join("server.pem"), certificate.pem()).unwrap();
+    std::fs::write(dir.join("server.key"), key.serialize_pem()).unwrap();
+}
+
+#[test]
+fn python_clients_talk_to_both_services_inside_tls() {
+    let Some(python) = python() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    write_certificates(dir.path());
+    let tls = "\n[serve.tls]\ncertificate = 'server.pem'\nkey = 'server.key'\n";
+    let mutual = format!("{tls}client_ca = 'ca.pem'\n");
+    for (settings, own) in [(tls, "anonymous"), (mutual.as_str(), "known")] {
+        std::fs::write(dir.path().join("icecore.toml"), settings).unwrap();
+        let http = Service::start(dir.path(), &[]);
+        let flight = Service::start_as("flight", dir.path(), &[]);
+        let folder = dir.path().to_str().unwrap();
+        let seen =
+            script(&python, "tls_clients.py", &[&http.address, &flight.address, folder, own]);
+        assert_eq!(seen["http"], "ok", "{own}: {seen}");
+        assert_eq!(seen["flight"], 0, "{own}: {seen}");
+        assert_eq!(seen["plain"], "refused", "{own}: {seen}");
+        assert_eq!(seen["without_certificate"], if own == "known" { "refused" } else { "ok" });
+    }
+    std::fs::write(dir.path().join("server.key"), "not a key").unwrap();
+    let (status, message) =
+        crate::binary::failure(dir.path(), &["serve", "--listen", "127.0.0.1:0"]);
+    assert_ne!(status, 0);
+    assert!(message.contains("server.key") && message.contains("PEM"), "{message}");
 }

@@ -52,6 +52,7 @@
 //! Keys of commands keep their names and meanings; more may follow.
 
 mod auth;
+mod encrypted;
 mod request;
 mod serve;
 mod service;

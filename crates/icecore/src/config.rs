@@ -2,17 +2,18 @@
 
 mod catalog;
 mod secret;
+mod serve;
 mod storage;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use icecore_core::{Error, Location, Result, Span};
-use icecore_serve::{Role, TokenGrant};
 use serde::{Deserialize, Serialize};
 
 pub use catalog::CatalogConfig;
 pub use secret::Secret;
+pub use serve::{ServeConfig, TlsConfig, TokenConfig};
 pub use storage::StorageConfig;
 
 /// The name of a project's settings file.
@@ -80,62 +81,8 @@ impl Default for TrackingConfig {
     }
 }
 
-/// How scores are served.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ServeConfig {
-    /// The address to listen on. Port 0 picks one.
-    pub listen: String,
-    /// The bearer token that requests must carry. Addresses other than loopback need one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub token: Option<String>,
-    /// More tokens, each with what it is good for.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub tokens: Vec<TokenConfig>,
-    /// The model that `/invocations` asks. Absent: the one that all scoring jobs score with.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub model: Option<String>,
-}
-
-/// A token of the service, and what it is good for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TokenConfig {
-    /// The token. Take it from the environment: `"${FEATURES_TOKEN}"`.
-    pub token: Secret,
-    /// What it may ask for: `scores`, `features`, `models`, `metrics`; empty for everything.
-    #[serde(default)]
-    pub roles: Vec<Role>,
-    /// The feature views whose values it may see; absent for all.
-    #[serde(default)]
-    pub views: Option<Vec<String>>,
-    /// Requests in a second; absent for any number.
-    #[serde(default)]
-    pub requests_per_second: Option<u32>,
-}
-
-impl ServeConfig {
-    /// The tokens, as the service takes them.
-    pub(crate) fn grants(&self) -> Vec<TokenGrant> {
-        let grant = |token: &TokenConfig| {
-            let mut grant = TokenGrant::new(token.token.reveal());
-            grant.roles.clone_from(&token.roles);
-            grant.views.clone_from(&token.views);
-            grant.requests_per_second = token.requests_per_second;
-            grant
-        };
-        self.tokens.iter().map(grant).collect()
-    }
-}
-
-impl Default for ServeConfig {
-    fn default() -> Self {
-        Self { listen: "127.0.0.1:8080".to_owned(), token: None, tokens: Vec::new(), model: None }
-    }
-}
-
-/// How training sets and features are served to Arrow Flight clients, with the token of
-/// [`ServeConfig`].
+/// How training sets and features are served to Arrow Flight clients, with the token and the
+/// certificates of [`ServeConfig`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FlightConfig {

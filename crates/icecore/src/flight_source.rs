@@ -11,15 +11,22 @@ use icecore_flight::{DatasetRequest, DatasetSummary, FeatureRequest, FlightOptio
 use crate::Project;
 
 impl Project {
-    /// What [`flight::serve`](crate::flight::serve) takes to serve the project, with the token of
-    /// its settings.
-    #[must_use]
-    pub fn flights(self: &Arc<Self>) -> (Arc<dyn FlightSource>, FlightOptions) {
+    /// What [`flight::serve`](crate::flight::serve) takes to serve the project, with the token and
+    /// the certificates of its settings.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for certificates that cannot be used.
+    pub fn flights(self: &Arc<Self>) -> Result<(Arc<dyn FlightSource>, FlightOptions)> {
         let mut options = FlightOptions::default();
         if let Some(token) = &self.config().serve.token {
             options = options.with_token(token);
         }
-        (Arc::new(Flights { project: Arc::clone(self) }), options)
+        if let Some(tls) = self.config().serve.certificates(self.dir()) {
+            tls.check()?;
+            options = options.with_tls(tls);
+        }
+        Ok((Arc::new(Flights { project: Arc::clone(self) }), options))
     }
 }
 

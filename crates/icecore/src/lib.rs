@@ -47,7 +47,7 @@ mod upkeep;
 
 pub use config::{
     CatalogConfig, Config, EngineConfig, FlightConfig, ModelsConfig, OnlineConfig, Secret,
-    ServeConfig, StorageConfig, TokenConfig, TrackingConfig,
+    ServeConfig, StorageConfig, TlsConfig, TokenConfig, TrackingConfig,
 };
 pub use feedback::EvaluatedScores;
 pub use icecore_engine::files;
@@ -74,3 +74,4 @@ pub use icecore_models as sql_models;
 pub use icecore_monitor as monitor;
 pub use icecore_online as online_store;
 pub use icecore_serve as serve;
+pub use icecore_tls as tls;

@@ -45,6 +45,7 @@ impl Project {
             routes,
             token: self.config().serve.token.clone(),
             tokens: self.config().serve.grants(),
+            tls: self.config().serve.certificates(self.dir()),
             ..ServeOptions::default()
         };
         let features = OnlineFeatures::new(

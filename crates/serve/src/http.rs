@@ -1,6 +1,7 @@
 //! The service on a socket.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,8 +11,9 @@ use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::serve::ListenerExt;
+use axum::serve::{Listener, ListenerExt};
 use icecore_core::{Error, Result};
+use icecore_tls::{Connection, Protocol, TlsListener};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, interval, sleep, timeout};
@@ -36,8 +38,9 @@ type Shared = State<Arc<ScoreService>>;
 ///
 /// # Errors
 ///
-/// `InvalidInput` if the socket is reachable from other machines and the service has no token;
-/// `Unavailable` if the socket fails.
+/// `InvalidInput` if the socket is reachable from other machines and neither a token nor a client's
+/// certificate is asked for, and for certificates that cannot be used; `Unavailable` if the socket
+/// fails.
 pub async fn serve(
     service: ScoreService,
     listener: TcpListener,
@@ -46,13 +49,48 @@ pub async fn serve(
     let address = listener
         .local_addr()
         .map_err(|error| Error::unavailable("the socket is closed").with_source(error))?;
-    if !address.ip().to_canonical().is_loopback() && !service.access.is_guarded() {
-        return Err(Error::invalid(format!(
-            "`{address}` can be reached by other machines, and the service has no token"
-        ))
-        .with_help("set a token (`[serve] token`), or listen on `127.0.0.1`"));
-    }
+    service.check_address(address)?;
     let service = Arc::new(service);
+    match service.options.tls.clone() {
+        Some(tls) => {
+            let listener = TlsListener::new(listener, tls, Protocol::Http1)?;
+            info!(%address, tls = true, "serving");
+            answer(service, Encrypted(listener), shutdown).await
+        }
+        None => {
+            // Answers are small, and waiting to fill a packet would cost more than all the rest.
+            let listener = listener.tap_io(|stream| {
+                if let Err(error) = stream.set_nodelay(true) {
+                    warn!(%error, "cannot set TCP_NODELAY");
+                }
+            });
+            info!(%address, "serving");
+            answer(service, listener, shutdown).await
+        }
+    }
+}
+
+/// A socket whose connections have shaken hands.
+struct Encrypted(TlsListener);
+
+impl Listener for Encrypted {
+    type Io = Connection;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Connection, SocketAddr) {
+        self.0.accept().await
+    }
+
+    fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+}
+
+async fn answer(
+    service: Arc<ScoreService>,
+    listener: impl Listener<Addr: std::fmt::Debug>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<()> {
     let (began, draining) = oneshot::channel();
     let drain_timeout = service.options.drain_timeout;
     let give_up = async move {
@@ -67,13 +105,6 @@ pub async fn serve(
         info!("shutting down");
         let _ = began.send(());
     };
-    // Answers are small, and waiting to fill a packet would cost more than all the rest.
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            warn!(%error, "cannot set TCP_NODELAY");
-        }
-    });
-    info!(%address, "serving");
     let server = axum::serve(listener, router(Arc::clone(&service)))
         .with_graceful_shutdown(shutdown)
         .into_future();

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use icecore_tls::TlsOptions;
+
 use crate::{ScoreRoute, TokenGrant};
 
 /// How scores are served.
@@ -23,6 +25,8 @@ pub struct ServeOptions {
     pub token: Option<String>,
     /// More tokens, each with what it is good for.
     pub tokens: Vec<TokenGrant>,
+    /// The certificates of the socket. Absent: connections are not encrypted.
+    pub tls: Option<TlsOptions>,
     /// The largest body of a request, in bytes.
     pub body_bytes_max: usize,
     /// Score requests at once; those beyond are answered with 503.
@@ -39,6 +43,7 @@ impl Default for ServeOptions {
             drain_timeout: Duration::from_secs(30),
             token: None,
             tokens: Vec::new(),
+            tls: None,
             body_bytes_max: 4 << 20,
             max_in_flight: 1024,
         }
@@ -55,6 +60,7 @@ impl fmt::Debug for ServeOptions {
             .field("drain_timeout", &self.drain_timeout)
             .field("token", &self.token.as_ref().map(|_| "hidden"))
             .field("tokens", &self.tokens)
+            .field("tls", &self.tls)
             .field("body_bytes_max", &self.body_bytes_max)
             .field("max_in_flight", &self.max_in_flight)
             .finish()

@@ -1,9 +1,11 @@
 //! From a key to a score: the cache, the lakehouse, the default.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use icecore_core::{Clock, Error, OnlineStore, Result};
+use icecore_core::{Clock, Error, ErrorKind, OnlineStore, Result};
+use icecore_tls::TlsOptions;
 use serde::Serialize;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
@@ -42,8 +44,8 @@ impl ScoreService {
     ///
     /// # Errors
     ///
-    /// `InvalidInput` for a route that cannot be meant, for two that cannot be told apart, and for
-    /// an empty token.
+    /// `InvalidInput` for a route that cannot be meant, for two that cannot be told apart, for an
+    /// empty token, and for certificates that cannot be used.
     pub fn new(
         store: Option<Arc<dyn OnlineStore>>,
         lake: Arc<dyn ScoreLookup>,
@@ -53,6 +55,7 @@ impl ScoreService {
         let mut tokens = std::mem::take(&mut options.tokens);
         tokens.extend(options.token.take().map(TokenGrant::new));
         let access = Access::new(tokens)?;
+        options.tls.as_ref().map_or(Ok(()), TlsOptions::check)?;
         let routes = Routes::try_new(std::mem::take(&mut options.routes))?;
         let in_flight = Semaphore::new(options.max_in_flight.min(Semaphore::MAX_PERMITS));
         let telemetry = Telemetry::new();
@@ -84,6 +87,26 @@ impl ScoreService {
     pub fn with_models(mut self, source: Arc<dyn ModelSource>) -> Self {
         self.models = Some(Models::new(source));
         self
+    }
+
+    /// Whether an address may be listened on: others reach it only with a token, or with a
+    /// certificate of their own.
+    ///
+    /// # Errors
+    ///
+    /// `Denied` for an address other than loopback where neither is asked for.
+    pub fn check_address(&self, address: SocketAddr) -> Result<()> {
+        let asks_for_certificates =
+            self.options.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+        if address.ip().to_canonical().is_loopback()
+            || self.access.is_guarded()
+            || asks_for_certificates
+        {
+            return Ok(());
+        }
+        let message = format!("`{address}` can be reached by others, and there is no token");
+        Err(Error::new(ErrorKind::Denied, message)
+            .with_help("set `serve.token` in icecore.toml, or listen on 127.0.0.1"))
     }
 
     pub(crate) fn features(&self) -> Result<&OnlineFeatures> {

@@ -13,7 +13,7 @@ use crate::report::Answer;
 pub(super) async fn run(context: &Context, args: ServeArgs) -> Result<Answer> {
     let project = Arc::new(context.open().await?);
     let address = args.listen.unwrap_or_else(|| project.config().flight.listen.clone());
-    let (source, options) = project.flights();
+    let (source, options) = project.flights()?;
     let (listener, local) = listening(&address).await?;
     // Nobody is told to come before it is known that they may.
     options.check_address(local)?;

@@ -16,6 +16,8 @@ pub(super) async fn run(context: &Context, args: ServeArgs) -> Result<Answer> {
     let address = args.listen.unwrap_or_else(|| project.config().serve.listen.clone());
     let service = project.service().await?;
     let (listener, local) = listening(&address).await?;
+    // Nobody is told to come before it is known that they may.
+    service.check_address(local)?;
     announce(&local.to_string());
     icecore::serve::serve(service, listener, stopped()).await?;
     Ok(Answer::new(json!({ "stopped": local.to_string() }), String::new()))

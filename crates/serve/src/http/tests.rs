@@ -390,7 +390,7 @@ async fn an_open_address_needs_a_token() {
             Ok(()) => assert!(is_fine),
             Err(error) => {
                 assert!(!is_fine, "{error}");
-                assert_eq!(error.kind(), ErrorKind::InvalidInput);
+                assert_eq!(error.kind(), ErrorKind::Denied);
                 assert!(error.help().unwrap().contains("token"));
             }
         }

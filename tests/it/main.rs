@@ -24,6 +24,7 @@ mod online_service;
 mod readers;
 mod redis;
 mod registry;
+mod request_log;
 mod retrieval;
 mod rows;
 mod service;

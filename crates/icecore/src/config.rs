@@ -13,14 +13,14 @@ use serde::{Deserialize, Serialize};
 
 pub use catalog::CatalogConfig;
 pub use secret::Secret;
-pub use serve::{ServeConfig, TlsConfig, TokenConfig};
+pub use serve::{LogConfig, ServeConfig, TlsConfig, TokenConfig};
 pub use storage::StorageConfig;
 
 /// The name of a project's settings file.
 pub(crate) const FILE_NAME: &str = "icecore.toml";
 
 /// A project's settings. Every one has a default, so that an empty file is a working project.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Config {
@@ -176,6 +176,7 @@ impl Config {
         config.engine.memory_bytes()?;
         config.online.cache_bytes()?;
         config.storage.options()?;
+        config.serve.log.as_ref().map_or(Ok(()), |log| log.options().map(|_| ()))?;
         Ok(config)
     }
 }

@@ -39,6 +39,7 @@ mod monitors;
 mod online;
 mod project;
 mod registry;
+mod request_log;
 pub mod rows;
 mod score;
 mod service;
@@ -46,8 +47,8 @@ mod train;
 mod upkeep;
 
 pub use config::{
-    CatalogConfig, Config, EngineConfig, FlightConfig, ModelsConfig, OnlineConfig, Secret,
-    ServeConfig, StorageConfig, TlsConfig, TokenConfig, TrackingConfig,
+    CatalogConfig, Config, EngineConfig, FlightConfig, LogConfig, ModelsConfig, OnlineConfig,
+    Secret, ServeConfig, StorageConfig, TlsConfig, TokenConfig, TrackingConfig,
 };
 pub use feedback::EvaluatedScores;
 pub use icecore_engine::files;

@@ -13,6 +13,7 @@ use icecore_serve::{
 use icecore_tracking::{FileArtifacts, SqlTracker};
 
 use crate::Project;
+use crate::request_log::LogTables;
 
 impl Project {
     /// The service that answers for the project's scoring jobs: the cache first, then the
@@ -61,7 +62,14 @@ impl Project {
             default_model: self.default_model()?,
         };
         let service = ScoreService::new(store, Arc::new(lake), Arc::clone(self.clock()), options)?;
-        Ok(service.with_features(features).with_models(Arc::new(models)))
+        let service = service.with_features(features).with_models(Arc::new(models));
+        Ok(match &self.config().serve.log {
+            None => service,
+            Some(log) => {
+                let (catalog, namespace) = (self.catalog().clone(), log.namespace.clone());
+                service.with_log(Arc::new(LogTables { catalog, namespace }), log.options()?)
+            }
+        })
     }
 
     /// The model that `/invocations` asks: the one that the settings name, else the one that all

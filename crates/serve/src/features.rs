@@ -90,6 +90,8 @@ impl FeatureColumn {
 pub struct FeatureAnswer {
     /// The join keys, then the features in the order in which they were asked for.
     pub columns: Vec<FeatureColumn>,
+    /// How many of them are join keys.
+    pub join_keys: usize,
     /// The views that were read.
     pub views: Vec<String>,
     /// Where the values are from.
@@ -161,6 +163,7 @@ impl OnlineFeatures {
             let statuses = vec![FeatureStatus::Present; rows];
             columns.push(FeatureColumn { name, values, statuses, events: vec![None; rows] });
         }
+        let join_keys = columns.len();
         let mut found: HashMap<(usize, &str), FeatureColumn> = HashMap::new();
         for (at, (view, answer)) in plan.views.iter().zip(&answers).enumerate() {
             for (name, column) in view_columns(view, answer, &query.entities, rows)? {
@@ -175,7 +178,7 @@ impl OnlineFeatures {
             columns.push(FeatureColumn { name: output.name.clone(), ..column });
         }
         let views = plan.views.iter().map(|view| view.shape.view.clone()).collect();
-        Ok(FeatureAnswer { columns, views, source })
+        Ok(FeatureAnswer { columns, join_keys, views, source })
     }
 
     async fn read(

@@ -20,6 +20,7 @@ use tokio::time::{Instant, interval, sleep, timeout};
 use tracing::{info, warn};
 
 use crate::auth::Role;
+use crate::log::{REQUEST_ID, RequestLog, Sampled};
 use crate::route::decode_key;
 use crate::{ScoreService, openapi};
 
@@ -91,6 +92,24 @@ async fn answer(
     listener: impl Listener<Addr: std::fmt::Debug>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
+    let (stop_log, stopped) = oneshot::channel();
+    let log = service.take_log_writer().map(|writer| tokio::spawn(writer.run(stopped)));
+    let served = until_drained(&service, listener, shutdown).await;
+    // The last requests are logged, too.
+    let _ = stop_log.send(());
+    if let Some(log) = log
+        && timeout(service.options.drain_timeout, log).await.is_err()
+    {
+        warn!("gave up requests that could not be logged in time");
+    }
+    served
+}
+
+async fn until_drained(
+    service: &Arc<ScoreService>,
+    listener: impl Listener<Addr: std::fmt::Debug>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<()> {
     let (began, draining) = oneshot::channel();
     let drain_timeout = service.options.drain_timeout;
     let give_up = async move {
@@ -105,7 +124,7 @@ async fn answer(
         info!("shutting down");
         let _ = began.send(());
     };
-    let server = axum::serve(listener, router(Arc::clone(&service)))
+    let server = axum::serve(listener, router(Arc::clone(service)))
         .with_graceful_shutdown(shutdown)
         .into_future();
     tokio::select! {
@@ -116,7 +135,7 @@ async fn answer(
             warn!("gave up requests that did not end in time");
             Ok(())
         }
-        () = fold(&service) => Ok(()),
+        () = fold(service) => Ok(()),
     }
 }
 
@@ -126,6 +145,10 @@ async fn fold(service: &ScoreService) {
     loop {
         ticks.tick().await;
         service.telemetry.fold();
+        if let Some(log) = &service.log {
+            let (written, dropped) = log.take_counts();
+            service.telemetry.logged(written, dropped);
+        }
     }
 }
 
@@ -201,7 +224,21 @@ async fn score(State(service): Shared, request: Request) -> Response {
         return Problem::too_busy(service.options.max_in_flight).into_response();
     };
     let answer = service.score(route, &key).await;
-    json(StatusCode::OK, &answer)
+    let sampled = service.sampled(request.headers());
+    if let Some((log, sampled)) = &sampled {
+        log.score(sampled, &answer);
+    }
+    named(json(StatusCode::OK, &answer), sampled)
+}
+
+/// An answer that is logged says under which name.
+fn named(mut response: Response, sampled: Option<(&RequestLog, Sampled)>) -> Response {
+    if let Some((_, sampled)) = sampled
+        && let Ok(id) = HeaderValue::from_str(&sampled.id)
+    {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    response
 }
 
 /// Lets only those through who carry a token that is good for the path.

@@ -64,6 +64,7 @@ mod breaker;
 mod features;
 mod http;
 mod lake;
+mod log;
 mod models;
 mod openapi;
 mod options;
@@ -78,6 +79,7 @@ pub use features::{
 };
 pub use http::serve;
 pub use lake::{LakeLookup, LakeOptions, LakeScore, ScoreLookup};
+pub use log::{LogOptions, LogUnit, RequestSink};
 pub use models::{LoadedModel, ModelSource};
 pub use options::ServeOptions;
 pub use route::ScoreRoute;

@@ -1,9 +1,10 @@
 //! From a key to a score: the cache, the lakehouse, the default.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use axum::http::HeaderMap;
 use icecore_core::{Clock, Error, ErrorKind, OnlineStore, Result};
 use icecore_tls::TlsOptions;
 use serde::Serialize;
@@ -14,6 +15,7 @@ use tracing::{debug, warn};
 use crate::answer::{Answer, Outcome, Reason};
 use crate::auth::{Access, TokenGrant};
 use crate::breaker::Breaker;
+use crate::log::{LogOptions, RequestLog, RequestSink, Sampled, Writer};
 use crate::models::{ModelSource, Models};
 use crate::route::{Route, Routes};
 use crate::telemetry::Telemetry;
@@ -33,6 +35,8 @@ pub struct ScoreService {
     lake_breaker: Breaker,
     features: Option<OnlineFeatures>,
     models: Option<Models>,
+    pub(crate) log: Option<RequestLog>,
+    log_writer: Mutex<Option<Writer>>,
     pub(crate) access: Access,
     pub(crate) routes: Routes,
     pub(crate) options: ServeOptions,
@@ -68,6 +72,8 @@ impl ScoreService {
             lake_breaker: Breaker::new(),
             features: None,
             models: None,
+            log: None,
+            log_writer: Mutex::default(),
             access,
             routes,
             options,
@@ -107,6 +113,26 @@ impl ScoreService {
         let message = format!("`{address}` can be reached by others, and there is no token");
         Err(Error::new(ErrorKind::Denied, message)
             .with_help("set `serve.token` in icecore.toml, or listen on 127.0.0.1"))
+    }
+
+    /// Logs a share of the requests.
+    #[must_use]
+    pub fn with_log(mut self, sink: Arc<dyn RequestSink>, options: LogOptions) -> Self {
+        let (log, writer) = RequestLog::new(sink, Arc::clone(&self.clock), options);
+        self.log = Some(log);
+        self.log_writer = Mutex::new(Some(writer));
+        self
+    }
+
+    /// The log, and as what it has a request, if it is one of those that are logged.
+    pub(crate) fn sampled(&self, headers: &HeaderMap) -> Option<(&RequestLog, Sampled)> {
+        let log = self.log.as_ref()?;
+        Some((log, log.sampled(headers)?))
+    }
+
+    /// What takes logged rows to their sink; there is one, once.
+    pub(crate) fn take_log_writer(&self) -> Option<Writer> {
+        self.log_writer.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     pub(crate) fn features(&self) -> Result<&OnlineFeatures> {

@@ -56,6 +56,10 @@ impl Telemetry {
                 "icecore_score_fallbacks_total",
                 "Times that a path could not answer and the next one was taken"
             );
+            describe_counter!(
+                "icecore_request_log_rows_total",
+                "Rows of the request log, by whether they were written"
+            );
             gauge!("icecore_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
         });
         Self { recorder, handle }
@@ -103,6 +107,16 @@ impl Telemetry {
         metrics::with_local_recorder(&self.recorder, || {
             let labels = [("route", route.to_owned()), ("reason", reason.to_owned())];
             counter!("icecore_score_fallbacks_total", &labels).increment(1);
+        });
+    }
+
+    /// Rows of the request log.
+    pub(crate) fn logged(&self, written: usize, dropped: usize) {
+        metrics::with_local_recorder(&self.recorder, || {
+            for (outcome, rows) in [("written", written), ("dropped", dropped)] {
+                counter!("icecore_request_log_rows_total", "outcome" => outcome)
+                    .increment(rows as u64);
+            }
         });
     }
 

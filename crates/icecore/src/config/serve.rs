@@ -1,15 +1,17 @@
 //! Settings of the HTTP service.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use icecore_serve::{Role, TokenGrant};
+use icecore_core::{Error, Result, Span, TableName};
+use icecore_serve::{LogOptions, Role, TokenGrant};
 use icecore_tls::TlsOptions;
 use serde::{Deserialize, Serialize};
 
 use super::Secret;
 
 /// How scores are served.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServeConfig {
     /// The address to listen on. Port 0 picks one.
@@ -23,6 +25,9 @@ pub struct ServeConfig {
     /// The certificates of its socket. Absent: connections are not encrypted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsConfig>,
+    /// Which requests are kept in tables. Absent: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogConfig>,
     /// The model that `/invocations` asks. Absent: the one that all scoring jobs score with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
@@ -39,6 +44,42 @@ pub struct TlsConfig {
     /// The authorities of clients' certificates. Absent: clients show none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_ca: Option<PathBuf>,
+}
+
+/// Which requests are kept in tables, and for how long they wait for it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogConfig {
+    /// The share of requests, from 0 to 1.
+    pub sample: f64,
+    /// The namespace of the tables `features_SERVICE`, `model_NAME` and `scores_JOB`.
+    pub namespace: String,
+    /// How often rows are committed.
+    pub flush: Span,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { sample: 1.0, namespace: "serving".to_owned(), flush: Span::from_micros(60_000_000) }
+    }
+}
+
+impl LogConfig {
+    /// How the service logs.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for a share that is none, a time that is shorter than a second, and a
+    /// namespace that no table can be in.
+    pub(crate) fn options(&self) -> Result<LogOptions> {
+        TableName::parse(&format!("{}.log", self.namespace))?;
+        if self.flush.micros() < 1_000_000 {
+            return Err(Error::invalid("the log is flushed more often than once a second")
+                .with_help("each flush is a commit: write `flush = \"1m\"` in `[serve.log]`"));
+        }
+        let every = Duration::from_micros(self.flush.micros().unsigned_abs());
+        Ok(LogOptions::default().with_sample(self.sample)?.with_flush_every(every))
+    }
 }
 
 /// A token of the service, and what it is good for.
@@ -89,6 +130,7 @@ impl Default for ServeConfig {
             token: None,
             tokens: Vec::new(),
             tls: None,
+            log: None,
             model: None,
         }
     }

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use icecore_core::{Error, ErrorKind, Result, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::Shared;
 use super::reply::{Problem, json as reply};
+use super::{Shared, named};
 use crate::auth::Grant;
 use crate::features::{FeatureAnswer, FeatureQuery, FeatureSource, entity_column};
 
@@ -42,9 +42,11 @@ struct Column {
 pub(super) async fn answer(
     State(service): Shared,
     Extension(grant): Extension<Arc<Grant>>,
+    headers: HeaderMap,
     body: Bytes,
 ) -> Response {
     let started = Instant::now();
+    let sampled = service.sampled(&headers);
     let Some(_place) = service.admit() else {
         return Problem::too_busy(service.options.max_in_flight).into_response();
     };
@@ -55,7 +57,11 @@ pub(super) async fn answer(
             )
         })?;
         let with_views = asked.include_feature_view_version_metadata;
+        let named_service = asked.feature_service.clone();
         let answer = look_up(&service, &grant, asked).await?;
+        if let (Some((log, sampled)), Some(name)) = (&sampled, named_service) {
+            log.features(sampled, &name, &answer);
+        }
         let source = match answer.source {
             FeatureSource::Online => "online",
             FeatureSource::Lakehouse(_) => "lakehouse",
@@ -67,7 +73,7 @@ pub(super) async fn answer(
         document(&answer, with_views)
     };
     match result.await {
-        Ok(document) => reply(StatusCode::OK, &document),
+        Ok(document) => named(reply(StatusCode::OK, &document), sampled),
         Err(error) => refusal(&error),
     }
 }

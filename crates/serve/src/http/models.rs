@@ -12,8 +12,8 @@ use icecore_core::{Error, ErrorKind, OutputKind, Result};
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
-use super::Shared;
 use super::reply::{Problem, json as reply, status_of};
+use super::{Shared, named};
 use crate::ScoreService;
 use crate::auth::Grant;
 use crate::features::FeatureQuery;
@@ -71,9 +71,11 @@ pub(super) async fn infer(
     State(service): Shared,
     Extension(grant): Extension<Arc<Grant>>,
     Path(path): Path<Vec<(String, String)>>,
+    headers: HeaderMap,
     body: Bytes,
 ) -> Response {
     let started = Instant::now();
+    let sampled = service.sampled(&headers);
     let Some(_place) = service.admit() else {
         return Problem::too_busy(service.options.max_in_flight).into_response();
     };
@@ -89,10 +91,13 @@ pub(super) async fn infer(
         let looked_up = with_features(&service, &grant, frame, request.get("parameters")).await?;
         let predictions = model.predict(looked_up.batch()?).await?;
         service.telemetry.prediction(&model.name, started.elapsed());
+        if let Some((log, sampled)) = &sampled {
+            log.predictions(sampled, &model, &looked_up, &predictions);
+        }
         tensors(&model, &request, &predictions)
     };
     match answered.await {
-        Ok(document) => reply(StatusCode::OK, &document),
+        Ok(document) => named(reply(StatusCode::OK, &document), sampled),
         Err(error) => refusal(&error),
     }
 }
@@ -104,6 +109,7 @@ pub(super) async fn invocations(
     body: Bytes,
 ) -> Response {
     let started = Instant::now();
+    let sampled = service.sampled(&headers);
     let Some(_place) = service.admit() else {
         return Problem::too_busy(service.options.max_in_flight).into_response();
     };
@@ -133,10 +139,13 @@ pub(super) async fn invocations(
         let frame = with_features(&service, &grant, frame, parameters.as_ref()).await?;
         let predictions = model.predict(frame.batch()?).await?;
         service.telemetry.prediction(&model.name, started.elapsed());
+        if let Some((log, sampled)) = &sampled {
+            log.predictions(sampled, &model, &frame, &predictions);
+        }
         Ok(json!({ "predictions": crate::features::write_values(&predictions)? }))
     };
     match answered.await {
-        Ok(document) => reply(StatusCode::OK, &document),
+        Ok(document) => named(reply(StatusCode::OK, &document), sampled),
         Err(error) => mlflow_refusal(&error),
     }
 }

@@ -1,0 +1,150 @@
+use std::sync::Mutex;
+
+use arrow::array::{AsArray, Int64Array};
+use arrow::datatypes::Float64Type;
+use icecore_core::{ErrorKind, FixedClock, Timestamp};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::features::{FeatureColumn, FeatureSource};
+
+/// A sink that fails as often as it is told to.
+#[derive(Debug, Default)]
+struct Sink {
+    failures: Mutex<Vec<Error>>,
+    written: Mutex<Vec<LogUnit>>,
+    tried: Mutex<Vec<String>>,
+}
+
+#[async_trait]
+impl RequestSink for Sink {
+    async fn write(&self, unit: &LogUnit) -> Result<()> {
+        self.tried.lock().unwrap().push(unit.id.clone());
+        if let Some(error) = self.failures.lock().unwrap().pop() {
+            return Err(error);
+        }
+        self.written.lock().unwrap().push(unit.clone());
+        Ok(())
+    }
+}
+
+struct Running {
+    log: RequestLog,
+    sink: Arc<Sink>,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    fn start(sink: Sink, options: LogOptions) -> Self {
+        let (sink, (stop, stopped)) = (Arc::new(sink), oneshot::channel());
+        let clock = Arc::new(FixedClock(Timestamp::parse("2026-07-01T10:30:00Z").unwrap()));
+        let (log, writer) = RequestLog::new(Arc::clone(&sink) as _, clock, options);
+        Self { log, sink, stop, task: tokio::spawn(writer.run(stopped)) }
+    }
+
+    fn ask(&self, entities: i64) {
+        let Some(sampled) = self.log.sampled(&HeaderMap::new()) else { return };
+        self.log.features(&sampled, "churn", &answer(entities));
+    }
+
+    /// Stops, and says what was written, and how many rows were written and dropped.
+    async fn stop(self) -> (Arc<Sink>, (usize, usize)) {
+        self.stop.send(()).unwrap();
+        self.task.await.unwrap();
+        (self.sink, self.log.take_counts())
+    }
+}
+
+fn answer(entities: i64) -> FeatureAnswer {
+    let values = Arc::new(Int64Array::from_iter_values(0..entities));
+    let (statuses, events) = (Vec::new(), Vec::new());
+    let columns = vec![FeatureColumn { name: "user".to_owned(), values, statuses, events }];
+    let source = FeatureSource::Lakehouse("online_store_timeout");
+    FeatureAnswer { columns, join_keys: 1, views: Vec::new(), source }
+}
+
+#[tokio::test]
+async fn rows_of_many_requests_are_written_together_when_the_service_stops_at_the_latest() {
+    let running = Running::start(Sink::default(), LogOptions::default());
+    let headers = HeaderMap::from_iter([(
+        axum::http::HeaderName::from_static(REQUEST_ID),
+        axum::http::HeaderValue::from_static("order-17"),
+    )]);
+    let sampled = running.log.sampled(&headers).unwrap();
+    running.log.features(&sampled, "churn", &answer(2));
+    running.ask(3);
+    let (sink, counts) = running.stop().await;
+    assert_eq!(counts, (5, 0));
+    let written = sink.written.lock().unwrap();
+    let [unit] = written.as_slice() else { panic!("{} units", written.len()) };
+    assert_eq!((unit.log.as_str(), unit.rows.num_rows()), ("features_churn", 5));
+    let ids = unit.rows["request_id"].as_string::<i32>();
+    assert_eq!((ids.value(0), ids.value(1)), ("order-17", "order-17"));
+    assert_eq!(ids.value(2), ids.value(4));
+    assert_ne!(ids.value(1), ids.value(2));
+    let reasons = unit.rows["reason"].as_string::<i32>();
+    assert_eq!(reasons.value(4), "online_store_timeout");
+}
+
+#[tokio::test]
+async fn a_unit_that_could_not_be_written_is_tried_again_as_it_was() {
+    let failures = vec![Error::unavailable("the lake is gone")];
+    let sink = Sink { failures: Mutex::new(failures), ..Sink::default() };
+    let options = LogOptions::default().with_flush_every(Duration::from_millis(1));
+    let running = Running::start(sink, options);
+    running.ask(1);
+    while running.sink.written.lock().unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let (sink, counts) = running.stop().await;
+    assert_eq!(counts, (1, 0));
+    let tried = sink.tried.lock().unwrap();
+    assert_eq!(tried.len(), 2);
+    assert_eq!(tried.first(), tried.last());
+}
+
+#[tokio::test]
+async fn rows_that_no_table_takes_and_those_beyond_the_bound_are_dropped_and_counted() {
+    let failures = vec![Error::new(ErrorKind::InvalidInput, "no such column")];
+    let sink = Sink { failures: Mutex::new(failures), ..Sink::default() };
+    let options = LogOptions { rows_max: 10, ..LogOptions::default() };
+    let running = Running::start(sink, options);
+    running.ask(7);
+    running.ask(7);
+    running.ask(3);
+    let (sink, counts) = running.stop().await;
+    assert_eq!(counts, (0, 17));
+    assert!(sink.written.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_share_of_the_requests_is_logged() {
+    for (share, least, most) in [(0.0, 0, 0), (1.0, 2000, 2000), (0.25, 380, 620)] {
+        let options = LogOptions::default().with_sample(share).unwrap();
+        let running = Running::start(Sink::default(), options);
+        let headers = HeaderMap::new();
+        let logged = (0..2000).filter(|_| running.log.sampled(&headers).is_some()).count();
+        assert!((least..=most).contains(&logged), "{share}: {logged}");
+        running.stop().await;
+    }
+    assert!(LogOptions::default().with_sample(1.5).is_err());
+    assert!(LogOptions::default().with_sample(f64::NAN).is_err());
+}
+
+#[test]
+fn what_a_client_calls_like_a_column_of_the_log_gets_a_name_of_its_own() {
+    let moment = Timestamp::from_micros(0);
+    let common = Common { id: "r".to_owned(), at: moment };
+    let mut answer = answer(1);
+    for name in ["request_id", "request_id"] {
+        let values = Arc::new(arrow::array::Float64Array::from(vec![1.5]));
+        let (statuses, events) = (Vec::new(), Vec::new());
+        answer.columns.push(FeatureColumn { name: name.to_owned(), values, statuses, events });
+    }
+    let (rows, keys) = rows::of_features(&common, &answer).unwrap();
+    assert_eq!(keys, ["request_id", "user"]);
+    assert_eq!(rows["request_id"].as_string::<i32>().value(0), "r");
+    assert_eq!(rows["request_id__"].as_primitive::<Float64Type>().value(0), 1.5);
+}

@@ -32,6 +32,7 @@ mod serving;
 mod sql_models;
 mod story;
 mod tidy;
+mod traces;
 mod training;
 mod upkeep;
 mod versions;

@@ -6,6 +6,7 @@
 mod args;
 mod commands;
 mod demo;
+mod logging;
 mod progress;
 mod report;
 mod rows;
@@ -13,17 +14,18 @@ mod rows;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use icecore_core::{Error, Result};
+use tracing::{Instrument, info_span};
 
 use crate::args::Cli;
 use crate::report::Answer;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    log_to_stderr(cli.verbose);
+    let matches = Cli::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let json = cli.json;
-    match run(cli) {
+    match run(cli, &verb(&matches)) {
         Ok(answer) => print(&answer, json),
         Err(error) => {
             let text = if json {
@@ -37,14 +39,31 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> Result<Answer> {
+/// The command that was typed, without its arguments: `icecore table log`.
+fn verb(matches: &ArgMatches) -> String {
+    let mut verb = "icecore".to_owned();
+    let mut next = matches.subcommand();
+    while let Some((name, matches)) = next {
+        verb = format!("{verb} {name}");
+        next = matches.subcommand();
+    }
+    verb
+}
+
+fn run(cli: Cli, verb: &str) -> Result<Answer> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         // Planning a deep query recurses deeply.
         .thread_stack_size(8 << 20)
         .build()
         .map_err(|error| Error::internal("cannot start threads").with_source(error))?;
-    let outcome = runtime.block_on(async { tokio::spawn(commands::run(cli)).await });
+    let traces = logging::start(cli.verbose, runtime.handle())?;
+    let span = info_span!("command", otel.name = verb);
+    let command = commands::run(cli).instrument(span);
+    let outcome = runtime.block_on(async { tokio::spawn(command).await });
+    if let Some(traces) = traces {
+        traces.shutdown();
+    }
     // A reader of files that was given up on must not hold up the end.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     outcome.map_err(|error| Error::internal("a command stopped").with_source(error))?
@@ -64,16 +83,4 @@ fn print(answer: &Answer, json: bool) -> ExitCode {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
         _ => ExitCode::from(answer.status),
     }
-}
-
-fn log_to_stderr(verbose: u8) {
-    let level = match verbose {
-        0 => "error",
-        1 => "icecore=info,warn",
-        2 => "icecore=debug,info",
-        _ => "trace",
-    };
-    let filter = tracing_subscriber::EnvFilter::try_from_env("ICECORE_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 }

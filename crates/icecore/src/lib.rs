@@ -76,3 +76,4 @@ pub use icecore_monitor as monitor;
 pub use icecore_online as online_store;
 pub use icecore_serve as serve;
 pub use icecore_tls as tls;
+pub use icecore_traces as traces;

@@ -16,7 +16,7 @@ use icecore_engine::Engine;
 use icecore_features::Definitions;
 use icecore_online::{FeatureStatus, FeatureStore, RowStatus, ViewRead, ViewRows};
 use tokio::time::{Instant, timeout};
-use tracing::warn;
+use tracing::{Instrument, info_span, warn};
 
 pub use ask::{FeatureQuery, entity_column};
 pub(crate) use json::write_values;
@@ -191,7 +191,9 @@ impl OnlineFeatures {
             None => "no_online_store",
             // A store that keeps failing costs no request its deadline.
             Some(_) if !self.breaker.may_ask() => "online_store_circuit_open",
-            Some(store) => match timeout(self.options.store_deadline, store.read(reads, now)).await
+            Some(store) => match timeout(self.options.store_deadline, store.read(reads, now))
+                .instrument(info_span!("read features online", views = reads.len()))
+                .await
             {
                 Ok(Ok(rows)) => {
                     self.breaker.succeeded();
@@ -209,7 +211,8 @@ impl OnlineFeatures {
             },
         };
         let lake = lookup::read(&self.engine, plan, reads, now);
-        match timeout(self.options.lake_deadline, lake).await {
+        let span = info_span!("read features from the tables", views = reads.len(), reason);
+        match timeout(self.options.lake_deadline, lake).instrument(span).await {
             Ok(rows) => Ok((rows?, FeatureSource::Lakehouse(reason))),
             Err(_) => {
                 Err(Error::unavailable("neither the online store nor the tables answer in time")

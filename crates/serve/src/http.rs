@@ -14,10 +14,12 @@ use axum::routing::{get, post};
 use axum::serve::{Listener, ListenerExt};
 use icecore_core::{Error, Result};
 use icecore_tls::{Connection, Protocol, TlsListener};
+use icecore_traces::continue_trace;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, interval, sleep, timeout};
-use tracing::{info, warn};
+use tracing::field::Empty;
+use tracing::{Instrument, info, info_span, warn};
 
 use crate::auth::Role;
 use crate::log::{REQUEST_ID, RequestLog, Sampled};
@@ -285,10 +287,25 @@ async fn observe(State(service): Shared, request: Request, next: Next) -> Respon
             .find(path)
             .map_or_else(|| "none".to_owned(), |(route, _)| route.declared.path.clone()),
     };
-    let response = match timeout(service.options.request_timeout, next.run(request)).await {
+    let span = info_span!(
+        "request",
+        otel.name = format!("{} {label}", request.method()),
+        otel.kind = "server",
+        http.request.method = %request.method(),
+        http.route = label,
+        http.response.status_code = Empty,
+        otel.status_code = Empty,
+    );
+    continue_trace(&span, request.headers());
+    let answered = timeout(service.options.request_timeout, next.run(request));
+    let response = match answered.instrument(span.clone()).await {
         Ok(response) => response,
         Err(_) => Problem::timed_out(service.options.request_timeout).into_response(),
     };
+    span.record("http.response.status_code", response.status().as_u16());
+    if response.status().is_server_error() {
+        span.record("otel.status_code", "ERROR");
+    }
     service.telemetry.request(&label, response.status().as_u16(), started.elapsed());
     response
 }

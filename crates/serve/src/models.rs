@@ -11,7 +11,7 @@ use arrow::array::{ArrayRef, RecordBatch};
 use async_trait::async_trait;
 use icecore_core::{Error, ErrorKind, Model, Result};
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{Instrument, info, info_span, warn};
 
 pub(crate) use frame::Frame;
 
@@ -124,7 +124,8 @@ impl Models {
         if let Some(model) = self.lock().loaded.get(&key) {
             return Ok(model.clone());
         }
-        let model = self.source.load(name, version).await?;
+        let span = info_span!("load a model", model = name, version);
+        let model = self.source.load(name, version).instrument(span).await?;
         let model = LoadedModel { name: key.0.clone(), version: key.1.clone(), model };
         let mut state = self.lock();
         if state.loaded.len() >= MODELS_MAX {
@@ -143,10 +144,17 @@ impl LoadedModel {
     /// The predictions for rows, on a thread where no other request waits for them.
     pub(crate) async fn predict(&self, rows: RecordBatch) -> Result<ArrayRef> {
         let model = Arc::clone(&self.model);
+        let span = info_span!(
+            "predict",
+            model = self.name,
+            version = self.version,
+            rows = rows.num_rows()
+        );
         if rows.num_rows() <= 64 {
-            return model.predict(&rows);
+            return span.in_scope(|| model.predict(&rows));
         }
-        let task = tokio::task::spawn_blocking(move || model.predict(&rows));
+        let predict = move || span.in_scope(|| model.predict(&rows));
+        let task = tokio::task::spawn_blocking(predict);
         task.await.map_err(|error| Error::internal("a prediction failed").with_source(error))?
     }
 }

@@ -10,7 +10,7 @@ use icecore_tls::TlsOptions;
 use serde::Serialize;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
-use tracing::{debug, warn};
+use tracing::{Instrument, debug, info_span, warn};
 
 use crate::answer::{Answer, Outcome, Reason};
 use crate::auth::{Access, TokenGrant};
@@ -175,7 +175,10 @@ impl ScoreService {
             self.telemetry.fallback(path, "cache_circuit_open");
             return None;
         }
-        let value = match timeout(self.options.cache_deadline, store.get(&keys)).await {
+        let value = match timeout(self.options.cache_deadline, store.get(&keys))
+            .instrument(info_span!("look up the score in the cache", store = store.location()))
+            .await
+        {
             Ok(Ok(values)) => {
                 self.cache_breaker.succeeded();
                 values.into_iter().next().flatten()?
@@ -209,7 +212,8 @@ impl ScoreService {
             return Err(Reason::LakehouseCircuitOpen);
         }
         let lookup = self.lake.lookup(declared, key);
-        let found = timeout(self.options.lake_deadline, lookup).await;
+        let span = info_span!("look up the score in the lakehouse", table = %declared.table);
+        let found = timeout(self.options.lake_deadline, lookup).instrument(span).await;
         match &found {
             Ok(Ok(_)) => self.lake_breaker.succeeded(),
             Ok(Err(_)) | Err(_) => self.lake_breaker.failed(),

@@ -23,6 +23,37 @@ fn predict(service: &Service, user: &str) -> (u16, Value) {
     service.post("/invocations", "Content-Type: application/json\r\n", &body.to_string())
 }
 
+/// Promotes another version while requests go on, none of which fails; how many there were, and the
+/// versions that served.
+fn promoted_under_load(project: &Path, service: &Service, users: &[&str]) -> (usize, [String; 2]) {
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let ask = || {
+            let mut count = 0;
+            while !is_over.load(Ordering::Relaxed) {
+                let (status, answer) = predict(service, users[count % users.len()]);
+                assert_eq!(status, 200, "{answer}");
+                count += 1;
+            }
+            count
+        };
+        let askers = [scope.spawn(ask), scope.spawn(ask)];
+        let version = || -> String {
+            let path = "/v2/models/churn-prediction-gbm";
+            let described: Value = serde_json::from_str(&service.get(path, "").1).unwrap();
+            described["versions"][0].as_str().unwrap().to_owned()
+        };
+        let before = version();
+        let next = if before == "1" { "2" } else { "1" };
+        json(project, &["models", "promote", "churn-prediction-gbm", next, "--to", "Production"]);
+        let is_new = std::iter::repeat_with(version).take(100_000).any(|now| now == next);
+        is_over.store(true, Ordering::Relaxed);
+        let asked: usize = askers.into_iter().map(|asker| asker.join().unwrap()).sum();
+        assert!(is_new, "the promotion was not seen");
+        (asked, [before, next.to_owned()])
+    })
+}
+
 #[test]
 fn requests_become_rows_whose_drift_is_known_and_a_promotion_fails_none_of_them() {
     let (_dir, project) = own_demo();
@@ -44,33 +75,7 @@ fn requests_become_rows_whose_drift_is_known_and_a_promotion_fails_none_of_them(
         service.post("/get-online-features", "x-request-id: order-17\r\n", &asked.to_string());
     assert_eq!(status, 200, "{answer}");
 
-    // Requests go on while another version is promoted: none fails, and the new one serves.
-    let is_over = AtomicBool::new(false);
-    let (asked, versions) = std::thread::scope(|scope| {
-        let ask = || {
-            let mut count = 0;
-            while !is_over.load(Ordering::Relaxed) {
-                let (status, answer) = predict(&service, users[count % users.len()]);
-                assert_eq!(status, 200, "{answer}");
-                count += 1;
-            }
-            count
-        };
-        let askers = [scope.spawn(ask), scope.spawn(ask)];
-        let version = || -> String {
-            let path = "/v2/models/churn-prediction-gbm";
-            let described: Value = serde_json::from_str(&service.get(path, "").1).unwrap();
-            described["versions"][0].as_str().unwrap().to_owned()
-        };
-        let before = version();
-        let next = if before == "1" { "2" } else { "1" };
-        json(&project, &["models", "promote", "churn-prediction-gbm", next, "--to", "Production"]);
-        let is_new = std::iter::repeat_with(version).take(100_000).any(|now| now == next);
-        is_over.store(true, Ordering::Relaxed);
-        let asked: usize = askers.into_iter().map(|asker| asker.join().unwrap()).sum();
-        assert!(is_new, "the promotion was not seen");
-        (asked, [before, next.to_owned()])
-    });
+    let (asked, versions) = promoted_under_load(&project, &service, &users);
     // What waits is written when it stops.
     service.stop();
 

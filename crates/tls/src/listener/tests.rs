@@ -163,6 +163,6 @@ fn files_that_are_no_certificates_are_refused_by_name() {
     assert!(foreign.contains("is not that of the certificate"), "{foreign}");
     let text = authority.path("notes.txt");
     std::fs::write(&text, "my password is hunter2").unwrap();
-    let notes = refused(&server.clone().with_client_ca(&text));
+    let notes = refused(&server.with_client_ca(&text));
     assert!(notes.contains("notes.txt") && !notes.contains("hunter2"), "{notes}");
 }

@@ -5,31 +5,29 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderValue, Method, StatusCode, header};
-use axum::middleware::{self, Next};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::serve::{Listener, ListenerExt};
+use axum::{Router, ServiceExt};
 use icecore_core::{Error, Result};
 use icecore_tls::{Connection, Protocol, TlsListener};
-use icecore_traces::continue_trace;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, interval, sleep, timeout};
-use tracing::field::Empty;
-use tracing::{Instrument, info, info_span, warn};
+use tokio::time::{interval, sleep, timeout};
+use tracing::{info, warn};
 
-use crate::auth::Role;
 use crate::log::{REQUEST_ID, RequestLog, Sampled};
-use crate::route::decode_key;
 use crate::{ScoreService, openapi};
 
+mod entry;
 mod features;
 mod models;
 mod reply;
 
+use entry::{Entry, authorize, observe};
 use reply::{Problem, json};
 
 /// How often measurements are folded into their buckets.
@@ -126,7 +124,7 @@ async fn until_drained(
         info!("shutting down");
         let _ = began.send(());
     };
-    let server = axum::serve(listener, router(Arc::clone(service)))
+    let server = axum::serve(listener, Entry::new(Arc::clone(service)).into_make_service())
         .with_graceful_shutdown(shutdown)
         .into_future();
     tokio::select! {
@@ -163,7 +161,7 @@ fn router(service: Arc<ScoreService>) -> Router {
     let mut guarded = Router::new()
         .route("/metrics", get(metrics))
         .route("/openapi.json", get(openapi))
-        .fallback(score);
+        .fallback(no_route);
     if service.features().is_ok() {
         guarded = guarded.route("/get-online-features", post(features::answer));
     }
@@ -210,27 +208,13 @@ async fn metrics(State(service): Shared) -> Response {
     ([(header::CONTENT_TYPE, kind)], service.telemetry.render()).into_response()
 }
 
-async fn score(State(service): Shared, request: Request) -> Response {
+/// What no other route answers.
+async fn no_route(State(service): Shared, request: Request) -> Response {
     let path = request.uri().path();
-    let Some((route, sent)) = service.routes.find(path) else {
-        return Problem::no_route(path, &service.routes.paths()).into_response();
-    };
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return Problem::wrong_method(request.method()).into_response();
+    match service.routes.find(path) {
+        Some(_) => Problem::wrong_method(request.method()).into_response(),
+        None => Problem::no_route(path, &service.routes.paths()).into_response(),
     }
-    let key = match decode_key(sent) {
-        Ok(key) => key,
-        Err(error) => return Problem::of(StatusCode::BAD_REQUEST, &error).into_response(),
-    };
-    let Some(_place) = service.admit() else {
-        return Problem::too_busy(service.options.max_in_flight).into_response();
-    };
-    let answer = service.score(route, &key).await;
-    let sampled = service.sampled(request.headers());
-    if let Some((log, sampled)) = &sampled {
-        log.score(sampled, &answer);
-    }
-    named(json(StatusCode::OK, &answer), sampled)
 }
 
 /// An answer that is logged says under which name.
@@ -240,73 +224,6 @@ fn named(mut response: Response, sampled: Option<(&RequestLog, Sampled)>) -> Res
     {
         response.headers_mut().insert(REQUEST_ID, id);
     }
-    response
-}
-
-/// Lets only those through who carry a token that is good for the path.
-async fn authorize(State(service): Shared, mut request: Request, next: Next) -> Response {
-    let sent = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
-    let sent = sent.and_then(|value| {
-        let (scheme, rest) = value.split_at_checked(b"Bearer ".len())?;
-        scheme.eq_ignore_ascii_case(b"Bearer ").then(|| rest.trim_ascii())
-    });
-    let Some(grant) = service.access.grant(sent) else {
-        return Problem::unauthorized().into_response();
-    };
-    if !grant.allows(Role::of_path(request.uri().path())) {
-        return Problem::denied().into_response();
-    }
-    if !grant.is_in_rate() {
-        return Problem::too_often().into_response();
-    }
-    request.extensions_mut().insert(grant);
-    next.run(request).await
-}
-
-/// Bounds and measures every request.
-async fn observe(State(service): Shared, request: Request, next: Next) -> Response {
-    let started = Instant::now();
-    let path = request.uri().path();
-    let label = match path {
-        "/healthz"
-        | "/health"
-        | "/ping"
-        | "/readyz"
-        | "/metrics"
-        | "/openapi.json"
-        | "/get-online-features"
-        | "/invocations"
-        | "/v2" => path.to_owned(),
-        path if path.starts_with("/v2/models/") => match path.rsplit('/').next() {
-            Some("infer") => "/v2/models/{name}/infer".to_owned(),
-            _ => "/v2/models/{name}".to_owned(),
-        },
-        // Paths that nobody declared share a label: anyone could make up any number of them.
-        _ => service
-            .routes
-            .find(path)
-            .map_or_else(|| "none".to_owned(), |(route, _)| route.declared.path.clone()),
-    };
-    let span = info_span!(
-        "request",
-        otel.name = format!("{} {label}", request.method()),
-        otel.kind = "server",
-        http.request.method = %request.method(),
-        http.route = label,
-        http.response.status_code = Empty,
-        otel.status_code = Empty,
-    );
-    continue_trace(&span, request.headers());
-    let answered = timeout(service.options.request_timeout, next.run(request));
-    let response = match answered.instrument(span.clone()).await {
-        Ok(response) => response,
-        Err(_) => Problem::timed_out(service.options.request_timeout).into_response(),
-    };
-    span.record("http.response.status_code", response.status().as_u16());
-    if response.status().is_server_error() {
-        span.record("otel.status_code", "ERROR");
-    }
-    service.telemetry.request(&label, response.status().as_u16(), started.elapsed());
     response
 }
 

@@ -62,7 +62,7 @@ impl ScoreService {
         options.tls.as_ref().map_or(Ok(()), TlsOptions::check)?;
         let routes = Routes::try_new(std::mem::take(&mut options.routes))?;
         let in_flight = Semaphore::new(options.max_in_flight.min(Semaphore::MAX_PERMITS));
-        let telemetry = Telemetry::new();
+        let telemetry = Telemetry::new(routes.iter().map(|route| route.declared.path.as_str()));
         Ok(Self {
             store,
             lake,

@@ -1,21 +1,67 @@
 //! What the service measures, in Prometheus's terms.
 
+use std::collections::HashMap;
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
-use metrics::{counter, describe_counter, describe_histogram, gauge, histogram};
+use axum::http::StatusCode;
+use metrics::{
+    Counter, Histogram, counter, describe_counter, describe_histogram, gauge, histogram,
+};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 use crate::answer::{Answer, Outcome};
+use crate::route::Route;
 
 /// Bounds around the deadlines of the two paths: 5 ms and 500 ms.
 const BUCKETS: [f64; 13] =
     [0.000_25, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+
+/// The measurements of a route of scores, found once and not by name for each request.
+struct RouteMeters {
+    answered: Histogram,
+    cache: Counter,
+    lakehouse: Counter,
+    default: Counter,
+    /// By the path that answered; there are three or four.
+    paths: RwLock<Vec<(String, Histogram)>>,
+}
+
+impl RouteMeters {
+    fn new(route: &str) -> Self {
+        let labels = [("route", route.to_owned()), ("code", "200".to_owned())];
+        let requests = |source: &'static str| counter!("icecore_score_requests_total", "route" => route.to_owned(), "source" => source);
+        Self {
+            answered: histogram!("icecore_http_request_duration_seconds", &labels),
+            cache: requests("cache"),
+            lakehouse: requests("lakehouse"),
+            default: requests("default"),
+            paths: RwLock::default(),
+        }
+    }
+
+    /// The histogram of a path, if it was made.
+    fn path(&self, path: &str) -> Option<Histogram> {
+        let paths = self.paths.read().unwrap_or_else(PoisonError::into_inner);
+        paths.iter().find(|(name, _)| name == path).map(|(_, histogram)| histogram.clone())
+    }
+
+    /// Makes the histogram of a path.
+    fn add_path(&self, route: &str, path: &str) -> Histogram {
+        let labels = [("route", route.to_owned()), ("path", path.to_owned())];
+        let histogram = histogram!("icecore_score_duration_seconds", &labels);
+        let mut paths = self.paths.write().unwrap_or_else(PoisonError::into_inner);
+        paths.push((path.to_owned(), histogram.clone()));
+        histogram
+    }
+}
 
 /// The measurements of one service. It is not installed for the process, so any number of services
 /// may run in one.
 pub(crate) struct Telemetry {
     recorder: PrometheusRecorder,
     handle: PrometheusHandle,
+    routes: HashMap<String, RouteMeters>,
 }
 
 impl std::fmt::Debug for Telemetry {
@@ -25,7 +71,8 @@ impl std::fmt::Debug for Telemetry {
 }
 
 impl Telemetry {
-    pub(crate) fn new() -> Self {
+    /// Of a service with these routes of scores.
+    pub(crate) fn new<'r>(routes: impl Iterator<Item = &'r str>) -> Self {
         let builder = PrometheusBuilder::new();
         // The bounds are a constant and not empty, which is all that could be wrong.
         let builder = builder.set_buckets(&BUCKETS).unwrap_or_default();
@@ -62,7 +109,9 @@ impl Telemetry {
             );
             gauge!("icecore_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
         });
-        Self { recorder, handle }
+        let meters = |route: &str| (route.to_owned(), RouteMeters::new(route));
+        let routes = metrics::with_local_recorder(&recorder, || routes.map(meters).collect());
+        Self { recorder, handle, routes }
     }
 
     pub(crate) fn request(&self, route: &str, code: u16, took: Duration) {
@@ -72,16 +121,31 @@ impl Telemetry {
         });
     }
 
+    /// A request to a route of scores.
+    pub(crate) fn scored(&self, route: &Route, code: StatusCode, took: Duration) {
+        let path = &route.declared.path;
+        match self.routes.get(path) {
+            Some(meters) if code == StatusCode::OK => meters.answered.record(took.as_secs_f64()),
+            _ => self.request(path, code.as_u16(), took),
+        }
+    }
+
+    /// A score that was found.
     pub(crate) fn answer(&self, answer: &Answer<'_>, took: Duration) {
         let route = &answer.route.declared.path;
-        metrics::with_local_recorder(&self.recorder, || {
-            let source = answer.outcome.source();
-            counter!("icecore_score_requests_total", "route" => route.clone(), "source" => source)
-                .increment(1);
-            let path = answer.latency_path.to_owned();
-            histogram!("icecore_score_duration_seconds", "route" => route.clone(), "path" => path)
-                .record(took.as_secs_f64());
-        });
+        if let Some(meters) = self.routes.get(route) {
+            let source = match &answer.outcome {
+                Outcome::Cache(_) => &meters.cache,
+                Outcome::Lakehouse(_) => &meters.lakehouse,
+                Outcome::Default(_) => &meters.default,
+            };
+            source.increment(1);
+            let path = meters.path(answer.latency_path).unwrap_or_else(|| {
+                let add = || meters.add_path(route, answer.latency_path);
+                metrics::with_local_recorder(&self.recorder, add)
+            });
+            path.record(took.as_secs_f64());
+        }
         if let Outcome::Default(Some(reason)) = &answer.outcome {
             self.fallback(route, reason.code());
         }

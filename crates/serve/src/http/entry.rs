@@ -1,0 +1,195 @@
+//! What every request passes: its span, its deadline, its token; and the short way of scores.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::extract::{Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use axum::{Router, http};
+use icecore_traces::continue_trace;
+use tokio::time::{Instant, timeout};
+use tower_service::Service;
+use tracing::field::Empty;
+use tracing::{Instrument, Span, info_span};
+
+use super::reply::{Problem, json};
+use super::{Shared, named, router};
+use crate::ScoreService;
+use crate::auth::{Grant, Role};
+use crate::route::{Route, decode_key};
+
+type Answered = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+/// Answers requests. Scores by key are most of them, and answered in microseconds: they take a way
+/// of their own, past the router and its layers.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    service: Arc<ScoreService>,
+    router: Router,
+}
+
+impl Entry {
+    pub(super) fn new(service: Arc<ScoreService>) -> Self {
+        Self { router: router(Arc::clone(&service)), service }
+    }
+}
+
+impl Service<Request> for Entry {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Answered;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Answered {
+        let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+        if is_read && self.service.routes.find(request.uri().path()).is_some() {
+            let service = Arc::clone(&self.service);
+            let (head, _) = request.into_parts();
+            return Box::pin(async move { Ok(scored(&service, &head).await) });
+        }
+        Box::pin(self.router.call(request))
+    }
+}
+
+/// The answer to a request for a score.
+async fn scored(service: &ScoreService, head: &Parts) -> Response {
+    let started = Instant::now();
+    let Some((route, sent)) = service.routes.find(head.uri.path()) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let span = span(&head.method, &head.headers, &route.declared.path);
+    let answered = score(service, &head.headers, route, sent);
+    let response = bounded(service, answered.instrument(span.clone())).await;
+    finish(&span, &response);
+    service.telemetry.scored(route, response.status(), started.elapsed());
+    response
+}
+
+async fn score(service: &ScoreService, headers: &HeaderMap, route: &Route, sent: &str) -> Response {
+    if let Err(refusal) = granted(service, headers, Some(Role::Scores)) {
+        return refusal.into_response();
+    }
+    let key = match decode_key(sent) {
+        Ok(key) => key,
+        Err(error) => return Problem::of(StatusCode::BAD_REQUEST, &error).into_response(),
+    };
+    let Some(_place) = service.admit() else {
+        return Problem::too_busy(service.options.max_in_flight).into_response();
+    };
+    let answer = service.score(route, &key).await;
+    let sampled = service.sampled(headers);
+    if let Some((log, sampled)) = &sampled {
+        log.score(sampled, &answer);
+    }
+    named(json(StatusCode::OK, &answer), sampled)
+}
+
+/// An answer, or that it took too long.
+async fn bounded(service: &ScoreService, answer: impl Future<Output = Response>) -> Response {
+    let limit = service.options.request_timeout;
+    match timeout(limit, answer).await {
+        Ok(response) => response,
+        Err(_) => Problem::timed_out(limit).into_response(),
+    }
+}
+
+/// Lets only those through who carry a token that is good for the path.
+pub(super) async fn authorize(
+    State(service): Shared,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let role = Role::of_path(request.uri().path());
+    match granted(&service, request.headers(), role) {
+        Ok(grant) => {
+            request.extensions_mut().insert(grant);
+            next.run(request).await
+        }
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+fn granted(
+    service: &ScoreService,
+    headers: &HeaderMap,
+    role: Option<Role>,
+) -> Result<Arc<Grant>, Problem> {
+    let sent = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
+    let sent = sent.and_then(|value| {
+        let (scheme, rest) = value.split_at_checked(b"Bearer ".len())?;
+        scheme.eq_ignore_ascii_case(b"Bearer ").then(|| rest.trim_ascii())
+    });
+    let grant = service.access.grant(sent).ok_or_else(Problem::unauthorized)?;
+    if !grant.allows(role) {
+        return Err(Problem::denied());
+    }
+    if !grant.is_in_rate() {
+        return Err(Problem::too_often());
+    }
+    Ok(grant)
+}
+
+/// Bounds and measures every request but those for scores, which are bounded and measured above.
+pub(super) async fn observe(State(service): Shared, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let label = label(&service, request.uri());
+    let span = span(request.method(), request.headers(), &label);
+    let response = bounded(&service, next.run(request).instrument(span.clone())).await;
+    finish(&span, &response);
+    service.telemetry.request(&label, response.status().as_u16(), started.elapsed());
+    response
+}
+
+/// The route of a path, as measurements name it.
+fn label(service: &ScoreService, uri: &http::Uri) -> String {
+    match uri.path() {
+        path @ ("/healthz"
+        | "/health"
+        | "/ping"
+        | "/readyz"
+        | "/metrics"
+        | "/openapi.json"
+        | "/get-online-features"
+        | "/invocations"
+        | "/v2") => path.to_owned(),
+        path if path.starts_with("/v2/models/") => match path.rsplit('/').next() {
+            Some("infer") => "/v2/models/{name}/infer".to_owned(),
+            _ => "/v2/models/{name}".to_owned(),
+        },
+        // Paths that nobody declared share a label: anyone could make up any number of them.
+        path => service
+            .routes
+            .find(path)
+            .map_or_else(|| "none".to_owned(), |(route, _)| route.declared.path.clone()),
+    }
+}
+
+fn span(method: &Method, headers: &HeaderMap, route: &str) -> Span {
+    let span = info_span!(
+        "request",
+        otel.name = format!("{method} {route}"),
+        otel.kind = "server",
+        http.request.method = %method,
+        http.route = route,
+        http.response.status_code = Empty,
+        otel.status_code = Empty,
+    );
+    continue_trace(&span, headers);
+    span
+}
+
+fn finish(span: &Span, response: &Response) {
+    span.record("http.response.status_code", response.status().as_u16());
+    if response.status().is_server_error() {
+        span.record("otel.status_code", "ERROR");
+    }
+}

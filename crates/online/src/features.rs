@@ -222,6 +222,9 @@ fn is_older(version: RowVersion, ttl: Span, now: Timestamp) -> bool {
     now.micros().saturating_sub(version.event.micros()) > ttl.micros()
 }
 
+/// Where a schema has a feature, and in which type.
+type Place<'s> = Option<(usize, &'s DataType)>;
+
 type RowCells<'r> = Option<(Arc<RowSchema>, Vec<Option<&'r [u8]>>)>;
 
 /// The values of one feature. Those of rows that were written before the feature had its type are
@@ -232,15 +235,23 @@ fn column(wanted: &FieldRef, rows: &[RowCells<'_>]) -> Result<ArrayRef> {
     })?;
     let mut cells: Vec<Option<&[u8]>> = Vec::with_capacity(rows.len());
     let mut others: Vec<(usize, ArrayRef)> = Vec::new();
+    // Rows beside each other are of one schema, nearly always.
+    let mut known: Option<(&Arc<RowSchema>, Place<'_>)> = None;
     for (place, row) in rows.iter().enumerate() {
-        let cell = row.as_ref().and_then(|(schema, cells)| {
-            let (at, field) = schema.find(wanted.name())?;
-            Some((field.data_type().clone(), (*cells.get(at)?)?))
-        });
+        let Some((schema, row)) = row else {
+            cells.push(None);
+            continue;
+        };
+        let found = match known {
+            Some((before, found)) if Arc::ptr_eq(before, schema) => found,
+            _ => schema.find(wanted.name()).map(|(at, field)| (at, field.data_type())),
+        };
+        known = Some((schema, found));
+        let cell = found.and_then(|(at, data_type)| Some((data_type, (*row.get(at)?)?)));
         match cell {
-            Some((data_type, cell)) if data_type == canonical => cells.push(Some(cell)),
+            Some((data_type, cell)) if *data_type == canonical => cells.push(Some(cell)),
             Some((data_type, cell)) => {
-                others.push((place, cast_cell(&data_type, cell, &canonical)?));
+                others.push((place, cast_cell(data_type, cell, &canonical)?));
                 cells.push(None);
             }
             None => cells.push(None),

@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout};
 use tracing::{Instrument, info_span, warn};
 
 pub use ask::{FeatureQuery, entity_column};
-pub(crate) use json::write_values;
+pub(crate) use json::{JsonValues, write_values};
 use plan::Plan;
 
 use crate::breaker::Breaker;
@@ -70,7 +70,7 @@ pub struct FeatureColumn {
     /// What each value is.
     pub statuses: Vec<FeatureStatus>,
     /// When each value's row happened; absent for join keys and what is computed from requests.
-    pub events: Vec<Option<Timestamp>>,
+    pub events: Arc<[Option<Timestamp>]>,
 }
 
 impl FeatureColumn {
@@ -158,10 +158,11 @@ impl OnlineFeatures {
         let now = self.clock.now();
         let reads = plan.reads(&query.entities)?;
         let (answers, source) = self.read(&plan, &reads, now).await?;
+        let no_events: Arc<[Option<Timestamp>]> = vec![None; rows].into();
         let mut columns = Vec::new();
         for (name, values) in plan.join_keys(&query.entities)? {
             let statuses = vec![FeatureStatus::Present; rows];
-            columns.push(FeatureColumn { name, values, statuses, events: vec![None; rows] });
+            columns.push(FeatureColumn { name, values, statuses, events: Arc::clone(&no_events) });
         }
         let join_keys = columns.len();
         let mut found: HashMap<(usize, &str), FeatureColumn> = HashMap::new();
@@ -267,18 +268,19 @@ fn view_columns<'p>(
         }
         _ => None,
     };
-    let events: Vec<Option<Timestamp>> = (0..rows).map(event).collect();
+    let events: Arc<[Option<Timestamp>]> = (0..rows).map(event).collect();
     let mut columns = Vec::new();
     for (at, (field, values)) in view.stored.iter().zip(&answer.columns).enumerate() {
         let column = FeatureColumn {
             name: field.name().clone(),
             values: Arc::clone(values),
             statuses: (0..rows).map(|row| answer.status(row, at)).collect(),
-            events: events.clone(),
+            events: Arc::clone(&events),
         };
         columns.push((field.name().as_str(), column));
     }
     let Some(on_demand) = &view.on_demand else { return Ok(columns) };
+    let no_events: Arc<[Option<Timestamp>]> = vec![None; rows].into();
     let mut fields: Vec<FieldRef> = view.stored.clone();
     let mut arrays = answer.columns.clone();
     for input in &view.requests {
@@ -297,8 +299,8 @@ fn view_columns<'p>(
             false => FeatureStatus::Null,
         };
         let statuses = (0..rows).map(status).collect();
-        let name = field.name().clone();
-        let column = FeatureColumn { name, values, statuses, events: vec![None; rows] };
+        let (name, events) = (field.name().clone(), Arc::clone(&no_events));
+        let column = FeatureColumn { name, values, statuses, events };
         columns.push((field.name().as_str(), column));
     }
     Ok(columns)

@@ -7,7 +7,27 @@ use arrow::datatypes::{
 };
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use icecore_core::Result;
+use serde::ser::Error as _;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
+
+/// The values of a column, written as they are read.
+pub(crate) struct JsonValues<'a>(pub(crate) &'a ArrayRef);
+
+impl Serialize for JsonValues<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let column = self.0;
+        // What most features are needs no value in between; NaN becomes null by itself.
+        match column.data_type() {
+            DataType::Float64 => serializer.collect_seq(column.as_primitive::<Float64Type>()),
+            DataType::Int64 => serializer.collect_seq(column.as_primitive::<Int64Type>()),
+            DataType::Int32 => serializer.collect_seq(column.as_primitive::<Int32Type>()),
+            DataType::Boolean => serializer.collect_seq(column.as_boolean()),
+            DataType::Utf8 => serializer.collect_seq(column.as_string::<i32>()),
+            _ => write_values(column).map_err(S::Error::custom)?.serialize(serializer),
+        }
+    }
+}
 
 /// The values of a column. Numbers are numbers; NaN and infinity, which JSON does not have, are
 /// null; moments, dates and decimals are text.

@@ -76,7 +76,7 @@ async fn scored(service: &ScoreService, head: &Parts) -> Response {
 
 async fn score(service: &ScoreService, headers: &HeaderMap, route: &Route, sent: &str) -> Response {
     if let Err(refusal) = granted(service, headers, Some(Role::Scores)) {
-        return refusal.into_response();
+        return (*refusal).into_response();
     }
     let key = match decode_key(sent) {
         Ok(key) => key,
@@ -114,7 +114,7 @@ pub(super) async fn authorize(
             request.extensions_mut().insert(grant);
             next.run(request).await
         }
-        Err(refusal) => refusal.into_response(),
+        Err(refusal) => (*refusal).into_response(),
     }
 }
 
@@ -122,18 +122,18 @@ fn granted(
     service: &ScoreService,
     headers: &HeaderMap,
     role: Option<Role>,
-) -> Result<Arc<Grant>, Problem> {
+) -> Result<Arc<Grant>, Box<Problem>> {
     let sent = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
     let sent = sent.and_then(|value| {
         let (scheme, rest) = value.split_at_checked(b"Bearer ".len())?;
         scheme.eq_ignore_ascii_case(b"Bearer ").then(|| rest.trim_ascii())
     });
-    let grant = service.access.grant(sent).ok_or_else(Problem::unauthorized)?;
+    let grant = service.access.grant(sent).ok_or_else(|| Box::new(Problem::unauthorized()))?;
     if !grant.allows(role) {
-        return Err(Problem::denied());
+        return Err(Box::new(Problem::denied()));
     }
     if !grant.is_in_rate() {
-        return Err(Problem::too_often());
+        return Err(Box::new(Problem::too_often()));
     }
     Ok(grant)
 }

@@ -1,5 +1,7 @@
 //! `POST /get-online-features`, as Feast's feature server answers it.
 
+mod document;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -8,10 +10,12 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use icecore_core::{Error, ErrorKind, Result, Timestamp};
-use serde::{Deserialize, Serialize};
+use icecore_core::{Error, ErrorKind, Result};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
+
+use document::Document;
 
 use super::reply::{Problem, json as reply};
 use super::{Shared, named};
@@ -30,13 +34,6 @@ pub(super) struct Asked {
     full_feature_names: bool,
     #[serde(default)]
     include_feature_view_version_metadata: bool,
-}
-
-#[derive(Debug, Serialize)]
-struct Column {
-    values: Vec<Value>,
-    statuses: Vec<&'static str>,
-    event_timestamps: Vec<String>,
 }
 
 pub(super) async fn answer(
@@ -70,10 +67,10 @@ pub(super) async fn answer(
         if let FeatureSource::Lakehouse(reason) = answer.source {
             service.telemetry.fallback("/get-online-features", reason);
         }
-        document(&answer, with_views)
+        Ok(Document::new(&answer, with_views).into_response())
     };
     match result.await {
-        Ok(document) => named(reply(StatusCode::OK, &document), sampled),
+        Ok(response) => named(response, sampled),
         Err(error) => refusal(&error),
     }
 }
@@ -104,37 +101,6 @@ async fn look_up(
     let query =
         FeatureQuery { features: names, full_feature_names: asked.full_feature_names, entities };
     features.get(&query).await
-}
-
-fn document(answer: &FeatureAnswer, with_views: bool) -> Result<Value> {
-    let mut results = Vec::with_capacity(answer.columns.len());
-    for column in &answer.columns {
-        results.push(Column {
-            values: column.json_values()?,
-            statuses: column.statuses.iter().map(|status| status.code()).collect(),
-            event_timestamps: column.events.iter().map(|event| moment(*event)).collect(),
-        });
-    }
-    let names: Vec<&str> = answer.columns.iter().map(|column| column.name.as_str()).collect();
-    let mut metadata = json!({ "feature_names": names });
-    if let Some(fields) = metadata.as_object_mut() {
-        if with_views {
-            let views: Vec<Value> =
-                answer.views.iter().map(|view| json!({ "name": view })).collect();
-            fields.insert("feature_view_metadata".to_owned(), Value::Array(views));
-        }
-        // An answer that is not what it usually is says so.
-        if let FeatureSource::Lakehouse(reason) = answer.source {
-            fields.insert("source".to_owned(), json!("lakehouse"));
-            fields.insert("reason".to_owned(), json!(reason));
-        }
-    }
-    Ok(json!({ "results": results, "metadata": metadata }))
-}
-
-/// A moment as protobuf writes it; where there is none it is the epoch.
-fn moment(at: Option<Timestamp>) -> String {
-    at.unwrap_or(Timestamp::from_micros(0)).to_string()
 }
 
 /// A refusal. What there is not is said as Feast says it, so that its client raises the right

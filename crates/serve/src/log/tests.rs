@@ -59,7 +59,7 @@ impl Running {
 
 fn answer(entities: i64) -> FeatureAnswer {
     let values = Arc::new(Int64Array::from_iter_values(0..entities));
-    let (statuses, events) = (Vec::new(), Vec::new());
+    let (statuses, events) = (Vec::new(), Arc::default());
     let columns = vec![FeatureColumn { name: "user".to_owned(), values, statuses, events }];
     let source = FeatureSource::Lakehouse("online_store_timeout");
     FeatureAnswer { columns, join_keys: 1, views: Vec::new(), source }
@@ -140,7 +140,7 @@ fn what_a_client_calls_like_a_column_of_the_log_gets_a_name_of_its_own() {
     let mut answer = answer(1);
     for name in ["request_id", "request_id"] {
         let values = Arc::new(arrow::array::Float64Array::from(vec![1.5]));
-        let (statuses, events) = (Vec::new(), Vec::new());
+        let (statuses, events) = (Vec::new(), Arc::default());
         answer.columns.push(FeatureColumn { name: name.to_owned(), values, statuses, events });
     }
     let (rows, keys) = rows::of_features(&common, &answer).unwrap();

@@ -11,7 +11,7 @@ const FLOORS: [&[&str]; 7] = [
     &["engine", "monitor"],
     &["features", "models", "pit", "train"],
     &["dataset", "materialize"],
-    &["score"],
+    &["push", "score"],
     &["flight", "serve", "icecore"],
 ];
 

@@ -6,6 +6,7 @@ pub(crate) mod features;
 pub(crate) mod models;
 pub(crate) mod monitor;
 pub(crate) mod online;
+pub(crate) mod push;
 pub(crate) mod refs;
 pub(crate) mod retrieve;
 pub(crate) mod rows;
@@ -91,6 +92,8 @@ pub(crate) enum Command {
     /// The online store: fill it, look into it, compare it with the tables
     #[command(subcommand)]
     Online(online::OnlineCommand),
+    /// Push events: online at once, in the table with the next commit
+    Push(push::PushArgs),
     /// Answer over HTTP: the cache first, then the lakehouse, then the default
     Serve(ServeArgs),
     /// Serve training sets and features to Arrow Flight clients

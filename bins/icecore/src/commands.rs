@@ -11,6 +11,7 @@ mod models;
 mod monitor;
 mod online;
 mod project;
+mod push;
 mod refs;
 mod rows;
 mod run;
@@ -94,6 +95,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<Answer> {
         Command::Monitor(command) => Box::pin(monitor::run(context, command)).await,
         Command::Materialize(args) => Box::pin(score::materialize(context, args)).await,
         Command::Online(command) => online::run(context, command).await,
+        Command::Push(args) => Box::pin(push::run(context, args)).await,
         Command::Serve(args) => Box::pin(serve::run(context, args)).await,
         Command::Flight(args) => Box::pin(flight::run(context, args)).await,
     }

@@ -1,8 +1,10 @@
 //! Definitions of features, as data. Batch, stream, training and request time read the same one.
 
 mod builder;
+mod push;
 mod service;
 
+pub use push::{OnlineForm, PushSource};
 pub use service::FeatureService;
 
 use std::collections::BTreeMap;
@@ -263,6 +265,9 @@ pub struct FeatureView {
     /// What requests bring.
     #[serde(default, rename = "request", skip_serializing_if = "Vec::is_empty")]
     pub request_inputs: Vec<RequestInput>,
+    /// What an online store keeps of it.
+    #[serde(default, skip_serializing_if = "OnlineForm::is_rows")]
+    pub online: OnlineForm,
     /// For people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,

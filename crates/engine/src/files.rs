@@ -34,6 +34,7 @@ use icecore_core::{BatchStream, Error, ErrorKind, Result};
 use tokio::sync::mpsc;
 
 mod assemble;
+mod columns;
 mod csv;
 mod export;
 mod infer;
@@ -44,6 +45,7 @@ mod reject;
 mod source;
 mod value;
 
+pub use columns::{Misfit, rows_of_columns};
 pub use export::write_parquet;
 pub use reject::{Reject, Rejects};
 

@@ -74,7 +74,7 @@ fn check_entity<'a>(
 }
 
 /// Names become columns, files and parts of `view:feature`.
-fn check_name(name: &str, what: &str) -> Result<(), Error> {
+pub(crate) fn check_name(name: &str, what: &str) -> Result<(), Error> {
     let mut chars = name.chars();
     let first = chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
     if first && chars.all(|c| c.is_ascii_alphanumeric() || c == '_') {
@@ -123,6 +123,7 @@ impl<'a> ViewCheck<'a, '_> {
         if !self.is_broken("") {
             self.source();
             self.spans();
+            self.online();
             if self.view.is_stored() {
                 self.stored();
             } else {
@@ -182,6 +183,23 @@ impl<'a> ViewCheck<'a, '_> {
         }
         if let Some(filter) = &self.view.filter {
             self.accept("where", Expression::parse(filter));
+        }
+    }
+
+    /// Tiles are filled by what changed in one table of events.
+    fn online(&mut self) {
+        if self.view.online.is_rows() {
+            return;
+        }
+        let name = &self.view.name;
+        if self.view.is_stored() {
+            let error = Error::invalid(format!("`{name}` has no windows to keep tiles of"));
+            self.report("online", error.with_help("leave `online` out"));
+        } else if self.view.source_sql.is_some() {
+            let error = Error::invalid(format!("tiles of `{name}` need a table as its source"))
+                .with_note("what changed in the result of a query is not known")
+                .with_help("make the query a SQL model, and name its table as `source`");
+            self.report("online", error);
         }
     }
 

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use icecore_core::{Entity, Error, FeatureService, FeatureView, JoinKey, Location, Result};
+use icecore_core::{
+    Entity, Error, FeatureService, FeatureView, JoinKey, Location, PushSource, Result,
+};
 
 use crate::document::{Findings, Places, all_or_none};
 use crate::{check, hash, parse, services};
@@ -19,6 +21,8 @@ pub struct Definitions {
     pub views: Vec<FeatureView>,
     /// What models take.
     pub services: Vec<FeatureService>,
+    /// Where clients push events.
+    pub push_sources: Vec<PushSource>,
     places: Places,
 }
 
@@ -66,10 +70,10 @@ impl Definitions {
         for file in files {
             parse::read_file(file, &mut read, &mut found);
         }
-        let parse::Read { entities, views, services } = read;
+        let parse::Read { entities, views, services, push_sources } = read;
         check::check(&entities, &views, &mut found);
         let places = found.places.clone();
-        let definitions = Self { entities, views, services, places };
+        let definitions = Self { entities, views, services, push_sources, places };
         services::check(&definitions, &mut found);
         found.errors.sort_by_cached_key(|error| {
             error.location().map(|at| (at.file.clone(), at.line, at.column))
@@ -87,7 +91,8 @@ impl Definitions {
         let mut found = Findings::default();
         check::check(&entities, &views, &mut found);
         all_or_none(found.errors)?;
-        Ok(Self { entities, views, services: Vec::new(), places: found.places })
+        let (services, push_sources) = (Vec::new(), Vec::new());
+        Ok(Self { entities, views, services, push_sources, places: found.places })
     }
 
     /// The view of this name.
@@ -124,6 +129,32 @@ impl Definitions {
                 .with_note(format!("feature services: {}", names.join(", ")))
                 .with_candidates(name, names)
         })
+    }
+
+    /// The push source of this name.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, with the nearest name.
+    pub fn push_source(&self, name: &str) -> Result<&PushSource> {
+        self.push_sources.iter().find(|source| source.name == name).ok_or_else(|| {
+            let names: Vec<&str> = self.push_sources.iter().map(|s| s.name.as_str()).collect();
+            let error = Error::not_found(format!("there is no push source `{name}`"));
+            if names.is_empty() {
+                return error.with_help("define one: `[[push_source]]` in `features/*.toml`");
+            }
+            error
+                .with_note(format!("push sources: {}", names.join(", ")))
+                .with_candidates(name, names)
+        })
+    }
+
+    /// The views that are made of a table's rows as they are: those that see events at once.
+    pub fn views_of<'d>(
+        &'d self,
+        table: &'d icecore_core::TableName,
+    ) -> impl Iterator<Item = &'d FeatureView> {
+        self.views.iter().filter(move |view| view.source.as_ref() == Some(table))
     }
 
     /// The entity of this name.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use icecore_core::FeatureView;
+use icecore_core::{FeatureView, OnlineForm};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -23,6 +23,8 @@ struct Meaning<'a> {
 pub(crate) fn definition_hash(definitions: &Definitions, view: &FeatureView) -> String {
     let mut plain = view.clone();
     (plain.description, plain.owner, plain.tags) = (None, None, BTreeMap::new());
+    // What a store keeps of a row changes none.
+    plain.online = OnlineForm::default();
     plain.filter = plain.filter.as_deref().map(normalized);
     plain.source_sql = plain
         .source_sql

@@ -86,6 +86,7 @@ mod select;
 mod services;
 mod source;
 mod verify;
+mod view_events;
 
 pub use backfill::{BackfillCallback, BackfillOptions, BackfillProgress, BackfillReport, backfill};
 pub use compute::{ComputeMode, ComputeOptions, ComputeReport, compute_view};
@@ -104,3 +105,4 @@ pub use registry::{Difference, FeatureRegistry, RegisteredView, ViewChange, View
 pub use search::{FoundView, SearchQuery, search};
 pub use select::{feature_source, feature_table, moment_table, resolve_features};
 pub use verify::{VerifyOptions, VerifyReport, verify_view};
+pub use view_events::ViewEvents;

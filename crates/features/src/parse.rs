@@ -4,8 +4,8 @@ mod function;
 
 use icecore_core::{
     Aggregate, AggregateFunction, Closed, Derived, Emit, Entity, Error, FeatureService,
-    FeatureView, JoinKey, RequestInput, Result, Span, TableName, Timestamp, ValueType, Window,
-    WriteMode,
+    FeatureView, JoinKey, OnlineForm, PushSource, RequestInput, Result, Span, TableName, Timestamp,
+    ValueType, Window, WriteMode,
 };
 use serde::Deserialize;
 use serde::de::value::StrDeserializer;
@@ -20,6 +20,7 @@ pub(crate) struct Read {
     pub(crate) entities: Vec<Entity>,
     pub(crate) views: Vec<FeatureView>,
     pub(crate) services: Vec<FeatureService>,
+    pub(crate) push_sources: Vec<PushSource>,
 }
 
 /// Reads one file; mistakes go to `found`.
@@ -36,7 +37,20 @@ pub(crate) fn read_file((file, text): (&str, &str), read: &mut Read, found: &mut
     for table in root.tables(&mut document, "feature_service", read.services.len()) {
         read.services.push(feature_service(table, &mut document));
     }
+    for table in root.tables(&mut document, "push_source", read.push_sources.len()) {
+        read.push_sources.extend(push_source(table, &mut document));
+    }
     root.finish(&mut document);
+}
+
+fn push_source(mut table: Table<'_>, document: &mut Document<'_>) -> Option<PushSource> {
+    table.missing(document, "name", "write `name = \"…\"`");
+    table.missing(document, "table", "write `table = \"namespace.table\"`");
+    let name = table.text(document, "name");
+    let to = table.parsed(document, "table", TableName::parse);
+    let description = table.text(document, "description");
+    table.finish(document);
+    Some(PushSource { name: name?, table: to?, description })
 }
 
 fn feature_service(mut table: Table<'_>, document: &mut Document<'_>) -> FeatureService {
@@ -104,6 +118,7 @@ fn feature_view(mut table: Table<'_>, document: &mut Document<'_>) -> FeatureVie
         aggregates: Vec::new(),
         derived: Vec::new(),
         request_inputs: Vec::new(),
+        online: table.parsed(document, "online", online_form).unwrap_or_default(),
         description: table.text(document, "description"),
         owner: table.text(document, "owner"),
         tags: table.text_map(document, "tags"),
@@ -203,6 +218,10 @@ fn scheduled(inner: &mut Table<'_>, document: &mut Document<'_>) -> Option<Emit>
 
 fn closed(text: &str) -> Result<Closed> {
     one_of(text, "`closed`", &["both", "left", "right", "none"])
+}
+
+fn online_form(text: &str) -> Result<OnlineForm> {
+    one_of(text, "`online`", &["rows", "tiles"])
 }
 
 fn write_mode(text: &str) -> Result<WriteMode> {

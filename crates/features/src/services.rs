@@ -1,14 +1,16 @@
-//! Whether feature services name what there is.
+//! Whether feature services and push sources name what there is.
 
 use std::collections::BTreeSet;
 
 use icecore_core::Error;
 
+use crate::check::check_name;
 use crate::document::Findings;
 use crate::{Definitions, resolve_features};
 
 /// Reports services that have no name of their own, and features that nobody has.
 pub(crate) fn check(definitions: &Definitions, found: &mut Findings) {
+    push_sources(definitions, found);
     let mut names = BTreeSet::new();
     for (index, service) in definitions.services.iter().enumerate() {
         let path = format!("feature_service.{index}");
@@ -31,6 +33,27 @@ pub(crate) fn check(definitions: &Definitions, found: &mut Findings) {
         }
         if let Err(error) = resolve_features(definitions, &service.features) {
             report("features", error);
+        }
+    }
+}
+
+/// Reports push sources without a name of their own.
+fn push_sources(definitions: &Definitions, found: &mut Findings) {
+    let mut names = BTreeSet::new();
+    for (index, source) in definitions.push_sources.iter().enumerate() {
+        let place = format!("push_source.{index}.name");
+        let mut report = |error: Error| found.errors.push(found.places.locate(&place, error));
+        if let Err(error) = check_name(&source.name, "a push source") {
+            report(error);
+        }
+        if !names.insert(source.name.as_str()) {
+            report(Error::invalid(format!("there are two push sources `{}`", source.name)));
+        }
+        let twin = definitions.push_sources.iter().take(index);
+        if let Some(twin) = twin.into_iter().find(|other| other.table == source.table) {
+            let error =
+                Error::invalid(format!("`{}` goes to `{}`, too", source.name, source.table));
+            report(error.with_help(format!("push to `{}`", twin.name)));
         }
     }
 }

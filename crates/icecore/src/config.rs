@@ -1,6 +1,7 @@
 //! Settings: environment over `icecore.toml` over defaults.
 
 mod catalog;
+mod push;
 mod secret;
 mod serve;
 mod storage;
@@ -12,6 +13,7 @@ use icecore_core::{Error, Location, Result, Span};
 use serde::{Deserialize, Serialize};
 
 pub use catalog::CatalogConfig;
+pub use push::PushConfig;
 pub use secret::Secret;
 pub use serve::{LogConfig, ServeConfig, TlsConfig, TokenConfig};
 pub use storage::StorageConfig;
@@ -34,6 +36,8 @@ pub struct Config {
     pub tracking: TrackingConfig,
     /// How scores are served.
     pub serve: ServeConfig,
+    /// How events are taken that clients push.
+    pub push: PushConfig,
     /// How training sets and features are served to Arrow Flight clients.
     pub flight: FlightConfig,
     /// How queries run.

@@ -38,6 +38,7 @@ mod models;
 mod monitors;
 mod online;
 mod project;
+mod push;
 mod registry;
 mod request_log;
 pub mod rows;
@@ -48,7 +49,7 @@ mod upkeep;
 
 pub use config::{
     CatalogConfig, Config, EngineConfig, FlightConfig, LogConfig, ModelsConfig, OnlineConfig,
-    Secret, ServeConfig, StorageConfig, TlsConfig, TokenConfig, TrackingConfig,
+    PushConfig, Secret, ServeConfig, StorageConfig, TlsConfig, TokenConfig, TrackingConfig,
 };
 pub use feedback::EvaluatedScores;
 pub use icecore_engine::files;
@@ -61,6 +62,7 @@ pub use models::{ModelJob, parse_vars};
 pub use monitors::{CompareOptions, Profiled};
 pub use online::OnlineValue;
 pub use project::{OpenOptions, Project};
+pub use push::{PushJob, PushReport};
 pub use registry::ViewUse;
 pub use score::{ExplainedFeature, ExplainedScore, MaterializedScores, ScoreOptions, ScoredRun};
 pub use train::{ReproduceReport, TrainReport};
@@ -74,6 +76,7 @@ pub use icecore_materialize as materialize;
 pub use icecore_models as sql_models;
 pub use icecore_monitor as monitor;
 pub use icecore_online as online_store;
+pub use icecore_push as pushed;
 pub use icecore_serve as serve;
 pub use icecore_tls as tls;
 pub use icecore_traces as traces;

@@ -61,8 +61,11 @@ impl Project {
             artifacts: self.artifacts().clone(),
             default_model: self.default_model()?,
         };
+        let pushes = self.pushes(store.clone())?;
+        let has_pushes = !pushes.status().is_empty();
         let service = ScoreService::new(store, Arc::new(lake), Arc::clone(self.clock()), options)?;
         let service = service.with_features(features).with_models(Arc::new(models));
+        let service = if has_pushes { service.with_pushes(Arc::new(pushes)) } else { service };
         Ok(match &self.config().serve.log {
             None => service,
             Some(log) => {

@@ -16,6 +16,7 @@ use icecore_core::{
     ApplySummary, BatchStream, Error, Literal, OnlineChange, PinnedTable, Predicate, Result,
     RowVersion, ScanOptions, SnapshotCatalog,
 };
+use icecore_online::Origin;
 
 use crate::reader::{IN_FLIGHT, Reader, send};
 use crate::report::{MaterializeOptions, ViewReport};
@@ -48,7 +49,7 @@ pub(crate) async fn run(
         true => Gone::new(),
         false => losses(source, shape, (from, to)).await?,
     };
-    let reader = Reader::new(shape);
+    let reader = Reader::new(shape, Origin::Table);
     let mut read = 0;
     let changes = changes(source, from, to).await?;
     let sent = changes
@@ -125,7 +126,7 @@ async fn losses(
     shape: &ViewShape,
     (from, to): (&PinnedTable, &PinnedTable),
 ) -> Result<Gone> {
-    let reader = Reader::new(shape);
+    let reader = Reader::new(shape, Origin::Table);
     let mut gone = Gone::new();
     let mut changes = changes(source, from, to).await?;
     while let Some(batch) = changes.try_next().await? {
@@ -171,7 +172,7 @@ pub(crate) async fn restore(
     {
         scan = scan.with_filter(Predicate::In(first.name().clone(), keys));
     }
-    let reader = Reader::new(shape);
+    let reader = Reader::new(shape, Origin::Table);
     let mut newest: HashMap<Bytes, (RowVersion, Bytes)> = HashMap::new();
     let mut rows = source.engine.catalog().scan(to, scan).await?;
     while let Some(batch) = rows.try_next().await? {

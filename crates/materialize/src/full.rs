@@ -26,7 +26,7 @@ pub(crate) async fn run(
     let Planned { shape, pin } = planned;
     let scan = ScanOptions::default().with_columns(shape.columns());
     let rows = source.engine.catalog().scan(pin, scan).await?;
-    let reader = Reader::new(shape);
+    let reader = Reader::new(shape, Origin::Table);
     let (mut seen, mut read) = (Seen::new(), 0);
     let sent = rows
         .map(|batch| {

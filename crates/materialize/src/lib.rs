@@ -30,13 +30,17 @@
 mod changed;
 mod full;
 mod marker;
+mod pushed;
 mod reader;
 mod report;
 mod status;
+mod tiles;
 mod verify;
 mod view;
 
+pub use pushed::{PushedEvents, PushedViews};
 pub use report::{MaterializeOptions, MaterializeProgress, ProgressCallback, ViewReport};
 pub use status::{ViewStatus, view_status};
+pub use tiles::TileView;
 pub use verify::{Difference, DifferenceKind, VerifyReport, verify_view};
 pub use view::{Source, ViewShape, materialize_view, view_shape};

@@ -1,6 +1,8 @@
 //! What a store was last filled with. It is kept in the store itself, so that a store that was
 //! emptied, or another one, is known for what it is.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use icecore_core::{Error, OnlineEntry, OnlineStore, PinnedTable, Result, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -18,6 +20,12 @@ pub(crate) struct Marker {
     pub(crate) shape: String,
     /// When it was written.
     pub(crate) at: Timestamp,
+    /// Of tiles: how many runs there were.
+    #[serde(default)]
+    pub(crate) generation: u64,
+    /// Of tiles: how far in each queue of pushed events they are.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) covered: BTreeMap<String, u64>,
 }
 
 impl Marker {

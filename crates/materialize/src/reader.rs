@@ -32,8 +32,8 @@ pub(crate) struct Read {
 }
 
 impl<'a> Reader<'a> {
-    pub(crate) fn new(shape: &'a ViewShape) -> Self {
-        Self { shape, encoder: RowEncoder::new(shape.schema.clone(), Origin::Table) }
+    pub(crate) fn new(shape: &'a ViewShape, origin: Origin) -> Self {
+        Self { shape, encoder: RowEncoder::new(shape.schema.clone(), origin) }
     }
 
     pub(crate) fn read(&self, batch: &RecordBatch) -> Result<Read> {

@@ -4,6 +4,7 @@ use icecore_core::{PinnedTable, Result, Timestamp};
 use serde::Serialize;
 
 use crate::marker::Marker;
+use crate::tiles;
 use crate::view::{Source, plan};
 
 /// Where a view stands in a store.
@@ -27,9 +28,15 @@ pub struct ViewStatus {
 ///
 /// `NotFound` for an unknown view, `Unavailable` if the store does not answer.
 pub async fn view_status(source: &Source<'_>, view: &str) -> Result<ViewStatus> {
-    source.definitions.view(view)?;
-    let table = match plan(source, view).await {
-        Ok(planned) => Some(planned.pin),
+    let is_rows = source.definitions.view(view)?.online.is_rows();
+    let pinned = async {
+        match is_rows {
+            true => Ok(plan(source, view).await?.pin),
+            false => tiles::tile_source(source, view).await,
+        }
+    };
+    let table = match pinned.await {
+        Ok(pin) => Some(pin),
         Err(error) if error.kind() == icecore_core::ErrorKind::NotFound => None,
         Err(error) => return Err(error),
     };

@@ -10,10 +10,11 @@ use serde::Serialize;
 
 use crate::marker::Marker;
 use crate::reader::{Reader, digest, hash_of};
+use crate::tiles;
 use crate::view::{Source, plan};
 
 /// At most so many differences are named; all are counted.
-const NAMED_MAX: usize = 100;
+pub(crate) const NAMED_MAX: usize = 100;
 /// Into so many ranges keys are divided, by their hash.
 const RANGES: usize = 256;
 
@@ -87,7 +88,7 @@ type Table = HashMap<(u64, u64), Offline>;
 /// `NotFound` for an unknown view and for one that was never materialized, `Conflict` while it is
 /// being materialized or after a job that was killed.
 pub async fn verify_view(source: &Source<'_>, view: &str) -> Result<VerifyReport> {
-    let planned = plan(source, view).await?;
+    let definition = source.definitions.view(view)?;
     let marker = Marker::read(&**source.store.store(), view).await?;
     let again = format!("run `icecore online materialize {view}`");
     let marker = marker.ok_or_else(|| {
@@ -100,6 +101,10 @@ pub async fn verify_view(source: &Source<'_>, view: &str) -> Result<VerifyReport
         )
         .with_help(&again));
     };
+    if !definition.online.is_rows() {
+        return tiles::verify(source, view, pin).await;
+    }
+    let planned = plan(source, view).await?;
     let mut report = VerifyReport {
         view: view.to_owned(),
         source: pin.clone(),
@@ -111,7 +116,7 @@ pub async fn verify_view(source: &Source<'_>, view: &str) -> Result<VerifyReport
         different: 0,
         differences: Vec::new(),
     };
-    let reader = Reader::new(&planned.shape);
+    let reader = Reader::new(&planned.shape, Origin::Table);
     let mut ranges = vec![0_u64; RANGES];
     let mut offline = read_table(source, &reader, (&planned.shape.columns(), pin)).await?;
     report.offline_rows = offline.len() as u64;

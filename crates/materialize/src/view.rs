@@ -17,6 +17,7 @@ use crate::changed;
 use crate::full;
 use crate::marker::Marker;
 use crate::report::{MaterializeOptions, ViewReport};
+use crate::tiles;
 
 /// What materialization works on.
 #[derive(Debug, Clone, Copy)]
@@ -147,6 +148,9 @@ pub async fn materialize_view(
     view: &str,
     options: MaterializeOptions,
 ) -> Result<ViewReport> {
+    if !source.definitions.view(view)?.online.is_rows() {
+        return Box::pin(tiles::materialize(source, view, &options)).await;
+    }
     let planned = plan(source, view).await?;
     let store = source.store.store();
     let marker = Marker::read(&**store, view).await?;
@@ -160,19 +164,24 @@ pub async fn materialize_view(
         removed: 0,
         unchanged: 0,
     };
-    let from = match start(source, shape, pin, marker.as_ref(), &options).await? {
-        Start::Changes(steps) => steps,
-        Start::Full(reason) => {
-            report.full = Some(reason);
-            Vec::new()
-        }
-    };
+    let from =
+        match start(source, (shape.schema.id(), &shape.text()), pin, marker.as_ref(), &options)
+            .await?
+        {
+            Start::Changes(steps) => steps,
+            Start::Full(reason) => {
+                report.full = Some(reason);
+                Vec::new()
+            }
+        };
     let mut next = Marker {
         source: marker.and_then(|marker| marker.source),
         towards: Some(pin.clone()),
         schema: shape.schema.id(),
         shape: shape.text(),
         at: source.now,
+        generation: 0,
+        covered: BTreeMap::new(),
     };
     if report.full.is_some() {
         // Until it is done nobody can tell which rows are there.
@@ -208,16 +217,16 @@ pub async fn materialize_view(
 
 /// What has to be read.
 #[derive(Debug)]
-enum Start {
+pub(crate) enum Start {
     /// What changed between these states, one after the other.
     Changes(Vec<(PinnedTable, PinnedTable)>),
     /// Everything, for this reason.
     Full(&'static str),
 }
 
-async fn start(
+pub(crate) async fn start(
     source: &Source<'_>,
-    shape: &ViewShape,
+    (schema, shape): (u32, &str),
     pin: &PinnedTable,
     marker: Option<&Marker>,
     options: &MaterializeOptions,
@@ -232,7 +241,7 @@ async fn start(
     if from.table != pin.table || from.uuid != pin.uuid {
         return Ok(Start::Full("its table is another one now"));
     }
-    if marker.schema != shape.schema.id() || marker.shape != shape.text() {
+    if marker.schema != schema || marker.shape != shape {
         return Ok(Start::Full("its columns are others now"));
     }
     // A job that died on its way has written rows of a state that may be gone by now: what came

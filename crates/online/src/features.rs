@@ -3,14 +3,20 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arrow::array::{Array, ArrayRef};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, FieldRef};
 use icecore_core::{Error, OnlineEntry, OnlineStore, Result, RowVersion, Span, Timestamp};
 
+use tokio::time::Instant;
+
 use crate::row::{Row, RowSchema, decode};
 use crate::row_keys;
+
+/// For how long a schema is taken to be still there.
+const KEPT_FOR: Duration = Duration::from_secs(5);
 
 /// What a row is to whoever asks for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +101,8 @@ impl ViewRows {
 pub struct FeatureStore {
     store: Arc<dyn OnlineStore>,
     schemas: Arc<Mutex<HashMap<u32, Arc<RowSchema>>>>,
+    /// When each schema was last written.
+    kept: Arc<Mutex<HashMap<u32, Instant>>>,
 }
 
 impl fmt::Debug for FeatureStore {
@@ -107,7 +115,7 @@ impl FeatureStore {
     /// Rows in this store.
     #[must_use]
     pub fn new(store: Arc<dyn OnlineStore>) -> Self {
-        Self { store, schemas: Arc::default() }
+        Self { store, schemas: Arc::default(), kept: Arc::default() }
     }
 
     /// The store.
@@ -126,6 +134,21 @@ impl FeatureStore {
             OnlineEntry { key: schema_key(schema.id()), value: schema.to_bytes()?, ttl: None };
         self.store.put(vec![entry]).await?;
         self.remember(schema.clone());
+        Ok(())
+    }
+
+    /// The same, unless it was done a moment ago: a store may be emptied at any time.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store.
+    pub async fn ensure_schema(&self, schema: &RowSchema) -> Result<()> {
+        let kept = || self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept().get(&schema.id()).is_some_and(|at| at.elapsed() < KEPT_FOR) {
+            return Ok(());
+        }
+        self.keep_schema(schema).await?;
+        kept().insert(schema.id(), Instant::now());
         Ok(())
     }
 

@@ -51,4 +51,4 @@ pub use embedded::{EmbeddedAccess, EmbeddedOptions, EmbeddedStore};
 pub use features::{FeatureStatus, FeatureStore, RowStatus, ViewRead, ViewRows};
 pub use key::{row_keys, row_prefix};
 pub use redis_store::{RedisOptions, RedisStore};
-pub use row::{Origin, Row, RowEncoder, RowSchema};
+pub use row::{Origin, Row, RowEncoder, RowSchema, decode_rows};

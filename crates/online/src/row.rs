@@ -94,6 +94,26 @@ impl RowEncoder {
     }
 }
 
+/// The columns of rows that were written with a schema.
+///
+/// # Errors
+///
+/// `DataCorrupt` for rows of another schema, or such as are damaged.
+pub fn decode_rows(schema: &RowSchema, rows: &[Bytes]) -> Result<Vec<ArrayRef>> {
+    let rows = rows.iter().map(|row| Row::parse(row.clone())).collect::<Result<Vec<_>>>()?;
+    if rows.iter().any(|row| row.schema_id() != schema.id()) {
+        return Err(Error::corrupt("rows of the online store are of another schema")
+            .with_help("materialize the view again with `--full`"));
+    }
+    let cells = rows.iter().map(|row| row.cells(schema)).collect::<Result<Vec<_>>>()?;
+    let columns = schema.fields().iter().enumerate().map(|(at, field)| {
+        let column: Vec<Option<&[u8]>> =
+            cells.iter().map(|cells| cells.get(at).copied().flatten()).collect();
+        decode(field.data_type(), &column)
+    });
+    columns.collect()
+}
+
 /// A row as a store has it, taken apart.
 #[derive(Debug, Clone)]
 pub struct Row {

@@ -21,6 +21,8 @@ pub enum Role {
     Models,
     /// Measurements.
     Metrics,
+    /// Pushing events.
+    Push,
 }
 
 impl Role {
@@ -30,6 +32,7 @@ impl Role {
             "/openapi.json" => None,
             "/metrics" => Some(Self::Metrics),
             "/get-online-features" => Some(Self::Features),
+            "/push" => Some(Self::Push),
             "/invocations" | "/v2" => Some(Self::Models),
             path if path.starts_with("/v2/") => Some(Self::Models),
             _ => Some(Self::Scores),

@@ -3,6 +3,7 @@
 mod ask;
 mod json;
 mod lookup;
+mod online;
 mod plan;
 
 use std::collections::{BTreeMap, HashMap};
@@ -192,26 +193,29 @@ impl OnlineFeatures {
             None => "no_online_store",
             // A store that keeps failing costs no request its deadline.
             Some(_) if !self.breaker.may_ask() => "online_store_circuit_open",
-            Some(store) => match timeout(self.options.store_deadline, store.read(reads, now))
-                .instrument(info_span!("read features online", views = reads.len()))
-                .await
-            {
-                Ok(Ok(rows)) => {
-                    self.breaker.succeeded();
-                    return Ok((rows, FeatureSource::Online));
+            Some(store) => {
+                match timeout(self.options.store_deadline, online::read(store, plan, reads, now))
+                    .instrument(info_span!("read features online", views = reads.len()))
+                    .await
+                {
+                    Ok(Ok(rows)) => {
+                        self.breaker.succeeded();
+                        return Ok((rows, FeatureSource::Online));
+                    }
+                    Ok(Err(error)) => {
+                        self.breaker.failed();
+                        warn!(%error, "the online store is unavailable");
+                        "online_store_unavailable"
+                    }
+                    Err(_) => {
+                        self.breaker.failed();
+                        "online_store_timeout"
+                    }
                 }
-                Ok(Err(error)) => {
-                    self.breaker.failed();
-                    warn!(%error, "the online store is unavailable");
-                    "online_store_unavailable"
-                }
-                Err(_) => {
-                    self.breaker.failed();
-                    "online_store_timeout"
-                }
-            },
+            }
         };
-        let lake = lookup::read(&self.engine, plan, reads, now);
+        let of = (&self.engine, &*self.definitions);
+        let lake = lookup::read(of, plan, reads, now);
         let span = info_span!("read features from the tables", views = reads.len(), reason);
         match timeout(self.options.lake_deadline, lake).instrument(span).await {
             Ok(rows) => Ok((rows?, FeatureSource::Lakehouse(reason))),

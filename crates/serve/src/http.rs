@@ -25,6 +25,7 @@ use crate::{ScoreService, openapi};
 mod entry;
 mod features;
 mod models;
+mod push;
 mod reply;
 
 use entry::{Entry, authorize, observe};
@@ -127,7 +128,8 @@ async fn until_drained(
     let server = axum::serve(listener, Entry::new(Arc::clone(service)).into_make_service())
         .with_graceful_shutdown(shutdown)
         .into_future();
-    tokio::select! {
+    let committer = push::Committer::start(service);
+    let ended = tokio::select! {
         ended = server => {
             ended.map_err(|error| Error::unavailable("the socket failed").with_source(error))
         }
@@ -136,7 +138,9 @@ async fn until_drained(
             Ok(())
         }
         () = fold(service) => Ok(()),
-    }
+    };
+    committer.stop(drain_timeout).await;
+    ended
 }
 
 /// Folds measurements for ever.
@@ -164,6 +168,9 @@ fn router(service: Arc<ScoreService>) -> Router {
         .fallback(no_route);
     if service.features().is_ok() {
         guarded = guarded.route("/get-online-features", post(features::answer));
+    }
+    if service.pushes().is_ok() {
+        guarded = guarded.route("/push", post(push::answer));
     }
     if service.models().is_ok() {
         guarded = guarded
@@ -205,6 +212,9 @@ async fn openapi(State(service): Shared) -> Response {
 
 async fn metrics(State(service): Shared) -> Response {
     let kind = "text/plain; version=0.0.4; charset=utf-8";
+    if let Ok(pushes) = service.pushes() {
+        service.telemetry.pushes(&pushes.status(), service.now());
+    }
     ([(header::CONTENT_TYPE, kind)], service.telemetry.render()).into_response()
 }
 

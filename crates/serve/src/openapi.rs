@@ -1,5 +1,7 @@
 //! The service, described: OpenAPI 3.1.
 
+mod push;
+
 use serde_json::{Map, Value, json};
 
 use crate::ScoreService;
@@ -22,6 +24,9 @@ pub(crate) fn document(service: &ScoreService) -> Value {
     }
     if service.features().is_ok() {
         add("/get-online-features", json!({ "post": features() }));
+    }
+    if service.pushes().is_ok() {
+        add("/push", json!({ "post": push::operation() }));
     }
     if service.models().is_ok() {
         add("/v2", json!({ "get": plain("The server", true) }));

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::http::HeaderMap;
 use icecore_core::{Clock, Error, ErrorKind, OnlineStore, Result};
+use icecore_push::Pushes;
 use icecore_tls::TlsOptions;
 use serde::Serialize;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -37,6 +38,7 @@ pub struct ScoreService {
     models: Option<Models>,
     pub(crate) log: Option<RequestLog>,
     log_writer: Mutex<Option<Writer>>,
+    pushes: Option<Arc<Pushes>>,
     pub(crate) access: Access,
     pub(crate) routes: Routes,
     pub(crate) options: ServeOptions,
@@ -74,6 +76,7 @@ impl ScoreService {
             models: None,
             log: None,
             log_writer: Mutex::default(),
+            pushes: None,
             access,
             routes,
             options,
@@ -133,6 +136,21 @@ impl ScoreService {
     /// What takes logged rows to their sink; there is one, once.
     pub(crate) fn take_log_writer(&self) -> Option<Writer> {
         self.log_writer.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Takes events that clients push, too, and commits them as long as it serves.
+    #[must_use]
+    pub fn with_pushes(mut self, pushes: Arc<Pushes>) -> Self {
+        self.pushes = Some(pushes);
+        self
+    }
+
+    pub(crate) fn now(&self) -> icecore_core::Timestamp {
+        self.clock.now()
+    }
+
+    pub(crate) fn pushes(&self) -> Result<&Arc<Pushes>> {
+        self.pushes.as_ref().ok_or_else(|| Error::not_found("this service has no push sources"))
     }
 
     pub(crate) fn features(&self) -> Result<&OnlineFeatures> {

@@ -5,8 +5,11 @@ use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use icecore_core::Timestamp;
+use icecore_push::PushStatus;
 use metrics::{
-    Counter, Histogram, counter, describe_counter, describe_histogram, gauge, histogram,
+    Counter, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge,
+    histogram,
 };
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
@@ -107,6 +110,10 @@ impl Telemetry {
                 "icecore_request_log_rows_total",
                 "Rows of the request log, by whether they were written"
             );
+            describe_gauge!(
+                "icecore_push_queue_age_seconds",
+                "How long the oldest pushed event has waited for its commit"
+            );
             gauge!("icecore_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
         });
         let meters = |route: &str| (route.to_owned(), RouteMeters::new(route));
@@ -164,6 +171,29 @@ impl Telemetry {
         metrics::with_local_recorder(&self.recorder, || {
             histogram!("icecore_predictions_duration_seconds", "model" => model.to_owned())
                 .record(took.as_secs_f64());
+        });
+    }
+
+    /// Where the queues of pushed events stand.
+    pub(crate) fn pushes(&self, queues: &[PushStatus], now: Timestamp) {
+        metrics::with_local_recorder(&self.recorder, || {
+            for queue in queues {
+                let source = || queue.source.clone();
+                let age = queue.oldest.map_or(0, |at| now.micros().saturating_sub(at.micros()));
+                let set = |name: &'static str, value: f64| {
+                    gauge!(name, "source" => source()).set(value);
+                };
+                set("icecore_push_queue_rows", queue.rows as f64);
+                set("icecore_push_queue_bytes", queue.bytes as f64);
+                set("icecore_push_queue_age_seconds", age.max(0) as f64 / 1e6);
+                set("icecore_push_behind_batches", queue.behind as f64);
+                let count = |name: &'static str, value: u64| {
+                    counter!(name, "source" => source()).absolute(value);
+                };
+                count("icecore_push_rows_total", queue.accepted_rows);
+                count("icecore_push_committed_rows_total", queue.committed_rows);
+                count("icecore_push_failed_commits_total", queue.failed_commits);
+            }
         });
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Aggregate, Derived, Emit, Entity, FeatureView, JoinKey, RequestInput};
+use super::{Aggregate, Derived, Emit, Entity, FeatureView, JoinKey, OnlineForm, RequestInput};
 use crate::{AggregateFunction, Closed, Span, TableName, ValueType, Window, WriteMode};
 
 /// The partition of feature tables that no definition names another for.
@@ -150,6 +150,7 @@ impl FeatureView {
             aggregates: Vec::new(),
             derived: Vec::new(),
             request_inputs: Vec::new(),
+            online: OnlineForm::default(),
             description: None,
             owner: None,
             tags: BTreeMap::new(),
@@ -160,6 +161,13 @@ impl FeatureView {
     #[must_use]
     pub fn with_source(mut self, table: TableName) -> Self {
         self.source = Some(table);
+        self
+    }
+
+    /// What an online store keeps of it.
+    #[must_use]
+    pub const fn with_online(mut self, form: OnlineForm) -> Self {
+        self.online = form;
         self
     }
 

@@ -25,6 +25,18 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
+    /// One column of a target; `None` for a type that no text is read as.
+    pub(crate) fn of_field(field: &FieldRef) -> Option<Self> {
+        Some(Self {
+            schema: Arc::new(Schema::new(vec![Arc::clone(field)])),
+            kinds: vec![Kind::for_type(field.data_type())?],
+            inferred: vec![false],
+            by_name: HashMap::new(),
+            unknown: Vec::new(),
+            notes: Vec::new(),
+        })
+    }
+
     /// The column of this name.
     pub(crate) fn column(&self, name: &str) -> Option<usize> {
         self.by_name.get(name).copied()

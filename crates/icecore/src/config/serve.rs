@@ -88,7 +88,7 @@ impl LogConfig {
 pub struct TokenConfig {
     /// The token. Take it from the environment: `"${FEATURES_TOKEN}"`.
     pub token: Secret,
-    /// What it may ask for: `scores`, `features`, `models`, `metrics`; empty for everything.
+    /// What it may ask for: `scores`, `features`, `models`, `metrics`, `push`; empty for everything.
     #[serde(default)]
     pub roles: Vec<Role>,
     /// The feature views whose values it may see; absent for all.

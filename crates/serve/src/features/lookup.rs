@@ -1,5 +1,7 @@
 //! The slow path: the newest rows of entities in the tables.
 
+mod moment;
+
 use std::collections::HashMap;
 
 use arrow::array::{Array, ArrayRef, AsArray, UInt32Array};
@@ -11,6 +13,7 @@ use icecore_core::{
     Timestamp,
 };
 use icecore_engine::Engine;
+use icecore_features::Definitions;
 use icecore_online::{RowStatus, ViewRead, ViewRows, row_keys};
 
 use super::plan::{Plan, PlannedView};
@@ -19,14 +22,17 @@ use super::plan::{Plan, PlannedView};
 const KEYS_MAX: usize = 1_000;
 
 pub(super) async fn read(
-    engine: &Engine,
+    (engine, definitions): (&Engine, &Definitions),
     plan: &Plan,
     reads: &[ViewRead],
     now: Timestamp,
 ) -> Result<Vec<ViewRows>> {
     let mut answers = Vec::with_capacity(reads.len());
     for (view, read) in plan.views.iter().zip(reads) {
-        answers.push(read_view(engine, view, read, now).await?);
+        answers.push(match &view.tiles {
+            Some(_) => Box::pin(moment::read((engine, definitions), view, read, now)).await?,
+            None => read_view(engine, view, read, now).await?,
+        });
     }
     Ok(answers)
 }

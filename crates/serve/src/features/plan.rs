@@ -6,12 +6,14 @@ use std::sync::Arc;
 use arrow::array::ArrayRef;
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema};
-use icecore_core::{Error, PinnedTable, RequestInput, Result, SnapshotCatalog, SnapshotSelector};
+use icecore_core::{
+    Error, OnlineForm, PinnedTable, RequestInput, Result, SnapshotCatalog, SnapshotSelector,
+};
 use icecore_engine::Engine;
 use icecore_features::{
     Definitions, OnDemandPlan, feature_source, resolve_features, select_features,
 };
-use icecore_materialize::{ViewShape, view_shape};
+use icecore_materialize::{TileView, ViewShape, view_shape};
 use icecore_online::ViewRead;
 
 use super::ask::FeatureQuery;
@@ -32,6 +34,8 @@ pub(super) struct PlannedView {
     pub(super) stored: Vec<FieldRef>,
     pub(super) requests: Vec<RequestInput>,
     pub(super) on_demand: Option<OnDemandPlan>,
+    /// There where windows are computed up to the moment.
+    pub(super) tiles: Option<TileView>,
 }
 
 /// One feature of the answer.
@@ -112,8 +116,18 @@ async fn view(
 ) -> Result<PlannedView> {
     let view = definitions.view(name)?;
     let catalog = engine.catalog();
-    let pin = catalog.pin(feature_source(view)?, &SnapshotSelector::Latest).await?;
-    let shape = view_shape(definitions, view, &pin, &catalog.schema(&pin).await?)?;
+    let (shape, pin, tiles) = match &view.source {
+        Some(source) if view.online == OnlineForm::Tiles => {
+            let pin = catalog.pin(source, &SnapshotSelector::Latest).await?;
+            let tiles = TileView::open(engine, definitions, view, &pin).await?;
+            (tiles.shape()?, pin, Some(tiles))
+        }
+        _ => {
+            let pin = catalog.pin(feature_source(view)?, &SnapshotSelector::Latest).await?;
+            let columns = catalog.schema(&pin).await?;
+            (view_shape(definitions, view, &pin, &columns)?, pin, None)
+        }
+    };
     let selection = select_features(view, features)?;
     let find = |name: &String| -> Result<FieldRef> {
         shape.features.iter().find(|field| field.name() == name).cloned().ok_or_else(|| {
@@ -131,7 +145,8 @@ async fn view(
             Some(OnDemandPlan::new(engine, &selection.on_demand, &columns).await?)
         }
     };
-    Ok(PlannedView { shape, pin, stored, requests: selection.on_demand.requests, on_demand })
+    let requests = selection.on_demand.requests;
+    Ok(PlannedView { shape, pin, stored, requests, on_demand, tiles })
 }
 
 /// The column of a join key, in the type that the view has it in.

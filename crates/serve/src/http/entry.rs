@@ -159,6 +159,7 @@ fn label(service: &ScoreService, uri: &http::Uri) -> String {
         | "/metrics"
         | "/openapi.json"
         | "/get-online-features"
+        | "/push"
         | "/invocations"
         | "/v2") => path.to_owned(),
         path if path.starts_with("/v2/models/") => match path.rsplit('/').next() {

@@ -1,0 +1,517 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, Float64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
+use arrow::compute::{cast, concat_batches};
+use async_trait::async_trait;
+use bytes::Bytes;
+use icecore_catalog::{CatalogOptions, IcebergCatalog, RowOptions};
+use icecore_core::{
+    ApplySummary, BatchStream, CommitOptions, Error, FixedClock, Literal, NewTable, OnlineChange,
+    OnlineEntry, OnlineStore, Predicate, PushSource, Result, ScanPage, SnapshotCatalog,
+    SnapshotSelector, TableName, Timestamp, WriteMode,
+};
+use icecore_engine::{Engine, EngineOptions};
+use icecore_features::{AskedMoments, Definitions, MomentColumns, MomentRules, features_at};
+use icecore_online::{EmbeddedStore, FeatureStatus, FeatureStore, RowStatus};
+use icecore_testkit::Random;
+
+use crate::{
+    MaterializeOptions, PushedEvents, PushedViews, Source, TileView, ViewReport, materialize_view,
+    verify_view, view_status,
+};
+
+const DAY: i64 = 86_400_000_000;
+const USERS: [&str; 4] = ["a", "b", "c{}", "nobody"];
+
+const DEFINITIONS: &str = r#"
+        [[entity]]
+        name = "user"
+        [[feature_view]]
+        name = "spend"
+        entities = ["user"]
+        source = "SOURCE"
+        table = "ml.spend"
+        online = "tiles"
+        where = "kind <> 'void'"
+        ttl = "20d"
+        [[feature_view.aggregate]]
+        name = "n"
+        function = "count"
+        windows = ["1h", "7d", "30d", "7d offset 7d", "tumbling 1d", "hopping 2d every 1d", "to date 1d"]
+        [[feature_view.aggregate]]
+        name = "total"
+        function = "sum"
+        column = "amount"
+        windows = ["7d", "30d"]
+        [[feature_view.aggregate]]
+        name = "big"
+        function = "mean"
+        column = "amount"
+        where = "amount > 10"
+        windows = ["30d"]
+        closed = "right"
+        [[feature_view.aggregate]]
+        name = "most"
+        function = "max"
+        column = "amount"
+        windows = ["7d"]
+        closed = "none"
+        [[feature_view.aggregate]]
+        name = "spread"
+        function = "stddev"
+        column = "amount"
+        windows = ["30d"]
+        [[feature_view.aggregate]]
+        name = "kinds"
+        function = "count_distinct"
+        column = "kind"
+        windows = ["30d"]
+        [[feature_view.aggregate]]
+        name = "recent"
+        function = "last_k"
+        k = 3
+        column = "kind"
+        windows = ["30d"]
+        [[feature_view.aggregate]]
+        name = "since"
+        function = "days_since_last"
+        windows = ["30d"]
+        [[feature_view.derived]]
+        name = "share"
+        expression = "n_7d / greatest(n_30d, 1)"
+        [[feature_view]]
+        name = "ever"
+        entities = ["user"]
+        source = "SOURCE"
+        table = "ml.ever"
+        online = "tiles"
+        [[feature_view.aggregate]]
+        name = "n"
+        function = "count"
+        windows = ["lifetime", "3d"]
+        [[feature_view.aggregate]]
+        name = "median"
+        function = "approx_percentile"
+        percentile = 0.5
+        column = "amount"
+        windows = ["lifetime"]
+        [[feature_view.aggregate]]
+        name = "first"
+        function = "first"
+        column = "kind"
+        windows = ["lifetime offset 1d"]
+        "#;
+
+fn definitions(source: &str) -> Definitions {
+    Definitions::parse("f.toml", &DEFINITIONS.replace("SOURCE", source)).unwrap()
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Event {
+    user: &'static str,
+    at: i64,
+    amount: f64,
+    kind: Option<&'static str>,
+    id: i64,
+}
+
+fn batch(events: &[Event]) -> RecordBatch {
+    let users: ArrayRef = Arc::new(StringArray::from_iter_values(events.iter().map(|e| e.user)));
+    let times = TimestampMicrosecondArray::from_iter_values(events.iter().map(|e| e.at));
+    let times: ArrayRef = Arc::new(times.with_timezone("+00:00"));
+    let amounts: ArrayRef =
+        Arc::new(Float64Array::from_iter_values(events.iter().map(|e| e.amount)));
+    let kinds: ArrayRef = Arc::new(events.iter().map(|e| e.kind).collect::<StringArray>());
+    let ids = arrow::array::Int64Array::from_iter_values(events.iter().map(|e| e.id));
+    RecordBatch::try_from_iter_with_nullable([
+        ("user", users, true),
+        ("event_timestamp", times, true),
+        ("amount", amounts, true),
+        ("kind", kinds, true),
+        ("id", Arc::new(ids), true),
+    ])
+    .unwrap()
+}
+
+/// A store that fails after so many more batches: a job that dies on its way.
+#[derive(Debug)]
+struct Mortal {
+    store: EmbeddedStore,
+    batches_left: AtomicU64,
+}
+
+#[async_trait]
+impl OnlineStore for Mortal {
+    fn location(&self) -> &str {
+        self.store.location()
+    }
+    async fn put(&self, entries: Vec<OnlineEntry>) -> Result<u64> {
+        self.store.put(entries).await
+    }
+    async fn get(&self, keys: &[String]) -> Result<Vec<Option<Bytes>>> {
+        self.store.get(keys).await
+    }
+    async fn delete(&self, keys: &[String]) -> Result<u64> {
+        self.store.delete(keys).await
+    }
+    async fn apply(&self, mut changes: Vec<OnlineChange>) -> Result<ApplySummary> {
+        let left = self.batches_left.load(Ordering::Relaxed);
+        if left == 0 {
+            // A part of the batch arrives.
+            changes.truncate(changes.len() / 2);
+            self.store.apply(changes).await?;
+            return Err(Error::unavailable("dead"));
+        }
+        self.batches_left.store(left - 1, Ordering::Relaxed);
+        self.store.apply(changes).await
+    }
+    async fn rows(&self, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>> {
+        self.store.rows(keys).await
+    }
+    async fn scan(&self, prefix: &[u8], cursor: Option<Bytes>) -> Result<ScanPage> {
+        self.store.scan(prefix, cursor).await
+    }
+    async fn ping(&self) -> Result<()> {
+        self.store.ping().await
+    }
+}
+
+struct World {
+    engine: Engine,
+    definitions: Definitions,
+    mirror: Definitions,
+    mortal: Arc<Mortal>,
+    store: FeatureStore,
+    random: Random,
+    now: i64,
+    /// What the table has, and what was pushed and it does not have yet.
+    lake: Vec<Event>,
+    queue: Vec<(u64, Vec<Event>)>,
+    /// Everything that was ever pushed.
+    pushed: Vec<Vec<Event>>,
+    position: u64,
+    next_id: i64,
+    _dir: tempfile::TempDir,
+}
+
+fn table(name: &str) -> TableName {
+    TableName::parse(name).unwrap()
+}
+
+impl World {
+    async fn new(seed: u64) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Arc::new(FixedClock(Timestamp::from_micros(1_000_000)));
+        let database = format!("sqlite:{}", dir.path().join("catalog.db").display());
+        let warehouse = dir.path().join("warehouse").display().to_string();
+        let options = CatalogOptions::new(database, warehouse).with_clock(clock.clone());
+        let catalog = IcebergCatalog::open(options).await.unwrap();
+        let store = EmbeddedStore::open(&dir.path().join("online"), clock).await.unwrap();
+        let mortal = Arc::new(Mortal { store, batches_left: AtomicU64::new(u64::MAX) });
+        for name in ["raw.events", "raw.mirror"] {
+            catalog.ensure_table(&table(name), &NewTable::new(batch(&[]).schema())).await.unwrap();
+        }
+        Self {
+            engine: Engine::new(catalog, EngineOptions::default()).unwrap(),
+            definitions: definitions("raw.events"),
+            mirror: definitions("raw.mirror"),
+            store: FeatureStore::new(mortal.clone()),
+            mortal,
+            random: Random::new(seed),
+            now: 1_700_000_000_000_000,
+            lake: Vec::new(),
+            queue: Vec::new(),
+            pushed: Vec::new(),
+            position: 0,
+            next_id: 0,
+            _dir: dir,
+        }
+    }
+
+    fn source(&self) -> Source<'_> {
+        Source {
+            engine: &self.engine,
+            definitions: &self.definitions,
+            store: &self.store,
+            now: Timestamp::from_micros(self.now),
+        }
+    }
+
+    /// Events around the ends of windows and tiles.
+    fn events(&mut self, count: u64) -> Vec<Event> {
+        let back =
+            [0, 1, 3_600_000_000, DAY, 2 * DAY, 7 * DAY, 14 * DAY, 20 * DAY, 30 * DAY, 45 * DAY];
+        let one = |world: &mut Self| {
+            world.next_id += 1;
+            let back = back[world.random.below(back.len() as u64) as usize];
+            let near = world.random.below(5) as i64 - 2;
+            let anywhere = world.random.below((40 * DAY) as u64) as i64;
+            let at = match world.random.below(4) {
+                0 => world.now - anywhere,
+                1 => (world.now - anywhere).div_euclid(DAY / 2) * (DAY / 2) + near,
+                _ => world.now - back + near,
+            };
+            let amounts = [0.1, 0.2, 0.3, 11.5, -7.25, 1e17, 0.0, -0.0, 33.3];
+            let kinds = [Some("card"), Some("cash"), Some("void"), None, Some("é")];
+            Event {
+                user: USERS[world.random.below(3) as usize],
+                at,
+                amount: amounts[world.random.below(amounts.len() as u64) as usize],
+                kind: kinds[world.random.below(kinds.len() as u64) as usize],
+                id: world.next_id,
+            }
+        };
+        (0..count).map(|_| one(self)).collect()
+    }
+
+    async fn commit(&self, name: &str, events: &[Event], options: CommitOptions) {
+        let rows = batch(events);
+        let rows = BatchStream::from_batches(rows.schema(), vec![rows]);
+        self.engine.catalog().commit(&table(name), rows, options).await.unwrap();
+    }
+
+    async fn push(&mut self, count: u64) {
+        let events = self.events(count);
+        self.queue.push((self.position, events.clone()));
+        self.pushed.push(events);
+        self.position += 1;
+        self.write(self.position - 1).await;
+        self.repeat().await;
+    }
+
+    /// A process that begins again writes again what it does not know to be written.
+    async fn repeat(&mut self) {
+        for _ in 0..self.random.below(3) {
+            let position = self.random.below(self.position);
+            self.write(position).await;
+        }
+    }
+
+    async fn write(&self, position: u64) {
+        let rows = batch(&self.pushed[position as usize]);
+        let now = Timestamp::from_micros(self.now);
+        let pushed = PushedEvents { queue: "q", position, rows: &rows, now };
+        let of = (&self.engine, &self.definitions);
+        self.views().await.apply(of, &self.store, &pushed).await.unwrap();
+    }
+
+    async fn views(&self) -> PushedViews {
+        let catalog = self.engine.catalog();
+        let pin = catalog.pin(&table("raw.events"), &SnapshotSelector::Latest).await.unwrap();
+        PushedViews::open(&self.engine, &self.definitions, &pin).await.unwrap()
+    }
+
+    /// Commits some of what was pushed.
+    async fn commit_pushed(&mut self) {
+        let count = self.random.below(self.queue.len() as u64 + 1) as usize;
+        let Some(end) = self.queue.iter().take(count).map(|(at, _)| at + 1).next_back() else {
+            return;
+        };
+        let events: Vec<Event> = self.queue.drain(..count).flat_map(|(_, events)| events).collect();
+        let options = CommitOptions::new(WriteMode::Append)
+            .with_summary(PushSource::QUEUE_FIELD, "q")
+            .with_summary(PushSource::POSITION_FIELD, end.to_string());
+        self.commit("raw.events", &events, options).await;
+        self.lake.extend(events);
+    }
+
+    /// What others do to the table: it is online after the next run.
+    async fn change_lake(&mut self) {
+        for _ in 0..1 + self.random.below(3) {
+            if self.random.below(3) > 0 || self.lake.is_empty() {
+                let count = self.random.below(12) + 1;
+                let events = self.events(count);
+                self.commit("raw.events", &events, CommitOptions::default()).await;
+                self.lake.extend(events);
+            } else {
+                let at = self.random.below(self.lake.len() as u64) as usize;
+                let gone = self.lake.remove(at);
+                let filter = Predicate::equal("id", Literal::Int(gone.id));
+                let catalog = self.engine.catalog();
+                catalog.delete(&table("raw.events"), filter, RowOptions::default()).await.unwrap();
+            }
+        }
+    }
+
+    async fn run(&self, full: bool) -> Result<()> {
+        for view in ["spend", "ever"] {
+            let options = MaterializeOptions::default().with_full(full);
+            let _: ViewReport = materialize_view(&self.source(), view, options).await?;
+        }
+        Ok(())
+    }
+
+    /// Runs until one comes to its end; some die before. Where nothing but pushed events came, a
+    /// request sees no difference.
+    async fn materialize(&mut self, is_same: bool) {
+        for _ in 0..self.random.below(3) {
+            self.mortal.batches_left.store(self.random.below(6), Ordering::Relaxed);
+            let full = self.random.below(4) == 0;
+            let ended = self.run(full).await;
+            self.mortal.batches_left.store(u64::MAX, Ordering::Relaxed);
+            if ended.is_err() && self.random.below(2) == 0 {
+                // The table goes on meanwhile.
+                self.commit_pushed().await;
+            }
+            self.repeat().await;
+            if is_same {
+                self.check("after a run that died").await;
+            }
+        }
+        let full = self.random.below(6) == 0;
+        self.run(full).await.unwrap();
+    }
+
+    /// Compares what a request would get with what the view gives for the moment, to the bit.
+    async fn check(&self, what: &str) {
+        let mut all = self.lake.clone();
+        all.extend(self.queue.iter().flat_map(|(_, events)| events.clone()));
+        self.commit("raw.mirror", &all, CommitOptions::new(WriteMode::Overwrite)).await;
+        let catalog = self.engine.catalog();
+        let pin = catalog.pin(&table("raw.mirror"), &SnapshotSelector::Latest).await.unwrap();
+        for name in ["spend", "ever"] {
+            let view = self.mirror.view(name).unwrap();
+            let expected = self.offline(name, &pin).await;
+            let tiles = TileView::open(&self.engine, &self.definitions, view, &pin).await.unwrap();
+            let keys: Vec<ArrayRef> = vec![Arc::new(StringArray::from(USERS.to_vec()))];
+            let now = Timestamp::from_micros(self.now);
+            let found = tiles.read(&*self.mortal.store(), &keys, now).await.unwrap();
+            for (at, field) in tiles.fields().iter().enumerate() {
+                let online = &found.columns[at];
+                let offline =
+                    cast(expected.column_by_name(field.name()).unwrap(), online.data_type());
+                let offline = offline.unwrap();
+                let bits = online.as_ref() == offline.as_ref();
+                assert!(
+                    bits,
+                    "{what}: `{name}:{}` at {now} is {online:?}, and should be {offline:?}",
+                    field.name()
+                );
+            }
+            for (row, user) in USERS.iter().enumerate() {
+                let newest = all.iter().filter(|event| {
+                    event.user == *user && event.at <= self.now && is_in(name, event)
+                });
+                let newest = newest.map(|event| event.at).max();
+                let version = found.versions[row].map(|version| version.event.micros());
+                if found.rows[row] == RowStatus::Found {
+                    assert_eq!(version, newest, "{what}: {name} of {user}");
+                }
+                assert_eq!(found.rows[row] == RowStatus::NotFound, version.is_none());
+                assert_eq!(
+                    found.status(row, 0) == FeatureStatus::Present,
+                    found.rows[row] == RowStatus::Found
+                );
+            }
+        }
+    }
+
+    /// The features of every user at the moment, in the order of users.
+    async fn offline(&self, name: &str, pin: &icecore_core::PinnedTable) -> RecordBatch {
+        let view = self.mirror.view(name).unwrap();
+        let users: ArrayRef = Arc::new(StringArray::from(USERS.to_vec()));
+        let at = TimestampMicrosecondArray::from(vec![self.now; USERS.len()]);
+        let at: ArrayRef = Arc::new(at.with_timezone("+00:00"));
+        let spine = RecordBatch::try_from_iter([("user", users), ("at", at)]).unwrap();
+        let spine = self.engine.rows(spine).await.unwrap();
+        let keys = [("user".to_owned(), "user".to_owned())];
+        let asked = AskedMoments::of(&self.engine, spine, &keys, "at").await.unwrap();
+        let pins = std::slice::from_ref(pin);
+        let rules = MomentRules::default();
+        let frame = features_at(&self.engine, (&self.mirror, view), pins, &asked, rules);
+        let rows = self.engine.stream(frame.await.unwrap()).await.unwrap().concat().await.unwrap();
+        assert!(rows.column_by_name(MomentColumns::ANSWERED).is_some());
+        let order: BTreeMap<String, usize> = (0..rows.num_rows())
+            .map(|row| (rows.column(0).as_string::<i32>().value(row).to_owned(), row))
+            .collect();
+        let rows: Vec<RecordBatch> = USERS.iter().map(|user| rows.slice(order[*user], 1)).collect();
+        concat_batches(&rows[0].schema(), &rows).unwrap()
+    }
+}
+
+impl Mortal {
+    fn store(&self) -> Arc<dyn OnlineStore> {
+        Arc::new(self.store.clone())
+    }
+}
+
+fn is_in(view: &str, event: &Event) -> bool {
+    view == "ever" || event.kind.is_some_and(|kind| kind != "void")
+}
+
+async fn history(seed: u64) {
+    let mut world = World::new(seed).await;
+    let events = world.events(40);
+    world.commit("raw.events", &events, CommitOptions::default()).await;
+    world.lake.extend(events);
+    world.push(3).await;
+    world.materialize(false).await;
+    world.check("at the start").await;
+    for round in 0..6 {
+        let what = format!("seed {seed}, round {round}");
+        world.now += [1, 1_000_000, DAY / 3, 3 * DAY, 0][world.random.below(5) as usize];
+        if world.random.below(2) == 0 {
+            world.change_lake().await;
+            world.materialize(false).await;
+            world.check(&format!("{what}, after a run")).await;
+        }
+        let count = world.random.below(4) + 1;
+        world.push(count).await;
+        world.check(&format!("{what}, after a push")).await;
+        world.commit_pushed().await;
+        world.check(&format!("{what}, after the commit of a push")).await;
+        if world.random.below(2) == 0 {
+            world.materialize(true).await;
+            world.repeat().await;
+            world.check(&format!("{what}, after a run")).await;
+        }
+    }
+    while !world.queue.is_empty() {
+        world.commit_pushed().await;
+    }
+    world.materialize(true).await;
+    world.check(&format!("seed {seed}, at the end")).await;
+    for view in ["spend", "ever"] {
+        let report = verify_view(&world.source(), view).await.unwrap();
+        assert!(report.is_equal(), "seed {seed}: {report:?}");
+        assert!(report.offline_rows > 0 && report.pushed_rows == 0, "seed {seed}: {report:?}");
+        assert_eq!(view_status(&world.source(), view).await.unwrap().state, "current");
+    }
+}
+
+// C97 C98
+#[tokio::test]
+async fn whatever_is_pushed_committed_and_materialized_a_value_is_that_of_the_moment_to_the_bit() {
+    let seeds = std::env::var("ICECORE_TILES_SEEDS").ok().and_then(|text| text.parse().ok());
+    for seed in 0..seeds.unwrap_or(3) {
+        history(seed).await;
+    }
+}
+
+#[tokio::test]
+async fn tiles_that_were_changed_behind_the_jobs_back_are_found_and_made_anew() {
+    let mut world = World::new(99).await;
+    let events = world.events(30);
+    world.commit("raw.events", &events, CommitOptions::default()).await;
+    world.lake.extend(events);
+    world.run(false).await.unwrap();
+    assert!(verify_view(&world.source(), "ever").await.unwrap().is_equal());
+    let store = world.mortal.store();
+    let page = store.scan(b"ic:ever~t:", None).await.unwrap();
+    let (key, row) = page.rows[0].clone();
+    let mut tiles = super::stored::Tiles::read(&row).unwrap();
+    assert_eq!(super::stored::Tiles::read(&tiles.write()).unwrap(), tiles);
+    let first = *tiles.tiles.keys().next().unwrap();
+    tiles.tiles.remove(&first);
+    let change = OnlineChange { key, row: Some(tiles.write()), until: tiles.tag };
+    store.apply(vec![change]).await.unwrap();
+    let report = verify_view(&world.source(), "ever").await.unwrap();
+    assert!(report.different == 1 && report.ranges_differing == 1, "{report:?}");
+    world.run(true).await.unwrap();
+    assert!(verify_view(&world.source(), "ever").await.unwrap().is_equal());
+    assert!(super::stored::Tiles::read(&row.slice(..row.len() - 1)).is_err());
+}

@@ -1,0 +1,228 @@
+//! From the queue to the table.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use icecore_core::{
+    BatchStream, CommitOptions, PushSource, Result, SnapshotCatalog, SnapshotId, TableName,
+    WriteMode,
+};
+use icecore_materialize::{MaterializeOptions, Source, materialize_view, view_status};
+use serde::Serialize;
+
+use crate::Pushes;
+use crate::queue::Batch;
+use crate::source::Lane;
+
+/// How often it is looked whether something has to be done.
+const TICK: Duration = Duration::from_millis(200);
+/// How long a commit that failed is left alone at most.
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// What a commit of pushed events did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct CommitReport {
+    /// The push source.
+    pub source: String,
+    /// The table.
+    pub table: TableName,
+    /// Its new state; absent where there was nothing to commit.
+    pub snapshot_id: Option<SnapshotId>,
+    /// Rows that it has now and did not have before.
+    pub rows: u64,
+    /// Batches that left the queue.
+    pub batches: u64,
+}
+
+impl Pushes {
+    /// Commits what comes, until `stop` is over; then everything that is there, once more.
+    pub async fn run(&self, stop: impl Future<Output = ()>) {
+        let lanes = futures::future::join_all(self.lanes.iter().map(|lane| self.run_lane(lane)));
+        tokio::select! {
+            () = stop => {}
+            _ = lanes => {}
+        }
+        self.drain().await;
+    }
+
+    /// Commits everything that is there.
+    pub async fn drain(&self) {
+        for lane in &self.lanes {
+            // What a process left that was killed may not have been looked at yet.
+            if lane.queue().is_ok()
+                && lane.waits_since().is_some()
+                && let Err(error) = self.commit(&lane.source.name).await
+            {
+                tracing::warn!(source = lane.source.name, %error, "events stay in the queue");
+            }
+        }
+    }
+
+    async fn run_lane(&self, lane: &Lane) {
+        let mut pause = self.options.commit_every;
+        let mut last = tokio::time::Instant::now();
+        loop {
+            tokio::time::sleep(TICK.min(self.options.commit_every)).await;
+            let Ok(queue) = lane.queue() else {
+                tokio::time::sleep(PAUSE_MAX).await;
+                continue;
+            };
+            if self.store.is_some()
+                && let Err(error) = self.catch_up(lane).await
+            {
+                tracing::debug!(%error, "events are not online yet");
+            }
+            let is_full = queue.lengths().2 > self.options.queue_bytes / 2;
+            if lane.waits_since().is_none() || (last.elapsed() < pause && !is_full) {
+                continue;
+            }
+            pause = match self.commit(&lane.source.name).await {
+                Ok(_) => self.options.commit_every,
+                Err(error) => {
+                    tracing::warn!(source = lane.source.name, %error, "events wait");
+                    (pause * 2).clamp(TICK, PAUSE_MAX)
+                }
+            };
+            last = tokio::time::Instant::now();
+        }
+    }
+
+    /// Commits the events of a source that the table does not have.
+    ///
+    /// # Errors
+    ///
+    /// Those of the catalog. The events stay in the queue.
+    pub async fn commit(&self, source: &str) -> Result<CommitReport> {
+        let lane = self.lane(source)?;
+        let _alone = lane.committing.lock().await;
+        let committed = self.commit_all(lane).await;
+        lane.note(&committed);
+        if self.options.materialize
+            && let Ok(report) = &committed
+            && report.snapshot_id.is_some()
+        {
+            self.materialize(lane).await;
+        }
+        committed
+    }
+
+    /// A commit that was begun before is repeated as it was, and then comes what came since.
+    async fn commit_all(&self, lane: &Lane) -> Result<CommitReport> {
+        let is_repeated = lane.queue()?.attempt().is_some();
+        let mut report = self.commit_lane(lane).await?;
+        if is_repeated {
+            let next = self.commit_lane(lane).await?;
+            report.snapshot_id = next.snapshot_id.or(report.snapshot_id);
+            report.rows += next.rows;
+            report.batches += next.batches;
+        }
+        Ok(report)
+    }
+
+    async fn commit_lane(&self, lane: &Lane) -> Result<CommitReport> {
+        let queue = lane.queue()?;
+        let table = &lane.source.table;
+        let mut report = CommitReport {
+            source: lane.source.name.clone(),
+            table: table.clone(),
+            snapshot_id: None,
+            rows: 0,
+            batches: 0,
+        };
+        // A commit that was begun may have arrived, whatever was said of it. The table knows.
+        if let Some(attempt) = queue.attempt()
+            && self.position(table, &queue.name()).await?.is_some_and(|at| at >= attempt)
+        {
+            self.is_committed(lane, attempt)?;
+        }
+        let mut pending = queue.pending();
+        if let Some(attempt) = queue.attempt() {
+            pending.retain(|batch| batch.position < attempt);
+        }
+        let Some(end) = pending.last().map(|batch| batch.position + 1) else { return Ok(report) };
+        report.batches = pending.len() as u64;
+        let offline: Vec<Arc<Batch>> =
+            pending.into_iter().filter(|batch| batch.to.is_offline()).collect();
+        if !offline.is_empty() {
+            queue.begin(end)?;
+            let batches = offline.iter().map(|batch| batch.events()).collect::<Result<Vec<_>>>()?;
+            report.rows = batches.iter().map(|batch| batch.num_rows() as u64).sum();
+            let rows = of_one_schema(batches)?;
+            let options = CommitOptions::new(WriteMode::Append)
+                .with_job_id(format!("push-{}-{end}", queue.name()))
+                .with_summary(PushSource::QUEUE_FIELD, queue.name())
+                .with_summary(PushSource::POSITION_FIELD, end.to_string());
+            let committed = self.engine.catalog().commit(table, rows, options).await?;
+            report.snapshot_id = Some(committed.pinned.snapshot);
+        }
+        self.is_committed(lane, end)?;
+        Ok(report)
+    }
+
+    fn is_committed(&self, lane: &Lane, end: u64) -> Result<()> {
+        lane.queue()?.committed(end)?;
+        // What the store has not got by now it gets from the table.
+        for batch in lane.behind() {
+            if batch.position < end && batch.to.is_offline() {
+                lane.is_online(batch.position);
+            }
+        }
+        Ok(())
+    }
+
+    /// How far in a queue the table is, by its history.
+    async fn position(&self, table: &TableName, queue: &str) -> Result<Option<u64>> {
+        let history = self.engine.catalog().history(table).await?;
+        let of_queue = history.iter().filter(|snapshot| {
+            snapshot.summary.get(PushSource::QUEUE_FIELD).is_some_and(|name| name == queue)
+        });
+        let positions = of_queue
+            .filter_map(|snapshot| snapshot.summary.get(PushSource::POSITION_FIELD)?.parse().ok());
+        Ok(positions.max())
+    }
+
+    async fn materialize(&self, lane: &Lane) {
+        let Some(store) = &self.store else { return };
+        let source = Source {
+            engine: &self.engine,
+            definitions: &self.definitions,
+            store,
+            now: self.clock.now(),
+        };
+        for view in self.definitions.views_of(&lane.source.table) {
+            if !view.is_stored() && view.online.is_rows() {
+                continue;
+            }
+            if let Err(error) = Box::pin(bring(&source, &view.name)).await {
+                tracing::warn!(view = view.name, %error, "the view was not materialized");
+            }
+        }
+    }
+}
+
+/// Brings a view that was materialized before to the newest state of its table.
+async fn bring(source: &Source<'_>, view: &str) -> Result<()> {
+    if view_status(source, view).await?.state != "never" {
+        materialize_view(source, view, MaterializeOptions::default()).await?;
+    }
+    Ok(())
+}
+
+/// The rows of batches that may have been accepted before and after a column was added.
+fn of_one_schema(batches: Vec<arrow::array::RecordBatch>) -> Result<BatchStream> {
+    let widest = batches.iter().map(|batch| batch.schema()).max_by_key(|s| s.fields().len());
+    let schema = widest.unwrap_or_else(|| Arc::new(arrow::datatypes::Schema::empty()));
+    let mut fitted = Vec::with_capacity(batches.len());
+    for batch in batches {
+        let columns =
+            schema.fields().iter().map(|field| match batch.column_by_name(field.name()) {
+                Some(column) => Ok(arrow::compute::cast(column, field.data_type())?),
+                None => Ok(arrow::array::new_null_array(field.data_type(), batch.num_rows())),
+            });
+        let columns = columns.collect::<Result<Vec<_>>>()?;
+        fitted.push(arrow::array::RecordBatch::try_new(Arc::clone(&schema), columns)?);
+    }
+    Ok(BatchStream::from_batches(schema, fitted))
+}

@@ -1,0 +1,226 @@
+//! One push source: its queue, its table, its views.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use arrow::array::{Array, RecordBatch};
+use arrow::datatypes::SchemaRef;
+use icecore_core::{
+    Error, ErrorKind, PushSource, Result, SnapshotCatalog, SnapshotSelector, Timestamp,
+};
+use icecore_engine::Engine;
+use icecore_engine::files::{Misfit, rows_of_columns};
+use icecore_features::Definitions;
+use icecore_materialize::PushedViews;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::queue::{Batch, Limits, Queue};
+use crate::{CommitReport, PushOptions, PushStatus};
+
+/// For how long the columns of a table are taken to be what they were.
+const PLAN_TTL: Duration = Duration::from_secs(30);
+/// Values that do not fit and are named.
+const MISFITS_MAX: usize = 100;
+
+/// One push source.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    pub(crate) source: PushSource,
+    dir: PathBuf,
+    limits: Limits,
+    queue: Mutex<Option<Arc<Queue>>>,
+    plan: Mutex<Option<(Instant, Arc<Plan>)>>,
+    /// Batches that the online store does not have, and shall have.
+    behind: Mutex<BTreeMap<u64, Arc<Batch>>>,
+    /// One commit at a time.
+    pub(crate) committing: tokio::sync::Mutex<()>,
+    pub(crate) accepted_rows: AtomicU64,
+    committed_rows: AtomicU64,
+    failed_commits: AtomicU64,
+    error: Mutex<Option<String>>,
+}
+
+/// What was found out about the table and the views that are made of it.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) schema: SchemaRef,
+    pub(crate) views: PushedViews,
+    /// Columns without which an event belongs to nobody, or to no time.
+    required: Vec<String>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Lane {
+    pub(crate) fn new(source: PushSource, dir: PathBuf, options: &PushOptions) -> Self {
+        let limits = Limits { bytes_max: options.queue_bytes, ..Limits::default() };
+        Self {
+            source,
+            dir,
+            limits,
+            queue: Mutex::default(),
+            plan: Mutex::default(),
+            behind: Mutex::default(),
+            committing: tokio::sync::Mutex::default(),
+            accepted_rows: AtomicU64::new(0),
+            committed_rows: AtomicU64::new(0),
+            failed_commits: AtomicU64::new(0),
+            error: Mutex::default(),
+        }
+    }
+
+    /// The queue, opened at the first use. What it has from before is not known to be online.
+    pub(crate) fn queue(&self) -> Result<Arc<Queue>> {
+        let mut queue = lock(&self.queue);
+        if let Some(queue) = &*queue {
+            return Ok(Arc::clone(queue));
+        }
+        let opened = Arc::new(Queue::open(&self.dir, self.limits.clone())?);
+        let online = opened.pending().into_iter().filter(|batch| batch.to.is_online());
+        lock(&self.behind).extend(online.map(|batch| (batch.position, batch)));
+        *queue = Some(Arc::clone(&opened));
+        Ok(opened)
+    }
+
+    pub(crate) async fn plan(&self, engine: &Engine, of: &Definitions) -> Result<Arc<Plan>> {
+        let known = lock(&self.plan).clone();
+        if let Some((made, plan)) = &known
+            && made.elapsed() < PLAN_TTL
+        {
+            return Ok(Arc::clone(plan));
+        }
+        match self.find_out(engine, of).await {
+            Ok(plan) => {
+                let plan = Arc::new(plan);
+                *lock(&self.plan) = Some((Instant::now(), Arc::clone(&plan)));
+                Ok(plan)
+            }
+            // Without the catalog, what was known of the table until now still holds.
+            Err(error) => match known {
+                Some((_, plan)) if error.kind() == ErrorKind::Unavailable => Ok(plan),
+                _ => Err(error),
+            },
+        }
+    }
+
+    async fn find_out(&self, engine: &Engine, definitions: &Definitions) -> Result<Plan> {
+        let table = &self.source.table;
+        let catalog = engine.catalog();
+        let pin =
+            catalog.pin(table, &SnapshotSelector::Latest).await.map_err(|error| {
+                match error.kind() {
+                    ErrorKind::NotFound => error.with_help(format!(
+                        "make it with its first rows: `icecore ingest {table} FILE`"
+                    )),
+                    _ => error,
+                }
+            })?;
+        let schema = catalog.schema(&pin).await?;
+        let mut required: Vec<String> = Vec::new();
+        for view in definitions.views_of(table) {
+            let keys = definitions.join_keys(view)?;
+            required.extend(keys.into_iter().chain([view.event_timestamp.clone()]));
+        }
+        required.sort();
+        required.dedup();
+        let views = PushedViews::open(engine, definitions, &pin).await?;
+        Ok(Plan { schema, views, required })
+    }
+
+    pub(crate) fn is_behind(&self, batch: &Arc<Batch>) {
+        lock(&self.behind).insert(batch.position, Arc::clone(batch));
+    }
+
+    pub(crate) fn behind(&self) -> Vec<Arc<Batch>> {
+        lock(&self.behind).values().cloned().collect()
+    }
+
+    pub(crate) fn is_online(&self, position: u64) {
+        lock(&self.behind).remove(&position);
+    }
+
+    pub(crate) fn status(&self) -> PushStatus {
+        let queue = lock(&self.queue).clone();
+        let pending = queue.as_ref().map(|queue| queue.pending()).unwrap_or_default();
+        PushStatus {
+            source: self.source.name.clone(),
+            table: self.source.table.clone(),
+            batches: pending.len() as u64,
+            rows: pending.iter().map(|batch| u64::from(batch.rows)).sum(),
+            bytes: pending.iter().map(|batch| batch.events.len() as u64).sum(),
+            oldest: pending.first().map(|batch| batch.at),
+            behind: lock(&self.behind).len() as u64,
+            accepted_rows: self.accepted_rows.load(Ordering::Relaxed),
+            committed_rows: self.committed_rows.load(Ordering::Relaxed),
+            failed_commits: self.failed_commits.load(Ordering::Relaxed),
+            error: lock(&self.error).clone(),
+        }
+    }
+
+    /// Counts a commit.
+    pub(crate) fn note(&self, committed: &Result<CommitReport>) {
+        let mut said = lock(&self.error);
+        match committed {
+            Ok(report) => {
+                self.committed_rows.fetch_add(report.rows, Ordering::Relaxed);
+                *said = None;
+            }
+            Err(error) => {
+                self.failed_commits.fetch_add(1, Ordering::Relaxed);
+                *said = Some(error.to_string());
+            }
+        }
+    }
+
+    /// How long the oldest batch has waited.
+    pub(crate) fn waits_since(&self) -> Option<Timestamp> {
+        let queue = lock(&self.queue).clone()?;
+        queue.pending().first().map(|batch| batch.at)
+    }
+}
+
+impl Plan {
+    /// The rows of a push, or every value that does not fit.
+    pub(crate) fn rows(&self, columns: &BTreeMap<String, Vec<Value>>) -> Result<RecordBatch> {
+        let (rows, misfits) = rows_of_columns(&self.schema, columns)?;
+        if misfits.is_empty() {
+            self.check(&rows)?;
+            return Ok(rows);
+        }
+        Err(refused(&misfits))
+    }
+
+    /// Fails for events without an entity or a time.
+    pub(crate) fn check(&self, rows: &RecordBatch) -> Result<()> {
+        let mut misfits = Vec::new();
+        for name in &self.required {
+            let Some(column) = rows.column_by_name(name).filter(|c| c.null_count() > 0) else {
+                continue;
+            };
+            let nulls = (0..rows.num_rows()).filter(|row| column.is_null(*row));
+            misfits.extend(nulls.map(|row| Misfit {
+                row,
+                column: name.clone(),
+                message: format!("column `{name}` must have a value"),
+            }));
+        }
+        if misfits.is_empty() { Ok(()) } else { Err(refused(&misfits)) }
+    }
+}
+
+/// One error with all others as related ones, so that nothing has to be sent twice to be understood.
+fn refused(misfits: &[Misfit]) -> Error {
+    let one = |misfit: &Misfit| {
+        Error::invalid(format!("row {}: {}", misfit.row, misfit.message))
+            .with_note(format!("df.{}[{}]", misfit.column, misfit.row))
+    };
+    let all: Vec<Error> = misfits.iter().take(MISFITS_MAX).map(one).collect();
+    Error::invalid(format!("{} values do not fit, so no event was accepted", misfits.len()))
+        .with_related(all)
+}

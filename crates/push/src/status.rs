@@ -1,0 +1,32 @@
+//! Where the queue of a source stands.
+
+use icecore_core::{TableName, Timestamp};
+use serde::Serialize;
+
+/// Where the queue of a source stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct PushStatus {
+    /// The source.
+    pub source: String,
+    /// The table that its events go to.
+    pub table: TableName,
+    /// Batches that wait for their commit.
+    pub batches: u64,
+    /// Their rows.
+    pub rows: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// When the oldest of them came.
+    pub oldest: Option<Timestamp>,
+    /// Batches that the online store does not have yet.
+    pub behind: u64,
+    /// Rows that were accepted since the process began.
+    pub accepted_rows: u64,
+    /// Rows that were committed since the process began.
+    pub committed_rows: u64,
+    /// Commits that failed since then.
+    pub failed_commits: u64,
+    /// What the last commit that failed said, until one succeeds.
+    pub error: Option<String>,
+}

@@ -1,0 +1,178 @@
+//! `POST /push`, with the request of Feast's feature server.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Extension;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use icecore_core::{Error, ErrorKind, Result};
+use icecore_push::{Push, PushReceipt, Target};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tracing::warn;
+
+use super::Shared;
+use super::reply::{Problem, json as reply, status_of};
+use crate::ScoreService;
+use crate::auth::Grant;
+
+/// The events of a push. Other fields of Feast's requests change nothing here.
+#[derive(Debug, Deserialize)]
+struct Asked {
+    push_source_name: String,
+    df: BTreeMap<String, Vec<Box<RawValue>>>,
+    #[serde(default)]
+    to: Target,
+}
+
+pub(super) async fn answer(
+    State(service): Shared,
+    Extension(grant): Extension<Arc<Grant>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let Some(_place) = service.admit() else {
+        return Problem::too_busy(service.options.max_in_flight).into_response();
+    };
+    match take(&service, &grant, &headers, &body).await {
+        Ok(receipt) => reply(StatusCode::OK, &receipt),
+        Err(error) => refusal(&error),
+    }
+}
+
+async fn take(
+    service: &ScoreService,
+    grant: &Grant,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<PushReceipt> {
+    let pushes = service.pushes()?;
+    let asked: Asked = serde_json::from_slice(body).map_err(|error| {
+        Error::invalid(format!("the request cannot be read: {error}")).with_help(
+            "send {\"push_source_name\": \"NAME\", \"df\": {\"column\": [\"value\"]}, \
+             \"to\": \"online_and_offline\"}",
+        )
+    })?;
+    let key = match headers.get("idempotency-key").map(HeaderValue::to_str) {
+        None => None,
+        Some(Ok(key)) => Some(key.to_owned()),
+        Some(Err(_)) => return Err(Error::invalid("the `Idempotency-Key` is no text")),
+    };
+    grant.check_views(&pushes.views(&asked.push_source_name)?)?;
+    let mut columns = BTreeMap::new();
+    for (name, values) in asked.df {
+        let values = values.iter().map(|value| exact(value)).collect::<Result<_>>()?;
+        columns.insert(name, values);
+    }
+    let mut push = Push::new(asked.push_source_name, columns);
+    (push.to, push.key) = (asked.to, key);
+    pushes.push(push).await
+}
+
+/// A value as it was written: numbers are read to the nearest float, which serde_json does only with
+/// a feature that costs every other reader of the workspace time.
+fn exact(value: &RawValue) -> Result<Value> {
+    let text = value.get();
+    let is_number = text.starts_with(|first: char| first == '-' || first.is_ascii_digit());
+    if is_number
+        && text.contains(['.', 'e', 'E'])
+        && let Some(number) = text.parse().ok().and_then(serde_json::Number::from_f64)
+    {
+        return Ok(Value::Number(number));
+    }
+    serde_json::from_str(text)
+        .map_err(|error| Error::invalid(format!("a value cannot be read: {error}")))
+}
+
+#[derive(Serialize)]
+struct Refusal<'a> {
+    error: Inner<'a>,
+}
+
+#[derive(Serialize)]
+struct Inner<'a> {
+    code: &'static str,
+    message: String,
+    help: Option<&'a str>,
+    /// Every value that does not fit.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    details: Vec<Detail<'a>>,
+}
+
+#[derive(Serialize)]
+struct Detail<'a> {
+    at: Option<&'a str>,
+    message: String,
+}
+
+fn refusal(error: &Error) -> Response {
+    let details = error.related().iter().map(|one| Detail {
+        at: one.notes().first().map(String::as_str),
+        message: one.to_string(),
+    });
+    let inner = Inner {
+        code: error.kind().code(),
+        message: error.to_string(),
+        help: error.help(),
+        details: details.collect(),
+    };
+    let mut response = reply(status_of(error.kind()), &Refusal { error: inner });
+    if error.kind() == ErrorKind::Unavailable {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}
+
+/// Commits what is pushed, as long as the service runs.
+#[derive(Debug)]
+pub(super) struct Committer(Option<(oneshot::Sender<()>, JoinHandle<()>)>);
+
+impl Committer {
+    pub(super) fn start(service: &ScoreService) -> Self {
+        let Ok(pushes) = service.pushes() else { return Self(None) };
+        let (pushes, (stop, stopped)) = (Arc::clone(pushes), oneshot::channel());
+        let task = tokio::spawn(async move {
+            let stopped = async {
+                // A sender that is gone means the same.
+                let _ = stopped.await;
+            };
+            pushes.run(stopped).await;
+        });
+        Self(Some((stop, task)))
+    }
+
+    /// Commits what is there, and ends.
+    pub(super) async fn stop(self, at_most: Duration) {
+        let Some((stop, task)) = self.0 else { return };
+        let _ = stop.send(());
+        if timeout(at_most, task).await.is_err() {
+            warn!("events stay in the queue: the table did not take them in time");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_to_the_bit() {
+        let text = "[1.1219999999999999, 1.122, -0.0, 5e-324, 9007199254740993, \"a\", null, true]";
+        let values: Vec<Box<RawValue>> = serde_json::from_str(text).unwrap();
+        let values: Vec<Value> = values.iter().map(|value| exact(value).unwrap()).collect();
+        let floats: Vec<u64> =
+            values.iter().take(4).map(|value| value.as_f64().unwrap().to_bits()).collect();
+        let expected = [1.121_999_999_999_999_9_f64, 1.122, -0.0, 5e-324];
+        assert_eq!(floats, expected.map(f64::to_bits));
+        assert_eq!(values[4].as_i64(), Some(9_007_199_254_740_993));
+        assert!(values[5].is_string() && values[6].is_null() && values[7].is_boolean());
+    }
+}

@@ -169,6 +169,41 @@ fn a_pipeline_with_weights_and_groups_is_recorded_and_reproduced() {
     assert!(code == 1 && said.contains("belong together"), "{code}: {said}");
 }
 
+// C28, C158
+#[test]
+fn a_ranking_is_trained_by_query_recorded_and_reproduced() {
+    let (dir, project) = own_demo();
+    let file = project.join("training/churn.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let more = "churned AS churn_label, substr(user_token, 1, 7) AS region FROM";
+    std::fs::write(&file, text.replace("churned AS churn_label FROM", more)).unwrap();
+    json(&project, &["dataset", "build", "churn"]);
+    train_with(
+        &project,
+        "group = \"region\"\n[model]\nname = \"ranks\"\nalgorithm = \"gbdt\"\n\
+         params = { objective = \"lambdarank\", n_estimators = 40, early_stopping_rounds = 10, \
+         ndcg_at = 3 }\n[cross_validation]\nfolds = 3\n",
+    );
+    let trained = json(&project, &["train", "churn"]);
+    let run = trained["run_id"].as_str().unwrap();
+    let metrics = &trained["metrics"];
+    for name in ["cv_ndcg_mean", "val_ndcg", "val_map"] {
+        let measured = metrics[name].as_f64().unwrap();
+        assert!((0.1..=1.0).contains(&measured), "{name}: {trained:#}");
+    }
+    let shown = json(&project, &["runs", "show", run]);
+    assert_eq!(shown["params"]["group"], "region");
+    assert_eq!(json(&project, &["reproduce", run])["equal"], true);
+    let path = dir.path().join("ranks.txt");
+    let export = ["models", "export", "ranks", "--to", "lightgbm", "--output"];
+    json(&project, &[&export[..], &[path.to_str().unwrap()]].concat());
+    assert!(std::fs::read_to_string(&path).unwrap().starts_with("tree"));
+
+    train_with(&project, "[cross_validation]\nby = \"group\"\ngroup = \"user_token\"\n");
+    let (code, said) = failure(&project, &["train", "churn"]);
+    assert!(code == 1 && said.contains("ranked by `region`"), "{code}: {said}");
+}
+
 #[test]
 fn a_model_of_several_classes_explains_each() {
     let (_dir, project) = own_demo();

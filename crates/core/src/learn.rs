@@ -19,6 +19,7 @@ pub struct TrainingSet {
     labels: Float64Array,
     row_ids: UInt64Array,
     weights: Option<Float64Array>,
+    groups: Option<UInt64Array>,
     provenance: Vec<PinnedTable>,
 }
 
@@ -52,7 +53,7 @@ impl TrainingSet {
                 )));
             }
         }
-        Ok(Self { features, labels, row_ids, weights: None, provenance: Vec::new() })
+        Ok(Self { features, labels, row_ids, weights: None, groups: None, provenance: Vec::new() })
     }
 
     /// Says how often each row counts: a row of weight two counts as two rows do, one of weight
@@ -81,6 +82,24 @@ impl TrainingSet {
                 .with_help("a weight is finite and at least 0"));
         }
         self.weights = Some(weights);
+        Ok(self)
+    }
+
+    /// Says which rows belong together: a hash of the query, or of whatever else rows are ranked in.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if there is not one group a row.
+    pub fn with_groups(mut self, groups: UInt64Array) -> Result<Self> {
+        use arrow::array::Array;
+        if groups.len() != self.rows() || groups.null_count() > 0 {
+            return Err(Error::invalid(format!(
+                "a training set of {} rows has the groups of {}",
+                self.rows(),
+                groups.len() - groups.null_count()
+            )));
+        }
+        self.groups = Some(groups);
         Ok(self)
     }
 
@@ -115,6 +134,12 @@ impl TrainingSet {
         self.weights.as_ref()
     }
 
+    /// Which rows belong together, where that is known.
+    #[must_use]
+    pub const fn groups(&self) -> Option<&UInt64Array> {
+        self.groups.as_ref()
+    }
+
     /// The pins that the rows come from.
     #[must_use]
     pub fn provenance(&self) -> &[PinnedTable] {
@@ -144,11 +169,16 @@ impl TrainingSet {
             None => None,
             Some(weights) => Some(take(weights, rows, checked())?.as_primitive().clone()),
         };
+        let groups = match &self.groups {
+            None => None,
+            Some(groups) => Some(take(groups, rows, checked())?.as_primitive().clone()),
+        };
         Ok(Self {
             features: RecordBatch::try_new_with_options(schema, columns, &options)?,
             labels: take(&self.labels, rows, checked())?.as_primitive().clone(),
             row_ids: take(&self.row_ids, rows, checked())?.as_primitive().clone(),
             weights,
+            groups,
             provenance: self.provenance.clone(),
         })
     }

@@ -80,8 +80,6 @@ pub struct LoadedSet {
     pub pin: PinnedTable,
     /// Which rows validate, where the set is divided. Those that test are not in it.
     pub validation: Option<BooleanArray>,
-    /// Which group each row belongs to, where groups were asked for.
-    pub groups: Option<UInt64Array>,
     /// The moment of each row, in microseconds, where moments were asked for.
     pub moments: Option<Vec<i64>>,
     /// How many rows were left out because they have no label.
@@ -118,12 +116,10 @@ pub async fn load(engine: &Engine, lock: &Lock, options: LoadOptions) -> Result<
     let mut loader = Loader::new(columns, &options);
     loader.read(catalog.scan(&pin, scan).await?).await?;
     let (set, moments) = (loader.set()?, loader.moments);
-    let groups = loader.columns.group.map(|_| ids_of(&loader.groups)).transpose()?;
     Ok(LoadedSet {
         set: set.with_provenance(std::iter::once(pin.clone()).chain(provenance).collect()),
         pin,
         validation: loader.validation(),
-        groups,
         moments: options.moments.then_some(loader.all_moments),
         unlabelled: loader.unlabelled,
         tested: loader.tested,
@@ -287,8 +283,12 @@ impl Loader {
     fn set(&self) -> Result<TrainingSet> {
         let features = concat_batches(&self.columns.feature_schema, &self.features)?;
         let set = TrainingSet::new(features, numbers_of(&self.labels)?, ids_of(&self.ids)?)?;
-        match self.columns.weight {
+        let set = match self.columns.weight {
             Some(_) => set.with_weights(numbers_of(&self.weights)?),
+            None => Ok(set),
+        }?;
+        match self.columns.group {
+            Some(_) => set.with_groups(ids_of(&self.groups)?),
             None => Ok(set),
         }
     }

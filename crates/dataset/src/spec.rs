@@ -49,6 +49,9 @@ pub struct DatasetSpec {
     /// The spine's column that says how often each row counts in training.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<String>,
+    /// The spine's column whose values are queries: rows of one value are ranked among each other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// Features as `view:feature`, or `view:*`.
     pub features: Vec<String>,
     /// The spine's columns for join keys, where they have other names: `user_token = "customer"`.
@@ -365,6 +368,7 @@ impl DatasetSpec {
             event_timestamp,
             label: String::new(),
             weight: None,
+            group: None,
             features,
             keys: BTreeMap::new(),
             knowledge: None,
@@ -494,7 +498,16 @@ impl DatasetSpec {
             return Err((Error::invalid(message), Some(self.label.clone())));
         }
         self.split.as_ref().map_or(Ok(()), SplitSpec::check).map_err(|error| (error, None))?;
-        self.cross_validation.as_ref().map_or(Ok(()), CrossValidationSpec::check)
+        let cross = self.cross_validation.as_ref();
+        if let (Some(group), Some(other)) =
+            (&self.group, cross.and_then(|cross| cross.group.as_ref()))
+            && group != other
+        {
+            let message = format!("rows are ranked by `{group}` and folds are by `{other}`");
+            let help = "leave `[cross_validation]`'s `by` and `group` out: queries stay together";
+            return Err((Error::invalid(message).with_help(help), None));
+        }
+        cross.map_or(Ok(()), CrossValidationSpec::check)
     }
 }
 

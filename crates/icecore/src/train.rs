@@ -207,6 +207,9 @@ impl Project {
         add("split_validation", recipe.validation.to_string());
         add("split_seed", recipe.split_seed.to_string());
         add("cv_folds", recipe.folds.to_string());
+        if let Some(group) = &recipe.ranked_by {
+            add("group", group.clone());
+        }
         if let Some(weight) = &recipe.weight {
             add("weight", weight.clone());
         }

@@ -118,7 +118,12 @@ fn counted(set: &TrainingSet) -> Result<TrainingSet> {
     // Rows that all count once have no weights.
     let (labels, ids) = (counted.labels().clone(), counted.row_ids().clone());
     let provenance = counted.provenance().to_vec();
-    Ok(TrainingSet::new(counted.features().clone(), labels, ids)?.with_provenance(provenance))
+    let once = TrainingSet::new(counted.features().clone(), labels, ids)?;
+    let once = once.with_provenance(provenance);
+    match counted.groups() {
+        Some(groups) => once.with_groups(groups.clone()),
+        None => Ok(once),
+    }
 }
 
 impl Trainer for Fit {

@@ -13,6 +13,7 @@ mod histogram;
 mod objective;
 mod packed;
 mod params;
+mod ranking;
 mod shard;
 mod split_search;
 mod stop;
@@ -56,7 +57,10 @@ impl Learner for Gbdt {
             return self.learn_from(set, watched.filter(|_| self.params.patience > 0));
         }
         let share = self.params.validation_fraction;
-        match split::train_validation(set.row_ids(), share, self.params.seed) {
+        // The rows of a query stay together.
+        let groups = set.groups().filter(|_| self.params.objective.ranking().is_some());
+        let ids = groups.unwrap_or(set.row_ids());
+        match split::train_validation(ids, share, self.params.seed) {
             Ok(split) => {
                 let (learned, watched) = split.apply(set)?;
                 self.learn_from(&learned, Some(&watched))
@@ -94,6 +98,7 @@ impl Gbdt {
             labels,
             weights: weights.as_deref(),
             ids: set.row_ids().values(),
+            groups: self.groups(set)?,
         };
         let ensemble = match watched {
             None => boost(&self.params, &rules, learned, None, outputs),
@@ -110,12 +115,25 @@ impl Gbdt {
                     labels,
                     weights: watched.weights().map(|weights| weights.values().as_ref()),
                     ids: watched.row_ids().values(),
+                    groups: self.groups(watched)?,
                 };
                 boost(&self.params, &rules, learned, Some(examples), outputs)
             }
         };
         let scorer = Scorer::Trees(TreeScorer::new(ensemble, features.len()));
         Ok(Learned { scorer, categories })
+    }
+
+    /// The groups that rows are ranked in, if they are.
+    fn groups<'a>(&self, set: &'a TrainingSet) -> Result<Option<&'a [u64]>> {
+        match (self.params.objective.ranking(), set.groups()) {
+            (None, _) => Ok(None),
+            (Some(_), Some(groups)) => Ok(Some(groups.values())),
+            (Some(_), None) => Err(Error::invalid("`lambdarank` ranks rows in groups, and there are none")
+                .with_help(
+                    "name the column of the query, `group = \"query_id\"`, or give the training set groups",
+                )),
+        }
     }
 
     fn rules(

@@ -14,8 +14,10 @@
 //!
 //! | parameter | default | range | what it does |
 //! |---|---|---|---|
-//! | `objective` | `binary` | | `binary`, `multiclass`, `squared`, `absolute`, `quantile`, `poisson` |
+//! | `objective` | `binary` | | `binary`, `multiclass`, `squared`, `absolute`, `quantile`, `poisson`, `lambdarank`: the order of the rows of a group |
 //! | `alpha` | 0.5 | 0.0001 to 0.9999 | the quantile of `quantile` |
+//! | `truncation` | 30 | 1 to 1000000 | of `lambdarank`: only pairs count of which one row is among so many first ones |
+//! | `ndcg_at` | 10 | 1 to 1000000 | of `lambdarank`: so many first rows are measured, to stop early |
 //! | `n_estimators` | 100 | 1 to 65536 | trees, or trees of each class |
 //! | `growth` | `level` | | `level`, or `leaf`: always the leaf that gains most |
 //! | `max_depth` | 5, by leaf 63 | 1 to 63 | splits on the way to a leaf |

@@ -2,7 +2,8 @@
 //!
 //! Of two classes, labels are zero or one and predictions are probabilities of one; of numbers,
 //! both are numbers; of more classes, labels are their numbers and predictions are a probability
-//! of each, row by row. Every function returns `None` where its measure is not defined: no rows,
+//! of each, row by row; of rankings, labels are whole numbers and predictions order the rows of a
+//! group. Every function returns `None` where its measure is not defined: no rows,
 //! slices of different lengths, labels that are none, a prediction that is NaN; the areas also if
 //! only one class is there. None of them depends on the order of rows.
 
@@ -10,6 +11,7 @@ mod classes;
 mod curves;
 mod measure;
 mod numbers;
+mod ranking;
 
 pub use classes::{class_accuracy, class_log_loss};
 pub use curves::{
@@ -18,6 +20,8 @@ pub use curves::{
 };
 pub use measure::Measure;
 pub use numbers::{mae, quantile_loss, rmse};
+pub(crate) use ranking::{best_gain, discount, gain, is_relevance, ndcg_of};
+pub use ranking::{mean_average_precision, ndcg};
 
 use crate::arithmetic::{ln, ordered_sum};
 

@@ -69,7 +69,10 @@ pub(crate) fn prepared(
 
 fn with_features(set: &TrainingSet, features: RecordBatch) -> Result<TrainingSet> {
     let new = TrainingSet::new(features, set.labels().clone(), set.row_ids().clone())?;
-    let new = new.with_provenance(set.provenance().to_vec());
+    let mut new = new.with_provenance(set.provenance().to_vec());
+    if let Some(groups) = set.groups() {
+        new = new.with_groups(groups.clone())?;
+    }
     match set.weights() {
         Some(weights) => new.with_weights(weights.clone()),
         None => Ok(new),

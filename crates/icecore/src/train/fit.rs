@@ -46,12 +46,12 @@ pub(super) fn fit(recipe: &Recipe, loaded: &LoadedSet) -> Result<Fitted> {
     let mut watched = None;
     if let Some((training, held_out)) = recipe.held_out(loaded)? {
         let model = trainer.fit_watching(&training, &held_out)?;
-        scores.extend(validate(&*model, &held_out)?);
+        scores.extend(validate(recipe, &*model, &held_out)?);
         if let Some(rounds) = model.rounds() {
             scores.insert("val_rounds".to_owned(), rounds as f64);
         }
         files.extend(evaluation(&*model, &held_out)?);
-        files.extend(learning(&*model, (&training, &held_out))?);
+        files.extend(learning(recipe, &*model, (&training, &held_out))?);
         watched = Some(model);
     }
     if recipe.is_cross_validated() {
@@ -81,8 +81,13 @@ pub(super) fn fit(recipe: &Recipe, loaded: &LoadedSet) -> Result<Fitted> {
     })
 }
 
-fn validate(model: &dyn Model, held_out: &TrainingSet) -> Result<BTreeMap<String, f64>> {
+fn validate(
+    recipe: &Recipe,
+    model: &dyn Model,
+    held_out: &TrainingSet,
+) -> Result<BTreeMap<String, f64>> {
     let measures: &[(&str, Measure)] = match model.signature().output {
+        _ if recipe.ranks() => &[("val_ndcg", recipe.measure()), ("val_map", Measure::Map)],
         OutputKind::Value => &[("val_rmse", Measure::Rmse), ("val_mae", Measure::Mae)],
         OutputKind::Classes => {
             &[("val_log_loss", Measure::LogLoss), ("val_accuracy", Measure::Accuracy)]
@@ -106,10 +111,12 @@ fn validate(model: &dyn Model, held_out: &TrainingSet) -> Result<BTreeMap<String
 
 /// The loss after each round, on rows that were learned from and on others.
 fn learning(
+    recipe: &Recipe,
     model: &dyn Model,
     (training, held_out): (&TrainingSet, &TrainingSet),
 ) -> Result<Option<(String, String)>> {
     let measure = match model.signature().output {
+        _ if recipe.ranks() => recipe.measure(),
         OutputKind::Value => Measure::Rmse,
         _ => Measure::LogLoss,
     };
@@ -129,7 +136,8 @@ fn sampled(set: &TrainingSet) -> Result<TrainingSet> {
     if share >= 1.0 {
         return Ok(set.clone());
     }
-    set.take(&split::train_validation(set.row_ids(), share, 0)?.validation)
+    let ids = set.groups().unwrap_or(set.row_ids());
+    set.take(&split::train_validation(ids, share, 0)?.validation)
 }
 
 /// What probabilities are worth at every threshold, as numbers and as pictures.

@@ -28,6 +28,9 @@ pub(super) struct Recipe {
     pub(super) folds_by: FoldBy,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) group: Option<String>,
+    /// The column whose values are queries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) ranked_by: Option<String>,
     #[serde(default)]
     pub(super) gap: usize,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -51,6 +54,7 @@ impl Recipe {
             folds: cross.map_or(0, |cross| cross.folds),
             folds_by: cross.map_or(FoldBy::Row, |cross| cross.by),
             group: cross.and_then(|cross| cross.group.clone()),
+            ranked_by: spec.group.clone(),
             gap: cross.map_or(0, |cross| cross.gap),
             weight: spec.weight.clone(),
             preprocess: spec.preprocess.clone(),
@@ -71,8 +75,8 @@ impl Recipe {
 
     /// What to load of the training set at this state, or at the locked one.
     pub(super) fn loads(&self, at: Option<SnapshotSelector>) -> LoadOptions {
-        let mut options =
-            LoadOptions::default().with_weight(self.weight.clone()).with_group(self.group.clone());
+        let group = self.ranked_by.clone().or_else(|| self.group.clone());
+        let mut options = LoadOptions::default().with_weight(self.weight.clone()).with_group(group);
         if let Some(at) = at {
             options = options.with_at(at);
         }
@@ -88,14 +92,25 @@ impl Recipe {
         }
         match self.params.get("objective").map(ToString::to_string).as_deref() {
             Some("multiclass") => OutputKind::Classes,
-            Some("squared" | "absolute" | "quantile" | "poisson") => OutputKind::Value,
+            Some("squared" | "absolute" | "quantile" | "poisson" | "lambdarank") => {
+                OutputKind::Value
+            }
             _ => OutputKind::Probability,
         }
     }
 
     /// What is measured where nobody says.
     pub(super) fn measure(&self) -> Measure {
+        if self.ranks() {
+            let at = self.params.get("ndcg_at").and_then(ParamValue::as_int);
+            return Measure::Ndcg(at.and_then(|at| usize::try_from(at).ok()).unwrap_or(10));
+        }
         Measure::usual(self.output())
+    }
+
+    /// Whether the model orders the rows of each query.
+    pub(super) fn ranks(&self) -> bool {
+        self.params.get("objective").is_some_and(|name| name.to_string() == "lambdarank")
     }
 
     /// Whether a training is cross-validated.
@@ -108,7 +123,10 @@ impl Recipe {
     pub(super) fn splits(&self, loaded: &LoadedSet) -> Result<Vec<Split>> {
         let set = &loaded.set;
         let folds = if self.is_cross_validated() { self.folds } else { FOLDS };
-        match (self.folds_by, &loaded.groups, &loaded.moments) {
+        match (self.folds_by, set.groups(), &loaded.moments) {
+            (FoldBy::Row, Some(groups), _) if self.ranked_by.is_some() => {
+                return split::group_k_fold(groups, folds);
+            }
             (FoldBy::Group, Some(groups), _) => return split::group_k_fold(groups, folds),
             (FoldBy::Time, _, Some(moments)) => {
                 return split::time_series_split(moments, set.row_ids(), folds, self.gap);
@@ -134,9 +152,10 @@ impl Recipe {
         if let Some(validation) = validation {
             return divided(validation)?.apply(set).map(Some);
         }
-        split::train_validation(set.row_ids(), self.validation, self.split_seed)?
-            .apply(set)
-            .map(Some)
+        // The rows of a query stay together.
+        let groups = set.groups().filter(|_| self.ranked_by.is_some());
+        let ids = groups.unwrap_or(set.row_ids());
+        split::train_validation(ids, self.validation, self.split_seed)?.apply(set).map(Some)
     }
 
     fn stops_early(&self) -> bool {

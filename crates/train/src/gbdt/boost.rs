@@ -7,12 +7,14 @@ use super::code_tree::CodeTree;
 use super::grow::Grower;
 use super::histogram::Layout;
 use super::params::BoostParams;
+use super::ranking::Queries;
 use super::shard::{Rows, Sampling, Shard};
 use super::split_search::{Rule, Search};
 use super::stop::Watch;
 use super::target::Target;
 use super::value::Penalties;
 use crate::arithmetic::mix_pair;
+use crate::canonical::canonical_order;
 use crate::columns::Values;
 use crate::forest::mask::LANES;
 use crate::forest::rank::RankTable;
@@ -28,6 +30,8 @@ pub(super) struct Examples<'a> {
     pub(super) labels: &'a [f64],
     pub(super) weights: Option<&'a [f64]>,
     pub(super) ids: &'a [u64],
+    /// The groups that rows are ranked in, if they are.
+    pub(super) groups: Option<&'a [u64]>,
 }
 
 /// Learns an ensemble. There is at least one row to learn from; where there are rows to watch,
@@ -101,10 +105,15 @@ impl<'a> Booster<'a> {
         let mut shards = self.shards(learned, &self.target.labels);
         let mut watch = watched.map(|watched| {
             let labels = self.target.encode(watched.labels);
-            Watch::new(self.shards(watched, &labels), self.params.patience)
+            let queries = self.queries(watched);
+            Watch::new(self.shards(watched, &labels), queries, self.params.patience)
         });
+        let queries = self.queries(learned);
         let outputs = ensemble.outputs();
         for round in 0..self.params.trees {
+            if let Some(queries) = &queries {
+                queries.give_gradients(&mut shards);
+            }
             let key = mix_pair(self.params.seed, round as u64);
             let grown = self.round(&mut shards, key, outputs);
             if grown.iter().all(Option::is_none) {
@@ -132,6 +141,13 @@ impl<'a> Booster<'a> {
         }
         sum_gains(&mut ensemble);
         ensemble
+    }
+
+    /// The queries of rows that are ranked.
+    fn queries(&self, examples: Examples<'_>) -> Option<Queries> {
+        let (ranking, groups) = (self.params.objective.ranking()?, examples.groups?);
+        let Examples { columns, labels, ids, .. } = examples;
+        Some(Queries::new(ranking, groups, labels, canonical_order(columns, labels, ids)))
     }
 
     /// One tree of each output, where one gains enough.

@@ -3,11 +3,13 @@
 use icecore_core::{Error, OutputKind, Result, TrainingSet};
 
 use super::packed::{Lanes, ROUND, Steps};
+use super::ranking::Ranking;
 use super::target::Target;
 use crate::arithmetic::{exp, ln};
 use crate::columns;
 use crate::forest::mask::LANES;
 use crate::forest::{exponent, power_of_two};
+use crate::metrics::is_relevance;
 use crate::tree::Link;
 
 /// The most classes of a model.
@@ -31,21 +33,24 @@ pub(super) enum Objective {
     Quantile(f64),
     /// The deviance of counts; the raw score is the logarithm of the expected count.
     Poisson,
+    /// The order of the rows of each query; its gradients come from all of them.
+    Rank(Ranking),
 }
 
 impl Objective {
     /// The names that a user gives.
-    pub(super) const NAMES: [&'static str; 6] =
-        ["binary", "multiclass", "squared", "absolute", "quantile", "poisson"];
+    pub(super) const NAMES: [&'static str; 7] =
+        ["binary", "multiclass", "squared", "absolute", "quantile", "poisson", "lambdarank"];
 
     /// The objective of a name; `alpha` is the quantile.
-    pub(super) fn named(name: &str, alpha: f64) -> Self {
+    pub(super) fn named(name: &str, alpha: f64, ranking: Ranking) -> Self {
         match name {
             "multiclass" => Self::Softmax,
             "squared" => Self::Squared,
             "absolute" => Self::Absolute,
             "quantile" => Self::Quantile(alpha),
             "poisson" => Self::Poisson,
+            "lambdarank" => Self::Rank(ranking),
             _ => Self::LogLoss,
         }
     }
@@ -54,7 +59,7 @@ impl Objective {
         match self {
             Self::LogLoss => Link::Logistic,
             Self::Softmax => Link::Softmax,
-            Self::Squared | Self::Absolute | Self::Quantile(_) => Link::Identity,
+            Self::Squared | Self::Absolute | Self::Quantile(_) | Self::Rank(_) => Link::Identity,
             Self::Poisson => Link::Exp,
         }
     }
@@ -81,6 +86,14 @@ impl Objective {
         }
     }
 
+    /// How rows are ranked, if they are.
+    pub(super) const fn ranking(self) -> Option<Ranking> {
+        match self {
+            Self::Rank(ranking) => Some(ranking),
+            _ => None,
+        }
+    }
+
     /// The labels, if all of them are ones that the objective knows, and the number of outputs.
     pub(super) fn labels(self, set: &TrainingSet) -> Result<(&[f64], usize)> {
         let (known, help): (fn(f64) -> bool, &str) = match self {
@@ -91,6 +104,9 @@ impl Objective {
             ),
             Self::Poisson => {
                 (|label| label >= 0.0 && label.is_finite(), "counts are finite and at least 0")
+            }
+            Self::Rank(_) => {
+                (is_relevance, "how relevant a row is, is a whole number from 0 to 30")
             }
             _ => (f64::is_finite, "filter such rows in the spine"),
         };
@@ -109,7 +125,7 @@ impl Objective {
 
     /// Whether the greatest gradient must be looked for before each round.
     pub(super) const fn is_unbounded(self) -> bool {
-        matches!(self, Self::Squared | Self::Poisson)
+        matches!(self, Self::Squared | Self::Poisson | Self::Rank(_))
     }
 
     /// Steps for gradients up to `greatest`, a gradient and a hessian; the weights are at most
@@ -130,7 +146,7 @@ impl Objective {
                 let weight_or_one = above(weight.unwrap_or(1.0));
                 Steps::up_to(weight_or_one, weight_or_one, weight.map(|_| number))
             }
-            (Self::Squared | Self::Poisson, _) => Steps::up_to(
+            (Self::Squared | Self::Poisson | Self::Rank(_), _) => Steps::up_to(
                 above(f64::from(greatest.0)),
                 above(f64::from(greatest.1)),
                 Some(number),
@@ -173,6 +189,8 @@ impl Objective {
                     hessians[lane] = 1.0;
                 }
             }
+            // They are given, not computed row by row.
+            Self::Rank(_) => {}
             Self::Poisson => {
                 for lane in 0..LANES {
                     gradients[lane] = exp_f32(scores[lane]) - labels[lane];
@@ -196,7 +214,7 @@ impl Objective {
                 let sum: f64 = (0..outputs).map(|k| exp(scores(k) - greatest)).sum();
                 ln(sum) + greatest - scores(label as usize)
             }
-            Self::Squared => (score - label) * (score - label),
+            Self::Squared | Self::Rank(_) => (score - label) * (score - label),
             Self::Absolute => (score - label).abs(),
             Self::Quantile(alpha) => {
                 if label > score {
@@ -214,6 +232,7 @@ impl Objective {
         match self {
             Self::LogLoss | Self::Softmax => Target::classes(labels, weights, outputs),
             Self::Poisson => Target::counts(labels, weights),
+            Self::Rank(_) => Target::ranks(labels),
             Self::Squared => Target::numbers(labels, weights, None),
             Self::Absolute => Target::numbers(labels, weights, Some(0.5)),
             Self::Quantile(alpha) => Target::numbers(labels, weights, Some(alpha)),

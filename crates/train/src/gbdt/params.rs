@@ -7,6 +7,7 @@ use icecore_core::{Error, Result};
 use super::ALGORITHM;
 use super::grow::{Growth, Size};
 use super::objective::Objective;
+use super::ranking::Ranking;
 use super::value::Penalties;
 use crate::ParamValue;
 use crate::params::{ParamReader, positive_to};
@@ -14,6 +15,8 @@ use crate::tree::TREES_MAX;
 
 /// The most leaves of a tree.
 const LEAVES_MAX: i64 = 65_536;
+/// The most rows of a query that are looked at.
+const RANKS_MAX: i64 = 1_000_000;
 /// The deepest tree where levels do not limit it.
 const DEPTH_MAX: i64 = 63;
 
@@ -47,6 +50,7 @@ pub(super) fn read(
     let mut read = ParamReader::new(ALGORITHM, given);
     let objective = read.choice("objective", "binary", &Objective::NAMES);
     let alpha = read.float("alpha", 0.5, 0.000_1..=0.999_9);
+    let ranking = read_ranking(&mut read, &objective);
     let size = read_size(&mut read, given);
     let penalties = Penalties {
         l1: read.float("l1", 0.0, 0.0..=1e9),
@@ -58,7 +62,7 @@ pub(super) fn read(
         learning_rate: read.float("learning_rate", 0.1, positive_to(1.0)),
     };
     let params = BoostParams {
-        objective: Objective::named(&objective, alpha),
+        objective: Objective::named(&objective, alpha, ranking),
         trees: read.int("n_estimators", 100, 1..=TREES_MAX as i64) as usize,
         size,
         penalties,
@@ -85,6 +89,16 @@ pub(super) fn read(
     let params = BoostParams { monotone: monotone?, ..params };
     params.check()?;
     Ok((params, threads, effective))
+}
+
+/// How rows are ranked; nobody but `lambdarank` has these parameters.
+fn read_ranking(read: &mut ParamReader<'_>, objective: &str) -> Ranking {
+    let mut ranking = Ranking { truncation: 30, ndcg_at: 10 };
+    if objective == "lambdarank" {
+        ranking.truncation = read.int("truncation", 30, 1..=RANKS_MAX) as usize;
+        ranking.ndcg_at = read.int("ndcg_at", 10, 1..=RANKS_MAX) as usize;
+    }
+    ranking
 }
 
 fn read_size(read: &mut ParamReader<'_>, given: &BTreeMap<String, ParamValue>) -> Size {

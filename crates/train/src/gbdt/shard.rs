@@ -35,6 +35,8 @@ pub(super) struct Shard {
     weights: Option<Vec<Lanes>>,
     /// The raw scores of each output.
     scores: Vec<Vec<Lanes>>,
+    /// The gradients and hessians of rankings, which are given.
+    given: Vec<(Lanes, Lanes)>,
     /// The packed gradients of each output.
     packed: Vec<Vec<[u64; LANES]>>,
     /// A hash of each row's id.
@@ -80,11 +82,32 @@ impl Shard {
             labels: padded(&all.labels[rows.clone()]),
             weights: all.weights.map(|weights| padded(&weights[rows.clone()])),
             scores: starts.iter().map(|start| vec![[*start; LANES]; blocks]).collect(),
+            given: Vec::new(),
             packed: starts.iter().map(|_| vec![[0; LANES]; blocks]).collect(),
             keys: padded(&keys),
             order: Vec::with_capacity(rows.len()),
             spare: vec![0; rows.len()],
             nodes: Vec::new(),
+        }
+    }
+
+    /// How many rows there are.
+    pub(super) const fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The raw scores of the first output.
+    pub(super) fn first_scores(&self) -> &[f32] {
+        &self.scores[0].as_flattened()[..self.rows]
+    }
+
+    /// Gives the rows their gradients and hessians.
+    pub(super) fn set_gradients(&mut self, given: &[(f32, f32)]) {
+        self.given.resize(self.labels.len(), ([0.0; LANES], [0.0; LANES]));
+        for (block, rows) in self.given.iter_mut().zip(given.chunks(LANES)) {
+            for (lane, row) in rows.iter().enumerate() {
+                (block.0[lane], block.1[lane]) = *row;
+            }
         }
     }
 
@@ -128,8 +151,13 @@ impl Shard {
         block: usize,
         (gradients, hessians): (&mut Lanes, &mut Lanes),
     ) {
-        let rows = (&self.scores[0][block], &self.labels[block]);
-        objective.gradients(rows, (gradients, hessians));
+        match self.given.get(block) {
+            Some(given) => (*gradients, *hessians) = *given,
+            None => {
+                let rows = (&self.scores[0][block], &self.labels[block]);
+                objective.gradients(rows, (gradients, hessians));
+            }
+        }
         if let Some(weights) = &self.weights {
             weigh(&weights[block], gradients, hessians);
         }

@@ -50,6 +50,12 @@ impl Target {
         Self { labels: Vec::new(), starts, bases, shift: 0.0, scale: 1.0 }.of(labels)
     }
 
+    /// How relevant rows are; scores begin at zero, and only their order counts.
+    pub(super) fn ranks(labels: &[f64]) -> Self {
+        let (bases, starts) = (vec![0.0], vec![0.0]);
+        Self { labels: Vec::new(), starts, bases, shift: 0.0, scale: 1.0 }.of(labels)
+    }
+
     /// Numbers of any size, of which the mean or a quantile is the best constant.
     pub(super) fn numbers(labels: &[f64], weights: Option<&[f64]>, of: Option<f64>) -> Self {
         let base = match of {

@@ -5,9 +5,12 @@ use arrow::datatypes::Float64Type;
 use icecore_core::{Error, Model, OutputKind, Result, TrainingSet};
 
 use super::{
-    accuracy, brier, class_accuracy, class_log_loss, log_loss, mae, pr_auc, quantile_loss, rmse,
-    roc_auc,
+    accuracy, brier, class_accuracy, class_log_loss, log_loss, mae, mean_average_precision, ndcg,
+    pr_auc, quantile_loss, rmse, roc_auc,
 };
+
+/// How many first rows `ndcg` looks at where nobody says.
+const NDCG_AT: usize = 10;
 
 /// A measure of a model's predictions.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -29,12 +32,26 @@ pub enum Measure {
     Mae,
     /// The mean pinball loss of this quantile.
     QuantileLoss(f64),
+    /// The normalized discounted cumulative gain of so many first rows of each group.
+    Ndcg(usize),
+    /// The mean over groups of their average precision.
+    Map,
 }
 
 impl Measure {
     /// The names of measures, as a user gives them.
-    pub const NAMES: [&'static str; 8] =
-        ["roc_auc", "pr_auc", "log_loss", "brier", "accuracy", "rmse", "mae", "quantile_loss"];
+    pub const NAMES: [&'static str; 10] = [
+        "roc_auc",
+        "pr_auc",
+        "log_loss",
+        "brier",
+        "accuracy",
+        "rmse",
+        "mae",
+        "quantile_loss",
+        "ndcg",
+        "map",
+    ];
 
     /// The measure of a name; `alpha` is the quantile.
     ///
@@ -51,6 +68,8 @@ impl Measure {
             "rmse" => Self::Rmse,
             "mae" => Self::Mae,
             "quantile_loss" => Self::QuantileLoss(alpha),
+            "ndcg" => Self::Ndcg(NDCG_AT),
+            "map" => Self::Map,
             other => {
                 return Err(Error::invalid(format!("there is no measure `{other}`"))
                     .with_candidates(other, Self::NAMES)
@@ -81,13 +100,15 @@ impl Measure {
             Self::Rmse => "rmse",
             Self::Mae => "mae",
             Self::QuantileLoss(_) => "quantile_loss",
+            Self::Ndcg(_) => "ndcg",
+            Self::Map => "map",
         }
     }
 
     /// Whether a greater value is a better one.
     #[must_use]
     pub const fn greater_is_better(self) -> bool {
-        matches!(self, Self::RocAuc | Self::PrAuc | Self::Accuracy)
+        matches!(self, Self::RocAuc | Self::PrAuc | Self::Accuracy | Self::Ndcg(_) | Self::Map)
     }
 
     /// Whether `a` is better than `b`.
@@ -133,6 +154,12 @@ impl Measure {
             Self::Rmse => rmse(labels, values),
             Self::Mae => mae(labels, values),
             Self::QuantileLoss(alpha) => quantile_loss(labels, values, alpha),
+            Self::Ndcg(at) => {
+                set.groups().and_then(|groups| ndcg(labels, values, groups.values(), at))
+            }
+            Self::Map => set
+                .groups()
+                .and_then(|groups| mean_average_precision(labels, values, groups.values())),
         })
     }
 }

@@ -44,6 +44,10 @@ windows = ["7d"]
 [[feature_view.derived]]
 name = "share"
 expression = "n_1h / greatest(n_30d, 1)"
+[[feature_service]]
+name = "churn_v1"
+features = ["latest:amount", "latest:kind"]
+online = "vector"
 [[push_source]]
 name = "payments"
 table = "raw.payments"
@@ -193,6 +197,24 @@ impl World {
             assert_eq!(report[0]["different"], 0, "{what}: {report}");
         }
         self.start();
+        self.compare_vectors(what);
+    }
+
+    /// A service that is kept as one row for each entity says what its views say one by one.
+    fn compare_vectors(&self, what: &str) {
+        let service = self.service.as_ref().unwrap();
+        for user in 0..13 {
+            let ask = |mut asked: Value| {
+                asked["entities"] = document!({ "user": [format!("u{user}")] });
+                let (status, answer) = service.post("/get-online-features", "", &asked.to_string());
+                assert_eq!(status, 200, "{what}: {answer}");
+                answer["results"].clone()
+            };
+            let vector = ask(document!({ "feature_service": "churn_v1" }));
+            // In another order it is not the service that is asked for.
+            let rows = ask(document!({ "features": ["latest:kind", "latest:amount"] }));
+            assert_eq!((&vector[1], &vector[2]), (&rows[2], &rows[1]), "{what}: u{user}");
+        }
     }
 }
 

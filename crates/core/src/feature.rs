@@ -5,7 +5,7 @@ mod push;
 mod service;
 
 pub use push::{OnlineForm, PushSource};
-pub use service::FeatureService;
+pub use service::{FeatureService, ServiceForm};
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -48,7 +48,7 @@ pub use batch::BatchStream;
 pub use error::{Error, ErrorKind, Location, Result, Source};
 pub use feature::{
     Aggregate, Derived, Emit, Entity, FeatureEngine, FeatureService, FeatureView, JoinKey,
-    OnlineForm, PushSource, RequestInput,
+    OnlineForm, PushSource, RequestInput, ServiceForm,
 };
 pub use learn::{
     Importance, Model, ModelSignature, OutputKind, Prediction, SignatureColumn, Trainer,

@@ -59,6 +59,11 @@ pub trait OnlineStore: fmt::Debug + Send + Sync + 'static {
     /// Reads rows, `None` where there is none.
     async fn rows(&self, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>>;
 
+    /// Reads rows as they are now, whatever was read before.
+    async fn rows_now(&self, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>> {
+        self.rows(keys).await
+    }
+
     /// Reads rows whose keys begin with `prefix`, a page at a time: from the start without a
     /// cursor, then from where the page before ended.
     async fn scan(&self, prefix: &[u8], cursor: Option<Bytes>) -> Result<ScanPage>;

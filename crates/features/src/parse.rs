@@ -4,8 +4,8 @@ mod function;
 
 use icecore_core::{
     Aggregate, AggregateFunction, Closed, Derived, Emit, Entity, Error, FeatureService,
-    FeatureView, JoinKey, OnlineForm, PushSource, RequestInput, Result, Span, TableName, Timestamp,
-    ValueType, Window, WriteMode,
+    FeatureView, JoinKey, OnlineForm, PushSource, RequestInput, Result, ServiceForm, Span,
+    TableName, Timestamp, ValueType, Window, WriteMode,
 };
 use serde::Deserialize;
 use serde::de::value::StrDeserializer;
@@ -60,6 +60,7 @@ fn feature_service(mut table: Table<'_>, document: &mut Document<'_>) -> Feature
     let service = FeatureService {
         name: table.text(document, "name").unwrap_or_default(),
         features: table.list(document, "features", own).unwrap_or_default(),
+        online: table.parsed(document, "online", service_form).unwrap_or_default(),
         description: table.text(document, "description"),
     };
     table.finish(document);
@@ -218,6 +219,10 @@ fn scheduled(inner: &mut Table<'_>, document: &mut Document<'_>) -> Option<Emit>
 
 fn closed(text: &str) -> Result<Closed> {
     one_of(text, "`closed`", &["both", "left", "right", "none"])
+}
+
+fn service_form(text: &str) -> Result<ServiceForm> {
+    one_of(text, "`online`", &["views", "vector"])
 }
 
 fn online_form(text: &str) -> Result<OnlineForm> {

@@ -31,10 +31,41 @@ pub(crate) fn check(definitions: &Definitions, found: &mut Findings) {
                 Error::invalid(format!("feature service `{}` has no feature", service.name));
             report("features", error.with_help("write `features = [\"view:feature\"]`"));
         }
-        if let Err(error) = resolve_features(definitions, &service.features) {
-            report("features", error);
+        match resolve_features(definitions, &service.features) {
+            Err(error) => report("features", error),
+            Ok(views) if !service.online.is_views() => {
+                if let Err(error) = one_entity(definitions, &service.name, &views) {
+                    report("online", error);
+                }
+            }
+            Ok(_) => {}
         }
     }
+}
+
+/// Whether all of a service is rows of the same entity.
+fn one_entity(
+    definitions: &Definitions,
+    service: &str,
+    views: &[(String, Vec<String>)],
+) -> icecore_core::Result<()> {
+    let mut keys: Option<Vec<String>> = None;
+    for (name, _) in views {
+        let view = definitions.view(name)?;
+        if !view.online.is_rows() {
+            let error = Error::invalid(format!("`{service}` cannot be a vector"));
+            return Err(error.with_note(format!("`{name}` is computed at each request")));
+        }
+        let own = definitions.join_keys(view)?;
+        match &keys {
+            Some(keys) if *keys != own => {
+                let error = Error::invalid(format!("`{service}` cannot be a vector"));
+                return Err(error.with_note(format!("`{name}` is found by {}", own.join(", "))));
+            }
+            _ => keys = Some(own),
+        }
+    }
+    Ok(())
 }
 
 /// Reports push sources without a name of their own.

@@ -9,8 +9,8 @@ use arrow::compute::{CastOptions, cast_with_options};
 use icecore_core::{Error, OnlineStore, Result, Timestamp};
 use icecore_features::Definitions;
 use icecore_materialize::{
-    MaterializeOptions, Source, VerifyReport, ViewReport, ViewStatus, materialize_view,
-    verify_view, view_status,
+    MaterializeOptions, Source, VectorReport, VerifyReport, ViewReport, ViewStatus,
+    materialize_service, materialize_view, verify_view, view_status,
 };
 use icecore_online::{CacheOptions, CachedStore, FeatureStore};
 use icecore_serve::{FeatureOptions, FeatureQuery, OnlineFeatures};
@@ -76,6 +76,32 @@ impl Project {
             now: self.clock().now(),
         };
         materialize_view(&source, view, options).await
+    }
+
+    /// Makes the vectors of those of the names that are feature services kept as vectors, from the
+    /// rows that the online store has of their views: once, and again with `full`.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` if the store does not answer.
+    pub async fn materialize_vectors(
+        &self,
+        names: Option<&[String]>,
+        full: bool,
+    ) -> Result<Vec<VectorReport>> {
+        let (definitions, store) = (self.definitions()?, self.online_features().await?);
+        let source = Source {
+            engine: self.engine(),
+            definitions: &definitions,
+            store: &store,
+            now: self.clock().now(),
+        };
+        let mut reports = Vec::new();
+        let services = definitions.services.iter().map(|service| &service.name);
+        for service in services.filter(|name| names.is_none_or(|names| names.contains(name))) {
+            reports.extend(materialize_service(&source, service, full).await?);
+        }
+        Ok(reports)
     }
 
     /// Compares the rows of a view in the online store with its table, to the bit.

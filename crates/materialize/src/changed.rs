@@ -65,7 +65,7 @@ pub(crate) async fn run(
             }
             Ok(rows.into_changes())
         })
-        .map_ok(|changes| send(source.store, changes, options.dry_run))
+        .map_ok(|changes| send(source, &shape.view, changes, options.dry_run))
         .try_buffer_unordered(IN_FLIGHT);
     let summary = sent
         .try_fold(ApplySummary::default(), async |mut all, one| {
@@ -194,8 +194,8 @@ pub(crate) async fn restore(
     }
     let (written, removed): (Vec<_>, Vec<_>) =
         changes.into_iter().partition(|change| change.row.is_some());
-    let written = send(source.store, written, options.dry_run).await?;
-    let removed = send(source.store, removed, options.dry_run).await?;
+    let written = send(source, &shape.view, written, options.dry_run).await?;
+    let removed = send(source, &shape.view, removed, options.dry_run).await?;
     report.written += written.applied;
     report.removed += removed.applied;
     report.unchanged += written.stale + removed.stale;

@@ -37,7 +37,7 @@ pub(crate) async fn run(
             keep_newest(&mut changes, &mut seen);
             Ok(changes)
         })
-        .map_ok(|changes| send(source.store, changes, options.dry_run))
+        .map_ok(|changes| send(source, &shape.view, changes, options.dry_run))
         .try_buffer_unordered(IN_FLIGHT);
     let summary = sent
         .try_fold(ApplySummary::default(), async |mut all, one| {
@@ -90,7 +90,8 @@ async fn correct_others(
             }
         }
         if !removals.is_empty() {
-            report.removed += send(source.store, removals, options.dry_run).await?.applied;
+            report.removed +=
+                send(source, &planned.shape.view, removals, options.dry_run).await?.applied;
         }
         cursor = page.cursor;
         if cursor.is_none() {

@@ -35,6 +35,7 @@ mod reader;
 mod report;
 mod status;
 mod tiles;
+mod vector;
 mod verify;
 mod view;
 
@@ -42,5 +43,6 @@ pub use pushed::{PushedEvents, PushedViews};
 pub use report::{MaterializeOptions, MaterializeProgress, ProgressCallback, ViewReport};
 pub use status::{ViewStatus, view_status};
 pub use tiles::TileView;
+pub use vector::{VectorReport, materialize_service, vectors_of};
 pub use verify::{Difference, DifferenceKind, VerifyReport, verify_view};
 pub use view::{Source, ViewShape, materialize_view, view_shape};

@@ -8,6 +8,7 @@ use icecore_online::{FeatureStore, Origin};
 
 use crate::reader::Reader;
 use crate::tiles::{self, TileView};
+use crate::vector;
 use crate::view::{ViewShape, view_shape};
 
 /// Events that were pushed together.
@@ -65,15 +66,21 @@ impl PushedViews {
         pushed: &PushedEvents<'_>,
     ) -> Result<ApplySummary> {
         let mut changes = Vec::new();
+        let mut keys = Vec::new();
         for shape in &self.stored {
             let reader = Reader::new(shape, Origin::Push);
-            changes.extend(reader.read(pushed.rows)?.into_changes());
+            let of_view = reader.read(pushed.rows)?.into_changes();
+            keys.push((&shape.view, vector::keys(&of_view)));
+            changes.extend(of_view);
             store.ensure_schema(&shape.schema).await?;
         }
         let mut summary = match changes.is_empty() {
             true => ApplySummary::default(),
             false => store.store().apply(changes).await?,
         };
+        for (view, keys) in keys {
+            vector::make(definitions, &**store.store(), (view, &keys), pushed.now).await?;
+        }
         for view in &self.tiles {
             let events = view.events_of(engine, definitions, pushed.rows).await?;
             summary.applied += tiles::append(view, &**store.store(), pushed, &events).await?;

@@ -7,9 +7,10 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
 use bytes::Bytes;
 use icecore_core::{ApplySummary, Error, OnlineChange, Result, RowVersion, Timestamp};
-use icecore_online::{FeatureStore, Origin, RowEncoder, row_keys};
+use icecore_online::{Origin, RowEncoder, row_keys};
 
-use crate::view::ViewShape;
+use crate::vector;
+use crate::view::{Source, ViewShape};
 
 /// Batches of changes that are on their way to the store at once.
 pub(crate) const IN_FLIGHT: usize = 4;
@@ -93,14 +94,22 @@ fn at(times: &ArrayRef, place: usize) -> Option<Timestamp> {
 
 /// Sends changes; nothing in a dry run.
 pub(crate) async fn send(
-    store: &FeatureStore,
+    source: &Source<'_>,
+    view: &str,
     changes: Vec<OnlineChange>,
     is_dry: bool,
 ) -> Result<ApplySummary> {
     if is_dry {
         return Ok(ApplySummary { applied: changes.len() as u64, stale: 0 });
     }
-    store.store().apply(changes).await
+    let store = &**source.store.store();
+    let keys = match vector::has_any(source.definitions) {
+        true => vector::keys(&changes),
+        false => Vec::new(),
+    };
+    let applied = store.apply(changes).await?;
+    vector::make(source.definitions, store, (view, &keys), source.now).await?;
+    Ok(applied)
 }
 
 /// What stands for a key where there are too many to keep: 128 bits, so that no two that are ever

@@ -242,6 +242,10 @@ impl OnlineStore for CachedStore {
         self.read(keys, async |missing| self.inner.store.rows(missing).await).await
     }
 
+    async fn rows_now(&self, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>> {
+        self.inner.store.rows_now(keys).await
+    }
+
     async fn scan(&self, prefix: &[u8], cursor: Option<Bytes>) -> Result<ScanPage> {
         self.inner.store.scan(prefix, cursor).await
     }

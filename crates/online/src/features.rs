@@ -8,6 +8,7 @@ use std::time::Duration;
 use arrow::array::{Array, ArrayRef};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, FieldRef};
+use bytes::Bytes;
 use icecore_core::{Error, OnlineEntry, OnlineStore, Result, RowVersion, Span, Timestamp};
 
 use tokio::time::Instant;
@@ -173,10 +174,22 @@ impl FeatureStore {
             places.push(at);
         }
         let found = self.store.rows(&keys).await?;
+        let rows = places
+            .into_iter()
+            .map(|places| places.into_iter().map(|at| found.get(at?)?.clone()).collect());
+        self.answers(reads, rows.collect(), now).await
+    }
+
+    /// What rows say, one for each entity of each view.
+    pub(crate) async fn answers(
+        &self,
+        reads: &[ViewRead],
+        rows: Vec<Vec<Option<Bytes>>>,
+        now: Timestamp,
+    ) -> Result<Vec<ViewRows>> {
         let mut answers = Vec::with_capacity(reads.len());
-        for (read, places) in reads.iter().zip(places) {
-            let bytes = places.into_iter().map(|at| found.get(at?)?.clone());
-            let rows = bytes.map(|bytes| bytes.map(Row::parse).transpose());
+        for (read, rows) in reads.iter().zip(rows) {
+            let rows = rows.into_iter().map(|bytes| bytes.map(Row::parse).transpose());
             let rows = rows.collect::<Result<Vec<_>>>()?;
             answers.push(self.answer(read, &rows, now).await?);
         }

@@ -44,6 +44,7 @@ mod key;
 mod lifetime;
 mod redis_store;
 mod row;
+mod vector;
 
 pub use address::open;
 pub use cached::{CacheOptions, CachedStore, invalidate_caches};
@@ -52,3 +53,4 @@ pub use features::{FeatureStatus, FeatureStore, RowStatus, ViewRead, ViewRows};
 pub use key::{row_keys, row_prefix};
 pub use redis_store::{RedisOptions, RedisStore};
 pub use row::{Origin, Row, RowEncoder, RowSchema, decode_rows};
+pub use vector::Vectors;

@@ -39,6 +39,12 @@ pub(super) async fn materialize(context: &Context, args: OnlineMaterializeArgs) 
             }));
         reports.push(project.materialize_view(&view, options).await?);
     }
+    if !args.dry_run {
+        let names = (!args.all).then_some(args.names.as_slice());
+        for vectors in project.materialize_vectors(names, false).await? {
+            context.progress.say(format!("{}: {} vectors made", vectors.service, vectors.made));
+        }
+    }
     let rows = reports.iter().map(|report| {
         [
             report.view.clone(),

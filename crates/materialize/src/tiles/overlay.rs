@@ -90,7 +90,7 @@ async fn change(
             return Ok(());
         }
         let keys: Vec<_> = entities.iter().map(|e| e.key(Kind::Pushed, view)).collect();
-        let rows = store.rows(&keys).await?;
+        let rows = store.rows_now(&keys).await?;
         let (mut changes, mut changed) = (Vec::new(), Vec::new());
         for ((entity, key), row) in entities.into_iter().zip(keys).zip(rows) {
             let mut overlay = row.as_ref().map(Overlay::read).transpose()?.unwrap_or_default();

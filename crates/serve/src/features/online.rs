@@ -19,6 +19,11 @@ pub(super) async fn read(
     let of_rows: Vec<ViewRead> =
         plan.views.iter().zip(reads).filter(is_rows).map(|(_, read)| read.clone()).collect();
     if of_rows.len() == reads.len() {
+        if let Some(vectors) = &plan.vectors
+            && let Some(found) = vectors.read(store, reads, now).await?
+        {
+            return Ok(found);
+        }
         return store.read(reads, now).await;
     }
     let of_tiles = plan.views.iter().zip(reads).filter_map(|(view, read)| {

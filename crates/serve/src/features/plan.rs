@@ -13,8 +13,8 @@ use icecore_engine::Engine;
 use icecore_features::{
     Definitions, OnDemandPlan, feature_source, resolve_features, select_features,
 };
-use icecore_materialize::{TileView, ViewShape, view_shape};
-use icecore_online::ViewRead;
+use icecore_materialize::{TileView, ViewShape, vectors_of, view_shape};
+use icecore_online::{Vectors, ViewRead};
 
 use super::ask::FeatureQuery;
 
@@ -23,6 +23,8 @@ use super::ask::FeatureQuery;
 pub(super) struct Plan {
     pub(super) views: Vec<PlannedView>,
     pub(super) outputs: Vec<Output>,
+    /// There where what is asked for is kept as one row for each entity.
+    pub(super) vectors: Option<Vectors>,
 }
 
 /// One view of it.
@@ -74,7 +76,15 @@ impl Plan {
             return Err(Error::invalid(format!("two features are called `{twice}`"))
                 .with_help("ask with `full_feature_names`"));
         }
-        Ok(Self { views, outputs })
+        let service = definitions
+            .services
+            .iter()
+            .find(|service| !service.online.is_views() && service.features == query.features);
+        let vectors = match service {
+            Some(service) => vectors_of(definitions, &service.name)?,
+            None => None,
+        };
+        Ok(Self { views, outputs, vectors })
     }
 
     /// What to read for these entities.

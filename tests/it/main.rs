@@ -31,6 +31,7 @@ mod retrieval;
 mod rows;
 mod service;
 mod serving;
+mod soak;
 mod sql_models;
 mod story;
 mod tidy;

@@ -86,6 +86,13 @@ impl Service {
 }
 
 impl Service {
+    /// What it has in memory.
+    pub(crate) fn memory_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
     /// Asks it to end, and waits until it has.
     pub(crate) fn stop(mut self) {
         let id = self.child.id().to_string();

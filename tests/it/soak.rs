@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use icecore_testkit::RedisServer;
-use serde_json::{Value, json as document};
+use serde_json::json as document;
 
 use crate::binary::json;
 use crate::service::Service;
@@ -78,7 +78,7 @@ fn fail_in_turn(project: &Path, redis: &mut RedisServer, round: usize, pause: Du
             redis.resume();
         }
         1 => {
-            redis.command("FLUSHALL");
+            assert!(redis.command("FLUSHALL").contains("OK"));
             std::thread::sleep(pause);
             fill(project);
         }

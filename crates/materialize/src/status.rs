@@ -1,6 +1,6 @@
 //! Where a view stands.
 
-use icecore_core::{PinnedTable, Result, Timestamp};
+use icecore_core::{OnlineStore, PinnedTable, Result, Timestamp};
 use serde::Serialize;
 
 use crate::marker::Marker;
@@ -20,6 +20,15 @@ pub struct ViewStatus {
     pub table: Option<PinnedTable>,
     /// `current`, `behind`, `interrupted` (a job did not come to its end) or `never`.
     pub state: &'static str,
+}
+
+/// Whether a store has the rows of a view: it was filled with them, and not emptied since.
+///
+/// # Errors
+///
+/// `Unavailable` if the store does not answer.
+pub async fn is_filled(store: &dyn OnlineStore, view: &str) -> Result<bool> {
+    Ok(Marker::read(store, view).await?.is_some_and(|marker| marker.source.is_some()))
 }
 
 /// Says where a view stands.

@@ -194,15 +194,21 @@ impl OnlineFeatures {
             // A store that keeps failing costs no request its deadline.
             Some(_) if !self.breaker.may_ask() => "online_store_circuit_open",
             Some(store) => {
-                match timeout(self.options.store_deadline, online::read(store, plan, reads, now))
-                    .instrument(info_span!("read features online", views = reads.len()))
-                    .await
-                {
-                    Ok(Ok(rows)) => {
+                let read = async {
+                    let rows = online::read(store, plan, reads, now).await?;
+                    Ok(online::is_whole(store, plan, &rows).await?.then_some(rows))
+                };
+                let span = info_span!("read features online", views = reads.len());
+                match timeout(self.options.store_deadline, read).instrument(span).await {
+                    Ok(Ok(found)) => {
                         self.breaker.succeeded();
-                        return Ok((rows, FeatureSource::Online));
+                        match found {
+                            Some(rows) => return Ok((rows, FeatureSource::Online)),
+                            None => "online_store_not_filled",
+                        }
                     }
                     Ok(Err(error)) => {
+                        let error: Error = error;
                         self.breaker.failed();
                         warn!(%error, "the online store is unavailable");
                         "online_store_unavailable"

@@ -2,10 +2,28 @@
 
 use arrow::array::ArrayRef;
 use icecore_core::{Error, Result, Timestamp};
-use icecore_materialize::TileView;
-use icecore_online::{FeatureStore, ViewRead, ViewRows};
+use icecore_materialize::{TileView, is_filled};
+use icecore_online::{FeatureStore, RowStatus, ViewRead, ViewRows};
 
 use super::plan::{Plan, PlannedView};
+
+/// Whether the rows that were not found are not there, or the store has lost them.
+pub(super) async fn is_whole(
+    store: &FeatureStore,
+    plan: &Plan,
+    found: &[ViewRows],
+) -> Result<bool> {
+    for (view, rows) in plan.views.iter().zip(found) {
+        let lacks_some = rows.rows.contains(&RowStatus::NotFound);
+        if lacks_some
+            && view.tiles.is_none()
+            && !is_filled(&**store.store(), &view.shape.view).await?
+        {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
 
 /// What the store has of every view: rows of all of them in one round trip, and the tiles of each
 /// view of windows at the same time.

@@ -27,6 +27,7 @@ const EXP_TERMS: [f64; 12] = [
 ];
 
 /// e to the power of `x`, within two units in the last place; saturates at ±708.
+#[inline(always)]
 pub(crate) fn exp(x: f64) -> f64 {
     let x = x.clamp(-708.0, 708.0);
     let shifted = x * std::f64::consts::LOG2_E + ROUND;
@@ -65,6 +66,7 @@ pub(crate) fn ln(x: f64) -> f64 {
 }
 
 /// The probability whose log odds are `x`, in [0, 1].
+#[inline(always)]
 pub(crate) fn sigmoid(x: f64) -> f64 {
     let p = 1.0 / (1.0 + exp(-x));
     // A comparison with NaN is false, so that a probability comes out whatever goes in.

@@ -41,8 +41,21 @@ pub(crate) fn find<'a>(
     input: &SignatureColumn,
     wants_text: bool,
 ) -> Result<&'a ArrayRef> {
+    find_from(0, rows, input, wants_text)
+}
+
+/// The column of an input, which is text or is not. It is sought at this place first, where it is
+/// in rows that were made for the model.
+fn find_from<'a>(
+    place: usize,
+    rows: &'a RecordBatch,
+    input: &SignatureColumn,
+    wants_text: bool,
+) -> Result<&'a ArrayRef> {
     let schema = rows.schema_ref();
-    let Some((index, field)) = schema.column_with_name(&input.name) else {
+    let at_place = schema.fields().get(place).filter(|field| *field.name() == input.name);
+    let found = at_place.map(|field| (place, &**field));
+    let Some((index, field)) = found.or_else(|| schema.column_with_name(&input.name)) else {
         let names = schema.fields().iter().map(|field| field.name().as_str());
         return Err(Error::invalid(format!("the model's input `{}` is missing", input.name))
             .with_note(format!("columns: {}", names.clone().collect::<Vec<_>>().join(", ")))
@@ -67,10 +80,10 @@ pub(crate) fn bind(
     categories: &CategoriesByName,
 ) -> Result<Vec<Values>> {
     let mut arrays: Vec<(&ArrayRef, Option<&Categories>)> = Vec::with_capacity(inputs.len());
-    for input in inputs {
+    for (place, input) in inputs.iter().enumerate() {
         let categories = categories.get(&input.name);
         let wants_text = matches!(categories, Some(Categories::Text(_)));
-        arrays.push((find(rows, input, wants_text)?, categories));
+        arrays.push((find_from(place, rows, input, wants_text)?, categories));
     }
     arrays
         .into_iter()

@@ -1,36 +1,41 @@
-//! Sums of trees over columns, 64 rows at a time.
+//! Sums of trees over columns.
 //!
-//! A row's value becomes its rank among the model's thresholds, one byte. A node then answers for
+//! A row's value becomes its rank among the model's thresholds, one byte. A split then answers for
 //! 64 rows with one comparison of bytes, and the answers select each row's leaf without a branch
-//! (the "mask forest"). Ensembles that do not fit, because a tree is too deep or a feature has too
-//! many thresholds, are walked node by node. Leaf values are summed as integers: the same bits in
-//! any batch, at any position, by any of the ways.
+//! (`blocks`, and `avx2` for machines that have it). Trees of more than 256 leaves, and single rows, take step after
+//! step (`steps`). Leaf values are summed as integers: the same bits in any batch, at any position,
+//! by any of the ways, on any machine.
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+mod blocks;
 pub(crate) mod code;
+mod hardware;
 pub(crate) mod mask;
 pub(crate) mod rank;
-mod walk;
+#[cfg(target_arch = "x86_64")]
+mod row;
+mod steps;
 
+#[cfg(target_arch = "x86_64")]
+use avx2::FewLeaves;
+use blocks::{BlockTrees, Slots};
 use code::{Coded, Coding};
-use mask::{LANES, MAX_DEPTH, MaskForest};
-use walk::WalkTree;
+use hardware::{Hardware, Work};
+use mask::{Codes, LANES};
+use steps::Steps;
 
 use crate::arithmetic::{exp, sigmoid};
 use crate::columns::Values;
 use crate::tree::{Ensemble, Link, Tree};
 
-/// Leaf values and sums of log odds are in steps of 2^-32.
-const ODDS_BITS: i32 = 32;
-
-/// Perfect trees with more than this many times the leaves that there are would waste more than
-/// masks gain.
-const SPARSE: usize = 8;
+/// No leaf is above two to this power in fixed point, which leaves room for a sum of all trees that
+/// there may be. In single precision, which others sum leaves in, it would be 24.
+const LEAF_BITS: i32 = 38;
 /// Up to so many rows are walked one by one, which is sooner done than a block of 64.
-const FEW_ROWS: usize = 3;
-/// The tables of so many features stay in the cache.
-const RANKED_MAX: usize = 4_096;
-/// So few leaves are never too many.
-const PERFECT_LEAVES_ALWAYS: usize = 4_096;
+const FEW_ROWS: usize = 8;
+/// Columns whose codes of one row need no allocation.
+const COLUMNS_AT_HAND: usize = 1_024;
 
 /// Numbers as multiples of a power of two: sums of them do not depend on their order.
 #[derive(Debug, Clone, Copy)]
@@ -39,14 +44,11 @@ pub(crate) struct Fixed {
 }
 
 impl Fixed {
-    /// Steps so fine that the greatest sum of leaves just fits.
+    /// Steps so fine that the greatest leaf just fits.
     fn new(ensemble: &Ensemble) -> Self {
-        if matches!(ensemble.link, Link::Logistic | Link::Mean | Link::Softmax | Link::Shares) {
-            return Self { steps: power_of_two(ODDS_BITS) };
-        }
-        let greatest = |tree: &Tree| tree.leaf_values().map(f64::abs).fold(0.0, f64::max);
-        let sum: f64 = ensemble.trees.iter().map(greatest).sum();
-        Self { steps: power_of_two((60 - exponent(sum)).clamp(-1_000, 1_000)) }
+        let leaves = ensemble.trees.iter().flat_map(Tree::leaf_values);
+        let greatest = leaves.map(f64::abs).fold(0.0, f64::max);
+        Self { steps: power_of_two((LEAF_BITS - exponent(greatest)).clamp(-1_000, 1_000)) }
     }
 
     pub(crate) fn of(self, value: f64) -> i64 {
@@ -73,17 +75,20 @@ pub(crate) const fn power_of_two(exponent: i32) -> f64 {
 pub(crate) struct TreeScorer {
     ensemble: Ensemble,
     fixed: Fixed,
-    engine: Engine,
+    engine: Option<Engine>,
+    hardware: Hardware,
     /// The number of trees of an output, by which votes are divided.
     votes: f64,
 }
 
+/// Trees over codes. An ensemble that asks for more columns than have a number has none.
 #[derive(Debug)]
-enum Engine {
-    /// A forest of each output.
-    Masks { inputs: Vec<Coded>, forests: Vec<MaskForest> },
+struct Engine {
+    inputs: Vec<Coded>,
     /// The trees of each output.
-    Walk { trees: Vec<Vec<WalkTree>> },
+    steps: Vec<Steps>,
+    /// The same trees for blocks of rows, if they are not too large.
+    blocks: Option<Vec<Blocks>>,
 }
 
 impl TreeScorer {
@@ -92,7 +97,7 @@ impl TreeScorer {
         let fixed = Fixed::new(&ensemble);
         let engine = Engine::new(&ensemble, features, fixed);
         let votes = (ensemble.trees.len() / ensemble.outputs().max(1)).max(1) as f64;
-        Self { ensemble, fixed, engine, votes }
+        Self { ensemble, fixed, engine, hardware: Hardware::best(), votes }
     }
 
     pub(crate) const fn ensemble(&self) -> &Ensemble {
@@ -110,11 +115,7 @@ impl TreeScorer {
     pub(crate) fn respond(&self, out: &mut [f64]) {
         match self.ensemble.link {
             Link::Identity => {}
-            Link::Logistic => {
-                for value in out {
-                    *value = sigmoid(*value);
-                }
-            }
+            Link::Logistic => self.hardware.run(Sigmoids(out)),
             Link::Mean | Link::Shares => {
                 for value in out {
                     *value = value.clamp(0.0, 1.0);
@@ -137,94 +138,193 @@ impl TreeScorer {
     pub(crate) fn margins(&self, columns: &[Values], start: usize, out: &mut [f64]) {
         let outputs = self.ensemble.outputs();
         let rows = out.len() / outputs;
-        let mut sums = vec![0; out.len()];
         match &self.engine {
-            _ if rows <= FEW_ROWS => self.add_one_by_one(columns, start, &mut sums),
-            Engine::Masks { inputs, forests } => {
-                add_by_masks((inputs, forests), columns, start, &mut sums);
-            }
-            Engine::Walk { trees } => {
-                for (trees, sums) in trees.iter().zip(sums.chunks_mut(rows)) {
-                    add_by_walks(trees, columns, start, sums);
+            Some(engine) if rows <= FEW_ROWS => {
+                for (row, out) in out.chunks_exact_mut(outputs).enumerate() {
+                    engine.sums_of_row(self.hardware, (columns, start + row), |output, sum| {
+                        out[output] = self.margin(output, sum);
+                    });
                 }
             }
-        }
-        let votes = if self.ensemble.link == Link::Mean { self.votes } else { 1.0 };
-        for (output, base) in self.ensemble.bases.iter().enumerate() {
-            let of_output = sums[output * rows..].iter();
-            for (value, sum) in out[output..].iter_mut().step_by(outputs).zip(of_output) {
-                *value = base + self.fixed.value(*sum) / votes;
+            Some(engine) => {
+                let mut sums = vec![[0; LANES]; rows.div_ceil(LANES) * outputs];
+                engine.add_sums(self.hardware, (columns, start, rows), &mut sums);
+                for (out, sums) in out.chunks_mut(LANES * outputs).zip(sums.chunks(outputs)) {
+                    for (output, sums) in sums.iter().enumerate() {
+                        for (value, sum) in out[output..].iter_mut().step_by(outputs).zip(sums) {
+                            *value = self.margin(output, *sum);
+                        }
+                    }
+                }
+            }
+            None => {
+                for (row, out) in out.chunks_exact_mut(outputs).enumerate() {
+                    for (output, value) in out.iter_mut().enumerate() {
+                        *value = self.margin(output, self.plain_sum(columns, start + row, output));
+                    }
+                }
             }
         }
     }
 
-    fn add_one_by_one(&self, columns: &[Values], start: usize, sums: &mut [i64]) {
-        let outputs = self.ensemble.outputs();
-        let rows = sums.len() / outputs;
-        for row in 0..rows {
-            for (number, tree) in self.ensemble.trees.iter().enumerate() {
-                let leaf = tree.evaluate(|feature| columns[feature as usize][start + row]);
-                sums[number % outputs * rows + row] += self.fixed.of(leaf);
-            }
-        }
+    #[inline]
+    fn margin(&self, output: usize, sum: i64) -> f64 {
+        let sum = self.fixed.value(sum);
+        let sum = if self.ensemble.link == Link::Mean { sum / self.votes } else { sum };
+        self.ensemble.bases[output] + sum
+    }
+
+    /// The sum of a row's leaves by the trees as they are.
+    fn plain_sum(&self, columns: &[Values], row: usize, output: usize) -> i64 {
+        let leaf = |tree: &Tree| tree.evaluate(|feature| columns[feature as usize][row]);
+        self.ensemble.trees_of(output).map(|tree| self.fixed.of(leaf(tree))).sum()
     }
 }
 
 impl Engine {
-    fn new(ensemble: &Ensemble, features: usize, fixed: Fixed) -> Self {
+    fn new(ensemble: &Ensemble, features: usize, fixed: Fixed) -> Option<Self> {
+        let coding = Coding::new(ensemble, features)?;
         let outputs = 0..ensemble.outputs();
-        let walk = || {
-            let walks =
-                |output| ensemble.trees_of(output).map(|tree| WalkTree::new(tree, fixed)).collect();
-            Self::Walk { trees: outputs.clone().map(walks).collect() }
+        let steps = |output| Steps::new(ensemble.trees_of(output), &coding, fixed);
+        let blocks = |output| Blocks::new(ensemble, output, &coding, fixed);
+        Some(Self {
+            steps: outputs.clone().map(steps).collect(),
+            blocks: outputs.map(blocks).collect(),
+            inputs: coding.inputs,
+        })
+    }
+
+    /// Hands on each output's sum of one row.
+    fn sums_of_row(
+        &self,
+        hardware: Hardware,
+        (columns, row): (&[Values], usize),
+        mut sum: impl FnMut(usize, i64),
+    ) {
+        let mut at_hand = [0; COLUMNS_AT_HAND];
+        let mut allocated;
+        let codes = if self.inputs.len() <= COLUMNS_AT_HAND {
+            &mut at_hand[..self.inputs.len()]
+        } else {
+            allocated = vec![0; self.inputs.len()];
+            &mut allocated[..]
         };
-        let Some(coding) = Coding::new(ensemble, features) else { return walk() };
-        let depth = ensemble.trees.iter().map(Tree::depth).max().unwrap_or(0);
-        let leaves: usize = ensemble.trees.iter().map(Tree::leaves).sum();
-        let perfect_leaves = ensemble.trees.len() << depth.min(MAX_DEPTH);
-        if depth > MAX_DEPTH || perfect_leaves > leaves * SPARSE + PERFECT_LEAVES_ALWAYS {
-            return walk();
+        let mut before = 0;
+        for (input, code) in self.inputs.iter().zip(codes.iter_mut()) {
+            before = input.table.code(columns[input.feature][row], before);
+            *code = before;
         }
-        let forest = |output| {
-            let mut forest = MaskForest::new(depth);
-            for tree in ensemble.trees_of(output) {
-                forest.push(tree, fixed, |split| coding.code(split));
-            }
-            forest
-        };
-        let forests = outputs.clone().map(forest).collect();
-        Self::Masks { inputs: coding.inputs, forests }
+        for (output, steps) in self.steps.iter().enumerate() {
+            let blocks = self.blocks.as_ref().map(|blocks| &blocks[output]);
+            let at_once = blocks.and_then(|blocks| blocks.sum_of_row(hardware, codes));
+            sum(output, at_once.unwrap_or_else(|| steps.sum_of_row(codes)));
+        }
+    }
+
+    /// Adds the leaves of rows to their sums: those of a block's outputs come one after the other.
+    fn add_sums(
+        &self,
+        hardware: Hardware,
+        (columns, start, rows): (&[Values], usize, usize),
+        sums: &mut [[i64; LANES]],
+    ) {
+        hardware.run(Rows { engine: self, hardware, columns, start, rows, sums });
     }
 }
 
-fn add_by_masks(
-    (inputs, forests): (&[Coded], &[MaskForest]),
-    columns: &[Values],
+/// The trees of an output, laid out for blocks of rows.
+#[derive(Debug)]
+struct Blocks {
+    trees: BlockTrees,
+    #[cfg(target_arch = "x86_64")]
+    few_leaves: Option<FewLeaves>,
+}
+
+impl Blocks {
+    fn new(ensemble: &Ensemble, output: usize, coding: &Coding, fixed: Fixed) -> Option<Self> {
+        let trees = BlockTrees::new(ensemble.trees_of(output), coding, fixed)?;
+        Some(Self {
+            #[cfg(target_arch = "x86_64")]
+            few_leaves: FewLeaves::new(&trees, ensemble.trees_of(output), coding, fixed),
+            trees,
+        })
+    }
+
+    /// The sum of the leaves of one row, if it need not be walked.
+    fn sum_of_row(&self, hardware: Hardware, codes: &[i8]) -> Option<i64> {
+        match hardware {
+            Hardware::Common => None,
+            #[cfg(target_arch = "x86_64")]
+            Hardware::Avx2(proof) => {
+                Some(self.few_leaves.as_ref()?.rows()?.sum_of_row(proof, codes))
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn add_sums(
+        &self,
+        hardware: Hardware,
+        codes: &[Codes],
+        slots: &mut Slots,
+        sums: &mut [i64; LANES],
+    ) {
+        match hardware {
+            Hardware::Common => self.trees.add_sums(codes, slots, sums),
+            #[cfg(target_arch = "x86_64")]
+            Hardware::Avx2(proof) => match &self.few_leaves {
+                Some(few) => few.add_sums(proof, &self.trees, (codes, slots), sums),
+                None => avx2::add_many_leaves(proof, &self.trees, (codes, slots), sums),
+            },
+        }
+    }
+}
+
+/// Rows of columns whose leaves are summed.
+struct Rows<'a> {
+    engine: &'a Engine,
+    hardware: Hardware,
+    columns: &'a [Values],
     start: usize,
-    sums: &mut [i64],
-) {
-    let rows = sums.len() / forests.len().max(1);
-    let mut codes = vec![[0; LANES]; inputs.len()];
-    for first in (0..rows).step_by(LANES) {
-        let lanes = LANES.min(rows - first);
-        for (input, codes) in inputs.iter().zip(&mut codes) {
-            input.encode(&columns[input.feature][start + first..start + first + lanes], codes);
-        }
-        for (output, forest) in forests.iter().enumerate() {
-            let mut block_sums = [0; LANES];
-            forest.add_sums(&codes, &mut block_sums);
-            let sums = &mut sums[output * rows + first..][..lanes];
-            for (sum, add) in sums.iter_mut().zip(block_sums) {
-                *sum += add;
+    rows: usize,
+    sums: &'a mut [[i64; LANES]],
+}
+
+impl Work for Rows<'_> {
+    #[inline(always)]
+    fn run(self) {
+        let Engine { inputs, steps, blocks } = self.engine;
+        let mut codes: Vec<Codes> = vec![[0; LANES]; inputs.len()];
+        let mut slots = blocks::slots();
+        for (block, sums) in self.sums.chunks_mut(steps.len().max(1)).enumerate() {
+            let first = self.start + block * LANES;
+            let lanes = LANES.min(self.rows - block * LANES);
+            let mut before = [0; LANES];
+            for (input, codes) in inputs.iter().zip(&mut codes) {
+                let values = &self.columns[input.feature][first..first + lanes];
+                input.encode(values, &before, codes);
+                before = *codes;
+            }
+            for (output, sums) in sums.iter_mut().enumerate() {
+                match blocks {
+                    Some(blocks) => {
+                        blocks[output].add_sums(self.hardware, &codes, &mut slots, sums);
+                    }
+                    None => steps[output].add_sums(&codes, sums),
+                }
             }
         }
     }
 }
 
-fn add_by_walks(trees: &[WalkTree], columns: &[Values], start: usize, sums: &mut [i64]) {
-    for (block, sums) in sums.chunks_mut(LANES).enumerate() {
-        for tree in trees {
-            tree.add_leaves(columns, start + block * LANES, sums);
+/// Log odds that become probabilities.
+struct Sigmoids<'a>(&'a mut [f64]);
+
+impl Work for Sigmoids<'_> {
+    #[inline(always)]
+    fn run(self) {
+        for value in self.0 {
+            *value = sigmoid(*value);
         }
     }
 }

@@ -250,7 +250,7 @@ impl Ensemble {
     }
 
     /// The trees of one output.
-    pub(crate) fn trees_of(&self, output: usize) -> impl Iterator<Item = &Tree> {
+    pub(crate) fn trees_of(&self, output: usize) -> impl Iterator<Item = &Tree> + Clone {
         self.trees.iter().skip(output).step_by(self.outputs().max(1))
     }
 

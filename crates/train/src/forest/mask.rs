@@ -1,6 +1,5 @@
 //! Perfect trees over blocks of 64 rows of byte codes, with masks instead of branches.
 
-use super::Fixed;
 use crate::tree::{Node, Side, Split, Tree};
 
 /// Rows of a block.
@@ -58,54 +57,6 @@ impl CodeSplit {
     #[inline]
     pub(crate) const fn goes_right(self, code: i8) -> bool {
         code.wrapping_sub(self.shift) > self.limit
-    }
-}
-
-/// Trees of one depth, as perfect trees: a leaf that comes early stands for all leaves below it.
-#[derive(Debug)]
-pub(crate) struct MaskForest {
-    depth: usize,
-    /// The splits of each tree, level by level.
-    splits: Vec<CodeSplit>,
-    /// The leaves of each tree, in fixed point.
-    leaves: Vec<i64>,
-    /// What the trees of a single leaf add.
-    constant: i64,
-}
-
-impl MaskForest {
-    /// A forest for trees of at most this depth.
-    pub(crate) fn new(depth: usize) -> Self {
-        debug_assert!(depth <= MAX_DEPTH);
-        Self { depth, splits: Vec::new(), leaves: Vec::new(), constant: 0 }
-    }
-
-    /// Adds a tree, whose splits `code` turns into splits over codes.
-    pub(crate) fn push(&mut self, tree: &Tree, fixed: Fixed, code: impl Fn(&Split) -> CodeSplit) {
-        if let Node::Leaf(value) = tree.node(0) {
-            self.constant += fixed.of(value);
-            return;
-        }
-        let (splits, leaves) = perfect(tree, self.depth, code);
-        self.splits.extend(splits);
-        self.leaves.extend(leaves.into_iter().map(|leaf| fixed.of(leaf)));
-    }
-
-    /// Adds the leaves of a block's rows to `sums`; `codes` has a block of each feature.
-    pub(crate) fn add_sums(&self, codes: &[Codes], sums: &mut [i64; LANES]) {
-        for sum in sums.iter_mut() {
-            *sum += self.constant;
-        }
-        let leaves_per_tree = 1 << self.depth;
-        let mut paths = Paths::default();
-        for (splits, leaves) in self
-            .splits
-            .chunks_exact((leaves_per_tree - 1).max(1))
-            .zip(self.leaves.chunks_exact(leaves_per_tree))
-        {
-            paths.follow(splits, |feature| &codes[feature]);
-            paths.add_leaves(leaves, sums);
-        }
     }
 }
 

@@ -5,6 +5,7 @@ use super::mask::{Codes, biased};
 /// The most thresholds of one feature whose ranks fit into a byte beside the code for "missing".
 pub(crate) const MAX_THRESHOLDS: usize = 254;
 
+/// Thresholds of a group, and groups of a table.
 const GROUP: usize = 16;
 
 /// The sorted thresholds of one feature.
@@ -43,15 +44,24 @@ impl RankTable {
     }
 
     /// Writes the codes of at most 64 values; what is in the lanes beyond them does not count.
+    #[inline(always)]
     pub(crate) fn encode(&self, values: &[f64], codes: &mut Codes) {
         for (code, value) in codes.iter_mut().zip(values) {
-            *code = biased(if value.is_nan() { 0 } else { self.rank(*value) as u8 + 1 });
+            *code = self.code(*value);
         }
+    }
+
+    /// The code of a value.
+    #[inline(always)]
+    pub(crate) fn code(&self, value: f64) -> i8 {
+        // Nothing is below a value that is missing, so that its rank is zero, too.
+        biased(self.rank(value) as u8 + u8::from(!value.is_nan()))
     }
 
     /// The number of thresholds below the value: the groups that lie below it as a whole, and
     /// what is below it in the group that follows. Comparing with all of a group takes a few
     /// vector instructions and no branch.
+    #[inline(always)]
     fn rank(&self, value: f64) -> usize {
         let group = count_below(&self.pivots, value);
         // The last pivot is infinite, so that there is always a group that follows.

@@ -29,6 +29,7 @@ mod explain;
 mod feedback;
 mod materialize;
 mod model_uri;
+mod newest;
 mod plan;
 mod rows;
 mod run;

@@ -96,6 +96,9 @@ pub enum PlannedRows {
     Stored {
         /// The query over the view's table.
         sql: String,
+        /// Where an entity may have several rows: all of them, those of an entity beside each
+        /// other and the newest last.
+        ordered: Option<String>,
     },
     /// Features joined to entities, point in time.
     Joined {
@@ -313,24 +316,27 @@ impl Planning<'_> {
         }
         // A view that has one row of an entity and day needs no choice between several.
         let is_choice = first.date() != date || view.is_stored() || view.emit != Emit::LastPerDay;
-        let choice = if is_choice {
-            let partition: Vec<String> = keys.iter().map(|key| ident(key)).collect();
-            let created = view.created_timestamp.as_ref();
-            let created = created.map_or(String::new(), |name| format!(", {} DESC", ident(name)));
-            format!(
-                " QUALIFY row_number() OVER (PARTITION BY {} ORDER BY {moment} DESC{created}) = 1",
-                partition.join(", ")
-            )
-        } else {
-            String::new()
-        };
-        let sql = format!(
-            "SELECT {}, {moment} AS {FEATURE_TIMESTAMP} FROM {} WHERE {}{choice}",
+        let all = format!(
+            "SELECT {}, {moment} AS {FEATURE_TIMESTAMP} FROM {} WHERE {}",
             columns.join(", "),
             table_sql(pin),
             conditions.join(" AND ")
         );
-        Ok((PlannedRows::Stored { sql }, keys))
+        if !is_choice {
+            return Ok((PlannedRows::Stored { sql: all, ordered: None }, keys));
+        }
+        let partition = keys.iter().map(|key| ident(key)).collect::<Vec<_>>().join(", ");
+        let created = view.created_timestamp.as_ref().map(|name| ident(name));
+        let times = |order: &str| {
+            let created = created.as_ref().map(|name| format!(", {name} {order}"));
+            format!("{moment} {order}{}", created.unwrap_or_default())
+        };
+        let newest =
+            format!("row_number() OVER (PARTITION BY {partition} ORDER BY {}) = 1", times("DESC"));
+        let sql = format!("{all} QUALIFY {newest}");
+        // A row without a moment comes first when time runs backwards, and last here: both choose it.
+        let ordered = format!("{all} ORDER BY {partition}, {}", times("ASC NULLS LAST"));
+        Ok((PlannedRows::Stored { sql, ordered: Some(ordered) }, keys))
     }
 
     /// The first moment that a feature row of the date may lie at.

@@ -16,6 +16,7 @@ use icecore_engine::Engine;
 use icecore_features::Definitions;
 use icecore_pit::moment_micros;
 
+use crate::newest::newest;
 use crate::plan::{FEATURE_TIMESTAMP, PlannedRows, PlannedView, ScorePlan};
 use crate::sql::{ident, literal};
 
@@ -49,24 +50,26 @@ pub(crate) async fn open(
     whose: Whose<'_>,
 ) -> Result<BatchStream> {
     match &plan.rows {
-        PlannedRows::Stored { sql } => stored(engine, plan, sql, whose).await,
+        PlannedRows::Stored { sql, ordered } => {
+            let rows = match (whose, ordered) {
+                (Whose::All, Some(ordered)) => {
+                    newest(engine.sql(ordered, &plan.pins).await?, &plan.keys)?
+                }
+                (Whose::All, None) => engine.sql(sql, &plan.pins).await?,
+                (Whose::One(key), _) => {
+                    let is_entity = is_entity(engine, plan, key).await?;
+                    let sql = format!("SELECT * FROM ({sql}) AS rows WHERE {is_entity}");
+                    engine.sql(&sql, &plan.pins).await?
+                }
+            };
+            stored(rows)
+        }
         PlannedRows::Joined { .. } => joined(engine, definitions, plan, whose).await,
     }
 }
 
-async fn stored(
-    engine: &Engine,
-    plan: &ScorePlan,
-    sql: &str,
-    whose: Whose<'_>,
-) -> Result<BatchStream> {
-    let sql = match whose {
-        Whose::All => sql.to_owned(),
-        Whose::One(key) => {
-            format!("SELECT * FROM ({sql}) AS rows WHERE {}", is_entity(engine, plan, key).await?)
-        }
-    };
-    let rows = engine.sql(&sql, &plan.pins).await?;
+/// The rows of a view's table with the state of their features, which is that they are there.
+fn stored(rows: BatchStream) -> Result<BatchStream> {
     let at = rows.schema().index_of(FEATURE_TIMESTAMP)?;
     let mut fields = rows.schema().fields().to_vec();
     fields[at] = Arc::new(moment_field());

@@ -101,3 +101,27 @@ pub fn entity_column(name: &str, values: &[Value]) -> Result<ArrayRef> {
         _ => return Err(mixed()),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::AsArray;
+    use arrow::datatypes::Float64Type;
+
+    use super::*;
+
+    // Request-time features are computed from what training reads from files: to the bit.
+    #[test]
+    fn numbers_of_requests_are_read_to_the_nearest_float() {
+        let text = "[1.1219999999999999, 1.122, -0.0, 5e-324, 0.7431684732437134, null]";
+        let values: Vec<Value> = serde_json::from_str(text).unwrap();
+        let column = entity_column("amount", &values).unwrap();
+        let bits: Vec<Option<u64>> = column
+            .as_primitive::<Float64Type>()
+            .iter()
+            .map(|value| Some(value?.to_bits()))
+            .collect();
+        let expected = [1.121_999_999_999_999_9_f64, 1.122, -0.0, 5e-324, 0.743_168_473_243_713_4];
+        let expected = expected.map(|value| Some(value.to_bits())).into_iter().chain([None]);
+        assert_eq!(bits, expected.collect::<Vec<_>>());
+    }
+}

@@ -13,7 +13,6 @@ use icecore_core::{Error, ErrorKind, Result};
 use icecore_push::{Push, PushReceipt, Target};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -28,7 +27,7 @@ use crate::auth::Grant;
 #[derive(Debug, Deserialize)]
 struct Asked {
     push_source_name: String,
-    df: BTreeMap<String, Vec<Box<RawValue>>>,
+    df: BTreeMap<String, Vec<Value>>,
     #[serde(default)]
     to: Target,
 }
@@ -67,29 +66,9 @@ async fn take(
         Some(Err(_)) => return Err(Error::invalid("the `Idempotency-Key` is no text")),
     };
     grant.check_views(&pushes.views(&asked.push_source_name)?)?;
-    let mut columns = BTreeMap::new();
-    for (name, values) in asked.df {
-        let values = values.iter().map(|value| exact(value)).collect::<Result<_>>()?;
-        columns.insert(name, values);
-    }
-    let mut push = Push::new(asked.push_source_name, columns);
+    let mut push = Push::new(asked.push_source_name, asked.df);
     (push.to, push.key) = (asked.to, key);
     pushes.push(push).await
-}
-
-/// A value as it was written: numbers are read to the nearest float, which serde_json does only with
-/// a feature that costs every other reader of the workspace time.
-fn exact(value: &RawValue) -> Result<Value> {
-    let text = value.get();
-    let is_number = text.starts_with(|first: char| first == '-' || first.is_ascii_digit());
-    if is_number
-        && text.contains(['.', 'e', 'E'])
-        && let Some(number) = text.parse().ok().and_then(serde_json::Number::from_f64)
-    {
-        return Ok(Value::Number(number));
-    }
-    serde_json::from_str(text)
-        .map_err(|error| Error::invalid(format!("a value cannot be read: {error}")))
 }
 
 #[derive(Serialize)]
@@ -156,23 +135,5 @@ impl Committer {
         if timeout(at_most, task).await.is_err() {
             warn!("events stay in the queue: the table did not take them in time");
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_read_to_the_bit() {
-        let text = "[1.1219999999999999, 1.122, -0.0, 5e-324, 9007199254740993, \"a\", null, true]";
-        let values: Vec<Box<RawValue>> = serde_json::from_str(text).unwrap();
-        let values: Vec<Value> = values.iter().map(|value| exact(value).unwrap()).collect();
-        let floats: Vec<u64> =
-            values.iter().take(4).map(|value| value.as_f64().unwrap().to_bits()).collect();
-        let expected = [1.121_999_999_999_999_9_f64, 1.122, -0.0, 5e-324];
-        assert_eq!(floats, expected.map(f64::to_bits));
-        assert_eq!(values[4].as_i64(), Some(9_007_199_254_740_993));
-        assert!(values[5].is_string() && values[6].is_null() && values[7].is_boolean());
     }
 }

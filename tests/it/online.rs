@@ -196,3 +196,43 @@ fn what_there_is_not_is_named_with_the_nearest_name() {
         failure(project, &["online", "get", "churn_v1", "--entity", "user_token=u1"]);
     assert!(message.contains("`amount`"), "{message}");
 }
+
+#[test]
+fn while_the_store_is_down_windows_say_what_the_table_knows() {
+    let dir = project("redis://127.0.0.1:1");
+    let project = dir.path();
+    let windows = r#"
+[[feature_view]]
+name = "spending"
+entities = ["user"]
+source = "ml.account"
+table = "ml.spending"
+online = "tiles"
+[[feature_view.aggregate]]
+name = "n"
+function = "count"
+windows = ["7d"]
+"#;
+    std::fs::write(project.join("features/account.toml"), format!("{FEATURES}{windows}")).unwrap();
+    let now = "SELECT CAST(arrow_cast(now(), 'Timestamp(Second, None)') AS BIGINT) AS t";
+    let now = json(project, &["sql", now])[0]["t"].as_i64().unwrap();
+    let ago = |days: i64| {
+        icecore_core::Timestamp::from_micros((now - days * 86_400) * 1_000_000).to_string()
+    };
+    let rows = [("u1", 1), ("u1", 60), ("u2", 30), ("u2", 60), ("later", -30)];
+    let rows: Vec<String> =
+        rows.iter().map(|(user, days)| format!("{user},{},1.0,gold\n", ago(*days))).collect();
+    ingest(project, &rows.concat());
+    let ask = |user: &str| {
+        let entity = format!("user_token={user}");
+        let all = ["online", "get", "spending:n_7d", "--entity", &entity];
+        let answer = json(project, &all);
+        assert_eq!(answer[1]["source"], "lakehouse", "{answer}");
+        assert_eq!(answer[1]["reason"], "online_store_unavailable", "{answer}");
+        document!([answer[1]["value"], answer[1]["status"]])
+    };
+    assert_eq!(ask("u1"), document!([1, "PRESENT"]));
+    assert_eq!(ask("u2"), document!([null, "OUTSIDE_MAX_AGE"]));
+    assert_eq!(ask("later"), document!([null, "NOT_FOUND"]));
+    assert_eq!(ask("nobody"), document!([null, "NOT_FOUND"]));
+}

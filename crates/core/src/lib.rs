@@ -55,7 +55,10 @@ pub use learn::{
     TrainingSet, is_feature_type, is_text_type,
 };
 pub use name::{RefName, RunId, SnapshotId, TableName};
-pub use online::{ApplySummary, OnlineChange, OnlineEntry, OnlineStore, RowVersion, ScanPage};
+pub use online::{
+    ApplySummary, DigestHasher, DigestMap, DigestSet, KeyDigest, NewestRows, OnlineChange,
+    OnlineEntry, OnlineStore, RowVersion, ScanPage,
+};
 pub use param::ParamValue;
 pub use pit::{FeatureTable, Knowledge, PitOptions, PointInTimeJoin, Spine};
 pub use predicate::{CompareOp, Literal, Predicate};

@@ -1,5 +1,6 @@
 //! The serving cache: values by key, read while a request waits.
 
+mod newest;
 mod row;
 
 use std::fmt;
@@ -10,6 +11,7 @@ use bytes::Bytes;
 
 use crate::Result;
 
+pub use newest::{DigestHasher, DigestMap, DigestSet, KeyDigest, NewestRows};
 pub use row::{ApplySummary, OnlineChange, RowVersion, ScanPage};
 
 /// A value to store under a key.
@@ -55,6 +57,12 @@ pub trait OnlineStore: fmt::Debug + Send + Sync + 'static {
 
     /// Writes and removes rows where no newer one is in the way.
     async fn apply(&self, changes: Vec<OnlineChange>) -> Result<ApplySummary>;
+
+    /// As [`apply`](Self::apply), where few or none of the keys are there yet: a store may have a
+    /// faster way for that.
+    async fn fill(&self, rows: NewestRows) -> Result<ApplySummary> {
+        self.apply(rows.into_changes()).await
+    }
 
     /// Reads rows, `None` where there is none.
     async fn rows(&self, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>>;

@@ -29,6 +29,11 @@ pub struct OnlineValue {
     pub status: &'static str,
     /// When its row happened.
     pub event_timestamp: Option<Timestamp>,
+    /// Where it is from: `online` or `lakehouse`.
+    pub source: &'static str,
+    /// Why it is not from the online store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
 }
 
 impl Project {
@@ -57,6 +62,14 @@ impl Project {
         Ok(Arc::new(CachedStore::new(store, &CacheOptions { bytes, max_age })))
     }
 
+    fn online_source<'a>(
+        &'a self,
+        definitions: &'a Definitions,
+        store: &'a FeatureStore,
+    ) -> Source<'a> {
+        Source { engine: self.engine(), definitions, store, now: self.clock().now() }
+    }
+
     /// Brings the rows of a view in the online store to the newest state of its table.
     ///
     /// # Errors
@@ -69,12 +82,7 @@ impl Project {
         options: MaterializeOptions,
     ) -> Result<ViewReport> {
         let (definitions, store) = (self.definitions()?, self.online_features().await?);
-        let source = Source {
-            engine: self.engine(),
-            definitions: &definitions,
-            store: &store,
-            now: self.clock().now(),
-        };
+        let source = self.online_source(&definitions, &store);
         materialize_view(&source, view, options).await
     }
 
@@ -90,12 +98,7 @@ impl Project {
         full: bool,
     ) -> Result<Vec<VectorReport>> {
         let (definitions, store) = (self.definitions()?, self.online_features().await?);
-        let source = Source {
-            engine: self.engine(),
-            definitions: &definitions,
-            store: &store,
-            now: self.clock().now(),
-        };
+        let source = self.online_source(&definitions, &store);
         let mut reports = Vec::new();
         let services = definitions.services.iter().map(|service| &service.name);
         for service in services.filter(|name| names.is_none_or(|names| names.contains(name))) {
@@ -111,12 +114,7 @@ impl Project {
     /// `NotFound` for a view that was never materialized, `Conflict` while it is.
     pub async fn verify_online(&self, view: &str) -> Result<VerifyReport> {
         let (definitions, store) = (self.definitions()?, self.online_features().await?);
-        let source = Source {
-            engine: self.engine(),
-            definitions: &definitions,
-            store: &store,
-            now: self.clock().now(),
-        };
+        let source = self.online_source(&definitions, &store);
         verify_view(&source, view).await
     }
 
@@ -127,12 +125,7 @@ impl Project {
     /// `Unavailable` if the store does not answer.
     pub async fn online_status(&self) -> Result<Vec<ViewStatus>> {
         let (definitions, store) = (self.definitions()?, self.online_features().await?);
-        let source = Source {
-            engine: self.engine(),
-            definitions: &definitions,
-            store: &store,
-            now: self.clock().now(),
-        };
+        let source = self.online_source(&definitions, &store);
         let mut statuses = Vec::with_capacity(definitions.views.len());
         for view in &definitions.views {
             statuses.push(view_status(&source, &view.name).await?);
@@ -177,6 +170,8 @@ impl Project {
                 value: column.json_values()?.into_iter().next().unwrap_or_default(),
                 status: column.statuses.first().map_or("", |status| status.code()),
                 event_timestamp: column.events.first().copied().flatten(),
+                source: answer.source.code(),
+                reason: answer.source.reason(),
             });
         }
         Ok(values)

@@ -13,13 +13,14 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use icecore_catalog::ChangeOptions;
 use icecore_core::{
-    ApplySummary, BatchStream, Error, Literal, OnlineChange, PinnedTable, Predicate, Result,
-    RowVersion, ScanOptions, SnapshotCatalog,
+    BatchStream, Error, Literal, OnlineChange, PinnedTable, Predicate, Result, RowVersion,
+    ScanOptions, SnapshotCatalog,
 };
 use icecore_online::Origin;
 
-use crate::reader::{IN_FLIGHT, Reader, send};
+use crate::reader::Reader;
 use crate::report::{MaterializeOptions, ViewReport};
+use crate::send::{Batch, send, send_all};
 use crate::view::{Source, ViewShape};
 
 /// Above so many entities, the whole table is read for the rows that they still have.
@@ -52,27 +53,19 @@ pub(crate) async fn run(
     let reader = Reader::new(shape, Origin::Table);
     let mut read = 0;
     let changes = changes(source, from, to).await?;
-    let sent = changes
-        .map(|batch| {
-            let batch = of_kind(&batch?, Kind::Came)?;
-            read += batch.num_rows() as u64;
-            options.tell(read);
-            let rows = reader.read(&batch)?;
-            for (key, version) in rows.keys.iter().zip(&rows.versions) {
-                if let Some(loss) = gone.get_mut(key) {
-                    loss.came = loss.came.max(Some(*version));
-                }
+    let batches = changes.map(|batch| {
+        let batch = rows_of(&batch?, Side::Came)?;
+        read += batch.num_rows() as u64;
+        options.tell(read);
+        let rows = reader.read(&batch)?;
+        for (key, version) in rows.keys.iter().zip(&rows.versions) {
+            if let Some(loss) = gone.get_mut(key) {
+                loss.came = loss.came.max(Some(*version));
             }
-            Ok(rows.into_changes())
-        })
-        .map_ok(|changes| send(source, &shape.view, changes, options.dry_run))
-        .try_buffer_unordered(IN_FLIGHT);
-    let summary = sent
-        .try_fold(ApplySummary::default(), async |mut all, one| {
-            all += one;
-            Ok(all)
-        })
-        .await?;
+        }
+        Ok(Batch::Changes(rows.into_changes()))
+    });
+    let summary = send_all(source, &shape.view, batches, options.dry_run).await?;
     report.written += summary.applied;
     report.unchanged += summary.stale;
     report.read += read;
@@ -105,17 +98,18 @@ async fn changes(source: &Source<'_>, from: &PinnedTable, to: &PinnedTable) -> R
 
 /// Which half of the changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Side {
     Came,
     Gone,
 }
 
-fn of_kind(batch: &RecordBatch, kind: Kind) -> Result<RecordBatch> {
+/// The rows that came, or those that are gone.
+pub(crate) fn rows_of(batch: &RecordBatch, side: Side) -> Result<RecordBatch> {
     let types = batch.column_by_name("_change_type").and_then(|types| types.as_string_opt::<i32>());
     let types: &StringArray =
         types.ok_or_else(|| Error::internal("changes do not say what they are"))?;
     let is_wanted = |change: Option<&str>| {
-        matches!(change, Some("insert" | "update_after")) == (kind == Kind::Came)
+        matches!(change, Some("insert" | "update_after")) == (side == Side::Came)
     };
     let wanted: BooleanArray = types.iter().map(|change| Some(is_wanted(change))).collect();
     Ok(filter_record_batch(batch, &wanted)?)
@@ -130,7 +124,7 @@ async fn losses(
     let mut gone = Gone::new();
     let mut changes = changes(source, from, to).await?;
     while let Some(batch) = changes.try_next().await? {
-        let batch = of_kind(&batch, Kind::Gone)?;
+        let batch = rows_of(&batch, Side::Gone)?;
         let read = reader.read(&batch)?;
         let first = shape.keys.first().and_then(|key| batch.column_by_name(key.name()));
         for ((key, version), place) in read.keys.into_iter().zip(read.versions).zip(read.places) {

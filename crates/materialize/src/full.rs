@@ -1,22 +1,27 @@
 //! The whole table.
 
-use std::collections::HashMap;
-
-use futures::{StreamExt, TryStreamExt};
-use icecore_core::{ApplySummary, OnlineChange, Result, RowVersion, ScanOptions, SnapshotCatalog};
+use futures::StreamExt;
+use icecore_core::{
+    DigestMap, KeyDigest, OnlineChange, OnlineStore, Result, RowVersion, ScanOptions,
+    SnapshotCatalog,
+};
 use icecore_online::{Origin, Row, row_prefix};
 
 use crate::changed::{self, Gone, Loss};
-use crate::reader::{IN_FLIGHT, Reader, digest, send};
+use crate::reader::Reader;
 use crate::report::{MaterializeOptions, ViewReport};
+use crate::send::{Batch, send, send_all};
 use crate::view::{Planned, Source};
 
 /// The newest version of each entity that was read.
-type Seen = HashMap<(u64, u64), RowVersion>;
+type Seen = DigestMap<RowVersion>;
 
 /// Writes the newest row of every entity, and corrects what the table does not have: entities that
 /// it has lost, and rows that are newer than its own. Rows that were pushed stay: the table will
 /// have them later.
+///
+/// A store that has no row of the view when this begins has nothing to correct, so nothing is kept
+/// of what was read.
 pub(crate) async fn run(
     source: &Source<'_>,
     planned: &Planned,
@@ -24,42 +29,55 @@ pub(crate) async fn run(
     report: &mut ViewReport,
 ) -> Result<()> {
     let Planned { shape, pin } = planned;
+    let has_none = has_none(&**source.store.store(), &shape.view).await?;
+    let mut seen = (!has_none).then(Seen::default);
     let scan = ScanOptions::default().with_columns(shape.columns());
     let rows = source.engine.catalog().scan(pin, scan).await?;
     let reader = Reader::new(shape, Origin::Table);
-    let (mut seen, mut read) = (Seen::new(), 0);
-    let sent = rows
-        .map(|batch| {
-            let batch = batch?;
-            read += batch.num_rows() as u64;
-            options.tell(read);
-            let mut changes = reader.read(&batch)?.into_changes();
-            keep_newest(&mut changes, &mut seen);
-            Ok(changes)
+    let mut read = 0;
+    let batches = rows.map(|batch| {
+        let batch = batch?;
+        read += batch.num_rows() as u64;
+        options.tell(read);
+        let mut rows = reader.read(&batch)?.newest();
+        Ok(match &mut seen {
+            Some(seen) => {
+                rows.retain(|row| is_newest(row, seen));
+                Batch::Changes(rows.into_changes())
+            }
+            None => Batch::New(rows),
         })
-        .map_ok(|changes| send(source, &shape.view, changes, options.dry_run))
-        .try_buffer_unordered(IN_FLIGHT);
-    let summary = sent
-        .try_fold(ApplySummary::default(), async |mut all, one| {
-            all += one;
-            Ok(all)
-        })
-        .await?;
+    });
+    let summary = send_all(source, &shape.view, batches, options.dry_run).await?;
     report.written += summary.applied;
     report.unchanged += summary.stale;
     report.read += read;
-    correct_others(source, planned, options, &seen, report).await
+    match seen {
+        Some(seen) => correct_others(source, planned, options, &seen, report).await,
+        None => Ok(()),
+    }
 }
 
-/// Leaves out rows of which a newer one was seen.
-fn keep_newest(changes: &mut Vec<OnlineChange>, seen: &mut Seen) {
-    for change in changes.iter() {
-        let newest = seen.entry(digest(&change.key)).or_insert(change.until);
-        *newest = change.until.max(*newest);
+/// Whether the store has no row of a view.
+async fn has_none(store: &dyn OnlineStore, view: &str) -> Result<bool> {
+    let mut cursor = None;
+    loop {
+        let page = store.scan(&row_prefix(view), cursor).await?;
+        if !page.rows.is_empty() {
+            return Ok(false);
+        }
+        cursor = page.cursor;
+        if cursor.is_none() {
+            return Ok(true);
+        }
     }
-    changes.retain(|change| {
-        seen.get(&digest(&change.key)).is_none_or(|newest| change.until >= *newest)
-    });
+}
+
+/// Whether no newer row of the entity was seen.
+fn is_newest(row: &OnlineChange, seen: &mut Seen) -> bool {
+    let newest = seen.entry(KeyDigest::of(&row.key)).or_insert(row.until);
+    *newest = row.until.max(*newest);
+    row.until >= *newest
 }
 
 async fn correct_others(
@@ -81,7 +99,7 @@ async fn correct_others(
                 continue;
             }
             let gone = row.version();
-            match seen.get(&digest(&key)) {
+            match seen.get(&KeyDigest::of(&key)) {
                 None => removals.push(OnlineChange { key, row: None, until: gone }),
                 Some(newest) if *newest < gone => {
                     too_new.insert(key, Loss { gone, came: None, first_key: None });

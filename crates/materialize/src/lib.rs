@@ -33,6 +33,7 @@ mod marker;
 mod pushed;
 mod reader;
 mod report;
+mod send;
 mod status;
 mod tiles;
 mod vector;

@@ -1,19 +1,13 @@
 //! From batches of a table to rows of a store.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
 use bytes::Bytes;
-use icecore_core::{ApplySummary, Error, OnlineChange, Result, RowVersion, Timestamp};
+use icecore_core::{Error, NewestRows, OnlineChange, Result, RowVersion, Timestamp};
 use icecore_online::{Origin, RowEncoder, row_keys};
 
-use crate::vector;
-use crate::view::{Source, ViewShape};
-
-/// Batches of changes that are on their way to the store at once.
-pub(crate) const IN_FLIGHT: usize = 4;
+use crate::view::ViewShape;
 
 /// Turns batches into keys, versions and rows.
 #[derive(Debug)]
@@ -76,6 +70,12 @@ impl<'a> Reader<'a> {
 }
 
 impl Read {
+    /// The newest row of each entity.
+    pub(crate) fn newest(self) -> NewestRows {
+        let rows = self.keys.into_iter().zip(self.versions).zip(self.rows);
+        NewestRows::of(rows.map(|((key, version), row)| (key, version, row)))
+    }
+
     /// Changes that write the rows where no newer one is in the way.
     pub(crate) fn into_changes(self) -> Vec<OnlineChange> {
         let rows = self.keys.into_iter().zip(self.versions).zip(self.rows);
@@ -90,37 +90,4 @@ fn micros(column: &ArrayRef) -> Result<ArrayRef> {
 fn at(times: &ArrayRef, place: usize) -> Option<Timestamp> {
     let times = times.as_primitive::<TimestampMicrosecondType>();
     times.is_valid(place).then(|| Timestamp::from_micros(times.value(place)))
-}
-
-/// Sends changes; nothing in a dry run.
-pub(crate) async fn send(
-    source: &Source<'_>,
-    view: &str,
-    changes: Vec<OnlineChange>,
-    is_dry: bool,
-) -> Result<ApplySummary> {
-    if is_dry {
-        return Ok(ApplySummary { applied: changes.len() as u64, stale: 0 });
-    }
-    let store = &**source.store.store();
-    let keys = match vector::has_any(source.definitions) {
-        true => vector::keys(&changes),
-        false => Vec::new(),
-    };
-    let applied = store.apply(changes).await?;
-    vector::make(source.definitions, store, (view, &keys), source.now).await?;
-    Ok(applied)
-}
-
-/// What stands for a key where there are too many to keep: 128 bits, so that no two that are ever
-/// seen together have the same.
-pub(crate) fn digest(key: &[u8]) -> (u64, u64) {
-    (hash_of(0x51, key), hash_of(0xA7, key))
-}
-
-/// A hash of bytes, of one of two kinds.
-pub(crate) fn hash_of(kind: u8, bytes: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (kind, bytes).hash(&mut hasher);
-    hasher.finish()
 }

@@ -85,3 +85,18 @@ pub struct ViewReport {
     /// Rows that were left alone: the store has the same or a newer one.
     pub unchanged: u64,
 }
+
+impl ViewReport {
+    /// Nothing was done yet.
+    pub(crate) fn new(view: &str, source: &PinnedTable) -> Self {
+        Self {
+            view: view.to_owned(),
+            source: source.clone(),
+            full: None,
+            read: 0,
+            written: 0,
+            removed: 0,
+            unchanged: 0,
+        }
+    }
+}

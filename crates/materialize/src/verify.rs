@@ -1,22 +1,22 @@
 //! Whether the store has what the table has.
 
-use std::collections::HashMap;
-
-use bytes::Bytes;
 use futures::TryStreamExt;
-use icecore_core::{Error, PinnedTable, Result, RowVersion, ScanOptions, SnapshotCatalog};
+use icecore_core::{
+    DigestMap, DigestSet, Error, KeyDigest, PinnedTable, Result, RowVersion, ScanOptions,
+    SnapshotCatalog,
+};
 use icecore_online::{Origin, Row, row_prefix};
 use serde::Serialize;
 
 use crate::marker::Marker;
-use crate::reader::{Reader, digest, hash_of};
+use crate::reader::Reader;
 use crate::tiles;
 use crate::view::{Source, plan};
 
 /// At most so many differences are named; all are counted.
-pub(crate) const NAMED_MAX: usize = 100;
+const NAMED_MAX: usize = 100;
 /// Into so many ranges keys are divided, by their hash.
-const RANGES: usize = 256;
+pub(crate) const RANGES: usize = 256;
 
 /// How a row of the store differs from the table's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -65,6 +65,34 @@ pub struct VerifyReport {
 }
 
 impl VerifyReport {
+    /// Nothing was compared yet.
+    pub(crate) fn new(view: &str, source: &PinnedTable) -> Self {
+        Self {
+            view: view.to_owned(),
+            source: source.clone(),
+            offline_rows: 0,
+            online_rows: 0,
+            pushed_rows: 0,
+            ranges: RANGES,
+            ranges_differing: 0,
+            different: 0,
+            differences: Vec::new(),
+        }
+    }
+
+    /// Counts a row that differs, and names it where there are not too many yet.
+    pub(crate) fn differs(&mut self, key: &[u8], kind: DifferenceKind) {
+        self.different += 1;
+        self.name(key, kind);
+    }
+
+    fn name(&mut self, key: &[u8], kind: DifferenceKind) {
+        if self.differences.len() < NAMED_MAX {
+            let key = String::from_utf8_lossy(key).into_owned();
+            self.differences.push(Difference { key, kind });
+        }
+    }
+
     /// Whether the store has what the table has.
     #[must_use]
     pub const fn is_equal(&self) -> bool {
@@ -79,7 +107,7 @@ struct Offline {
     is_found: bool,
 }
 
-type Table = HashMap<(u64, u64), Offline>;
+type Table = DigestMap<Offline>;
 
 /// Compares the store with the state of the table that it was brought to, row by row, to the bit.
 ///
@@ -105,17 +133,7 @@ pub async fn verify_view(source: &Source<'_>, view: &str) -> Result<VerifyReport
         return tiles::verify(source, view, pin).await;
     }
     let planned = plan(source, view).await?;
-    let mut report = VerifyReport {
-        view: view.to_owned(),
-        source: pin.clone(),
-        offline_rows: 0,
-        online_rows: 0,
-        pushed_rows: 0,
-        ranges: RANGES,
-        ranges_differing: 0,
-        different: 0,
-        differences: Vec::new(),
-    };
+    let mut report = VerifyReport::new(view, pin);
     let reader = Reader::new(&planned.shape, Origin::Table);
     let mut ranges = vec![0_u64; RANGES];
     let mut offline = read_table(source, &reader, (&planned.shape.columns(), pin)).await?;
@@ -134,16 +152,15 @@ pub async fn verify_view(source: &Source<'_>, view: &str) -> Result<VerifyReport
     Ok(report)
 }
 
-fn add(ranges: &mut [u64], key: (u64, u64), values: u64) {
-    let range = usize::try_from(key.0).unwrap_or(0) % RANGES;
-    if let Some(sum) = ranges.get_mut(range) {
+fn add(ranges: &mut [u64], key: KeyDigest, values: u64) {
+    if let Some(sum) = ranges.get_mut(key.part(RANGES)) {
         *sum = sum.wrapping_add(values);
     }
 }
 
 /// What stands for a row's time and values.
 fn fingerprint(version: RowVersion, payload: &[u8]) -> u64 {
-    hash_of(1, &[&version.to_bytes()[..], payload].concat())
+    KeyDigest::of(&[&version.to_bytes()[..], payload].concat()).half()
 }
 
 async fn read_table(
@@ -151,16 +168,16 @@ async fn read_table(
     reader: &Reader<'_>,
     (columns, pin): (&[String], &PinnedTable),
 ) -> Result<Table> {
-    let mut table = Table::new();
+    let mut table = Table::default();
     let scan = ScanOptions::default().with_columns(columns.iter().cloned());
     let mut rows = source.engine.catalog().scan(pin, scan).await?;
     while let Some(batch) = rows.try_next().await? {
         let read = reader.read(&batch)?;
         for ((key, version), row) in read.keys.iter().zip(read.versions).zip(read.rows) {
-            let known = table.get(&digest(key)).map(|known| known.version);
+            let known = table.get(&KeyDigest::of(key)).map(|known| known.version);
             if known.is_none_or(|known| known <= version) {
                 let values = fingerprint(version, Row::parse(row)?.payload());
-                table.insert(digest(key), Offline { version, values, is_found: false });
+                table.insert(KeyDigest::of(key), Offline { version, values, is_found: false });
             }
         }
     }
@@ -175,7 +192,7 @@ async fn compare(
     report: &mut VerifyReport,
 ) -> Result<()> {
     let prefix = row_prefix(view);
-    let mut extra = std::collections::HashSet::new();
+    let mut extra = DigestSet::default();
     let mut cursor = None;
     loop {
         let page = source.store.store().scan(&prefix, cursor).await?;
@@ -183,7 +200,7 @@ async fn compare(
             let row = Row::parse(bytes)?;
             let values = fingerprint(row.version(), row.payload());
             let is_pushed = row.origin() == Origin::Push;
-            let kind = match offline.get_mut(&digest(&key)) {
+            let kind = match offline.get_mut(&KeyDigest::of(&key)) {
                 // A scan may find a row twice.
                 Some(known) if known.is_found => continue,
                 Some(known) => {
@@ -191,7 +208,7 @@ async fn compare(
                     let is_ahead = is_pushed && row.version() > known.version;
                     add(
                         ranges,
-                        digest(&key),
+                        KeyDigest::of(&key),
                         if is_ahead { known.values } else { values }.wrapping_neg(),
                     );
                     match () {
@@ -201,31 +218,23 @@ async fn compare(
                         () => None,
                     }
                 }
-                None if !extra.insert(digest(&key)) => continue,
+                None if !extra.insert(KeyDigest::of(&key)) => continue,
                 None if is_pushed => None,
                 None => {
-                    add(ranges, digest(&key), values.wrapping_neg());
+                    add(ranges, KeyDigest::of(&key), values.wrapping_neg());
                     Some(DifferenceKind::Extra)
                 }
             };
             report.online_rows += 1;
             report.pushed_rows += u64::from(is_pushed);
             if let Some(kind) = kind {
-                report.different += 1;
-                name(report, &key, kind);
+                report.differs(&key, kind);
             }
         }
         cursor = page.cursor;
         if cursor.is_none() {
             return Ok(());
         }
-    }
-}
-
-fn name(report: &mut VerifyReport, key: &Bytes, kind: DifferenceKind) {
-    if report.differences.len() < NAMED_MAX {
-        let key = String::from_utf8_lossy(key).into_owned();
-        report.differences.push(Difference { key, kind });
     }
 }
 
@@ -239,12 +248,12 @@ async fn name_missing(
 ) -> Result<()> {
     let scan = ScanOptions::default().with_columns(columns.iter().cloned());
     let mut rows = source.engine.catalog().scan(pin, scan).await?;
-    let mut named = std::collections::HashSet::new();
+    let mut named = DigestSet::default();
     while let Some(batch) = rows.try_next().await? {
         for key in reader.read(&batch)?.keys {
-            let is_missing = offline.get(&digest(&key)).is_some_and(|row| !row.is_found);
-            if is_missing && named.insert(digest(&key)) {
-                name(report, &key, DifferenceKind::Missing);
+            let is_missing = offline.get(&KeyDigest::of(&key)).is_some_and(|row| !row.is_found);
+            if is_missing && named.insert(KeyDigest::of(&key)) {
+                report.name(&key, DifferenceKind::Missing);
             }
         }
         if report.differences.len() >= NAMED_MAX {

@@ -155,15 +155,7 @@ pub async fn materialize_view(
     let store = source.store.store();
     let marker = Marker::read(&**store, view).await?;
     let (shape, pin) = (&planned.shape, &planned.pin);
-    let mut report = ViewReport {
-        view: view.to_owned(),
-        source: pin.clone(),
-        full: None,
-        read: 0,
-        written: 0,
-        removed: 0,
-        unchanged: 0,
-    };
+    let mut report = ViewReport::new(view, pin);
     let from =
         match start(source, (shape.schema.id(), &shape.text()), pin, marker.as_ref(), &options)
             .await?

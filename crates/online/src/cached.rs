@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use icecore_core::{
-    ApplySummary, OnlineChange, OnlineEntry, OnlineStore, Result, ScanPage, Timestamp,
+    ApplySummary, NewestRows, OnlineChange, OnlineEntry, OnlineStore, Result, ScanPage, Timestamp,
 };
 use quick_cache::sync::Cache;
 use quick_cache::{DefaultHashBuilder, Weighter};
@@ -243,6 +243,14 @@ impl OnlineStore for CachedStore {
         let applied = self.inner.store.apply(changes).await;
         self.forget(keys.iter().map(AsRef::as_ref));
         applied
+    }
+
+    async fn fill(&self, rows: NewestRows) -> Result<ApplySummary> {
+        let keys: Vec<Bytes> = rows.changes().iter().map(|change| change.key.clone()).collect();
+        self.forget(keys.iter().map(AsRef::as_ref));
+        let filled = self.inner.store.fill(rows).await;
+        self.forget(keys.iter().map(AsRef::as_ref));
+        filled
     }
 
     async fn rows(&self, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>> {

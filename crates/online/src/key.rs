@@ -4,13 +4,11 @@
 //! one server, so the rows of an entity in several views are together, and those of a view are
 //! spread over 256 places.
 
-use std::fmt::Write as _;
-
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type, TimeUnit};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use icecore_core::{Error, Result};
 
 /// Between the parts of a key with several.
@@ -37,27 +35,38 @@ pub fn row_keys(view: &str, columns: &[ArrayRef]) -> Result<Vec<Option<Bytes>>> 
     let prefix = row_prefix(view);
     let parts = columns.iter().map(Part::try_new).collect::<Result<Vec<_>>>()?;
     let rows = columns.first().map_or(0, |column| column.len());
-    let mut keys = Vec::with_capacity(rows);
-    let mut entity = Vec::with_capacity(64);
-    let mut buffer = BytesMut::with_capacity(rows * (prefix.len() + 24));
+    let mut places = Vec::with_capacity(rows);
+    let mut buffer = Vec::with_capacity(rows * (prefix.len() + 24));
     for row in 0..rows {
-        entity.clear();
         if !parts.iter().all(|part| part.is_valid(row)) {
-            keys.push(None);
+            places.push(None);
             continue;
         }
+        let start = buffer.len();
+        buffer.extend_from_slice(&prefix);
+        buffer.extend_from_slice(b"{00}");
+        let entity = buffer.len();
         for (place, part) in parts.iter().enumerate() {
             if place > 0 {
-                entity.push(SEPARATOR);
+                buffer.push(SEPARATOR);
             }
-            part.write(row, parts.len() > 1, &mut entity);
+            part.write(row, parts.len() > 1, &mut buffer);
         }
-        buffer.put_slice(&prefix);
-        let _ = write!(buffer, "{{{:02x}}}", tag(&entity));
-        buffer.put_slice(&entity);
-        keys.push(Some(buffer.split().freeze()));
+        if let Some((before, entity)) = buffer.split_at_mut_checked(entity)
+            && let Some([_, high, low, _]) = before.last_chunk_mut()
+        {
+            let tag = tag(entity);
+            (*high, *low) = (digit(tag >> 4), digit(tag & 0xf));
+        }
+        places.push(Some(start..buffer.len()));
     }
-    Ok(keys)
+    let buffer = Bytes::from(buffer);
+    Ok(places.into_iter().map(|place| place.map(|place| buffer.slice(place))).collect())
+}
+
+/// A number below 16 as a digit.
+const fn digit(number: u8) -> u8 {
+    if number < 10 { b'0' + number } else { b'a' + number - 10 }
 }
 
 /// A hash of the entity (FNV-1a, folded), the same for ever.
@@ -70,7 +79,7 @@ fn tag(entity: &[u8]) -> u8 {
 
 /// A column of a key, in a layout that is quick to read.
 enum Part {
-    Text(ArrayRef),
+    Text(StringArray),
     Number(ArrayRef),
     Other(ArrayRef),
 }
@@ -79,7 +88,7 @@ impl Part {
     fn try_new(column: &ArrayRef) -> Result<Self> {
         Ok(match column.data_type() {
             DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
-                Self::Text(cast(column, &DataType::Utf8)?)
+                Self::Text(cast(column, &DataType::Utf8)?.as_string().clone())
             }
             DataType::Timestamp(_, zone) => {
                 let micros = DataType::Timestamp(TimeUnit::Microsecond, zone.clone());
@@ -100,14 +109,17 @@ impl Part {
     }
 
     fn is_valid(&self, row: usize) -> bool {
-        let (Self::Text(column) | Self::Number(column) | Self::Other(column)) = self;
+        let column: &dyn Array = match self {
+            Self::Text(column) => column,
+            Self::Number(column) | Self::Other(column) => column,
+        };
         row < column.len() && column.is_valid(row)
     }
 
     fn write(&self, row: usize, is_escaped: bool, to: &mut Vec<u8>) {
         match self {
             Self::Text(column) => {
-                let text = column.as_string::<i32>().value(row).as_bytes();
+                let text = column.value(row).as_bytes();
                 if !is_escaped {
                     to.extend_from_slice(text);
                     return;

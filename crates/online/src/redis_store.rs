@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use icecore_core::{ApplySummary, Error, OnlineChange, OnlineEntry, OnlineStore, Result, ScanPage};
+use icecore_core::{
+    ApplySummary, Error, NewestRows, OnlineChange, OnlineEntry, OnlineStore, Result, ScanPage,
+};
 use redis::{Cmd, FromRedisValue, RedisError};
 use tracing::debug;
 
@@ -129,7 +131,7 @@ impl OnlineStore for RedisStore {
                     command: store_command(entry, *ttl),
                 })
                 .collect();
-            self.wait(self.network().run(&units, CHUNK_LEN))
+            self.wait(self.network().run(units, CHUNK_LEN))
                 .await
                 .map_err(|error| error.with_note(format!("{written} values were stored before")))?;
             written += entries.len() as u64;
@@ -155,7 +157,7 @@ impl OnlineStore for RedisStore {
                     command: redis::cmd("UNLINK").arg(keys).take(),
                 })
                 .collect();
-            for answer in self.wait(self.network().run(&units, CHUNK_LEN)).await? {
+            for answer in self.wait(self.network().run(units, CHUNK_LEN)).await? {
                 let found = u64::from_redis_value(answer);
                 deleted += found.map_err(|error| server_error(self.place_name(), error.into()))?;
             }
@@ -165,6 +167,10 @@ impl OnlineStore for RedisStore {
 
     async fn apply(&self, changes: Vec<OnlineChange>) -> Result<ApplySummary> {
         self.apply_rows(&changes).await
+    }
+
+    async fn fill(&self, rows: NewestRows) -> Result<ApplySummary> {
+        self.fill_rows(rows.into_changes()).await
     }
 
     async fn rows(&self, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>> {

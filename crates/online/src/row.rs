@@ -13,7 +13,8 @@ mod cell;
 mod schema;
 
 use arrow::array::{Array, ArrayRef, RecordBatch};
-use bytes::{BufMut, Bytes, BytesMut};
+use arrow::buffer::NullBuffer;
+use bytes::Bytes;
 use icecore_core::{Error, Result, RowVersion};
 
 use cell::Cells;
@@ -66,31 +67,29 @@ impl RowEncoder {
         let mark = if self.origin == Origin::Push { PUSHED } else { 0 };
         let id = (self.schema.id() | mark).to_le_bytes();
         let bitmap_len = cells.len().div_ceil(8);
-        let mut rows = Vec::with_capacity(versions.len());
-        let mut buffer = BytesMut::with_capacity(versions.len() * (HEADER_LEN + cells.len() * 9));
-        let mut cell = Vec::new();
+        let nulls: Vec<Option<&NullBuffer>> = columns.iter().map(|column| column.nulls()).collect();
+        let mut ends = Vec::with_capacity(versions.len());
+        let row_len = HEADER_LEN + bitmap_len + cells.len() * 8;
+        let mut buffer = Vec::with_capacity(versions.len() * row_len);
         for (row, version) in versions.iter().enumerate() {
-            buffer.put_slice(&version.to_bytes());
-            buffer.put_slice(&id);
+            buffer.extend_from_slice(&version.to_bytes());
+            buffer.extend_from_slice(&id);
             let bitmap = buffer.len();
-            buffer.put_bytes(0, bitmap_len);
-            for (place, (cells, column)) in cells.iter().zip(&columns).enumerate() {
-                if column.is_null(row) {
+            buffer.resize(bitmap + bitmap_len, 0);
+            for (place, (cells, nulls)) in cells.iter().zip(&nulls).enumerate() {
+                if nulls.is_some_and(|nulls| nulls.is_null(row)) {
                     if let Some(byte) = buffer.get_mut(bitmap + place / 8) {
                         *byte |= 1 << (place % 8);
                     }
                     continue;
                 }
-                cell.clear();
-                cells.write(row, &mut cell);
-                if cells.width().is_none() {
-                    buffer.put_u32_le(u32::try_from(cell.len()).unwrap_or(u32::MAX));
-                }
-                buffer.put_slice(&cell);
+                cells.write_sized(row, &mut buffer);
             }
-            rows.push(buffer.split().freeze());
+            ends.push(buffer.len());
         }
-        Ok(rows)
+        let (buffer, mut start) = (Bytes::from(buffer), 0);
+        let row = |end| buffer.slice(std::mem::replace(&mut start, end)..end);
+        Ok(ends.into_iter().map(row).collect())
     }
 }
 

@@ -61,6 +61,26 @@ pub enum FeatureSource {
     Lakehouse(&'static str),
 }
 
+impl FeatureSource {
+    /// The word for it in answers: `online` or `lakehouse`.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Online => "online",
+            Self::Lakehouse(_) => "lakehouse",
+        }
+    }
+
+    /// Why the online store did not answer.
+    #[must_use]
+    pub const fn reason(self) -> Option<&'static str> {
+        match self {
+            Self::Online => None,
+            Self::Lakehouse(reason) => Some(reason),
+        }
+    }
+}
+
 /// One column of an answer.
 #[derive(Debug, Clone)]
 pub struct FeatureColumn {

@@ -103,6 +103,7 @@ async fn answer(
     {
         warn!("gave up requests that could not be logged in time");
     }
+    count_logged(&service);
     served
 }
 
@@ -149,10 +150,15 @@ async fn fold(service: &ScoreService) {
     loop {
         ticks.tick().await;
         service.telemetry.fold();
-        if let Some(log) = &service.log {
-            let (written, dropped) = log.take_counts();
-            service.telemetry.logged(written, dropped);
-        }
+        count_logged(service);
+    }
+}
+
+/// Counts rows of the request log that were written or dropped since the last time.
+fn count_logged(service: &ScoreService) {
+    if let Some(log) = &service.log {
+        let (written, dropped) = log.take_counts();
+        service.telemetry.logged(written, dropped);
     }
 }
 
@@ -215,6 +221,7 @@ async fn metrics(State(service): Shared) -> Response {
     if let Ok(pushes) = service.pushes() {
         service.telemetry.pushes(&pushes.status(), service.now());
     }
+    count_logged(&service);
     ([(header::CONTENT_TYPE, kind)], service.telemetry.render()).into_response()
 }
 

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use icecore_core::{ErrorKind, OnlineChange, OnlineEntry, OnlineStore, RowVersion, Timestamp};
+use icecore_core::{
+    ErrorKind, NewestRows, OnlineChange, OnlineEntry, OnlineStore, RowVersion, Timestamp,
+};
 
 /// Checks that an empty store keeps the contract of [`OnlineStore`].
 ///
@@ -27,6 +29,7 @@ pub async fn check_online_store(store: &dyn OnlineStore, pass_time: impl AsyncFn
     keeps_the_newest_row(store).await;
     corrects_up_to_a_version(store).await;
     agrees_with_a_map_whatever_the_order(store).await;
+    fills_where_nothing_newer_is(store).await;
     scans_every_row_of_a_prefix(store).await;
 }
 
@@ -225,6 +228,29 @@ async fn agrees_with_a_map_whatever_the_order(store: &dyn OnlineStore) {
     for (key, (_, text)) in &expected {
         assert_eq!(row_text(store, key).await.as_ref(), Some(text), "{key}");
     }
+}
+
+async fn fills_where_nothing_newer_is(store: &dyn OnlineStore) {
+    let key = |user: usize| Bytes::from(format!("ic:fill:{{{:02x}}}u{user}", user % 256));
+    let rows = |users: std::ops::Range<usize>, at: RowVersion, text: &str| {
+        NewestRows::of(users.map(|user| (key(user), at, row(at, text))))
+    };
+    let fill = async |rows| {
+        let summary = store.fill(rows).await.expect("filling works");
+        (summary.applied, summary.stale)
+    };
+    assert_eq!(fill(NewestRows::default()).await, (0, 0));
+    assert_eq!(fill(rows(0..5_000, version(5, 5), "first")).await, (5_000, 0));
+    // Some are there, older and newer ones, and some are not.
+    apply(store, vec![change("ic:fill:{07}u7", version(9, 0), "pushed meanwhile")]).await;
+    assert_eq!(fill(rows(0..6_000, version(6, 0), "second")).await, (5_999, 1));
+    assert_eq!(fill(rows(4_990..7_000, version(5, 9), "older")).await, (1_000, 1_010));
+    for (user, expected) in [(0, "second"), (7, "pushed meanwhile"), (5_999, "second")] {
+        let key = String::from_utf8_lossy(&key(user)).into_owned();
+        assert_eq!(row_text(store, &key).await, some(expected), "row {user}");
+    }
+    assert_eq!(row_text(store, "ic:fill:{57}u6999").await, some("older"));
+    assert_eq!(row_text(store, "ic:fill:{58}u7000").await, None);
 }
 
 async fn scans_every_row_of_a_prefix(store: &dyn OnlineStore) {

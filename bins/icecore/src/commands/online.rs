@@ -76,9 +76,13 @@ async fn get(context: &Context, args: OnlineGetArgs) -> Result<Answer> {
                 value.value.to_string(),
                 value.status.to_owned(),
                 value.event_timestamp.map_or_else(String::new, |at| at.to_string()),
+                value.reason.map_or_else(
+                    || value.source.to_owned(),
+                    |reason| format!("{} ({reason})", value.source),
+                ),
             ]
         });
-        let text = table(&["feature", "value", "status", "event timestamp"], rows);
+        let text = table(&["feature", "value", "status", "event timestamp", "from"], rows);
         return Ok(Answer::new(json!(answer), text));
     }
     let store = project.online().await?;

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
-use arrow::compute::filter_record_batch;
 use futures::TryStreamExt;
 use icecore_catalog::ChangeOptions;
 use icecore_core::{
@@ -18,6 +16,7 @@ use super::origin::{open, positions};
 use super::overlay;
 use super::spec::TileView;
 use super::stored::{Covered, Tile, Tiles, queue_id, read_events, tag, write_events};
+use crate::changed::{Side, rows_of};
 use crate::marker::Marker;
 use crate::report::{MaterializeOptions, ViewReport};
 use crate::view::{Source, Start, start};
@@ -65,15 +64,7 @@ pub(crate) async fn materialize(
     let marker = Marker::read(&**store, view).await?;
     let (spec, shape) =
         ((tiles.spec & u64::from(u32::MAX)) as u32, format!("tiles|{}", tiles.spec));
-    let mut report = ViewReport {
-        view: view.to_owned(),
-        source: pin.clone(),
-        full: None,
-        read: 0,
-        written: 0,
-        removed: 0,
-        unchanged: 0,
-    };
+    let mut report = ViewReport::new(view, &pin);
     let start = start(source, (spec, &shape), &pin, marker.as_ref(), options).await?;
     let known = marker.as_ref().filter(|marker| {
         marker.source.as_ref().or(marker.towards.as_ref()).is_none_or(|at| at.uuid == pin.uuid)
@@ -162,8 +153,8 @@ impl Filling<'_> {
         let mut rows = engine.catalog().changes(from, to, ChangeOptions::default()).await?.rows;
         let (mut changes, mut read) = (Changes::new(), 0);
         while let Some(batch) = rows.try_next().await? {
-            for is_new in [true, false] {
-                let batch = of_kind(&batch, is_new)?;
+            for side in [Side::Came, Side::Gone] {
+                let batch = rows_of(&batch, side)?;
                 if batch.num_rows() == 0 {
                     continue;
                 }
@@ -172,8 +163,10 @@ impl Filling<'_> {
                 for (entity, row) in event::read(self.view, &batch)? {
                     let tile = self.view.tile(event::moment(&row));
                     let change = changes.entry(entity).or_default().entry(tile).or_default();
-                    let list = if is_new { &mut change.came } else { &mut change.gone };
-                    list.push(row);
+                    match side {
+                        Side::Came => change.came.push(row),
+                        Side::Gone => change.gone.push(row),
+                    }
                 }
             }
             self.options.tell(report.read + read);
@@ -413,15 +406,4 @@ fn edit(events: &mut Vec<EventRow>, change: Change) {
             events.remove(at);
         }
     }
-}
-
-fn of_kind(batch: &RecordBatch, is_new: bool) -> Result<RecordBatch> {
-    let types = batch.column_by_name("_change_type").and_then(|types| types.as_string_opt::<i32>());
-    let types = types.ok_or_else(|| Error::internal("changes do not say what they are"))?;
-    let wanted: BooleanArray = types
-        .iter()
-        .map(|kind| Some(matches!(kind, Some("insert" | "update_after")) == is_new))
-        .collect();
-    debug_assert_eq!(types.null_count(), 0);
-    Ok(filter_record_batch(batch, &wanted)?)
 }

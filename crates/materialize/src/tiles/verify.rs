@@ -6,7 +6,7 @@ use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::row::{RowConverter, SortField};
 use futures::StreamExt;
-use icecore_core::{Error, PinnedTable, Result};
+use icecore_core::{DigestSet, Error, KeyDigest, PinnedTable, Result};
 use icecore_features::{AskedMoments, MomentColumns, MomentRules, features_at};
 use icecore_online::RowStatus;
 
@@ -14,12 +14,9 @@ use super::key::{EntityKey, Kind};
 use super::origin::open;
 use super::spec::TileView;
 use super::stored::{Overlay, Tiles};
-use crate::reader::digest;
-use crate::verify::{Difference, DifferenceKind, NAMED_MAX, VerifyReport};
+use crate::verify::{DifferenceKind, RANGES, VerifyReport};
 use crate::view::Source;
 
-/// Ranges of keys that are compared as sums of hashes.
-const RANGES: usize = 256;
 /// The column with the moment of the comparison.
 const MOMENT: &str = "__verified_at";
 
@@ -31,18 +28,8 @@ pub(crate) async fn verify(
     pin: &PinnedTable,
 ) -> Result<VerifyReport> {
     let (tiles, _) = open(source, view).await?;
-    let mut report = VerifyReport {
-        view: view.to_owned(),
-        source: pin.clone(),
-        offline_rows: 0,
-        online_rows: 0,
-        pushed_rows: 0,
-        ranges: RANGES,
-        ranges_differing: 0,
-        different: 0,
-        differences: Vec::new(),
-    };
-    let mut seen = HashSet::new();
+    let mut report = VerifyReport::new(view, pin);
+    let mut seen = DigestSet::default();
     let mut wrong = HashSet::new();
     let mut rows = offline(source, &tiles, pin).await?;
     while let Some(batch) = rows.next().await {
@@ -97,7 +84,7 @@ async fn compare(
     source: &Source<'_>,
     tiles: &TileView,
     batch: &RecordBatch,
-    (seen, wrong, report): (&mut HashSet<(u64, u64)>, &mut HashSet<u64>, &mut VerifyReport),
+    (seen, wrong, report): (&mut DigestSet, &mut HashSet<usize>, &mut VerifyReport),
 ) -> Result<()> {
     let keys = batch.columns().get(..tiles.events.keys.len()).unwrap_or_default();
     let store = &**source.store.store();
@@ -121,7 +108,7 @@ async fn compare(
     for (row, entity) in entities.into_iter().enumerate() {
         let Some(entity) = entity else { continue };
         let key = entity.key(Kind::Tiles, tiles.name());
-        seen.insert(digest(&key));
+        seen.insert(KeyDigest::of(&key));
         report.offline_rows += 1;
         let is_found = online.rows.get(row) == Some(&RowStatus::Found);
         let kind = match is_found {
@@ -141,12 +128,12 @@ async fn compare(
 async fn others(
     source: &Source<'_>,
     view: &str,
-    (seen, wrong, report): (&HashSet<(u64, u64)>, &mut HashSet<u64>, &mut VerifyReport),
+    (seen, wrong, report): (&DigestSet, &mut HashSet<usize>, &mut VerifyReport),
 ) -> Result<()> {
     let store = source.store.store();
     let (tiles, _) = open(source, view).await?;
     let oldest = tiles.oldest(source.now.micros());
-    let (mut cursor, mut once) = (None, HashSet::new());
+    let (mut cursor, mut once) = (None, DigestSet::default());
     loop {
         let page = store.scan(&Kind::Tiles.prefix(view), cursor).await?;
         for (key, row) in page.rows {
@@ -156,7 +143,7 @@ async fn others(
             let has_any = found.tiles.iter().any(|(index, tile)| {
                 *index > oldest && tiles.span(*index).0 <= i128::from(now) && tile.last <= now
             });
-            if has_any && !seen.contains(&digest(&key)) && once.insert(digest(&key)) {
+            if has_any && !seen.contains(&KeyDigest::of(&key)) && once.insert(KeyDigest::of(&key)) {
                 report.online_rows += 1;
                 differs(report, wrong, (&key, DifferenceKind::Extra));
             }
@@ -181,13 +168,9 @@ async fn others(
 
 fn differs(
     report: &mut VerifyReport,
-    wrong: &mut HashSet<u64>,
+    wrong: &mut HashSet<usize>,
     (key, kind): (&bytes::Bytes, DifferenceKind),
 ) {
-    report.different += 1;
-    wrong.insert(digest(key).0 % RANGES as u64);
-    if report.differences.len() < NAMED_MAX {
-        let key = String::from_utf8_lossy(key).into_owned();
-        report.differences.push(Difference { key, kind });
-    }
+    report.differs(key, kind);
+    wrong.insert(KeyDigest::of(key).part(RANGES));
 }

@@ -76,19 +76,23 @@ impl Network {
     /// Sends commands, so many in one round trip at most, and returns their answers in order.
     pub(super) async fn run(
         &self,
-        units: &[Unit<'_>],
+        units: Vec<Unit<'_>>,
         trip_len: usize,
     ) -> Result<Vec<Value>, RedisError> {
         if !self.is_cluster() {
             let mut answers = Vec::with_capacity(units.len());
-            for units in units.chunks(trip_len) {
-                answers.extend(self.first().ask::<Vec<Value>>(&pipeline(units.iter())).await?);
+            let mut commands = units.into_iter().map(|unit| unit.command);
+            loop {
+                let trip = pipeline(commands.by_ref().take(trip_len));
+                if trip.is_empty() {
+                    return Ok(answers);
+                }
+                answers.extend(self.first().ask::<Vec<Value>>(&trip).await?);
             }
-            return Ok(answers);
         }
         let mut hops = 0;
         loop {
-            match self.run_in_cluster(units, trip_len).await {
+            match self.run_in_cluster(&units, trip_len).await {
                 Err(error) if hops < HOPS_MAX && is_elsewhere(&error) => {
                     hops += 1;
                     self.forget_owners();
@@ -117,6 +121,7 @@ impl Network {
                 let mut answers = Vec::with_capacity(places.len());
                 for chunk in places.chunks(trip_len) {
                     let chosen = chunk.iter().filter_map(|at| units.get(*at));
+                    let chosen = chosen.map(|unit| unit.command.clone());
                     answers.extend(line.ask::<Vec<Value>>(&pipeline(chosen)).await?);
                 }
                 Ok::<_, RedisError>(places.into_iter().zip(answers))
@@ -197,10 +202,10 @@ impl Network {
     }
 }
 
-fn pipeline<'u>(units: impl Iterator<Item = &'u Unit<'u>>) -> Pipeline {
+fn pipeline(commands: impl Iterator<Item = Cmd>) -> Pipeline {
     let mut pipeline = Pipeline::new();
-    for unit in units {
-        pipeline.add_command(unit.command.clone());
+    for command in commands {
+        pipeline.add_command(command);
     }
     pipeline
 }

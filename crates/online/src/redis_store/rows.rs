@@ -63,13 +63,12 @@ impl RedisStore {
         let changes = by_slot.as_deref().unwrap_or(changes);
         let mut units = Vec::with_capacity(changes.len() / SCRIPT_ROWS + 1);
         let mut rest = changes;
-        while let Some(first) = rest.first() {
-            let len = script_len(rest, by_slot.is_some());
-            let (now, later) = rest.split_at(len);
-            units.push(Unit { key: &first.key, command: script(now) });
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(script_len(rest, by_slot.is_some()));
+            units.push(unit(now, script(now)));
             rest = later;
         }
-        let answers = self.wait(self.network().run(&units, TRIP_SCRIPTS)).await?;
+        let answers = self.wait(self.network().run(units, TRIP_SCRIPTS)).await?;
         let mut stale = 0;
         for answer in answers {
             stale += u64::from_redis_value(answer).map_err(|_| self.nonsense())?;
@@ -77,11 +76,43 @@ impl RedisStore {
         Ok(ApplySummary { applied: changes.len() as u64 - stale, stale })
     }
 
+    /// Writes rows of different keys where none of them is there, without a script that looks: some
+    /// at once, all or none. What is refused, and what comes after it, is compared row by row.
+    pub(super) async fn fill_rows(&self, mut rows: Vec<OnlineChange>) -> Result<ApplySummary> {
+        let is_cluster = self.network().is_cluster();
+        if is_cluster {
+            rows.sort_by(|left, right| tag(&left.key).cmp(tag(&right.key)));
+        }
+        let is_together = |a: &OnlineChange, b: &OnlineChange| tag(&a.key) == tag(&b.key);
+        let pieces: Vec<&[OnlineChange]> = match is_cluster {
+            true => rows.chunk_by(is_together).flat_map(|rows| rows.chunks(SCRIPT_ROWS)).collect(),
+            false => rows.chunks(SCRIPT_ROWS).collect(),
+        };
+        let mut summary = ApplySummary::default();
+        let mut refused = Vec::new();
+        for trip in pieces.chunks(TRIP_SCRIPTS) {
+            if !refused.is_empty() {
+                refused.extend(trip.iter().flat_map(|rows| rows.iter().cloned()));
+                continue;
+            }
+            let units = trip.iter().map(|rows| unit(rows, set_where_none(rows))).collect();
+            let answers = self.wait(self.network().run(units, TRIP_SCRIPTS)).await?;
+            for (rows, answer) in trip.iter().zip(answers) {
+                match bool::from_redis_value(answer).map_err(|_| self.nonsense())? {
+                    true => summary.applied += rows.len() as u64,
+                    false => refused.extend(rows.iter().cloned()),
+                }
+            }
+        }
+        summary += self.apply_rows(&refused).await?;
+        Ok(summary)
+    }
+
     pub(super) async fn read_rows(&self, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>> {
         if self.network().is_cluster() {
             let get = |key| Unit { key, command: redis::cmd("GET").arg(key).take() };
             let units: Vec<Unit<'_>> = keys.iter().map(|key| get(key.as_ref())).collect();
-            let answers = self.wait(self.network().run(&units, TRIP_READS)).await?;
+            let answers = self.wait(self.network().run(units, TRIP_READS)).await?;
             let value = |answer| Option::<Bytes>::from_redis_value(answer);
             return answers
                 .into_iter()
@@ -95,8 +126,8 @@ impl RedisStore {
             for key in keys {
                 command.arg(key.as_ref());
             }
-            let units = [Unit { key: &[], command }];
-            let answer = self.wait(self.network().run(&units, 1)).await?.pop();
+            let units = vec![Unit { key: &[], command }];
+            let answer = self.wait(self.network().run(units, 1)).await?.pop();
             let found = answer.map(Vec::<Option<Bytes>>::from_redis_value);
             match found {
                 Some(Ok(found)) if found.len() == keys.len() => rows.extend(found),
@@ -166,6 +197,22 @@ fn script_len(changes: &[OnlineChange], is_cluster: bool) -> usize {
         len += 1;
     }
     len.max(1)
+}
+
+/// A command about rows, for the server that has the first of them.
+fn unit(changes: &[OnlineChange], command: Cmd) -> Unit<'_> {
+    Unit { key: changes.first().map_or(&[], |change| change.key.as_ref()), command }
+}
+
+fn set_where_none(rows: &[OnlineChange]) -> Cmd {
+    let row = |change: &OnlineChange| change.row.as_ref().map_or(0, Bytes::len);
+    let bytes: usize = rows.iter().map(|change| change.key.len() + row(change)).sum();
+    let mut command = Cmd::with_capacity(2 * rows.len() + 1, bytes + 8);
+    command.arg("MSETNX");
+    for change in rows {
+        command.arg(change.key.as_ref()).arg(change.row.as_deref().unwrap_or_default());
+    }
+    command
 }
 
 fn script(changes: &[OnlineChange]) -> Cmd {

@@ -68,8 +68,22 @@ impl Cells {
         })
     }
 
+    /// Writes the value of a row, which is not null, after its length if values differ in it.
+    pub(super) fn write_sized(&self, row: usize, to: &mut Vec<u8>) {
+        if self.width().is_some() {
+            return self.write(row, to);
+        }
+        let start = to.len();
+        to.extend_from_slice(&[0; 4]);
+        self.write(row, to);
+        let len = u32::try_from(to.len() - start - 4).unwrap_or(u32::MAX).to_le_bytes();
+        if let Some(place) = to.get_mut(start..start + 4) {
+            place.copy_from_slice(&len);
+        }
+    }
+
     /// How many bytes every value takes.
-    pub(super) const fn width(&self) -> Option<usize> {
+    const fn width(&self) -> Option<usize> {
         match self {
             Self::Fixed { width, .. } => Some(*width),
             Self::Boolean(_) => Some(1),
@@ -78,7 +92,7 @@ impl Cells {
     }
 
     /// Writes the value of a row, which is not null.
-    pub(super) fn write(&self, row: usize, to: &mut Vec<u8>) {
+    fn write(&self, row: usize, to: &mut Vec<u8>) {
         match self {
             Self::Fixed { width, values } => {
                 to.extend_from_slice(
@@ -112,16 +126,7 @@ impl Cells {
             return;
         }
         to.push(1);
-        if self.width().is_some() {
-            return self.write(row, to);
-        }
-        let start = to.len();
-        to.extend_from_slice(&[0; 4]);
-        self.write(row, to);
-        let len = u32::try_from(to.len() - start - 4).unwrap_or(u32::MAX).to_le_bytes();
-        if let Some(place) = to.get_mut(start..start + 4) {
-            place.copy_from_slice(&len);
-        }
+        self.write_sized(row, to);
     }
 }
 

@@ -20,7 +20,7 @@ use document::Document;
 use super::reply::{Problem, json as reply};
 use super::{Shared, named};
 use crate::auth::Grant;
-use crate::features::{FeatureAnswer, FeatureQuery, FeatureSource, entity_column};
+use crate::features::{FeatureAnswer, FeatureQuery, entity_column};
 
 /// What is asked for. Other fields of Feast's requests change nothing here.
 #[derive(Debug, Deserialize)]
@@ -59,12 +59,8 @@ pub(super) async fn answer(
         if let (Some((log, sampled)), Some(name)) = (&sampled, named_service) {
             log.features(sampled, &name, &answer);
         }
-        let source = match answer.source {
-            FeatureSource::Online => "online",
-            FeatureSource::Lakehouse(_) => "lakehouse",
-        };
-        service.telemetry.features(source, started.elapsed());
-        if let FeatureSource::Lakehouse(reason) = answer.source {
+        service.telemetry.features(answer.source.code(), started.elapsed());
+        if let Some(reason) = answer.source.reason() {
             service.telemetry.fallback("/get-online-features", reason);
         }
         Ok(Document::new(&answer, with_views).into_response())

@@ -10,7 +10,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 use icecore_core::{Result, Timestamp};
 
 use crate::answer::{Answer, Outcome};
-use crate::features::{FeatureAnswer, FeatureSource};
+use crate::features::FeatureAnswer;
 use crate::models::{Frame, LoadedModel};
 
 /// What the rows of a request have in common.
@@ -76,12 +76,8 @@ impl Columns {
 pub(super) fn of_features(common: &Common, answer: &FeatureAnswer) -> Result<KeyedRows> {
     let rows = answer.columns.first().map_or(0, |column| column.values.len());
     let mut columns = Columns::new(common, rows);
-    let (source, reason) = match answer.source {
-        FeatureSource::Online => ("online", None),
-        FeatureSource::Lakehouse(reason) => ("lakehouse", Some(reason)),
-    };
-    columns.text("source", Some(source));
-    columns.text("reason", reason);
+    columns.text("source", Some(answer.source.code()));
+    columns.text("reason", answer.source.reason());
     let (keys, features) =
         answer.columns.split_at_checked(answer.join_keys).unwrap_or((&answer.columns, &[]));
     for key in keys {

@@ -6,12 +6,17 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, TimestampMicrosecondArray, UInt32Array};
 use arrow::compute::take;
 use arrow::datatypes::{Field, Schema, TimestampMicrosecondType};
-use icecore_core::{Error, Result, RowVersion, SnapshotCatalog, SnapshotSelector, Timestamp};
+use bytes::Bytes;
+use futures::TryStreamExt;
+use icecore_core::{
+    CompareOp, Error, Literal, PinnedTable, Predicate, Result, RowVersion, ScanOptions,
+    SnapshotCatalog, SnapshotSelector, Timestamp,
+};
 use icecore_engine::Engine;
 use icecore_features::{AskedMoments, Definitions, MomentColumns, MomentRules, features_at};
 use icecore_online::{RowStatus, ViewRead, ViewRows, row_keys};
 
-use super::PlannedView;
+use super::{PlannedView, at, literals, micros};
 
 /// The column with the moment of the request.
 const MOMENT: &str = "__requested_at";
@@ -42,7 +47,56 @@ pub(super) async fn read(
     let pins = std::slice::from_ref(&pin);
     let frame = features_at(engine, of, pins, &asked, MomentRules::default()).await?;
     let found = engine.stream(frame).await?.concat().await?;
-    answer(view, read, &found)
+    let mut found = answer(view, read, &found)?;
+    if found.rows.contains(&RowStatus::NotFound) {
+        let older = older(engine, view, (&pin, read), now).await?;
+        for (at, key) in row_keys(&view.shape.view, &read.keys)?.iter().enumerate() {
+            let last = key.as_ref().and_then(|key| older.get(key).copied());
+            if let (Some(row @ RowStatus::NotFound), Some(version), Some(last)) =
+                (found.rows.get_mut(at), found.versions.get_mut(at), last)
+            {
+                *row = RowStatus::OutsideMaxAge;
+                *version = Some(last);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The last event of each entity, also of those that no window reaches.
+async fn older(
+    engine: &Engine,
+    view: &PlannedView,
+    (pin, read): (&PinnedTable, &ViewRead),
+    now: Timestamp,
+) -> Result<HashMap<Bytes, RowVersion>> {
+    let shape = &view.shape;
+    let keys = shape.keys.iter().map(|key| key.name().clone());
+    let mut filters =
+        vec![Predicate::compare(&shape.event_timestamp, CompareOp::LtEq, Literal::Timestamp(now))];
+    if let (Some(key), Some(values)) = (shape.keys.first(), read.keys.first())
+        && let Some(literals) = literals(values)
+    {
+        filters.push(Predicate::In(key.name().clone(), literals));
+    }
+    let columns = keys.chain([shape.event_timestamp.clone()]);
+    let scan = ScanOptions::default().with_columns(columns).with_filter(Predicate::And(filters));
+    let mut rows = engine.catalog().scan(pin, scan).await?;
+    let mut last: HashMap<Bytes, RowVersion> = HashMap::new();
+    while let Some(batch) = rows.try_next().await? {
+        let (events, keys) = batch
+            .columns()
+            .split_last()
+            .ok_or_else(|| Error::internal("a read has lost its columns"))?;
+        let events = micros(events)?;
+        for (row, key) in (0_u32..).zip(row_keys(&shape.view, keys)?) {
+            let (Some(key), Some(event)) = (key, at(&events, row)) else { continue };
+            let version = RowVersion { event, created: event };
+            let known = last.entry(key).or_insert(version);
+            *known = version.max(*known);
+        }
+    }
+    Ok(last)
 }
 
 fn answer(view: &PlannedView, read: &ViewRead, found: &RecordBatch) -> Result<ViewRows> {

@@ -9,7 +9,7 @@ use serde::ser::{SerializeMap, SerializeSeq, SerializeStruct};
 use serde::{Serialize, Serializer};
 
 use super::super::reply::json;
-use crate::features::{FeatureAnswer, FeatureColumn, FeatureSource, JsonValues};
+use crate::features::{FeatureAnswer, FeatureColumn, JsonValues};
 
 /// Writes an answer straight from its columns: a value between them and the text would cost more
 /// than all the rest of a request for many entities.
@@ -87,8 +87,8 @@ impl Serialize for Metadata<'_> {
             metadata.serialize_entry("feature_view_metadata", &views)?;
         }
         // An answer that is not what it usually is says so.
-        if let FeatureSource::Lakehouse(reason) = answer.source {
-            metadata.serialize_entry("source", "lakehouse")?;
+        if let Some(reason) = answer.source.reason() {
+            metadata.serialize_entry("source", answer.source.code())?;
             metadata.serialize_entry("reason", reason)?;
         }
         metadata.end()

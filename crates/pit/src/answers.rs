@@ -5,65 +5,34 @@
 //! sweep over the slots of each key carries it on to the later ones. Memory goes with the spine,
 //! whatever the size of the table, and no feature row is sorted.
 
-use std::cmp::Ordering;
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, DynComparator, RecordBatch, UInt32Array, make_comparator, new_empty_array,
-};
-use arrow::compute::{SortOptions, interleave, take};
+use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array, new_empty_array};
+use arrow::compute::{interleave, take};
 use arrow::datatypes::FieldRef;
 use icecore_core::{Error, Result};
 
+use crate::by_time::Newest;
+use crate::offers::{Best, Bests, NOTHING, Offers, Place, Taken, Ties, WAITING};
 use crate::slots::{NOWHERE, Slots};
 use crate::table::JoinTable;
-use crate::waiting::{Waiting, WaitingRows};
+use crate::waiting::{Arrangement, WaitingRows};
+use crate::{by_key, mixed};
 
-/// Chunks from here on are batches that wait.
-const WAITING: u32 = 1 << 31;
 /// Rows are kept without a use until they are so many more than those that are used.
 const UNUSED_MAX: usize = 1 << 17;
-
-/// A row that was kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Place {
-    chunk: u32,
-    row: u32,
-}
-
-/// The best of the rows that a slot is the first to see.
-#[derive(Debug, Clone, Copy)]
-struct Best {
-    event: i64,
-    created: i64,
-    place: Place,
-}
-
-const NOTHING: Best =
-    Best { event: i64::MIN, created: i64::MIN, place: Place { chunk: NOWHERE, row: 0 } };
-
-impl Best {
-    fn is_nothing(&self) -> bool {
-        self.place.chunk == NOWHERE
-    }
-
-    fn time(&self) -> (i64, i64) {
-        (self.event, self.created)
-    }
-}
 
 /// What came by so far.
 pub(crate) struct Answers {
     table: Arc<JoinTable>,
     slots: Arc<Slots>,
-    best: Vec<Best>,
-    used: usize,
+    bests: Bests,
     /// Taken columns of rows that are or were the best of a slot.
     chunks: Vec<Vec<ArrayRef>>,
     rows: usize,
     bytes: usize,
     waiting: WaitingRows,
+    newest: Newest,
 }
 
 /// What the slots see.
@@ -76,14 +45,16 @@ pub(crate) struct Seen {
 
 impl Answers {
     pub(crate) fn new(table: Arc<JoinTable>, slots: Arc<Slots>) -> Self {
-        let best = vec![NOTHING; slots.len()];
+        let bests = Bests::new(slots.len());
         let waiting = WaitingRows::new(&table, &slots);
-        Self { table, slots, best, used: 0, chunks: Vec::new(), rows: 0, bytes: 0, waiting }
+        let newest = Newest::default();
+        Self { table, slots, bests, chunks: Vec::new(), rows: 0, bytes: 0, waiting, newest }
     }
 
     /// The memory that it takes, with room for one copy of the rows.
     pub(crate) fn size_bytes(&self) -> usize {
-        self.best.len() * size_of::<Best>() + 2 * self.bytes + self.waiting.size_bytes()
+        let bests = self.bests.of_slot.len() * size_of::<Best>();
+        bests + self.newest.size_bytes() + 2 * self.bytes + self.waiting.size_bytes()
     }
 
     /// Takes a batch of [`JoinTable::prepare`], and looks at its rows now or later.
@@ -100,40 +71,22 @@ impl Answers {
 
     /// Looks at the rows that wait.
     fn look(&mut self) -> Result<()> {
-        let slots = Arc::clone(&self.slots);
-        let (strict, ttl) = (self.table.options.strict, self.table.options.ttl_micros);
-        let (mut touched, mut ties) = (Vec::new(), Ties::default());
-        // Rows mostly come in the order of time. The newest first, and older ones do not win.
-        for waiting in self.waiting.in_order(&slots, strict).into_iter().rev() {
-            let Some((start, end)) = slots.group(waiting.code) else { continue };
-            let Waiting { event, created, from, batch, row, .. } = waiting;
-            let times = &slots.times()[start..end];
-            let at = times.partition_point(|time| *time < from);
-            // Every later moment of the key is still farther away.
-            let Some(time) = times.get(at) else { continue };
-            if ttl.is_some_and(|ttl| time.saturating_sub(ttl) > event) {
-                continue;
-            }
-            let slot = start + at;
-            let best = &self.best[slot];
-            let new = Best { event, created, place: Place { chunk: WAITING + batch, row } };
-            let wins = match event.cmp(&best.event) {
-                Ordering::Greater => true,
-                Ordering::Less => false,
-                Ordering::Equal if best.is_nothing() => true,
-                Ordering::Equal => match created.cmp(&best.created) {
-                    Ordering::Equal => {
-                        ties.is_greater(new.place, best.place, |chunk| self.chunk(chunk))?
-                    }
-                    order => order.is_gt(),
-                },
-            };
-            if wins {
-                self.used += usize::from(best.is_nothing());
-                self.best[slot] = new;
-                touched.push(slot as u32);
-            }
+        let strict = self.table.options.strict;
+        let taken = Taken { chunks: &self.chunks, waiting: &self.waiting };
+        let mut offers = Offers {
+            slots: &self.slots,
+            ttl: self.table.options.ttl_micros,
+            bests: &mut self.bests,
+            taken,
+            touched: Vec::new(),
+            ties: Ties::default(),
+        };
+        match self.waiting.arrangement() {
+            Arrangement::Keys => by_key::look(&mut offers, &self.waiting, strict)?,
+            Arrangement::Time => self.newest.look(&mut offers, &self.waiting, strict)?,
+            Arrangement::Mixed => mixed::look(&mut offers, &self.waiting, strict)?,
         }
+        let touched = offers.touched;
         self.keep(&touched)?;
         self.waiting.clear();
         Ok(())
@@ -145,7 +98,7 @@ impl Answers {
         let chunk = chunk.ok_or_else(|| Error::internal("too many batches"))?;
         let mut places = Vec::new();
         for slot in touched {
-            let place = &mut self.best[*slot as usize].place;
+            let place = &mut self.bests.of_slot[*slot as usize].place;
             if place.chunk >= WAITING {
                 places.push(((place.chunk - WAITING) as usize, place.row as usize));
                 *place = Place { chunk, row: places.len() as u32 - 1 };
@@ -158,7 +111,7 @@ impl Answers {
         let batches = (0..self.waiting.batches()).map(|batch| self.waiting.taken(batch));
         let kept = gathered(&batches.collect::<Vec<_>>(), &places, &self.table.output)?;
         self.push(kept);
-        if self.rows > 2 * self.used + UNUSED_MAX {
+        if self.rows > 2 * self.bests.used + UNUSED_MAX {
             self.tidy()?;
         }
         Ok(())
@@ -177,8 +130,8 @@ impl Answers {
 
     /// Keeps only the rows that are used, in one chunk.
     fn tidy(&mut self) -> Result<()> {
-        let mut places = Vec::with_capacity(self.used);
-        for best in self.best.iter_mut().filter(|best| !best.is_nothing()) {
+        let mut places = Vec::with_capacity(self.bests.used);
+        for best in self.bests.of_slot.iter_mut().filter(|best| !best.is_nothing()) {
             let row = places.len() as u32;
             places.push((best.place.chunk as usize, best.place.row as usize));
             best.place = Place { chunk: 0, row };
@@ -192,13 +145,6 @@ impl Answers {
         Ok(())
     }
 
-    fn chunk(&self, at: u32) -> &[ArrayRef] {
-        match at.checked_sub(WAITING) {
-            Some(batch) => self.waiting.taken(batch as usize),
-            None => self.chunks.get(at as usize).map_or(&[], Vec::as_slice),
-        }
-    }
-
     /// Takes in what others found in other rows of the same table.
     pub(crate) fn merge(&mut self, mut other: Self) -> Result<()> {
         self.look()?;
@@ -207,22 +153,14 @@ impl Answers {
         self.rows += other.rows;
         other.chunks.into_iter().for_each(|chunk| self.push(chunk));
         let mut ties = Ties::default();
-        for (slot, mut theirs) in other.best.into_iter().enumerate() {
+        let taken = Taken { chunks: &self.chunks, waiting: &self.waiting };
+        for (slot, mut theirs) in other.bests.of_slot.into_iter().enumerate() {
             if theirs.is_nothing() {
                 continue;
             }
             theirs.place.chunk += before;
-            let own = &self.best[slot];
-            let wins = match theirs.time().cmp(&own.time()) {
-                _ if own.is_nothing() => true,
-                Ordering::Equal => {
-                    ties.is_greater(theirs.place, own.place, |chunk| self.chunk(chunk))?
-                }
-                order => order.is_gt(),
-            };
-            if wins {
-                self.used += usize::from(own.is_nothing());
-                self.best[slot] = theirs;
+            if ties.is_better(&theirs, &self.bests.of_slot[slot], taken)? {
+                self.bests.set(slot, theirs);
             }
         }
         Ok(())
@@ -237,7 +175,7 @@ impl Answers {
         for (start, end) in self.slots.groups() {
             let (mut current, mut number) = (NOTHING, NOWHERE);
             for (slot, seen) in (start..end).zip(&mut of_slot[start..end]) {
-                let best = &self.best[slot];
+                let best = &self.bests.of_slot[slot];
                 if !best.is_nothing() && (current.is_nothing() || best.time() > current.time()) {
                     (current, number) = (*best, NOWHERE);
                 }
@@ -292,35 +230,4 @@ fn gathered(
         Ok(interleave(&values, places)?)
     });
     columns.collect()
-}
-
-/// Compares the taken values of rows that are equal in everything else.
-#[derive(Default)]
-struct Ties {
-    /// By the chunks that the rows are in.
-    comparators: HashMap<(u32, u32), Vec<DynComparator>>,
-}
-
-impl Ties {
-    /// Whether the values of `new` are greater than those of `old`, in the order of sorts.
-    fn is_greater<'a>(
-        &mut self,
-        new: Place,
-        old: Place,
-        columns: impl Fn(u32) -> &'a [ArrayRef],
-    ) -> Result<bool> {
-        let chunks = (new.chunk, old.chunk);
-        let comparators = match self.comparators.entry(chunks) {
-            std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
-            std::collections::hash_map::Entry::Vacant(unknown) => {
-                let options = SortOptions { descending: false, nulls_first: true };
-                let pairs = columns(new.chunk).iter().zip(columns(old.chunk));
-                let made = pairs.map(|(new, old)| make_comparator(new, old, options));
-                unknown.insert(made.collect::<Result<_, _>>()?)
-            }
-        };
-        let (new, old) = (new.row as usize, old.row as usize);
-        let mut orders = comparators.iter().map(|compare| compare(new, old));
-        Ok(orders.find(|order| order.is_ne()).is_some_and(Ordering::is_gt))
-    }
 }

@@ -30,13 +30,17 @@
 //! - Text comes out as `Utf8`, however it came in.
 
 mod answers;
+mod by_key;
+mod by_time;
 mod check;
 mod exec;
 mod held;
 mod join;
 mod merge;
 mod merge_join;
+mod mixed;
 mod moment;
+mod offers;
 mod output;
 mod probe;
 mod slots;

@@ -44,8 +44,9 @@ impl Probe<'_> {
         let mut seen: Vec<Option<Seen>> = self.tables.iter().map(|_| None).collect();
         while let Some(next) = seen.iter().position(Option::is_none) {
             let keys = self.tables[next].spine_keys();
-            // Sixteen bytes for a row while slots are made, and twelve for a slot then.
-            if memory.try_grow(held.rows * 24).is_err() {
+            // Sixteen bytes for a row while slots are made, and twelve for a slot then, and sixteen
+            // more for their order in time.
+            if memory.try_grow(held.rows * 40).is_err() {
                 return Ok(None);
             }
             let slots = Arc::new(Slots::new(held, &keys, moment)?);

@@ -1,5 +1,7 @@
 //! The different keys and moments of a spine: what feature rows are looked up in.
 
+use std::sync::OnceLock;
+
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
 use arrow::buffer::NullBuffer;
 use arrow::compute::{cast, concat, max, min};
@@ -25,6 +27,16 @@ pub(crate) struct Slots {
     times: Vec<i64>,
     /// The slot of each row of the spine; [`NOWHERE`] for a null key or moment.
     of_row: Vec<u32>,
+    by_time: OnceLock<Vec<Moment>>,
+}
+
+/// A slot, in the order of time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    pub(crate) time: i64,
+    pub(crate) slot: u32,
+    /// The number of its key.
+    pub(crate) code: u32,
 }
 
 /// How a key becomes a small number.
@@ -69,6 +81,20 @@ impl Slots {
     /// The moments of the slots.
     pub(crate) fn times(&self) -> &[i64] {
         &self.times
+    }
+
+    /// The slots in the order of time.
+    pub(crate) fn by_time(&self) -> &[Moment] {
+        self.by_time.get_or_init(|| {
+            let keys = (0_u32..).zip(self.groups());
+            let moments = keys.flat_map(|(code, (start, end))| {
+                let slots = (start as u32..).zip(&self.times[start..end]);
+                slots.map(move |(slot, time)| Moment { time: *time, slot, code })
+            });
+            let mut moments: Vec<Moment> = moments.collect();
+            moments.sort_unstable_by_key(|moment| moment.time);
+            moments
+        })
     }
 
     /// The slot of each row of the spine.
@@ -150,7 +176,7 @@ impl Places<'_> {
             }
         }
         starts.push(times.len() as u32);
-        Slots { lookup, starts, times, of_row }
+        Slots { lookup, starts, times, of_row, by_time: OnceLock::new() }
     }
 }
 

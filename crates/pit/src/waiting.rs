@@ -1,35 +1,26 @@
-//! Feature rows that wait until they are many, to be looked at in the order of their keys.
-//!
-//! Rows come in the order of time, so one after the other looks for a key anywhere among the slots,
-//! and waits for memory each time. Many of them, put in the order of their keys by counting, go over
-//! the slots from one end to the other (the partitioning of a radix join: Manegold, Boncz, Kersten,
-//! "Optimizing Main-Memory Join on Modern Hardware", 2002).
+//! Feature rows that wait until they are many, to be looked at in the order that is best for them.
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use icecore_core::Result;
 
-use crate::slots::{NOWHERE, Slots};
+use crate::mixed;
+use crate::slots::Slots;
 use crate::table::JoinTable;
 
 /// So many slots are near whoever looks: nothing has to wait. Small in tests, so that they see both.
 const NEAR_SLOTS: usize = if cfg!(test) { 3 } else { 1 << 14 };
-/// So many rows wait at most.
-const ROWS_MAX: usize = if cfg!(test) { 7 } else { 1 << 18 };
-/// Keys are put in at most so many parts.
-const PARTS_MAX: usize = if cfg!(test) { 4 } else { 1 << 11 };
-
-/// A row with a key of the spine.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Waiting {
-    pub(crate) event: i64,
-    pub(crate) created: i64,
-    /// The first moment that can see it.
-    pub(crate) from: i64,
-    pub(crate) code: u32,
-    pub(crate) batch: u32,
-    pub(crate) row: u32,
-}
+/// So many rows wait at least before they are put in the order of their keys.
+const ROWS_MIN: usize = if cfg!(test) { 7 } else { 1 << 18 };
+/// So many rows wait at most while they come in the order of time: fewer are taken that others of
+/// their keys replace soon.
+const ROWS_MAX: usize = if cfg!(test) { 21 } else { 1 << 20 };
+/// So many rows for each key are worth going over all keys.
+const ROWS_PER_KEY: usize = if cfg!(test) { 1 } else { 8 };
+/// So long are the runs of one key where rows are looked at key by key.
+const RUN_ROWS: usize = if cfg!(test) { 2 } else { 4 };
+/// So many bytes wait at most.
+const BYTES_MAX: usize = 64 << 20;
 
 /// Batches of rows that wait.
 pub(crate) struct WaitingRows {
@@ -39,23 +30,38 @@ pub(crate) struct WaitingRows {
     bytes: usize,
     /// How many columns are compared, before the times.
     keys: usize,
-    rows_max: usize,
-    /// Whether the rows of the one batch that waits come in the order of their keys.
-    is_in_order: bool,
+    /// How many rows wait, in no order and in the order of time.
+    rows_max: (usize, usize),
+    arrangement: Arrangement,
+}
+
+/// In what order rows that wait have come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Arrangement {
+    /// All of one batch, those of a key mostly together.
+    Keys,
+    /// None is known before one that stands before it, or is of an earlier event.
+    Time,
+    Mixed,
 }
 
 impl WaitingRows {
     pub(crate) fn new(table: &JoinTable, slots: &Slots) -> Self {
-        let rows_max = if slots.len() <= NEAR_SLOTS { 1 } else { ROWS_MAX };
-        let keys = table.keys.len();
+        let in_time = slots.keys().saturating_mul(ROWS_PER_KEY).max(ROWS_MIN);
+        let rows_max = match slots.len() <= NEAR_SLOTS {
+            true => (1, 1),
+            // With too many keys, the order of time is of no use.
+            false if in_time > ROWS_MAX => (ROWS_MIN, ROWS_MIN),
+            false => (ROWS_MIN, in_time),
+        };
         Self {
             batches: Vec::new(),
             codes: Vec::new(),
             rows: 0,
             bytes: 0,
-            keys,
+            keys: table.keys.len(),
             rows_max,
-            is_in_order: false,
+            arrangement: Arrangement::Time,
         }
     }
 
@@ -67,17 +73,54 @@ impl WaitingRows {
     pub(crate) fn push(&mut self, batch: &RecordBatch, slots: &Slots) -> Result<bool> {
         let codes = slots.codes(&batch.columns()[..self.keys])?;
         // Tables in the order of keys give rows that are near each other as they are.
-        self.is_in_order = self.batches.is_empty() && codes.is_sorted();
+        let is_grouped = self.batches.is_empty() && is_grouped(&codes);
         self.codes.push(codes);
         self.rows += batch.num_rows();
         self.bytes += batch.get_array_memory_size();
         self.batches.push(batch.clone());
-        Ok(self.rows >= self.rows_max || self.is_in_order)
+        self.arrangement = match self.arrangement {
+            _ if is_grouped => Arrangement::Keys,
+            Arrangement::Mixed => Arrangement::Mixed,
+            _ if self.rows_max.0 < self.rows_max.1 && self.goes_on() => Arrangement::Time,
+            _ => Arrangement::Mixed,
+        };
+        let rows_max = match self.arrangement {
+            Arrangement::Keys => 1,
+            Arrangement::Time => self.rows_max.1,
+            Arrangement::Mixed => self.rows_max.0,
+        };
+        Ok(self.rows >= rows_max || self.bytes >= BYTES_MAX)
+    }
+
+    /// Whether the last batch is in the order of time, and goes on where the one before it ended.
+    fn goes_on(&self) -> bool {
+        let last = self.batches.len().saturating_sub(1);
+        let follows = |times: fn(&Self, usize) -> &[i64]| {
+            let before = last.checked_sub(1).and_then(|before| times(self, before).last());
+            let times = times(self, last);
+            before.is_none_or(|before| times.first().is_none_or(|first| before <= first))
+                && times.is_sorted()
+        };
+        follows(Self::events) && (self.is_known_at_once(last) || follows(Self::known))
+    }
+
+    /// Whether rows of a batch are known from their events on.
+    fn is_known_at_once(&self, batch: usize) -> bool {
+        std::ptr::eq(self.events(batch), self.known(batch))
+    }
+
+    /// In what order the rows have come.
+    pub(crate) const fn arrangement(&self) -> Arrangement {
+        self.arrangement
     }
 
     /// The memory that the rows take, and putting them in order.
     pub(crate) fn size_bytes(&self) -> usize {
-        self.bytes + self.rows * (size_of::<u32>() + size_of::<Waiting>())
+        let ordering = match self.arrangement {
+            Arrangement::Mixed => mixed::ROW_BYTES,
+            Arrangement::Keys | Arrangement::Time => 0,
+        };
+        self.bytes + self.rows * (size_of::<u32>() + ordering)
     }
 
     /// What is taken of a batch.
@@ -90,53 +133,41 @@ impl WaitingRows {
         self.batches.len()
     }
 
-    /// Activation, event or created.
+    /// From when on each row of a batch is known.
+    pub(crate) fn known(&self, batch: usize) -> &[i64] {
+        self.times(batch, 0)
+    }
+
+    /// The event of each row of a batch.
+    pub(crate) fn events(&self, batch: usize) -> &[i64] {
+        self.times(batch, 1)
+    }
+
+    /// When each row of a batch was created.
+    pub(crate) fn created(&self, batch: usize) -> &[i64] {
+        self.times(batch, 2)
+    }
+
     fn times(&self, batch: usize, which: usize) -> &[i64] {
         let column = self.batches.get(batch).map(|batch| batch.column(self.keys + which));
         column.map_or(&[], |column| column.as_primitive::<Int64Type>().values())
     }
 
-    /// The rows with keys of the spine: parts of keys one after the other, each in the order in which
-    /// its rows came.
-    pub(crate) fn in_order(&self, slots: &Slots, strict: bool) -> Vec<Waiting> {
-        let keys = slots.keys().max(1);
-        let shift = match self.rows_max == 1 || self.is_in_order {
-            // All in one part.
-            true => u32::BITS - 1,
-            false => keys.div_ceil(PARTS_MAX).next_power_of_two().ilog2(),
-        };
-        let mut starts = vec![0_usize; (keys >> shift) + 2];
-        for code in self.codes.iter().flatten().filter(|code| **code != NOWHERE) {
-            starts[(*code >> shift) as usize + 1] += 1;
-        }
-        let mut total = 0;
-        for start in &mut starts {
-            total += *start;
-            *start = total;
-        }
-        let mut ordered = vec![Waiting::default(); total];
-        for (batch, codes) in self.codes.iter().enumerate() {
-            let (known, events, created) =
-                (self.times(batch, 0), self.times(batch, 1), self.times(batch, 2));
-            let rows = codes.iter().zip(known).zip(events).zip(created).enumerate();
-            for (row, (((code, known), event), created)) in rows {
-                if *code == NOWHERE {
-                    continue;
-                }
-                // Strictly after the greatest moment there is nothing.
-                let (from, is_seen) = match event.checked_add(i64::from(strict)) {
-                    Some(after) => ((*known).max(after), true),
-                    None => (i64::MAX, false),
-                };
-                let place = &mut starts[(*code >> shift) as usize];
-                let code = if is_seen { *code } else { NOWHERE };
-                let (event, created) = (*event, *created);
-                let (batch, row) = (batch as u32, row as u32);
-                ordered[*place] = Waiting { event, created, from, code, batch, row };
-                *place += 1;
-            }
-        }
-        ordered
+    /// The number of each row's key in a batch.
+    pub(crate) fn codes(&self, batch: usize) -> &[u32] {
+        self.codes.get(batch).map_or(&[], Vec::as_slice)
+    }
+
+    /// The rows of a batch: number, number of the key, known, event, created.
+    pub(crate) fn rows(&self, batch: usize) -> impl Iterator<Item = (u32, u32, i64, i64, i64)> {
+        let times = self.known(batch).iter().zip(self.events(batch)).zip(self.created(batch));
+        let rows = (0_u32..).zip(self.codes(batch)).zip(times);
+        rows.map(|((row, code), ((known, event), created))| (row, *code, *known, *event, *created))
+    }
+
+    /// Whether so few slots are looked at that no order is worth anything.
+    pub(crate) const fn is_near(&self) -> bool {
+        self.rows_max.0 == 1
     }
 
     /// Lets go of all rows.
@@ -144,5 +175,12 @@ impl WaitingRows {
         self.batches.clear();
         self.codes.clear();
         (self.rows, self.bytes) = (0, 0);
+        self.arrangement = Arrangement::Time;
     }
+}
+
+/// Whether the rows of a key stand together: runs of it are [`RUN_ROWS`] long on average.
+fn is_grouped(codes: &[u32]) -> bool {
+    let changes = codes.iter().zip(codes.iter().skip(1)).filter(|(one, next)| one != next).count();
+    changes * RUN_ROWS < codes.len()
 }

@@ -6,6 +6,7 @@
 
 use std::error::Error;
 use std::io::Write as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use datafusion::config::TableParquetOptions;
@@ -13,9 +14,11 @@ use datafusion::dataframe::{DataFrame, DataFrameWriteOptions};
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext, col, ident, lit};
+use futures::TryStreamExt as _;
 use icecore_benches::usage;
-use icecore_core::{AggregateFunction, Closed, Emit, Span, TimeRange, Window};
-use icecore_engine::{WindowNode, window_frame};
+use icecore_core::{AggregateFunction, BatchStream, Closed, Emit, Span, TimeRange, Window};
+use icecore_engine::files::write_parquet;
+use icecore_engine::{WindowNode, from_datafusion, window_frame};
 use icecore_kernel::{WindowColumn, WindowSpec};
 use serde_json::json;
 
@@ -51,15 +54,22 @@ async fn run(
     let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool).build_arc()?;
     let context = SessionContext::new_with_config_rt(config, runtime);
     context.register_parquet("events", events, ParquetReadOptions::default()).await?;
-    let frame = match side {
-        "icecore" => ours(context.table("events").await?)?,
-        "datafusion" => context.sql(THEIRS).await?,
+    match side {
+        "icecore" => {
+            let rows = ours(context.table("events").await?)?.execute_stream().await?;
+            let schema = rows.schema();
+            let rows = BatchStream::new(schema, rows.map_err(from_datafusion));
+            write_parquet(rows, Path::new(features)).await?;
+        }
+        "datafusion" => {
+            let frame = context.sql(THEIRS).await?;
+            let mut options = TableParquetOptions::default();
+            options.global.compression = Some("zstd(1)".to_owned());
+            let single = DataFrameWriteOptions::new().with_single_file_output(true);
+            frame.write_parquet(features, single, Some(options)).await?;
+        }
         other => return Err(format!("no side is named `{other}`").into()),
-    };
-    let mut options = TableParquetOptions::default();
-    options.global.compression = Some("zstd(1)".to_owned());
-    let single = DataFrameWriteOptions::new().with_single_file_output(true);
-    frame.write_parquet(features, single, Some(options)).await?;
+    }
     Ok(())
 }
 

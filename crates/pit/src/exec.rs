@@ -28,6 +28,7 @@ use icecore_kernel::AsOfOptions;
 use crate::check;
 use crate::join::Joining;
 use crate::output::Output;
+use crate::parts::Parts;
 use crate::source::{FeatureRows, FeatureSource};
 use crate::spine::{moment_column, plain_schema};
 use crate::table::JoinTable;
@@ -52,7 +53,7 @@ pub(crate) struct Plan {
     pub(crate) event_timestamp: String,
     pub(crate) joined: Vec<(FeatureTable, Arc<dyn FeatureSource>)>,
     pub(crate) options: PitOptions,
-    pub(crate) held_bytes_max: Option<usize>,
+    pub(crate) parts: Parts,
 }
 
 impl Plan {
@@ -76,7 +77,7 @@ impl Plan {
             output: Output::new(&visible, joined.clone()),
             tables: joined,
             event_timestamp: self.event_timestamp,
-            held_bytes_max: self.held_bytes_max,
+            parts: self.parts,
         };
         let exec = PointInTimeExec::new(Arc::new(joining), self.spine, rows);
         let pushed = FilterPushdown::new_post_optimization().optimize(Arc::new(exec), config);
@@ -197,15 +198,12 @@ impl ExecutionPlan for PointInTimeExec {
         let spine = BatchStream::new(spine.schema(), spine.map_err(from_datafusion));
         let (joining, rows) = (Arc::clone(&self.joining), self.rows.clone());
         let metrics = BaselineMetrics::new(&self.metrics, partition);
-        let joined = async move {
-            let rows = joining.join(spine, rows, context).await.map_err(external)?;
-            Ok::<_, DataFusionError>(rows.map(move |batch| {
-                let batch = batch.map_err(external)?;
-                metrics.record_output(batch.num_rows());
-                Ok(batch)
-            }))
-        };
-        let rows = futures::stream::once(joined).try_flatten();
+        let joined = joining.join(spine, rows, context).map_err(external)?;
+        let rows = joined.map(move |batch| {
+            let batch = batch.map_err(external)?;
+            metrics.record_output(batch.num_rows());
+            Ok(batch)
+        });
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), rows)))
     }
 

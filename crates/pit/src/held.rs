@@ -1,4 +1,4 @@
-//! A spine that is kept in memory, so that no row of a feature table has to be sorted.
+//! A part of a spine that is kept in memory, so that no row of a feature table has to be sorted.
 
 use arrow::array::{Array, RecordBatch};
 use datafusion::execution::TaskContext;
@@ -12,18 +12,11 @@ use icecore_engine::from_datafusion;
 /// Rows are numbered in 32 bits.
 const ROWS_MAX: usize = u32::MAX as usize - 1;
 
-/// The batches of a spine.
+/// Batches of a spine that follow each other.
 pub(crate) struct Held {
     pub(crate) batches: Vec<RecordBatch>,
     pub(crate) rows: usize,
     memory: MemoryReservation,
-}
-
-/// Whether a spine fits.
-pub(crate) enum Hold {
-    Whole(Held),
-    /// It does not: the rows from the first one on.
-    Streamed(SendableRecordBatchStream),
 }
 
 /// How many bytes of a spine are kept: a quarter of what the engine may use.
@@ -34,12 +27,13 @@ pub(crate) fn bytes_max(context: &TaskContext) -> usize {
     }
 }
 
-/// Reads a spine into memory, as far as it fits.
+/// Reads a spine into memory, as far as it fits, and gives the rest if there may be one. The last
+/// batch of a part is the first that did not fit: it was made already.
 pub(crate) async fn hold(
     mut rows: SendableRecordBatchStream,
     bytes_max: usize,
     context: &TaskContext,
-) -> Result<Hold> {
+) -> Result<(Held, Option<SendableRecordBatchStream>)> {
     let memory = MemoryConsumer::new("point-in-time spine").register(context.memory_pool());
     let mut held = Held { batches: Vec::new(), rows: 0, memory };
     while let Some(batch) = rows.next().await.transpose().map_err(from_datafusion)? {
@@ -50,10 +44,10 @@ pub(crate) async fn hold(
         held.rows += batch.num_rows();
         held.batches.push(batch);
         if !fits {
-            return Ok(Hold::Streamed(held.followed_by(rows)));
+            return Ok((held, Some(rows)));
         }
     }
-    Ok(Hold::Whole(held))
+    Ok((held, None))
 }
 
 impl Held {

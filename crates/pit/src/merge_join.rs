@@ -14,6 +14,7 @@ use icecore_engine::{Engine, from_datafusion};
 use tracing::debug;
 
 use crate::exec::{Plan, run};
+use crate::parts::Parts;
 use crate::sorted::single_use;
 use crate::source::{FeatureSource, Frame};
 use crate::states::States;
@@ -22,10 +23,12 @@ use crate::states::States;
 ///
 /// A spine that fits a quarter of the engine's memory is kept there, by key and moment, and feature
 /// rows come by in any order, each once: nothing is sorted, and what is kept of a table goes with
-/// the spine, not with the table. A larger spine is sorted once for each set of keys, and every
-/// feature table that is joined by them is sorted and merged into it as both stream by; sorts spill
-/// to disk when the engine's memory is used up. Feature rows that no row of the spine can see, by its moments, ttl and keys, are left out when
-/// they are read, and with them the files that hold no others.
+/// the spine, not with the table. A larger spine is joined part by part, in its order; the parts of
+/// one key may be in any of them. What follows on the eighth part is sorted once for each set of
+/// keys, and every feature table that is joined by them is sorted and merged into it as both stream
+/// by; sorts spill to disk when the engine's memory is used up. Feature rows that no row of the
+/// spine, or its part, can see, by its moments, ttl and keys, are left out when they are read, and
+/// with them the files, row groups and pages that hold no others.
 #[derive(Debug, Clone)]
 pub struct MergeJoin {
     engine: Engine,
@@ -126,7 +129,7 @@ impl MergeJoin {
         }
         let context = self.engine.task_context();
         let config = context.session_config().options();
-        let plan = Plan { spine, event_timestamp, joined, options, held_bytes_max: None };
+        let plan = Plan { spine, event_timestamp, joined, options, parts: Parts::default() };
         plan.exec(config).await
     }
 }

@@ -27,6 +27,8 @@ pub(crate) struct Probe<'a> {
     pub(crate) rows: &'a [Arc<dyn FeatureRows>],
     pub(crate) bounds: &'a Bounds,
     pub(crate) context: &'a Arc<TaskContext>,
+    /// How often the tables were read before.
+    pub(crate) part: usize,
 }
 
 /// What every table gave.
@@ -68,7 +70,7 @@ impl Probe<'_> {
     /// Looks at the rows of a table, on all threads.
     async fn look(&self, at: usize, slots: &Arc<Slots>) -> Result<Option<Answers>> {
         let table = &self.tables[at];
-        let rows = self.rows[at].read(table, self.bounds, self.context).await?;
+        let rows = self.rows[at].read(table, (self.bounds, self.part), self.context).await?;
         let partitions = rows.partitions;
         let workers = self.context.session_config().target_partitions().max(1);
         let mut shares: Vec<Vec<SendableRecordBatchStream>> = Vec::new();

@@ -13,6 +13,7 @@ use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::{Expr, ident, lit};
 use datafusion::physical_expr::expressions::{Column, DynamicFilterPhysicalExpr, Literal};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
+use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     ExecutionPlan, ExecutionPlanProperties, SendableRecordBatchStream,
@@ -66,11 +67,17 @@ pub(crate) trait FeatureRows: fmt::Debug + Send + Sync {
         None
     }
 
-    /// The rows that a spine of these bounds may see, and maybe others, prepared for the merge.
+    /// Whether rows are made for the spine's moments, which costs more than reading them.
+    fn is_made(&self) -> bool {
+        false
+    }
+
+    /// The rows that a spine of these bounds may see, and maybe others, prepared for the merge; and
+    /// how often they were read before.
     async fn read(
         &self,
         table: &Arc<JoinTable>,
-        bounds: &Bounds,
+        bounds: (&Bounds, usize),
         context: &Arc<TaskContext>,
     ) -> Result<Rows>;
 }
@@ -109,7 +116,7 @@ impl FeatureSource for Frame {
         });
         let everything = Arc::new(Literal::new(ScalarValue::Boolean(Some(true))));
         let reach = Arc::new(DynamicFilterPhysicalExpr::new(columns.collect(), everything));
-        Ok(Arc::new(Planned { plan, reach }))
+        Ok(Arc::new(Planned { plan, reach, is_made: self.newest.is_some() }))
     }
 }
 
@@ -118,6 +125,7 @@ impl FeatureSource for Frame {
 struct Planned {
     plan: Arc<dyn ExecutionPlan>,
     reach: Arc<DynamicFilterPhysicalExpr>,
+    is_made: bool,
 }
 
 #[async_trait]
@@ -127,7 +135,11 @@ impl FeatureRows for Planned {
     }
 
     fn with_plan(&self, plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn FeatureRows>> {
-        Ok(Arc::new(Self { plan, reach: Arc::clone(&self.reach) }))
+        Ok(Arc::new(Self { plan, reach: Arc::clone(&self.reach), is_made: self.is_made }))
+    }
+
+    fn is_made(&self) -> bool {
+        self.is_made
     }
 
     fn reach(&self) -> Option<Arc<dyn PhysicalExpr>> {
@@ -137,7 +149,7 @@ impl FeatureRows for Planned {
     async fn read(
         &self,
         table: &Arc<JoinTable>,
-        bounds: &Bounds,
+        (bounds, part): (&Bounds, usize),
         context: &Arc<TaskContext>,
     ) -> Result<Rows> {
         let prepared = table.prepared_schema();
@@ -155,9 +167,14 @@ impl FeatureRows for Planned {
         let updated = reached.and_then(|reached| self.reach.update(reached));
         updated.map_err(from_datafusion)?;
         self.reach.mark_complete();
-        let partitions = self.plan.output_partitioning().partition_count();
+        // Some operators remember that they ran.
+        let plan = match part {
+            0 => Arc::clone(&self.plan),
+            _ => reset_plan_states(Arc::clone(&self.plan)).map_err(from_datafusion)?,
+        };
+        let partitions = plan.output_partitioning().partition_count();
         let partitions = (0..partitions).map(|partition| {
-            let rows = self.plan.execute(partition, Arc::clone(context));
+            let rows = plan.execute(partition, Arc::clone(context));
             Ok(preparing(rows.map_err(from_datafusion)?, table, None))
         });
         let partitions = partitions.collect::<Result<_>>()?;

@@ -112,6 +112,11 @@ impl Prepared {
 }
 
 impl Bounds {
+    /// What the rows span that were read so far.
+    pub(crate) fn read(shared: &Mutex<Self>) -> Self {
+        shared.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn widen(&mut self, columns: &[ArrayRef], keys: &[usize], moments: &Int64Array) {
         if let (Some(low), Some(high)) = (min(moments), max(moments)) {
             let (from, to) = self.moments.unwrap_or((low, high));

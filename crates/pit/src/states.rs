@@ -89,7 +89,7 @@ impl FeatureRows for States {
     async fn read(
         &self,
         table: &Arc<JoinTable>,
-        bounds: &Bounds,
+        (bounds, _): (&Bounds, usize),
         _context: &Arc<TaskContext>,
     ) -> Result<Rows> {
         let oldest = self.committed_at.first().copied().unwrap_or(i64::MIN);

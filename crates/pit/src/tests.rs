@@ -19,6 +19,7 @@ mod edges;
 mod tables;
 
 use crate::exec::{Plan, run as run_plan};
+use crate::parts::Parts;
 use crate::sorted::single_use;
 use crate::source::{FeatureSource, Frame};
 
@@ -138,14 +139,14 @@ fn table(view: &str, rules: Rules) -> FeatureTable {
 struct Shape {
     partitions: usize,
     batch_rows: usize,
-    held_bytes_max: usize,
+    parts: Parts,
 }
 
 /// How to join, and with what.
 struct Ways {
     options: PitOptions,
     context: Arc<TaskContext>,
-    held_bytes_max: usize,
+    parts: Parts,
 }
 
 async fn join(
@@ -153,16 +154,16 @@ async fn join(
     joined: Vec<(FeatureTable, Arc<dyn FeatureSource>)>,
     ways: Ways,
 ) -> Result<BatchStream> {
-    let Ways { options, context, held_bytes_max } = ways;
+    let Ways { options, context, parts } = ways;
     let Spine { rows, event_timestamp } = spine;
-    let (spine, held_bytes_max) = (single_use(rows)?, Some(held_bytes_max));
-    let plan = Plan { spine, event_timestamp, joined, options, held_bytes_max };
+    let spine = single_use(rows)?;
+    let plan = Plan { spine, event_timestamp, joined, options, parts };
     let plan = plan.exec(context.session_config().options()).await?;
     run_plan(&plan, context)
 }
 
-fn ways(options: PitOptions, context: &SessionContext, held_bytes_max: usize) -> Ways {
-    Ways { options, context: context.task_ctx(), held_bytes_max }
+fn ways(options: PitOptions, context: &SessionContext, parts: Parts) -> Ways {
+    Ways { options, context: context.task_ctx(), parts }
 }
 
 fn session(shape: Shape) -> SessionContext {
@@ -190,7 +191,7 @@ async fn run(
     let tables = views.iter().map(|(view, rules)| (table(view, *rules), Arc::clone(&source)));
     let mut options = PitOptions::default().with_knowledge(views[0].1.knowledge);
     options = options.with_event_timestamps().with_ages();
-    let ways = ways(options, &context, shape.held_bytes_max);
+    let ways = ways(options, &context, shape.parts);
     let stream = join(spine(questions, shape.batch_rows), tables.collect(), ways).await?;
     let schema = Arc::clone(stream.schema());
     let batches = stream.collect().await?;
@@ -221,7 +222,10 @@ const PLAIN: Rules = Rules {
     ttl: None,
     delay: None,
 };
-const WHOLE: Shape = Shape { partitions: 1, batch_rows: 8192, held_bytes_max: usize::MAX };
+/// Everything in memory, everything sorted.
+const HELD: Parts = Parts { bytes_max: Some(usize::MAX), count_max: 1 };
+const SORTED: Parts = Parts { bytes_max: None, count_max: 0 };
+const WHOLE: Shape = Shape { partitions: 1, batch_rows: 8192, parts: HELD };
 
 /// The one place that knows the texts: `u1 event=1 created=1 value=10`, one fact a line.
 #[track_caller]
@@ -247,8 +251,8 @@ fn check(facts: &str, rules: Rules, question: &str, expected: Option<i64>) {
         "the oracle"
     );
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    for held_bytes_max in [0, usize::MAX] {
-        let shape = Shape { held_bytes_max, ..WHOLE };
+    for parts in [SORTED, HELD] {
+        let shape = Shape { parts, ..WHOLE };
         let questions = std::slice::from_ref(&question);
         let joined = runtime.block_on(run(&facts, questions, &[("v", rules)], shape)).unwrap();
         assert_eq!(answers(&joined, "v")[0].map(|(value, ..)| value), expected.map(Some));
@@ -406,12 +410,14 @@ proptest! {
         (one, other) in rules(),
         partitions in prop::sample::select(vec![1_usize, 4]),
         batch_rows in prop::sample::select(vec![1_usize, 3, 8192]),
-        held_bytes_max in prop::sample::select(vec![0_usize, 1000, usize::MAX]),
+        bytes_max in prop::sample::select(vec![0_usize, 100, usize::MAX]),
+        count_max in prop::sample::select(vec![0_usize, 1, 3, 100]),
     ) {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2).enable_all().build().unwrap();
         let facts = order.arrange(facts);
-        let shape = Shape { partitions, batch_rows, held_bytes_max };
+        let parts = Parts { bytes_max: Some(bytes_max), count_max };
+        let shape = Shape { partitions, batch_rows, parts };
         let views = [("one", one), ("other", other), ("again", one)];
         let joined = runtime.block_on(run(&facts, &questions, &views, shape)).unwrap();
 

@@ -6,6 +6,8 @@ use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::functions_aggregate::expr_fn::max;
+use datafusion::prelude::col;
 use icecore_core::{Error, ErrorKind};
 
 use super::*;
@@ -43,7 +45,7 @@ async fn join_batch(
     let facts = frame(&context, &fact_batch(&[fact(0, 1, 10), fact(1, 2, 20)]));
     let rows = BatchStream::from_batches(rows.schema(), vec![rows]);
     let spine = Spine { rows, event_timestamp: "seen_at".to_owned() };
-    join(spine, vec![(table, facts)], ways(PitOptions::default(), &context, usize::MAX))
+    join(spine, vec![(table, facts)], ways(PitOptions::default(), &context, HELD))
         .await?
         .concat()
         .await
@@ -101,7 +103,7 @@ fn text_keys_match_in_every_encoding() {
             let tables = vec![(table("v", Rules { by_shop: true, ..PLAIN }), source)];
             let spine = Spine { rows, event_timestamp: "seen_at".to_owned() };
             let joined = block_on(async {
-                join(spine, tables, ways(PitOptions::default(), &context, usize::MAX))
+                join(spine, tables, ways(PitOptions::default(), &context, HELD))
                     .await?
                     .concat()
                     .await
@@ -120,10 +122,7 @@ fn an_empty_spine_and_an_empty_table_keep_the_columns() {
     let context = session(WHOLE);
     let alone = block_on(async {
         let spine = spine(&[question(3, 1), question(1, 1)], 1);
-        join(spine, Vec::new(), ways(PitOptions::default(), &context, usize::MAX))
-            .await?
-            .concat()
-            .await
+        join(spine, Vec::new(), ways(PitOptions::default(), &context, HELD)).await?.concat().await
     });
     assert_eq!(alone.unwrap(), spine_batch(&[question(3, 1), question(1, 1)]));
 }
@@ -134,13 +133,35 @@ fn answers_from_more_batches_than_are_kept_come_out_in_order() {
         (0..60 * 60).map(|n| fact(n % 60, i64::from(n / 60), i64::from(n))).collect();
     let questions: Vec<Question> =
         (0..240).map(|n| question((n * 7) % 60, (n * 11) % 70 - 2)).collect();
-    for (partitions, batch_rows, held_bytes_max) in
-        [(1, 50, 0), (3, 60, 0), (1, 50, usize::MAX), (3, 60, usize::MAX)]
-    {
-        let shape = Shape { partitions, batch_rows, held_bytes_max };
+    let parted = Parts { bytes_max: Some(2000), count_max: 2 };
+    let shapes = [(1, 50, SORTED), (3, 60, SORTED), (1, 50, HELD), (3, 60, HELD), (3, 60, parted)];
+    for (partitions, batch_rows, parts) in shapes {
+        let shape = Shape { partitions, batch_rows, parts };
         let joined = block_on(run(&facts, &questions, &[("v", PLAIN)], shape)).unwrap();
         let expected: Vec<Answer> = questions.iter().map(|q| oracle(&facts, q, PLAIN)).collect();
         assert_eq!(answers(&joined, "v"), expected);
+    }
+}
+
+#[test]
+fn a_view_that_is_a_query_runs_again_for_each_part_of_the_spine() {
+    let facts: Vec<Fact> =
+        (0..2000).map(|n| fact(n % 50, i64::from(n / 50), i64::from(n))).collect();
+    let questions: Vec<Question> = (0..300).map(|n| question(n % 60, n % 45 - 2)).collect();
+    let of = |parts: Parts| {
+        let context = session(Shape { partitions: 3, batch_rows: 64, parts });
+        let rows = context.read_batch(fact_batch(&facts)).unwrap();
+        let keys = ["user", "happened", "ingested", "note"].map(col).to_vec();
+        let rows = rows.aggregate(keys, vec![max(col("value")).alias("value")]).unwrap();
+        let source: Arc<dyn FeatureSource> = Arc::new(Frame::of_table(rows));
+        let ways = ways(PitOptions::default(), &context, parts);
+        let tables = vec![(table("v", PLAIN), source)];
+        block_on(async { join(spine(&questions, 64), tables, ways).await?.concat().await })
+    };
+    let whole = of(HELD).unwrap();
+    assert!(values(&whole).iter().flatten().count() > 200);
+    for count_max in [2, 100] {
+        assert_eq!(of(Parts { bytes_max: Some(1000), count_max }).unwrap(), whole);
     }
 }
 
@@ -150,7 +171,7 @@ fn little_memory_spills_and_changes_nothing() {
         (0..30_000).map(|n| fact(n % 1000, i64::from((n * 7919) % 30_000), i64::from(n))).collect();
     let questions: Vec<Question> =
         (0..5000).map(|n| question((n * 31) % 1000, (n * 104_729) % 30_000)).collect();
-    let limited = |disk: DiskManagerMode, held_bytes_max: usize| {
+    let limited = |disk: DiskManagerMode, parts: Parts| {
         let config = SessionConfig::new()
             .with_target_partitions(2)
             .with_batch_size(128)
@@ -163,19 +184,19 @@ fn little_memory_spills_and_changes_nothing() {
         let context = SessionContext::new_with_config_rt(config, runtime);
         let tables = vec![(table("v", PLAIN), frame(&context, &fact_batch(&facts)))];
         block_on(async {
-            let ways = ways(PitOptions::default(), &context, held_bytes_max);
+            let ways = ways(PitOptions::default(), &context, parts);
             join(spine(&questions, 512), tables, ways).await?.concat().await
         })
     };
-    let joined = limited(DiskManagerMode::OsTmpDirectory, 0).unwrap();
+    let joined = limited(DiskManagerMode::OsTmpDirectory, SORTED).unwrap();
     refused(
-        limited(DiskManagerMode::Disabled, 0),
+        limited(DiskManagerMode::Disabled, SORTED),
         ErrorKind::LimitExceeded,
         "the query needs more memory than it may use",
         "raise `engine.memory_limit`",
     );
     // Nor does it whether the spine is kept in memory.
-    assert_eq!(limited(DiskManagerMode::OsTmpDirectory, usize::MAX).unwrap(), joined);
+    assert_eq!(limited(DiskManagerMode::OsTmpDirectory, HELD).unwrap(), joined);
     let roomy = block_on(run(&facts, &questions, &[("v", PLAIN)], WHOLE)).unwrap();
     assert_eq!(joined.columns(), &roomy.columns()[..joined.num_columns()]);
     let sample: Vec<_> = (0..5000).step_by(500).map(|n| answers(&roomy, "v")[n]).collect();
@@ -245,10 +266,7 @@ fn an_error_of_the_spine_comes_out_as_itself() {
         let spine = Spine { rows, event_timestamp: "seen_at".to_owned() };
         let joined = block_on(async {
             let tables = vec![(table("v", PLAIN), source)];
-            join(spine, tables, ways(PitOptions::default(), &context, usize::MAX))
-                .await?
-                .concat()
-                .await
+            join(spine, tables, ways(PitOptions::default(), &context, HELD)).await?.concat().await
         });
         refused(joined, ErrorKind::Unavailable, "the storage sleeps", "");
     }

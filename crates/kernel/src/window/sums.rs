@@ -13,6 +13,7 @@ use super::bounds::{Bounds, Slide, slide};
 use super::emit::Rows;
 use super::events::Events;
 use super::measure::not_empty;
+use crate::accumulate::power_of_two;
 use crate::hash::canonical::Canonical;
 use float::FloatSums;
 
@@ -90,10 +91,19 @@ fn overflow(field: &Field, what: &str) -> Error {
         .with_help("cast the column to a float")
 }
 
-/// The nearest float. For the numbers that are not long it is one step of the processor.
+/// The nearest float, ties to even. Of a long number, 63 bits and whether any after them is set tell
+/// where it rounds to, and those are a short number, whose conversion is one step of the processor.
 #[inline]
 pub(crate) fn to_f64(number: i128) -> f64 {
-    i64::try_from(number).map_or(number as f64, |short| short as f64)
+    if let Ok(short) = i64::try_from(number) {
+        return short as f64;
+    }
+    let size = number.unsigned_abs();
+    let shift = 65 - size.leading_zeros();
+    let kept = (size >> shift) as i64;
+    let rest = i64::from(size & ((1 << shift) - 1) != 0);
+    let rounded = (kept | rest) as f64 * power_of_two(shift as i32);
+    if number < 0 { -rounded } else { rounded }
 }
 
 /// `unscaled / 10^scale`, rounded once.
@@ -220,5 +230,37 @@ impl Slide for WideSum<'_> {
 
     fn leave(&mut self, row: usize) {
         self.sum = self.sum.wrapping_sub(self.value(row));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_long_number_rounds_to_the_nearest_float_and_ties_to_even() {
+        for power in 0..127 {
+            let one = 1_i128 << power;
+            for near in [-3, -1, 0, 1, 3] {
+                for half in [0, one >> 53, one >> 52, (one >> 53) + (one >> 54)] {
+                    let number = one + half + near;
+                    assert_eq!(to_f64(number).to_bits(), (number as f64).to_bits(), "{number}");
+                    assert_eq!(to_f64(-number).to_bits(), (-number as f64).to_bits(), "-{number}");
+                }
+            }
+        }
+        for number in [i128::MIN, i128::MAX, i64::MIN.into(), i64::MAX.into()] {
+            assert_eq!(to_f64(number).to_bits(), (number as f64).to_bits());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_number_rounds_as_the_language_says(number in any::<i128>(), shift in 0..128_u32) {
+            let number = number >> shift;
+            prop_assert_eq!(to_f64(number).to_bits(), (number as f64).to_bits());
+        }
     }
 }

@@ -6,7 +6,7 @@ Usage: pit.py [--work DIR] [--rounds 5] [--data 100k-1m-10k-uni,1m-10m-100k-zipf
 
 Wants `cargo build --release -p icecore-benches --bin pit_join` first (or --binary), and a Python with duckdb,
 pandas, polars and pyarrow. Data is named SPINE-FEATURES-ENTITIES-SKEW, with `-tenth` where the spine covers the
-last tenth of the time; `icecore-sorted` reads tables in the order of entity and time. What each made is compared
+last tenth of the time, and `-wide` for one view of 1,000 features; `icecore-sorted` reads tables in the order of entity and time. What each made is compared
 by DuckDB, every value to the bit, rows by their number; one that made something else fails the run. CPU seconds
 count; imports and the start of a session do not.
 """
@@ -26,7 +26,12 @@ ROOT = HERE.parent.parent
 DAY = 86_400_000_000
 FIRST = 1_672_531_200_000_000
 DAYS = 365
-VIEWS = {1: (7, 3), 2: (30, 2), 3: (90, 3)}
+
+
+def views(name):
+    """Days of a row's ttl and number of features, by view."""
+    return {1: (30, 1000)} if "wide" in str(name) else {1: (7, 3), 2: (30, 2), 3: (90, 3)}
+
 
 
 def number(text):
@@ -55,14 +60,14 @@ def make(directory, name):
         pq.write_table(table, path, row_group_size=1_000_000, compression="zstd", compression_level=1)
 
     directory.mkdir(parents=True, exist_ok=True)
-    for view, (_, count) in VIEWS.items():
+    for view, (_, count) in views(name).items():
         moments = np.sort(rng.choice(DAYS * DAY // 50, features, replace=False) * 50) if features <= 1_000_000 else (
             np.arange(features) * (DAYS * DAY // features) + rng.integers(0, DAYS * DAY // features, features)
         )
         columns = {"entity_id": picked(features), "event_timestamp": pa.array(FIRST + moments, pa.timestamp("us"))}
         columns |= {f"f{view}_{c}": np.round(rng.normal(100, 30, features), 3) for c in range(count)}
         write(pa.table(columns), directory / f"fv{view}.parquet")
-    begin = DAYS * DAY * 9 // 10 if part else 0
+    begin = DAYS * DAY * 9 // 10 if "tenth" in part else 0
     rows = {
         "row_id": np.arange(spine),
         "entity_id": picked(spine),
@@ -80,7 +85,7 @@ def duckdb_side(data, out, threads, memory):
     con.execute(f"SET temp_directory = '{data.parent / 'duckdb_tmp'}'")
     yield
     joins, columns = "", ""
-    for view, (days, count) in VIEWS.items():
+    for view, (days, count) in views(data).items():
         joins += f""" ASOF LEFT JOIN read_parquet('{data}/fv{view}.parquet') v{view}
             ON s.entity_id = v{view}.entity_id AND s.event_timestamp >= v{view}.event_timestamp"""
         fresh = f"v{view}.event_timestamp >= s.event_timestamp - INTERVAL {days} DAY"
@@ -97,7 +102,7 @@ def polars_side(data, out, threads, _memory):
 
     yield
     rows = pl.scan_parquet(data / "spine.parquet").sort("event_timestamp")
-    for view, (days, _) in VIEWS.items():
+    for view, (days, _) in views(data).items():
         features = pl.scan_parquet(data / f"fv{view}.parquet")
         features = features.set_sorted("event_timestamp")
         rows = rows.join_asof(
@@ -111,7 +116,7 @@ def pandas_side(data, out, _threads, _memory):
 
     yield
     rows = pd.read_parquet(data / "spine.parquet").sort_values("event_timestamp")
-    for view, (days, _) in VIEWS.items():
+    for view, (days, _) in views(data).items():
         features = pd.read_parquet(data / f"fv{view}.parquet")
         rows = pd.merge_asof(
             rows, features, on="event_timestamp", by="entity_id", tolerance=pd.Timedelta(days=days)
@@ -138,11 +143,11 @@ def side(peer, data, out, threads, memory):
     print(json.dumps({**cost, "peak_mib": peak_mib()}))
 
 
-def checksum(out):
+def checksum(out, name):
     """Rows, and of every column a sum of hashes with the row's number."""
     import duckdb
 
-    features = [f"f{view}_{c}" for view, (_, count) in VIEWS.items() for c in range(count)]
+    features = [f"f{view}_{c}" for view, (_, count) in views(name).items() for c in range(count)]
     sums = ", ".join(f"sum(hash(row_id, {column})::HUGEINT % 1000000007), count({column})" for column in features)
     row = duckdb.execute(f"SELECT count(*), sum(row_id::HUGEINT * entity_id), {sums} FROM read_parquet('{out}')")
     return [int(value) for value in row.fetchone()]
@@ -153,7 +158,7 @@ def once(given, name, peer):
     out.unlink(missing_ok=True)
     if peer.startswith("icecore"):
         lake = given.work / ("lake_sorted" if peer.endswith("sorted") else "lake")
-        command = [given.binary, "join", lake, data, out, given.threads, given.memory, len(VIEWS)]
+        command = [given.binary, "join", lake, data, out, given.threads, given.memory, len(views(name))]
     else:
         command = [sys.executable, __file__, "--side", peer, data, out, given.threads, given.memory]
     try:
@@ -163,7 +168,7 @@ def once(given, name, peer):
     if run.returncode != 0:
         said = run.stderr.strip().splitlines()
         return {"error": said[-1][:300] if said else f"ended with status {run.returncode}"}
-    return {**json.loads(run.stdout), "checksum": checksum(out)}
+    return {**json.loads(run.stdout), "checksum": checksum(out, name)}
 
 
 def prepare(given, name):
@@ -174,7 +179,7 @@ def prepare(given, name):
         if done.exists() or (order and "icecore-sorted" not in given.peers):
             continue
         done.parent.mkdir(parents=True, exist_ok=True)
-        for view in VIEWS:
+        for view in views(name):
             file = given.work / name / f"fv{view}.parquet"
             command = [given.binary, "load", given.work / lake, f"bench.d{name.replace('-', '_')}_fv{view}", file, *order]
             subprocess.run(list(map(str, command)), check=True, stdout=subprocess.DEVNULL)

@@ -71,8 +71,8 @@ async fn load(catalog: &IcebergCatalog, table: &str, file: &str, sort: &[String]
     Ok(json!({ "rows": done.added_rows }))
 }
 
-/// Days that a row of each view counts, and how many features it has.
-const VIEWS: [(i64, usize); 3] = [(7, 3), (30, 2), (90, 3)];
+/// Days that a row of each view counts; of the only one of wide data, as long as the second.
+const DAYS: [i64; 3] = [7, 30, 90];
 
 async fn join(
     engine: Engine,
@@ -82,19 +82,21 @@ async fn join(
 ) -> Result<u64, Box<dyn Error>> {
     let name = data.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
     let mut tables = Vec::with_capacity(views);
+    let is_wide = name.ends_with("-wide");
     for view in 0..views {
-        let (days, features) = VIEWS[view % VIEWS.len()];
-        let number = view % VIEWS.len() + 1;
+        let number = if is_wide { 1 } else { view % DAYS.len() + 1 };
         let table: TableName = format!("bench.d{}_fv{number}", name.replace('-', "_")).parse()?;
+        let pin = engine.catalog().pin(&table, &SnapshotSelector::Latest).await?;
+        let schema = engine.catalog().schema(&pin).await?;
         // More views than there are tables take the same features under other names.
-        let again = if view < VIEWS.len() { String::new() } else { format!("_{view}") };
-        let columns = (0..features).map(|feature| {
-            let feature = format!("f{number}_{feature}");
-            (feature.clone(), format!("{feature}{again}"))
-        });
+        let again = if view < DAYS.len() { String::new() } else { format!("_{view}") };
+        let names = schema.fields().iter().map(|field| field.name());
+        let features = names.filter(|name| name.starts_with(&format!("f{number}_")));
+        let columns = features.map(|feature| (feature.clone(), format!("{feature}{again}")));
+        let days = if is_wide { DAYS[1] } else { DAYS[number - 1] };
         tables.push(FeatureTable {
             view: format!("fv{view}"),
-            table: engine.catalog().pin(&table, &SnapshotSelector::Latest).await?,
+            table: pin,
             keys: vec![("entity_id".to_owned(), "entity_id".to_owned())],
             event_timestamp: "event_timestamp".to_owned(),
             created_timestamp: None,

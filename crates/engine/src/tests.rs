@@ -1,5 +1,6 @@
 //! The engine over real tables in a directory of their own.
 
+mod conditions;
 mod deletes;
 mod dialect;
 mod diff;

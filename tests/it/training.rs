@@ -15,6 +15,15 @@ fn train_with(project: &Path, model: &str) {
     std::fs::write(&file, toml::to_string(&spec).unwrap()).unwrap();
 }
 
+/// Removes a table of the definition.
+fn without(project: &Path, table: &str) {
+    let file = project.join("training/churn.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let mut spec: toml::Table = toml::from_str(&text).unwrap();
+    spec.remove(table);
+    std::fs::write(&file, toml::to_string(&spec).unwrap()).unwrap();
+}
+
 // C28, C63: with early stopping and a search, too.
 #[test]
 fn a_searched_model_is_recorded_reproduced_and_exchanged() {
@@ -218,4 +227,41 @@ fn a_model_of_several_classes_explains_each() {
     let classes: Vec<_> =
         why.as_array().unwrap().iter().map(|row| row["class"].as_u64().unwrap()).collect();
     assert_eq!(classes, [0, 1, 0, 1]);
+}
+
+// C28: rows that stay in their table teach what rows in memory do, to the byte.
+#[test]
+fn a_streamed_training_gives_the_same_bytes_metrics_and_pictures() {
+    let (_dir, project) = own_demo();
+    for params in [
+        "n_estimators = 40, subsample = 0.7",
+        "n_estimators = 60, num_leaves = 12, early_stopping_rounds = 5",
+    ] {
+        train_with(&project, "[cross_validation]\nfolds = 3\n");
+        let model = "[model]\nname = \"streamed\"\nalgorithm = \"gbdt\"\nparams = { ";
+        train_with(&project, &format!("{model}{params} }}\n"));
+        let (code, said) = failure(&project, &["train", "churn", "--stream"]);
+        assert!(code == 1 && said.contains("cannot be streamed: cross-validation"), "{said}");
+
+        without(&project, "cross_validation");
+        let loaded = json(&project, &["train", "churn"]);
+        let streamed = json(&project, &["train", "churn", "--stream"]);
+        assert_eq!(loaded["model_hash"], streamed["model_hash"]);
+        assert_eq!(loaded["metrics"], streamed["metrics"]);
+        assert_eq!(loaded["rows"], streamed["rows"]);
+        assert!(streamed["metrics"]["val_auc_roc"].as_f64().unwrap() > 0.6, "{streamed:#}");
+        let shown = |trained: &serde_json::Value| {
+            let run = trained["run_id"].as_str().unwrap();
+            json(&project, &["runs", "show", run])
+        };
+        let (loaded, shown) = (shown(&loaded), shown(&streamed));
+        assert_eq!(loaded["artifacts"], shown["artifacts"]);
+        assert_eq!(loaded["params"], shown["params"]);
+        let run = streamed["run_id"].as_str().unwrap();
+        assert_eq!(json(&project, &["reproduce", run])["equal"], true);
+    }
+    let forest = "[model]\nname = \"forest\"\nalgorithm = \"random_forest\"\n";
+    train_with(&project, forest);
+    let (_, said) = failure(&project, &["train", "churn", "--stream"]);
+    assert!(said.contains("only `gbdt` learns"), "{said}");
 }

@@ -375,6 +375,10 @@ pub(crate) struct TrainArgs {
     /// Train on this version of the training set instead of the locked one
     #[arg(long, value_name = "SELECTOR")]
     pub(crate) at: Option<SnapshotSelector>,
+    /// Leave the rows in their table and read them part by part, as is done anyway where they are
+    /// many: the model is the same
+    #[arg(long)]
+    pub(crate) stream: bool,
 }
 
 #[derive(Debug, Args)]

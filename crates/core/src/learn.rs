@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Float64Array, RecordBatch, UInt64Array};
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, PinnedTable, Result};
+use crate::{Error, PinnedTable, Result, TrainingSource};
 
 /// Rows to learn from.
 ///
@@ -354,5 +354,23 @@ pub trait Trainer: fmt::Debug + Send + Sync + 'static {
     fn fit_watching(&self, set: &TrainingSet, validation: &TrainingSet) -> Result<Arc<dyn Model>> {
         let _ = validation;
         self.fit(set)
+    }
+
+    /// Fits a model to rows that are read part by part, as `fit` or `fit_watching` would to all of
+    /// them at once. An algorithm that needs them all at once collects them.
+    ///
+    /// # Errors
+    ///
+    /// As `fit`, or if the rows cannot be read.
+    fn fit_source(
+        &self,
+        source: &dyn TrainingSource,
+        validation: Option<&dyn TrainingSource>,
+    ) -> Result<Arc<dyn Model>> {
+        let set = TrainingSet::collect(source)?;
+        match validation {
+            None => self.fit(&set),
+            Some(validation) => self.fit_watching(&set, &TrainingSet::collect(validation)?),
+        }
     }
 }

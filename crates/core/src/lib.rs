@@ -37,6 +37,7 @@ mod param;
 mod pit;
 mod predicate;
 mod snapshot;
+mod source;
 mod suggest;
 mod time;
 mod tracking;
@@ -66,6 +67,7 @@ pub use snapshot::{
     CommitOptions, Committed, Isolation, NewTable, PinnedTable, ScanOptions, SnapshotCatalog,
     SnapshotInfo, SnapshotSelector, WriteMode,
 };
+pub use source::TrainingSource;
 pub use suggest::nearest;
 pub use time::{Clock, Date, FixedClock, Span, SystemClock, TimeRange, Timestamp};
 pub use tracking::{

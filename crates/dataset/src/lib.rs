@@ -40,6 +40,7 @@ mod rows;
 mod shape;
 mod spec;
 mod statistics;
+mod streamed;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -63,4 +64,5 @@ pub use spec::{
     ViewRules, Windows, definition_files,
 };
 pub use statistics::{ColumnStatistics, Value};
+pub use streamed::{StreamedSet, StreamedSide, open, size};
 pub use verify::{RowsDigest, Verification, verify};

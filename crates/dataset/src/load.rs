@@ -1,9 +1,9 @@
 //! From a lock to rows to learn from.
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Float64Array, RecordBatch, UInt64Array,
+    AsArray, BooleanArray, Float64Array, RecordBatch, RecordBatchOptions, UInt64Array,
 };
-use arrow::compute::{cast, concat, concat_batches, filter, filter_record_batch};
+use arrow::compute::{cast, filter, filter_record_batch};
 use arrow::datatypes::{DataType, Float64Type, Schema, SchemaRef, UInt64Type};
 use futures::TryStreamExt;
 use icecore_core::{
@@ -101,42 +101,106 @@ pub struct LoadedSet {
 /// `NotFound` if the state has expired or lacks a column; `InvalidInput` if the label is no number
 /// or boolean, or a feature is neither nor text.
 pub async fn load(engine: &Engine, lock: &Lock, options: LoadOptions) -> Result<LoadedSet> {
-    let catalog = engine.catalog();
-    let (pin, provenance) = match &options.at {
-        None => (lock.materialized.clone(), lock.plan.pins()),
-        Some(selector) => {
-            let pin = catalog.pin(&lock.plan.table, selector).await?;
-            // Another state came from other inputs, which its own lock knows.
-            let inputs = if pin == lock.materialized { lock.plan.pins() } else { Vec::new() };
-            (pin, inputs)
+    let found = Found::new(engine, lock, &options).await?;
+    let mut rows = found.scan(engine).await?;
+    let (mut sets, mut validation, mut moments) = (Vec::new(), Vec::<bool>::new(), Vec::new());
+    let mut counts = Counts::default();
+    while let Some(batch) = rows.try_next().await? {
+        let part = found.columns.part(&batch)?;
+        counts.add(&part);
+        sets.push(part.set);
+        validation.extend(part.validation.iter().flatten());
+        if options.moments {
+            moments.extend(part.moments.into_iter().map(|at| at.unwrap_or(i64::MIN)));
         }
-    };
-    let columns = Columns::find(&lock.plan, &pin, (&catalog.schema(&pin).await?, &options))?;
-    let scan = ScanOptions::default().with_columns(columns.reads.iter().cloned());
-    let mut loader = Loader::new(columns, &options);
-    loader.read(catalog.scan(&pin, scan).await?).await?;
-    let (set, moments) = (loader.set()?, loader.moments);
+    }
+    let set = TrainingSet::concat(&found.columns.feature_schema, &sets)?;
+    let (first_moment, last_moment) = counts.moments();
     Ok(LoadedSet {
-        set: set.with_provenance(std::iter::once(pin.clone()).chain(provenance).collect()),
-        pin,
-        validation: loader.validation(),
-        moments: options.moments.then_some(loader.all_moments),
-        unlabelled: loader.unlabelled,
-        tested: loader.tested,
-        first_moment: moments.map(|(first, _)| Timestamp::from_micros(first)),
-        last_moment: moments.map(|(_, last)| Timestamp::from_micros(last)),
+        set: set.with_provenance(found.provenance),
+        pin: found.pin,
+        validation: found.columns.part.map(|_| BooleanArray::from(validation)),
+        moments: options.moments.then_some(moments),
+        unlabelled: counts.unlabelled,
+        tested: counts.tested,
+        first_moment,
+        last_moment,
     })
 }
 
+/// Where the rows of a training set are.
+#[derive(Debug, Clone)]
+pub(crate) struct Found {
+    pub(crate) pin: PinnedTable,
+    /// The dataset's table first, then what it was made from.
+    pub(crate) provenance: Vec<PinnedTable>,
+    pub(crate) columns: Columns,
+}
+
+impl Found {
+    pub(crate) async fn new(engine: &Engine, lock: &Lock, options: &LoadOptions) -> Result<Self> {
+        let catalog = engine.catalog();
+        let (pin, inputs) = match &options.at {
+            None => (lock.materialized.clone(), lock.plan.pins()),
+            Some(selector) => {
+                let pin = catalog.pin(&lock.plan.table, selector).await?;
+                // Another state came from other inputs, which its own lock knows.
+                let inputs = if pin == lock.materialized { lock.plan.pins() } else { Vec::new() };
+                (pin, inputs)
+            }
+        };
+        let columns = Columns::find(&lock.plan, &pin, (&catalog.schema(&pin).await?, options))?;
+        let provenance = std::iter::once(pin.clone()).chain(inputs).collect();
+        Ok(Self { pin, provenance, columns })
+    }
+
+    pub(crate) async fn scan(&self, engine: &Engine) -> Result<BatchStream> {
+        let scan = ScanOptions::default().with_columns(self.columns.reads.iter().cloned());
+        engine.catalog().scan(&self.pin, scan).await
+    }
+}
+
+/// What is known of rows after they were read.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Counts {
+    pub(crate) rows: u64,
+    pub(crate) positive: u64,
+    pub(crate) unlabelled: u64,
+    pub(crate) tested: u64,
+    moments: Option<(i64, i64)>,
+}
+
+impl Counts {
+    pub(crate) fn add(&mut self, part: &Part) {
+        self.rows += part.set.rows() as u64;
+        let labels = part.set.labels().values();
+        self.positive += labels.iter().filter(|label| **label > 0.5).count() as u64;
+        self.unlabelled += part.unlabelled;
+        self.tested += part.tested;
+        for at in part.moments.iter().flatten() {
+            let (first, last) = self.moments.unwrap_or((*at, *at));
+            self.moments = Some((first.min(*at), last.max(*at)));
+        }
+    }
+
+    /// The least and the greatest moment.
+    pub(crate) fn moments(&self) -> (Option<Timestamp>, Option<Timestamp>) {
+        let (first, last) = self.moments.unzip();
+        (first.map(Timestamp::from_micros), last.map(Timestamp::from_micros))
+    }
+}
+
 /// Which columns of a scan are what.
-struct Columns {
+#[derive(Debug, Clone)]
+pub(crate) struct Columns {
     reads: Vec<String>,
+    range: TimeRange,
     features: Vec<usize>,
-    feature_schema: SchemaRef,
+    pub(crate) feature_schema: SchemaRef,
     label: usize,
     moment: usize,
     identity: Vec<usize>,
-    part: Option<usize>,
+    pub(crate) part: Option<usize>,
     weight: Option<usize>,
     group: Option<usize>,
 }
@@ -181,136 +245,90 @@ impl Columns {
             .with_help("leave it out of `features`, or derive a number from it"));
         }
         let feature_schema = Arc::new(Schema::new(fields));
-        Ok(Self { reads, features, feature_schema, label, moment, identity, part, weight, group })
-    }
-}
-
-/// Collects batches.
-struct Loader {
-    columns: Columns,
-    range: TimeRange,
-    features: Vec<RecordBatch>,
-    labels: Vec<ArrayRef>,
-    ids: Vec<ArrayRef>,
-    weights: Vec<ArrayRef>,
-    groups: Vec<ArrayRef>,
-    validation: Vec<bool>,
-    unlabelled: u64,
-    tested: u64,
-    moments: Option<(i64, i64)>,
-    keeps_moments: bool,
-    all_moments: Vec<i64>,
-}
-
-impl Loader {
-    fn new(columns: Columns, options: &LoadOptions) -> Self {
-        Self {
-            columns,
-            range: options.range,
-            features: Vec::new(),
-            labels: Vec::new(),
-            ids: Vec::new(),
-            weights: Vec::new(),
-            groups: Vec::new(),
-            validation: Vec::new(),
-            unlabelled: 0,
-            tested: 0,
-            moments: None,
-            keeps_moments: options.moments,
-            all_moments: Vec::new(),
-        }
+        let range = options.range;
+        Ok(Self {
+            reads,
+            range,
+            features,
+            feature_schema,
+            label,
+            moment,
+            identity,
+            part,
+            weight,
+            group,
+        })
     }
 
-    fn validation(&self) -> Option<BooleanArray> {
-        self.columns.part.map(|_| BooleanArray::from(self.validation.clone()))
-    }
-
-    async fn read(&mut self, mut rows: BatchStream) -> Result<()> {
-        while let Some(batch) = rows.try_next().await? {
-            self.add(&batch)?;
-        }
-        Ok(())
-    }
-
-    fn add(&mut self, batch: &RecordBatch) -> Result<()> {
-        let moments = moment_micros(batch.column(self.columns.moment))?;
+    /// The rows of a batch that are learned from or validate.
+    pub(crate) fn part(&self, batch: &RecordBatch) -> Result<Part> {
+        let moments = moment_micros(batch.column(self.moment))?;
         let inside = |moment: Option<i64>| {
             let unbounded = self.range == TimeRange::default();
             unbounded || moment.is_some_and(|at| self.range.contains(Timestamp::from_micros(at)))
         };
-        let labels = numbers(batch, self.columns.label, "label")?;
-        let parts = self.columns.part.and_then(|at| batch.column(at).as_string_opt::<i32>());
+        let labels = numbers(batch, self.label, "label")?;
+        let parts = self.part.and_then(|at| batch.column(at).as_string_opt::<i32>());
+        let (mut unlabelled, mut tested) = (0, 0);
         let mut keep = Vec::with_capacity(batch.num_rows());
+        let (mut kept_moments, mut validation) = (Vec::new(), Vec::new());
         for (row, (label, moment)) in labels.iter().zip(moments.iter()).enumerate() {
             let labelled = label.is_some_and(|label| !label.is_nan());
             let part = parts.map(|parts| parts.value(row));
             let tests = part == Some("test");
             let inside = inside(moment);
-            self.unlabelled += u64::from(inside && !labelled);
-            self.tested += u64::from(inside && labelled && tests);
+            unlabelled += u64::from(inside && !labelled);
+            tested += u64::from(inside && labelled && tests);
             let kept = inside && labelled && !tests;
             keep.push(kept);
-            if kept && part.is_some() {
-                self.validation.push(part == Some("validation"));
-            }
-            if let (true, Some(at)) = (kept, moment) {
-                let (first, last) = self.moments.unwrap_or((at, at));
-                self.moments = Some((first.min(at), last.max(at)));
-            }
-            if kept && self.keeps_moments {
-                self.all_moments.push(moment.unwrap_or(i64::MIN));
+            if kept {
+                validation.push(part == Some("validation"));
+                kept_moments.push(moment);
             }
         }
-        let keep = BooleanArray::from(keep);
-        let ids = hash_rows(batch, &self.columns.identity)?;
-        let features = batch.project(&self.columns.features)?;
-        let features = RecordBatch::try_new(
-            Arc::clone(&self.columns.feature_schema),
-            features.columns().to_vec(),
-        )?;
-        self.features.push(filter_record_batch(&features, &keep)?);
-        self.labels.push(filter(&labels, &keep)?);
-        self.ids.push(filter(&ids, &keep)?);
-        if let Some(weight) = self.columns.weight {
-            self.weights.push(filter(&numbers(batch, weight, "weight")?, &keep)?);
-        }
-        if let Some(group) = self.columns.group {
-            self.groups.push(filter(&hash_rows(batch, &[group])?, &keep)?);
-        }
-        Ok(())
+        let set = self.set(batch, &labels, &BooleanArray::from(keep))?;
+        let validation = parts.map(|_| validation);
+        Ok(Part { set, validation, moments: kept_moments, unlabelled, tested })
     }
 
-    fn set(&self) -> Result<TrainingSet> {
-        let features = concat_batches(&self.columns.feature_schema, &self.features)?;
-        let set = TrainingSet::new(features, numbers_of(&self.labels)?, ids_of(&self.ids)?)?;
-        let set = match self.columns.weight {
-            Some(_) => set.with_weights(numbers_of(&self.weights)?),
-            None => Ok(set),
-        }?;
-        match self.columns.group {
-            Some(_) => set.with_groups(ids_of(&self.groups)?),
+    fn set(
+        &self,
+        batch: &RecordBatch,
+        labels: &Float64Array,
+        keep: &BooleanArray,
+    ) -> Result<TrainingSet> {
+        let numbers_of = |array: &Float64Array| -> Result<Float64Array> {
+            Ok(filter(array, keep)?.as_primitive::<Float64Type>().clone())
+        };
+        let hashes_of = |columns: &[usize]| -> Result<UInt64Array> {
+            let hashes = hash_rows(batch, columns)?;
+            Ok(filter(&hashes, keep)?.as_primitive::<UInt64Type>().clone())
+        };
+        let features = batch.project(&self.features)?.columns().to_vec();
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        let schema = Arc::clone(&self.feature_schema);
+        let features = RecordBatch::try_new_with_options(schema, features, &options)?;
+        let features = filter_record_batch(&features, keep)?;
+        let set = TrainingSet::new(features, numbers_of(labels)?, hashes_of(&self.identity)?)?;
+        let set = match self.weight {
+            Some(weight) => set.with_weights(numbers_of(&numbers(batch, weight, "weight")?)?)?,
+            None => set,
+        };
+        match self.group {
+            Some(group) => set.with_groups(hashes_of(&[group])?),
             None => Ok(set),
         }
     }
 }
 
-fn whole(parts: &[ArrayRef]) -> Result<Option<ArrayRef>> {
-    let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
-    Ok(if parts.is_empty() { None } else { Some(concat(&parts)?) })
-}
-
-fn numbers_of(parts: &[ArrayRef]) -> Result<Float64Array> {
-    Ok(whole(parts)?.map_or_else(
-        || Float64Array::from(Vec::<f64>::new()),
-        |numbers| numbers.as_primitive::<Float64Type>().clone(),
-    ))
-}
-
-fn ids_of(parts: &[ArrayRef]) -> Result<UInt64Array> {
-    Ok(whole(parts)?.map_or_else(
-        || UInt64Array::from(Vec::<u64>::new()),
-        |ids| ids.as_primitive::<UInt64Type>().clone(),
-    ))
+/// What a batch has to learn from.
+pub(crate) struct Part {
+    pub(crate) set: TrainingSet,
+    /// Which rows validate, where the set is divided.
+    pub(crate) validation: Option<Vec<bool>>,
+    moments: Vec<Option<i64>>,
+    unlabelled: u64,
+    tested: u64,
 }
 
 /// The label or the weight as numbers: booleans are 0 and 1.

@@ -65,7 +65,7 @@ pub use project::{OpenOptions, Project};
 pub use push::{PushJob, PushReport};
 pub use registry::ViewUse;
 pub use score::{ExplainedFeature, ExplainedScore, MaterializedScores, ScoreOptions, ScoredRun};
-pub use train::{ReproduceReport, TrainReport};
+pub use train::{ReproduceReport, TrainOptions, TrainReport};
 
 pub use icecore_catalog as catalog;
 pub use icecore_dataset as dataset;

@@ -3,17 +3,19 @@
 mod fit;
 mod pictures;
 mod recipe;
+mod rows;
 mod search;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use bytes::Bytes;
 use icecore_core::{
     ArtifactStore, Error, Model, ModelRegistry, ModelVersion, NewRun, PinnedTable, Result,
     RunEntries, RunId, RunStatus, RunTracker, SnapshotCatalog, SnapshotSelector, Trainer,
 };
-use icecore_dataset::{DatasetSpec, LoadOptions, LoadedSet, Lock, lockfile_path};
+use icecore_dataset::{DatasetSpec, LoadOptions, Lock, lockfile_path};
 use icecore_monitor::{Profile, ProfileOptions};
 use icecore_train::{decode_model, first_difference, model_hash};
 use serde::Serialize;
@@ -22,6 +24,7 @@ use crate::Project;
 use crate::monitors::FEATURES_FILE;
 use fit::{Fitted, fit};
 use recipe::Recipe;
+use rows::Rows;
 
 /// The path of a model's file among its run's artifacts.
 pub(crate) const MODEL_FILE: &str = "model/model.icm";
@@ -29,6 +32,33 @@ pub(crate) const MODEL_FILE: &str = "model/model.icm";
 pub(crate) const LOCK_FILE: &str = "dataset.lock.toml";
 /// The path of the parameters, the split and the folds among a run's artifacts.
 const RECIPE_FILE: &str = "recipe.json";
+
+/// How to train.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct TrainOptions {
+    /// Another version of the training set's table than the locked one.
+    pub at: Option<SnapshotSelector>,
+    /// Whether rows stay in their table, however few they are: they are read part by part, and no
+    /// more of them is in memory than a byte for each value. The model is the same.
+    pub streams: bool,
+}
+
+impl TrainOptions {
+    /// Trains on this version of the training set's table.
+    #[must_use]
+    pub fn with_at(mut self, at: Option<SnapshotSelector>) -> Self {
+        self.at = at;
+        self
+    }
+
+    /// Says whether rows must stay in their table.
+    #[must_use]
+    pub const fn with_streams(mut self, streams: bool) -> Self {
+        self.streams = streams;
+        self
+    }
+}
 
 /// What a training did.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -81,18 +111,36 @@ impl Project {
     /// `NotFound` if the training set was not built; `InvalidInput` for rows or parameters that
     /// the algorithm cannot use. The run is then recorded as failed.
     pub async fn train(&self, name: &str, at: Option<&SnapshotSelector>) -> Result<TrainReport> {
+        self.train_opts(name, TrainOptions { at: at.cloned(), ..TrainOptions::default() }).await
+    }
+
+    /// As [`Self::train`], with options.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::train`]; `InvalidInput` if rows cannot be streamed that must be.
+    pub async fn train_opts(&self, name: &str, options: TrainOptions) -> Result<TrainReport> {
         let (spec, path) = self.training(name)?;
         let lock = Lock::read(&lockfile_path(&path)).map_err(|error| {
             error.with_help(format!("build the training set first: `icecore dataset build {name}`"))
         })?;
         let recipe = Recipe::of(&spec)?;
-        let loaded = self.load_set(&lock, recipe.loads(at.cloned())).await?;
-        let run_name = format!("{name}-{}-snapshot-{}", recipe.algorithm, loaded.pin.snapshot);
+        let memory = match &spec.search {
+            Some(_) => Some("a search cross-validates"),
+            None => recipe.needs_memory(),
+        };
+        if let (true, Some(why)) = (options.streams, memory) {
+            return Err(Error::invalid(format!("`{name}` cannot be streamed: {why}"))
+                .with_help("train it without `--stream`"));
+        }
+        let options = (recipe.loads(options.at), (options.streams, memory.is_none()));
+        let (rows, learned) = self.rows(&lock, options).await?;
+        let run_name = format!("{name}-{}-snapshot-{}", recipe.algorithm, rows.pin().snapshot);
         let run = NewRun::new(spec.experiment(), run_name)
-            .with_inputs(loaded.set.provenance().to_vec())
+            .with_inputs(rows.source().provenance().to_vec())
             .with_tag("icecore.dataset", spec.name.clone());
         let run = self.tracker().start(run).await?;
-        let training = Training { spec, lock, loaded, recipe };
+        let training = Training { spec, lock, rows, learned, recipe };
         let outcome = self.fit_and_register(&run, training).await;
         let status = if outcome.is_ok() { RunStatus::Finished } else { RunStatus::Failed };
         let finished = self.tracker().finish(&run, status).await;
@@ -101,12 +149,35 @@ impl Project {
         finished.map(|()| report)
     }
 
-    async fn load_set(&self, lock: &Lock, options: LoadOptions) -> Result<LoadedSet> {
-        let loaded = icecore_dataset::load(self.engine(), lock, options).await?;
-        if loaded.set.rows() == 0 {
-            return Err(Error::invalid(format!("`{}` has no row with a label", loaded.pin)));
+    /// The rows of a training and their statistics. They stay in their table where they must, or
+    /// where they can and are many.
+    async fn rows(
+        &self,
+        lock: &Lock,
+        (options, (must_stream, can_stream)): (LoadOptions, (bool, bool)),
+    ) -> Result<(Rows, Profile)> {
+        let engine = self.engine();
+        let is_large = can_stream
+            && icecore_dataset::size(engine, lock, &options).await? >= rows::STREAMED_FROM;
+        let mut profile: Option<Profile> = None;
+        let mut add = |features: &RecordBatch| match &mut profile {
+            Some(profile) => profile.add(features),
+            None => {
+                profile = Some(Profile::of(features, &ProfileOptions::default())?);
+                Ok(())
+            }
+        };
+        let rows = if must_stream || is_large {
+            Rows::Streamed(icecore_dataset::open(engine, lock, &options, add).await?)
+        } else {
+            let loaded = icecore_dataset::load(engine, lock, options).await?;
+            add(loaded.set.features())?;
+            Rows::Loaded(loaded)
+        };
+        if rows.count() == 0 {
+            return Err(Error::invalid(format!("`{}` has no row with a label", rows.pin())));
         }
-        Ok(loaded)
+        Ok((rows, profile.unwrap_or_default()))
     }
 
     async fn fit_and_register(&self, run: &RunId, mut training: Training) -> Result<TrainReport> {
@@ -118,11 +189,10 @@ impl Project {
         self.tracker().log(run, RunEntries { params, ..RunEntries::default() }).await?;
         self.keep_sources(run, &training).await?;
 
-        let Training { spec, loaded, recipe, .. } = training;
-        let learned = Profile::of(loaded.set.features(), &ProfileOptions::default())?;
+        let Training { spec, rows, learned, recipe, .. } = training;
         self.keep_profile(run, FEATURES_FILE, &learned).await;
-        let pin = loaded.pin.clone();
-        let fitted = tokio::task::spawn_blocking(move || fit(&recipe, &loaded))
+        let pin = rows.pin().clone();
+        let fitted = tokio::task::spawn_blocking(move || fit(&recipe, &rows))
             .await
             .map_err(|error| Error::internal("training stopped").with_source(error))??;
         let metrics = fitted.metrics.clone();
@@ -175,8 +245,8 @@ impl Project {
         training: &Training,
         trainer: &dyn Trainer,
     ) -> Result<BTreeMap<String, String>> {
-        let Training { spec, lock, loaded, recipe } = training;
-        let pin = &loaded.pin;
+        let Training { spec, lock, rows, recipe, .. } = training;
+        let pin = rows.pin();
         let history = self.catalog().history(&pin.table).await?;
         let committed = history.iter().find(|snapshot| snapshot.id == pin.snapshot);
         let mut params = trainer.params();
@@ -186,15 +256,15 @@ impl Project {
         add("training_data_table", pin.table.to_string());
         add("training_data_snapshot_id", pin.snapshot.to_string());
         add("training_data_version", pin.snapshot.to_string());
-        add("training_data_row_count", loaded.set.rows().to_string());
-        add("training_data_unlabelled_count", loaded.unlabelled.to_string());
+        add("training_data_row_count", rows.count().to_string());
+        add("training_data_unlabelled_count", rows.unlabelled().to_string());
         if *pin == lock.materialized {
             add("training_data_content_hash", lock.content_hash.clone());
         }
         if let Some(committed) = committed {
             add("training_data_timestamp", committed.committed_at.to_string());
         }
-        if let (Some(first), Some(last)) = (loaded.first_moment, loaded.last_moment) {
+        if let (Some(first), Some(last)) = rows.moments() {
             add("training_start_date", first.date().to_string());
             add("training_end_date", last.date().to_string());
         }
@@ -253,8 +323,9 @@ impl Project {
             .get("training_data_snapshot_id")
             .ok_or_else(|| missing(Error::not_found("the run names no training data")))?;
         let options = recipe.loads(Some(SnapshotSelector::parse(snapshot)?));
-        let loaded = self.load_set(&lock, options).await?;
-        let bytes = tokio::task::spawn_blocking(move || recipe.model(&loaded)?.encode())
+        let can_stream = recipe.needs_memory().is_none();
+        let (rows, _) = self.rows(&lock, (options, (false, can_stream))).await?;
+        let bytes = tokio::task::spawn_blocking(move || recipe.model(&rows)?.encode())
             .await
             .map_err(|error| Error::internal("training stopped").with_source(error))??;
         let model_hash = model_hash(&bytes);
@@ -315,7 +386,9 @@ fn cpu_features() -> String {
 struct Training {
     spec: DatasetSpec,
     lock: Lock,
-    loaded: LoadedSet,
+    rows: Rows,
+    /// What the features are like.
+    learned: Profile,
     recipe: Recipe,
 }
 

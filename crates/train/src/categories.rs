@@ -26,19 +26,9 @@ impl Categories {
     /// The values of a column: of more than `max`, those that are most frequent, and of equally
     /// frequent ones, the first in their order.
     pub(crate) fn fit(array: &dyn Array, max: usize) -> Result<Self> {
-        if is_text_type(array.data_type()) {
-            let text = arrow::compute::cast(array, &DataType::Utf8)?;
-            let mut rows: BTreeMap<&str, u64> = BTreeMap::new();
-            for value in text.as_string::<i32>().iter().flatten() {
-                *rows.entry(value).or_default() += 1;
-            }
-            return Ok(Self::Text(most(rows, max).into_iter().map(str::to_owned).collect()));
-        }
-        let mut rows: BTreeMap<u64, u64> = BTreeMap::new();
-        for value in columns::values(array)?.iter().filter(|value| value.is_finite()) {
-            *rows.entry(sort_key(*value)).or_default() += 1;
-        }
-        Ok(Self::Number(most(rows, max).into_iter().map(from_sort_key).collect()))
+        let mut counts = Counts::of(array.data_type());
+        counts.add(array)?;
+        Ok(counts.most(max))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -94,8 +84,57 @@ impl Categories {
     }
 }
 
+/// How often each value of a column was seen.
+#[derive(Debug)]
+pub(crate) enum Counts {
+    Text(BTreeMap<String, u64>),
+    Number(BTreeMap<u64, u64>),
+}
+
+impl Counts {
+    /// Nothing was seen yet of a column of this type.
+    pub(crate) fn of(data_type: &DataType) -> Self {
+        if is_text_type(data_type) {
+            Self::Text(BTreeMap::new())
+        } else {
+            Self::Number(BTreeMap::new())
+        }
+    }
+
+    /// Counts these values.
+    pub(crate) fn add(&mut self, array: &dyn Array) -> Result<()> {
+        match self {
+            Self::Text(counts) => {
+                let text = arrow::compute::cast(array, &DataType::Utf8)?;
+                for value in text.as_string::<i32>().iter().flatten() {
+                    match counts.get_mut(value) {
+                        Some(count) => *count += 1,
+                        None => drop(counts.insert(value.to_owned(), 1)),
+                    }
+                }
+            }
+            Self::Number(counts) => {
+                for value in columns::values(array)?.iter().filter(|value| value.is_finite()) {
+                    *counts.entry(sort_key(*value)).or_default() += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The most frequent values, at most so many.
+    pub(crate) fn most(self, max: usize) -> Categories {
+        match self {
+            Self::Text(counts) => Categories::Text(most(counts, max)),
+            Self::Number(counts) => {
+                Categories::Number(most(counts, max).into_iter().map(from_sort_key).collect())
+            }
+        }
+    }
+}
+
 /// The keys of the greatest counts, in order.
-fn most<K: Ord + Copy>(rows: BTreeMap<K, u64>, max: usize) -> Vec<K> {
+fn most<K: Ord>(rows: BTreeMap<K, u64>, max: usize) -> Vec<K> {
     let mut counted: Vec<(Reverse<u64>, K)> =
         rows.into_iter().map(|(key, rows)| (Reverse(rows), key)).collect();
     counted.sort_unstable();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::buffer::ScalarBuffer;
-use arrow::datatypes::{DataType, Float64Type};
+use arrow::datatypes::{DataType, Float64Type, Schema};
 use icecore_core::{Error, Result, SignatureColumn, TrainingSet, is_feature_type, is_text_type};
 
 use crate::categories::Categories;
@@ -16,10 +16,10 @@ pub(crate) type Values = ScalarBuffer<f64>;
 /// The categories of the inputs that have some, by name.
 pub(crate) type CategoriesByName = BTreeMap<String, Categories>;
 
-/// The inputs of a model of this set.
-pub(crate) fn inputs(set: &TrainingSet) -> Result<Vec<SignatureColumn>> {
-    let mut inputs: Vec<SignatureColumn> = Vec::with_capacity(set.features().num_columns());
-    for field in set.features().schema().fields() {
+/// The inputs of a model of these features.
+pub(crate) fn inputs(schema: &Schema) -> Result<Vec<SignatureColumn>> {
+    let mut inputs: Vec<SignatureColumn> = Vec::with_capacity(schema.fields().len());
+    for field in schema.fields() {
         if inputs.iter().any(|input| input.name == *field.name()) {
             return Err(Error::invalid(format!("feature `{}` is there twice", field.name()))
                 .with_help("columns are bound by name: rename one of them"));
@@ -138,7 +138,7 @@ pub(crate) fn rough(set: &TrainingSet) -> Result<Vec<Values>> {
 
 /// Refuses names that no feature has.
 pub(crate) fn check_names<'a>(
-    schema: &arrow::datatypes::Schema,
+    schema: &Schema,
     names: impl IntoIterator<Item = &'a str>,
 ) -> Result<()> {
     let known = || schema.fields().iter().map(|field| field.name().as_str());
@@ -154,21 +154,31 @@ pub(crate) fn check_names<'a>(
 
 /// The labels of a set that has rows.
 pub(crate) fn labels(set: &TrainingSet) -> Result<&[f64]> {
-    let labels = set.labels().values();
-    if labels.is_empty() {
+    check_rows(set.rows())?;
+    Ok(set.labels().values())
+}
+
+/// Refuses to learn from nothing.
+pub(crate) fn check_rows(rows: usize) -> Result<()> {
+    if rows == 0 {
         return Err(Error::invalid("a training set without rows teaches nothing")
             .with_help("check the spine's query and the pins"));
     }
-    Ok(labels)
+    Ok(())
 }
 
 /// The labels of a two-class problem: every one is zero or one.
 pub(crate) fn binary_labels(set: &TrainingSet) -> Result<&[f64]> {
     let labels = labels(set)?;
+    check_binary(labels).map(|()| labels)
+}
+
+/// Refuses labels that are neither zero nor one.
+pub(crate) fn check_binary(labels: &[f64]) -> Result<()> {
     match labels.iter().find(|label| **label != 0.0 && **label != 1.0) {
         Some(other) => Err(Error::invalid(format!("label `{other}` is neither 0 nor 1"))
             .with_help("make the label a boolean in the spine, such as `churned = 'yes'`")),
-        None => Ok(labels),
+        None => Ok(()),
     }
 }
 

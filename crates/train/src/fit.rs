@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::array::{Float64Array, UInt64Array};
-use icecore_core::{Error, Model, Result, Trainer, TrainingSet};
+use arrow::datatypes::SchemaRef;
+use icecore_core::{Error, Model, PinnedTable, Result, Trainer, TrainingSet, TrainingSource};
 
 use crate::columns::{self, CategoriesByName};
 use crate::model::{FittedModel, Header};
@@ -17,6 +19,24 @@ pub(crate) trait Learner: fmt::Debug + Send + Sync + 'static {
     /// Learns from rows, all of which count, and stops where `watched` are no longer predicted
     /// better, if the parameters say so and the algorithm can.
     fn learn(&self, set: &TrainingSet, watched: Option<&TrainingSet>) -> Result<Learned>;
+
+    /// Whether it reads rows part by part, by `learn_source`.
+    fn reads_parts(&self) -> bool {
+        false
+    }
+
+    /// As `learn`, from rows that are read part by part.
+    fn learn_source(
+        &self,
+        source: &dyn TrainingSource,
+        watched: Option<&dyn TrainingSource>,
+    ) -> Result<Learned> {
+        let set = TrainingSet::collect(source)?;
+        match watched {
+            None => self.learn(&set, None),
+            Some(watched) => self.learn(&set, Some(&TrainingSet::collect(watched)?)),
+        }
+    }
 
     /// Whether labels are numbers of more than two classes, of which no mean makes sense.
     fn has_classes(&self) -> bool {
@@ -73,7 +93,7 @@ impl Fit {
     }
 
     fn run(&self, set: &TrainingSet, watched: Option<&TrainingSet>) -> Result<Arc<dyn Model>> {
-        let inputs = columns::inputs(set)?;
+        let inputs = columns::inputs(&set.features().schema())?;
         let rows = set.rows();
         let set = counted(set)?;
         self.check_weights(&set)?;
@@ -87,11 +107,24 @@ impl Fit {
             let learned = self.learner.learn(&prepared, watched.as_ref())?;
             (steps, learned)
         };
-        let header =
-            Header::new((self.algorithm, &self.effective), &set, (inputs, &learned.scorer))
-                .with_rows(rows)
-                .with_steps(steps)
-                .with_categories(learned.categories);
+        let header = Header::new((self.algorithm, &self.effective), (inputs, &learned.scorer))
+            .with_rows(rows, set.provenance())
+            .with_steps(steps)
+            .with_categories(learned.categories);
+        Ok(Arc::new(FittedModel::new(header, learned.scorer)?))
+    }
+
+    fn run_source(
+        &self,
+        source: &dyn TrainingSource,
+        watched: Option<&dyn TrainingSource>,
+    ) -> Result<Arc<dyn Model>> {
+        let inputs = columns::inputs(&source.schema())?;
+        let counted = Counted { source, rows: AtomicUsize::new(0) };
+        let learned = self.learner.learn_source(&counted, watched)?;
+        let header = Header::new((self.algorithm, &self.effective), (inputs, &learned.scorer))
+            .with_rows(counted.rows.load(Ordering::Relaxed), source.provenance())
+            .with_categories(learned.categories);
         Ok(Arc::new(FittedModel::new(header, learned.scorer)?))
     }
 
@@ -106,11 +139,41 @@ impl Fit {
     }
 }
 
+/// The rows of a source that count at all.
+#[derive(Debug)]
+struct Counted<'a> {
+    source: &'a dyn TrainingSource,
+    /// How many rows the source had when it was last read.
+    rows: AtomicUsize,
+}
+
+impl TrainingSource for Counted<'_> {
+    fn schema(&self) -> SchemaRef {
+        self.source.schema()
+    }
+
+    fn provenance(&self) -> &[PinnedTable] {
+        self.source.provenance()
+    }
+
+    fn read(&self, each: &mut dyn FnMut(TrainingSet) -> Result<()>) -> Result<()> {
+        let mut rows = 0;
+        self.source.read(&mut |part| {
+            rows += part.rows();
+            let counts = |weights: &Float64Array| weights.values().iter().all(|w| *w > 0.0);
+            if part.weights().is_none_or(counts) { each(part) } else { each(positive(&part)?) }
+        })?;
+        self.rows.store(rows, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
 /// The rows that count at all: one of weight zero is as if it were not there.
 fn counted(set: &TrainingSet) -> Result<TrainingSet> {
-    let Some(weights) = set.weights() else { return Ok(set.clone()) };
-    let rows = (0..set.rows()).filter(|row| weights.value(*row) > 0.0);
-    let counted = set.take(&UInt64Array::from_iter_values(rows.map(|row| row as u64)))?;
+    let counted = positive(set)?;
+    if set.weights().is_none() {
+        return Ok(counted);
+    }
     let once = |weights: &Float64Array| weights.values().iter().all(|weight| *weight == 1.0);
     if !counted.weights().is_some_and(once) {
         return Ok(counted);
@@ -124,6 +187,13 @@ fn counted(set: &TrainingSet) -> Result<TrainingSet> {
         Some(groups) => once.with_groups(groups.clone()),
         None => Ok(once),
     }
+}
+
+/// The rows of weight above zero.
+fn positive(set: &TrainingSet) -> Result<TrainingSet> {
+    let Some(weights) = set.weights() else { return Ok(set.clone()) };
+    let rows = (0..set.rows()).filter(|row| weights.value(*row) > 0.0);
+    set.take(&UInt64Array::from_iter_values(rows.map(|row| row as u64)))
 }
 
 impl Trainer for Fit {
@@ -146,5 +216,21 @@ impl Trainer for Fit {
 
     fn fit_watching(&self, set: &TrainingSet, validation: &TrainingSet) -> Result<Arc<dyn Model>> {
         crate::pool::with_threads(self.threads, || self.run(set, Some(validation)))
+    }
+
+    fn fit_source(
+        &self,
+        source: &dyn TrainingSource,
+        validation: Option<&dyn TrainingSource>,
+    ) -> Result<Arc<dyn Model>> {
+        if self.steps.is_empty() && self.learner.reads_parts() {
+            let fit = || self.run_source(source, validation);
+            return crate::pool::with_threads(self.threads, fit);
+        }
+        let set = TrainingSet::collect(source)?;
+        match validation {
+            None => self.fit(&set),
+            Some(validation) => self.fit_watching(&set, &TrainingSet::collect(validation)?),
+        }
     }
 }

@@ -10,7 +10,7 @@
 mod avx2;
 mod blocks;
 pub(crate) mod code;
-mod hardware;
+pub(crate) mod hardware;
 pub(crate) mod mask;
 pub(crate) mod rank;
 #[cfg(target_arch = "x86_64")]

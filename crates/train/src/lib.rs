@@ -103,6 +103,7 @@ mod columns;
 mod cross_validation;
 mod design;
 mod difference;
+mod divide;
 mod exact;
 mod export;
 mod file;

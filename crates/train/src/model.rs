@@ -7,7 +7,7 @@ use arrow::array::{ArrayRef, FixedSizeListArray, Float64Array, RecordBatch, UInt
 use arrow::datatypes::Field;
 use icecore_core::{
     Error, ErrorKind, Importance, Model, ModelSignature, OutputKind, PinnedTable, Prediction,
-    Result, SignatureColumn, TrainingSet,
+    Result, SignatureColumn,
 };
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -43,28 +43,28 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    /// The header of a model that this algorithm learned from this set.
+    /// The header of a model that this algorithm learned.
     pub(crate) fn new(
         (algorithm, params): (&str, &BTreeMap<String, String>),
-        set: &TrainingSet,
         (inputs, scorer): (Vec<SignatureColumn>, &Scorer),
     ) -> Self {
-        let mut provenance = set.provenance().to_vec();
-        provenance.sort_unstable();
-        provenance.dedup();
         Self {
             algorithm: algorithm.to_owned(),
             params: params.clone(),
             signature: ModelSignature { inputs, output: scorer.output() },
-            rows: set.rows() as u64,
-            provenance,
+            rows: 0,
+            provenance: Vec::new(),
             categories: BTreeMap::new(),
             steps: Vec::new(),
         }
     }
 
-    pub(crate) const fn with_rows(mut self, rows: usize) -> Self {
+    /// Says how many rows it learned from, and which pins they came from.
+    pub(crate) fn with_rows(mut self, rows: usize, provenance: &[PinnedTable]) -> Self {
         self.rows = rows as u64;
+        self.provenance = provenance.to_vec();
+        self.provenance.sort_unstable();
+        self.provenance.dedup();
         self
     }
 

@@ -39,7 +39,7 @@ pub(crate) struct Origin {
 
 /// Fits the steps, one after the other, and gives the rows as the algorithm sees them.
 pub(crate) fn fit(steps: &[Step], set: &TrainingSet) -> Result<(Vec<FittedStep>, TrainingSet)> {
-    let inputs = crate::columns::inputs(set)?;
+    let inputs = crate::columns::inputs(&set.features().schema())?;
     let mut table = Table::bind(set.features(), &inputs)?;
     let mut fitted = Vec::new();
     for step in steps {

@@ -8,6 +8,9 @@ use icecore_core::{Error, Result, TrainingSet};
 use crate::arithmetic::mix_pair;
 use crate::canonical::canonical_order;
 use crate::columns;
+use crate::divide::bound;
+
+pub use crate::divide::{By, Divided, Side, sample};
 
 /// The positions of rows to learn from and of rows to measure with, each in ascending order.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,34 +50,9 @@ impl Split {
 ///
 /// `InvalidInput` if the share is not between zero and one, or if a side would be empty.
 pub fn train_validation(row_ids: &UInt64Array, validation: f64, seed: u64) -> Result<Split> {
-    if !(validation > 0.0 && validation < 1.0) {
-        return Err(Error::invalid(format!("validation share `{validation}`"))
-            .with_help("give a number above 0 and below 1, such as 0.2"));
-    }
-    let ids = row_ids.values();
-    let wanted = (validation * ids.len() as f64).ceil() as usize;
-    let mut order: Vec<(u64, u64, usize)> =
-        ids.iter().enumerate().map(|(row, id)| (mix_pair(seed, *id), *id, row)).collect();
-    order.sort_unstable();
-    let mut is_validation = vec![false; ids.len()];
-    let mut chosen = 0;
-    for group in order.chunk_by(|a, b| a.1 == b.1) {
-        if chosen >= wanted {
-            break;
-        }
-        for (_, _, row) in group {
-            is_validation[*row] = true;
-        }
-        chosen += group.len();
-    }
-    if chosen == 0 || chosen == ids.len() {
-        return Err(Error::invalid(format!(
-            "{} rows of {} ids cannot be divided into training and validation",
-            ids.len(),
-            order.chunk_by(|a, b| a.1 == b.1).count()
-        )));
-    }
-    Ok(Split::new(&is_validation))
+    let hashes: Vec<u64> = row_ids.values().iter().map(|id| mix_pair(seed, *id)).collect();
+    let bound = bound(hashes.clone(), validation)?;
+    Ok(Split::new(&hashes.iter().map(|hash| *hash <= bound).collect::<Vec<_>>()))
 }
 
 /// Divides the rows into folds that have each label as often as the others do.

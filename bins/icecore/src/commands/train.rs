@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use icecore::TrainOptions;
 use icecore_core::{Error, ErrorKind, Result, RunId};
 use serde_json::json;
 
@@ -12,7 +13,8 @@ use crate::report::{Answer, facts};
 pub(super) async fn run(context: &Context, args: TrainArgs) -> Result<Answer> {
     let project = context.open().await?;
     context.progress.say(format!("training {}", args.name));
-    let report = project.train(&args.name, args.at.as_ref()).await?;
+    let options = TrainOptions::default().with_at(args.at).with_streams(args.stream);
+    let report = project.train_opts(&args.name, options).await?;
     let importance: Vec<String> = report
         .importance
         .iter()

@@ -13,6 +13,8 @@ use icecore_train::metrics::Measure;
 use icecore_train::split::{self, Split};
 use serde::{Deserialize, Serialize};
 
+use super::rows::Rows;
+
 /// Folds of a search where the definition says none.
 const FOLDS: usize = 5;
 
@@ -163,34 +165,44 @@ impl Recipe {
         rounds.is_some_and(|rounds| rounds > 0)
     }
 
+    /// Why the rows have to be in memory, if they do: else they can be read from their table.
+    pub(super) fn needs_memory(&self) -> Option<&'static str> {
+        if self.algorithm != "gbdt" {
+            Some("only `gbdt` learns from rows that it reads part by part")
+        } else if !self.preprocess.is_empty() {
+            Some("steps of preprocessing are fitted to all rows at once")
+        } else if self.is_cross_validated() {
+            Some("cross-validation takes rows apart as it needs them")
+        } else {
+            None
+        }
+    }
+
     /// The model on all rows. Where learning stops early, it has as many rounds as `watched`, the
     /// one that was stopped by the rows that validate.
     pub(super) fn final_model(
         &self,
-        set: &TrainingSet,
+        rows: &Rows,
         watched: Option<&dyn Model>,
     ) -> Result<Arc<dyn Model>> {
         let rounds = watched.filter(|_| self.stops_early()).and_then(Model::rounds);
-        let Some(rounds) = rounds else { return self.trainer()?.fit(set) };
+        let Some(rounds) = rounds else { return self.trainer()?.fit_source(rows.source(), None) };
         let mut params = self.params.clone();
         params.insert("n_estimators".to_owned(), ParamValue::Int(rounds.max(1) as i64));
         params.insert("early_stopping_rounds".to_owned(), ParamValue::Int(0));
-        self.trainer_with(&params)?.fit(set)
+        self.trainer_with(&params)?.fit_source(rows.source(), None)
     }
 
     /// The model that this recipe makes of these rows, from the beginning.
-    pub(super) fn model(&self, loaded: &LoadedSet) -> Result<Arc<dyn Model>> {
-        let set = &loaded.set;
-        if !self.stops_early() {
-            return self.final_model(set, None);
+    pub(super) fn model(&self, rows: &Rows) -> Result<Arc<dyn Model>> {
+        let mut watched = None;
+        if self.stops_early() {
+            rows.divide(self, &mut |training, held_out| {
+                watched = Some(self.trainer()?.fit_source(training, Some(held_out))?);
+                Ok(())
+            })?;
         }
-        match self.held_out(loaded)? {
-            None => self.final_model(set, None),
-            Some((training, held_out)) => {
-                let watched = self.trainer()?.fit_watching(&training, &held_out)?;
-                self.final_model(set, Some(&*watched))
-            }
-        }
+        self.final_model(rows, watched.as_deref())
     }
 }
 

@@ -8,6 +8,7 @@ use icecore_train::metrics::Measure;
 use icecore_train::search::{Params, Trial, draw, grid, search};
 
 use super::Training;
+use super::rows::Rows;
 use crate::Project;
 
 /// The tag by which MLflow knows a run that belongs to another.
@@ -33,7 +34,10 @@ impl Project {
             None => grid(&spec.params)?,
             Some(trials) => draw(&spec.params, trials, spec.seed)?,
         };
-        let (recipe, loaded) = (training.recipe.clone(), training.loaded.clone());
+        let Rows::Loaded(loaded) = training.rows.clone() else {
+            return Err(Error::internal("a search needs its rows in memory"));
+        };
+        let recipe = training.recipe.clone();
         let found = tokio::task::spawn_blocking(move || {
             let splits = recipe.splits(&loaded)?;
             let trainer = |given: &Params| {
@@ -68,7 +72,7 @@ impl Project {
             training.spec.experiment(),
             format!("{}-trial-{number}", training.spec.name),
         )
-        .with_inputs(training.loaded.set.provenance().to_vec())
+        .with_inputs(training.rows.source().provenance().to_vec())
         .with_tag(PARENT, run.to_string())
         .with_tag("icecore.dataset", training.spec.name.clone());
         let child = self.tracker().start(child).await?;

@@ -5,13 +5,13 @@
 //! proof that this machine has them.
 
 /// Work whose code is compiled once for each kind of hardware. All of it has to be `inline(always)`.
-pub(super) trait Work {
+pub(crate) trait Work {
     fn run(self);
 }
 
 /// What the machine computes with.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Hardware {
+pub(crate) enum Hardware {
     /// What every machine of this architecture has.
     Common,
     #[cfg(target_arch = "x86_64")]
@@ -21,11 +21,11 @@ pub(super) enum Hardware {
 /// A machine with AVX2.
 #[cfg(target_arch = "x86_64")]
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Avx2(());
+pub(crate) struct Avx2(());
 
 impl Hardware {
     /// All that this machine has, the best last.
-    pub(super) fn all() -> Vec<Self> {
+    pub(crate) fn all() -> Vec<Self> {
         #[cfg(target_arch = "x86_64")]
         {
             let avx2 = std::is_x86_feature_detected!("avx2").then_some(Self::Avx2(Avx2(())));
@@ -36,12 +36,12 @@ impl Hardware {
     }
 
     /// The best that this machine has.
-    pub(super) fn best() -> Self {
+    pub(crate) fn best() -> Self {
         Self::all().pop().unwrap_or(Self::Common)
     }
 
     /// Does work with the code for this hardware.
-    pub(super) fn run(self, work: impl Work) {
+    pub(crate) fn run(self, work: impl Work) {
         match self {
             Self::Common => work.run(),
             #[cfg(target_arch = "x86_64")]

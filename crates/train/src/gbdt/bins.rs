@@ -2,20 +2,82 @@
 
 use crate::arithmetic::mix;
 use crate::categories::{from_sort_key, sort_key};
-use crate::columns::Values;
 
-/// From so many rows on, the cuts are those of a sample.
-const SAMPLED_FROM: usize = 400_000;
-/// About so many rows are sampled.
-const SAMPLE: u64 = 200_000;
+/// Up to so many values are all looked at.
+const EXACT: usize = 262_144;
+/// Of more, so many pairs of a value and an id.
+const SAMPLE: usize = 131_072;
+/// Makes of a value and an id a number that others seldom share.
+const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// Cut points of a column: values up to a cut and above it fall into different bins.
+/// A value of a row, with the number of rows that are alike in both value and id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Sampled {
+    hash: u32,
+    rows: u32,
+    key: u64,
+}
+
+/// What is known of a column's values, of which not all are kept.
 ///
-/// Up to `max_bins` distinct values get a bin each; more are cut into bins of about equal counts.
-/// Of many rows, those count whose ids have the least hashes. The cuts depend on the multiset of
-/// values and ids alone.
-pub(super) fn cuts(values: &Values, ids: &[u64], max_bins: usize) -> Vec<f64> {
-    let distinct = distinct(sampled(values, ids));
+/// Of many values those count whose hashes, with their rows' ids, are least: which they are depends
+/// on the multiset of values and ids alone, not on the order in which they come.
+#[derive(Debug, Default)]
+pub(super) struct Sampler {
+    sampled: Vec<Sampled>,
+    /// The greatest hash and value that may still count.
+    bound: Option<(u32, u64)>,
+    values: usize,
+}
+
+impl Sampler {
+    /// Looks at the values of some rows.
+    pub(super) fn add(&mut self, values: &[f64], ids: &[u64]) {
+        for (value, id) in values.iter().zip(ids) {
+            if value.is_nan() {
+                continue;
+            }
+            self.values += 1;
+            let key = sort_key(*value);
+            let hash = (mix(id.wrapping_add(key.wrapping_mul(SPREAD))) >> 32) as u32;
+            if self.bound.is_none_or(|bound| (hash, key) <= bound) {
+                self.sampled.push(Sampled { hash, rows: 1, key });
+                if self.sampled.len() > EXACT {
+                    self.shorten();
+                }
+            }
+        }
+    }
+
+    /// Joins what is alike, and forgets what is not among the least hashes.
+    fn shorten(&mut self) {
+        self.sampled.sort_unstable_by_key(|sampled| (sampled.hash, sampled.key));
+        self.sampled.dedup_by(|other, kept| {
+            let alike = (other.hash, other.key) == (kept.hash, kept.key);
+            if alike {
+                kept.rows = kept.rows.saturating_add(other.rows);
+            }
+            alike
+        });
+        if self.sampled.len() > SAMPLE {
+            self.sampled.truncate(SAMPLE);
+            self.bound = self.sampled.last().map(|last| (last.hash, last.key));
+        }
+    }
+
+    /// Cut points of the column: values up to a cut and above it fall into different bins.
+    ///
+    /// Up to `max_bins` distinct values get a bin each; more are cut into bins of about equal
+    /// counts.
+    pub(super) fn cuts(mut self, max_bins: usize) -> Vec<f64> {
+        if self.values > EXACT {
+            self.shorten();
+        }
+        cuts(&distinct(self.sampled), max_bins)
+    }
+}
+
+fn cuts(distinct: &[(f64, u64)], max_bins: usize) -> Vec<f64> {
     if distinct.len() <= max_bins {
         return distinct.windows(2).map(|pair| between(pair[0].0, pair[1].0)).collect();
     }
@@ -41,34 +103,14 @@ pub(super) fn cuts(values: &Values, ids: &[u64], max_bins: usize) -> Vec<f64> {
     cuts
 }
 
-/// The keys of the values that are not missing, of all rows or of those that are sampled.
-fn sampled(values: &Values, ids: &[u64]) -> Vec<u64> {
-    let all = || values.iter().filter(|value| !value.is_nan()).map(|value| sort_key(*value));
-    if values.len() < SAMPLED_FROM {
-        return all().collect();
-    }
-    let limit = u64::MAX / values.len() as u64 * SAMPLE;
-    let sample: Vec<u64> = values
-        .iter()
-        .zip(ids)
-        .filter(|(value, id)| !value.is_nan() && mix(**id) < limit)
-        .map(|(value, _)| sort_key(*value))
-        .collect();
-    // Where ids repeat, or hardly a value is there, a sample may be too small to go by.
-    if (sample.len() as u64) < SAMPLE / 2 { all().collect() } else { sample }
-}
-
 /// Distinct values in order, with their numbers of rows.
-fn distinct(mut keys: Vec<u64>) -> Vec<(f64, u64)> {
-    keys.sort_unstable();
-    let mut distinct: Vec<(u64, u64)> = Vec::new();
-    for key in keys {
-        match distinct.last_mut() {
-            Some((last, rows)) if *last == key => *rows += 1,
-            _ => distinct.push((key, 1)),
-        }
-    }
-    distinct.into_iter().map(|(key, rows)| (from_sort_key(key), rows)).collect()
+fn distinct(mut sampled: Vec<Sampled>) -> Vec<(f64, u64)> {
+    sampled.sort_unstable_by_key(|sampled| sampled.key);
+    let of_value = |alike: &[Sampled]| {
+        let rows = alike.iter().map(|sampled| u64::from(sampled.rows)).sum();
+        (from_sort_key(alike[0].key), rows)
+    };
+    sampled.chunk_by(|a, b| a.key == b.key).map(of_value).collect()
 }
 
 /// A number from `low` to below `high`, in the middle where there is one.
@@ -79,20 +121,27 @@ fn between(low: f64, high: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use icecore_testkit::Random;
     use proptest::prelude::*;
 
     use super::*;
 
+    fn cuts_of(values: &[f64], max_bins: usize) -> Vec<f64> {
+        let mut sampler = Sampler::default();
+        let ids: Vec<u64> = (0..values.len() as u64).collect();
+        sampler.add(values, &ids);
+        sampler.cuts(max_bins)
+    }
+
     #[test]
     fn few_values_are_cut_between_each_other() {
-        let values = Values::from(vec![3.0, 1.0, f64::NAN, 1.0, -0.0, 0.0]);
-        assert_eq!(cuts(&values, &[], 255), [0.5, 2.0]);
+        assert_eq!(cuts_of(&[3.0, 1.0, f64::NAN, 1.0, -0.0, 0.0], 255), [0.5, 2.0]);
     }
 
     #[test]
     fn extreme_values_have_cuts_too() {
         let values = vec![f64::NEG_INFINITY, f64::MIN, 5e-324, 0.0, f64::MAX, f64::INFINITY];
-        let cuts = cuts(&Values::from(values.clone()), &[], 255);
+        let cuts = cuts_of(&values, 255);
         assert_eq!(cuts.len(), 5);
         let mut sorted = values;
         sorted.sort_unstable_by(f64::total_cmp);
@@ -105,8 +154,51 @@ mod tests {
     fn a_frequent_value_has_a_bin_of_its_own() {
         let mut values: Vec<f64> = (0..1_000).map(f64::from).collect();
         values.extend([500.0; 1_000]);
-        let cuts = cuts(&Values::from(values), &[], 16);
+        let cuts = cuts_of(&values, 16);
         assert!(cuts.contains(&499.5) && cuts.contains(&500.5), "{cuts:?}");
+    }
+
+    /// Cuts of many rows, read in parts of this size, forth or back.
+    fn cuts_of_many(rows: &[(f64, u64)], part: usize, is_back: bool) -> Vec<f64> {
+        let mut sampler = Sampler::default();
+        let mut rows = rows.to_vec();
+        if is_back {
+            rows.reverse();
+        }
+        for rows in rows.chunks(part) {
+            let (values, ids): (Vec<f64>, Vec<u64>) = rows.iter().copied().unzip();
+            sampler.add(&values, &ids);
+        }
+        assert!(sampler.sampled.len() <= EXACT);
+        sampler.cuts(64)
+    }
+
+    // D4
+    #[test]
+    fn a_sample_does_not_depend_on_the_order_or_on_parts() {
+        let mut random = Random::new(5);
+        // Ids that repeat and values that repeat, and both at once.
+        let rows: Vec<(f64, u64)> = (0..700_000_u64)
+            .map(|row| {
+                let value = if row % 3 == 0 { (row % 50) as f64 } else { random.normal() };
+                (value, if row % 5 == 0 { 7 } else { row / 2 })
+            })
+            .collect();
+        let forth = cuts_of_many(&rows, 700_000, false);
+        assert_eq!(forth, cuts_of_many(&rows, 8_192, true));
+        assert_eq!(forth, cuts_of_many(&rows, 1_000, false));
+        // Equal counts: no bin has twice what would be its share, but for those of one value.
+        let mut in_bin = vec![0; forth.len() + 1];
+        for (value, _) in rows.iter().filter(|(value, _)| value.fract() != 0.0) {
+            in_bin[forth.partition_point(|cut| cut < value)] += 1;
+        }
+        assert!(in_bin.iter().all(|rows| *rows < 2 * 700_000 / 64), "{in_bin:?}");
+    }
+
+    #[test]
+    fn rows_that_are_all_alike_are_few() {
+        let rows: Vec<(f64, u64)> = (0..600_000).map(|row| (f64::from(row % 2), 1)).collect();
+        assert_eq!(cuts_of_many(&rows, 10_000, false), [0.5]);
     }
 
     proptest! {
@@ -116,9 +208,9 @@ mod tests {
             mut values in prop::collection::vec(prop::num::f64::ANY, 0..600),
             max_bins in 2_usize..64,
         ) {
-            let forth = cuts(&Values::from(values.clone()), &[], max_bins);
+            let forth = cuts_of(&values, max_bins);
             values.reverse();
-            prop_assert_eq!(&forth, &cuts(&Values::from(values), &[], max_bins));
+            prop_assert_eq!(&forth, &cuts_of(&values, max_bins));
             prop_assert!(forth.len() < max_bins);
             prop_assert!(forth.windows(2).all(|pair| pair[0] < pair[1]));
         }

@@ -1,37 +1,33 @@
 //! Boosting: tree after tree, each on the gradients that those before it left.
 
+use icecore_core::{Result, SignatureColumn, TrainingSource};
 use rayon::prelude::*;
 
-use super::bins::cuts;
 use super::code_tree::CodeTree;
 use super::grow::Grower;
 use super::histogram::Layout;
 use super::params::BoostParams;
 use super::ranking::Queries;
-use super::shard::{Rows, Sampling, Shard};
+use super::shard::{Sampling, Shard};
+use super::shards::{Kept, Sharding, canonical_order};
 use super::split_search::{Rule, Search};
 use super::stop::Watch;
+use super::survey::{Survey, Weighing};
 use super::target::Target;
 use super::value::Penalties;
 use crate::arithmetic::mix_pair;
-use crate::canonical::canonical_order;
-use crate::columns::Values;
-use crate::forest::mask::LANES;
+use crate::columns::CategoriesByName;
 use crate::forest::rank::RankTable;
-use crate::tree::{CATEGORIES_MAX, Ensemble, Tree, VALUE_MAX};
+use crate::tree::{Ensemble, Tree, VALUE_MAX};
 
-/// Fewer rows than these are not worth a shard of their own.
-const SHARD_ROWS_MIN: usize = 8_192;
-
-/// Rows to learn from, or to watch.
+/// Rows to learn from, and what is known of them.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Examples<'a> {
-    pub(super) columns: &'a [Values],
-    pub(super) labels: &'a [f64],
-    pub(super) weights: Option<&'a [f64]>,
-    pub(super) ids: &'a [u64],
-    /// The groups that rows are ranked in, if they are.
-    pub(super) groups: Option<&'a [u64]>,
+    pub(super) learned: &'a dyn TrainingSource,
+    pub(super) watched: Option<&'a dyn TrainingSource>,
+    pub(super) inputs: &'a [SignatureColumn],
+    /// One of each column.
+    pub(super) rules: &'a [Rule],
 }
 
 /// Learns an ensemble. There is at least one row to learn from; where there are rows to watch,
@@ -39,23 +35,35 @@ pub(super) struct Examples<'a> {
 /// forgotten.
 pub(super) fn boost(
     params: &BoostParams,
-    rules: &[Rule],
-    learned: Examples<'_>,
-    watched: Option<Examples<'_>>,
-    outputs: usize,
-) -> Ensemble {
-    let target = params.objective.target(learned.labels, learned.weights, outputs);
+    examples: Examples<'_>,
+    survey: Survey,
+) -> Result<(Ensemble, CategoriesByName)> {
+    let labels = survey.labels.as_slice();
+    let target = params.objective.target(labels, survey.weights.as_deref(), survey.outputs);
     let ensemble = Ensemble {
         link: params.objective.link(),
         bases: target.bases.clone(),
         trees: Vec::new(),
-        gains: vec![0.0; learned.columns.len()],
+        gains: vec![0.0; survey.cuts.len()],
     };
-    let labels = learned.labels;
-    if learned.columns.is_empty() || labels.iter().all(|label| *label == labels[0]) {
-        return ensemble;
+    if survey.cuts.is_empty() || labels.iter().all(|label| *label == labels[0]) {
+        return Ok((ensemble, survey.categories));
     }
-    Booster::new(params, rules, learned, target).run(ensemble, learned, watched)
+    // What was surveyed gives way to what is kept of the rows.
+    let (booster, survey) = Booster::new(params, examples.rules, (survey, target));
+    let mut kept = booster.sharding(&examples, &survey).learned(examples.learned, survey.rows)?;
+    let queries = booster.queries(&kept);
+    let watch = match examples.watched {
+        None => None,
+        Some(watched) => {
+            let sharding = booster.sharding(&examples, &survey);
+            let kept = Sharding { weighing: &Weighing::GIVEN, ..sharding }.watched(watched)?;
+            let queries = booster.queries(&kept);
+            Some(Watch::new(kept.shards, queries, params.patience))
+        }
+    };
+    let learned = (&mut kept.shards[..], queries);
+    Ok((booster.run(ensemble, learned, watch), survey.categories))
 }
 
 /// What boosting works with, whatever the rows are.
@@ -70,52 +78,53 @@ struct Booster<'a> {
     weight: Option<f64>,
 }
 
+/// What is still of use of a survey.
+struct Surveyed {
+    rows: usize,
+    weighing: Weighing,
+    categories: CategoriesByName,
+}
+
 impl<'a> Booster<'a> {
     fn new(
         params: &'a BoostParams,
         rules: &'a [Rule],
-        learned: Examples<'_>,
-        target: Target,
-    ) -> Self {
-        let cuts: Vec<Vec<f64>> = learned
-            .columns
-            .par_iter()
-            .zip(rules)
-            .map(|(column, rule)| {
-                if rule.is_categorical {
-                    return between_categories(column);
-                }
-                cuts(column, learned.ids, params.max_bins)
-            })
-            .collect();
+        (survey, target): (Survey, Target),
+    ) -> (Self, Surveyed) {
+        let Survey { rows, weights, weighing, categories, cuts, .. } = survey;
         let tables: Vec<RankTable> = cuts.iter().map(|cuts| RankTable::new(cuts)).collect();
         let layout = Layout::new(tables.iter().map(RankTable::codes));
-        let weight = learned
-            .weights
-            .map(|weights| weights.iter().copied().fold(f64::MIN_POSITIVE, f64::max));
-        Self { params, rules, target, cuts, tables, layout, weight }
+        let greatest = |weights: Vec<f64>| weights.into_iter().fold(f64::MIN_POSITIVE, f64::max);
+        let weight = weights.map(greatest);
+        let booster = Self { params, rules, target, cuts, tables, layout, weight };
+        (booster, Surveyed { rows, weighing, categories })
+    }
+
+    fn sharding<'b>(&'b self, examples: &Examples<'b>, survey: &'b Surveyed) -> Sharding<'b> {
+        Sharding {
+            objective: self.params.objective,
+            target: &self.target,
+            tables: &self.tables,
+            layout: &self.layout,
+            inputs: examples.inputs,
+            categories: &survey.categories,
+            weighing: &survey.weighing,
+        }
     }
 
     fn run(
         &self,
         mut ensemble: Ensemble,
-        learned: Examples<'_>,
-        watched: Option<Examples<'_>>,
+        (shards, queries): (&mut [Shard], Option<Queries>),
+        mut watch: Option<Watch>,
     ) -> Ensemble {
-        let mut shards = self.shards(learned, &self.target.labels);
-        let mut watch = watched.map(|watched| {
-            let labels = self.target.encode(watched.labels);
-            let queries = self.queries(watched);
-            Watch::new(self.shards(watched, &labels), queries, self.params.patience)
-        });
-        let queries = self.queries(learned);
         let outputs = ensemble.outputs();
         for round in 0..self.params.trees {
             if let Some(queries) = &queries {
-                queries.give_gradients(&mut shards);
+                queries.give_gradients(shards);
             }
             let key = mix_pair(self.params.seed, round as u64);
-            let grown = self.round(&mut shards, key, outputs);
+            let grown = self.round(shards, key, outputs);
             if grown.iter().all(Option::is_none) {
                 if self.params.sees_everything() {
                     break;
@@ -144,10 +153,13 @@ impl<'a> Booster<'a> {
     }
 
     /// The queries of rows that are ranked.
-    fn queries(&self, examples: Examples<'_>) -> Option<Queries> {
-        let (ranking, groups) = (self.params.objective.ranking()?, examples.groups?);
-        let Examples { columns, labels, ids, .. } = examples;
-        Some(Queries::new(ranking, groups, labels, canonical_order(columns, labels, ids)))
+    fn queries(&self, kept: &Kept) -> Option<Queries> {
+        let ranking = self.params.objective.ranking()?;
+        let of_shard =
+            |shard: &Shard| (0..shard.rows()).map(|row| shard.label(row).into()).collect();
+        let labels: Vec<Vec<f64>> = kept.shards.iter().map(of_shard).collect();
+        let order = canonical_order(&kept.shards);
+        Some(Queries::new(ranking, &kept.groups, &labels.concat(), order))
     }
 
     /// One tree of each output, where one gains enough.
@@ -198,41 +210,6 @@ impl<'a> Booster<'a> {
         }
         penalties
     }
-
-    /// A shard for each thread, where there are rows enough.
-    fn shards(&self, examples: Examples<'_>, labels: &[f32]) -> Vec<Shard> {
-        let rows = labels.len();
-        if rows == 0 {
-            return Vec::new();
-        }
-        let count = (rows / SHARD_ROWS_MIN).clamp(1, rayon::current_num_threads().max(1));
-        // Whole blocks, so that only the last shard has a padded one.
-        let rows_per_shard = rows.div_ceil(count).next_multiple_of(LANES);
-        let weights: Option<Vec<f32>> =
-            examples.weights.map(|weights| weights.iter().map(|weight| *weight as f32).collect());
-        let all = Rows {
-            columns: examples.columns,
-            labels,
-            weights: weights.as_deref(),
-            ids: examples.ids,
-        };
-        (0..rows.div_ceil(rows_per_shard))
-            .into_par_iter()
-            .map(|shard| {
-                let start = shard * rows_per_shard;
-                let end = (start + rows_per_shard).min(rows);
-                let layout = (&self.tables[..], &self.layout);
-                Shard::new(layout, all, start..end, &self.target.starts)
-            })
-            .collect()
-    }
-}
-
-/// A cut between each category and the next.
-fn between_categories(column: &Values) -> Vec<f64> {
-    let last = column.iter().copied().filter(|code| !code.is_nan()).fold(0.0, f64::max);
-    let last = (last as usize).min(CATEGORIES_MAX - 1);
-    (0..last).map(|category| category as f64 + 0.5).collect()
 }
 
 fn sum_gains(ensemble: &mut Ensemble) {

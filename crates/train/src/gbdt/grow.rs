@@ -12,6 +12,9 @@ use super::value::Bounds;
 use crate::forest::rank::RankTable;
 use crate::tree::{LEAF_MAX, Question, Split, Tree};
 
+/// Waking another thread takes longer than to divide so few rows.
+const ALONE_ROWS_MAX: i64 = 4_096;
+
 /// In which order leaves are split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Growth {
@@ -63,8 +66,8 @@ impl Grower<'_> {
     pub(super) fn grow(&self, shards: &mut [Shard]) -> Option<Tree> {
         let layout = self.search.layout;
         let root = shards
-            .par_iter()
-            .map(|shard| shard.histogram(0, self.output, layout))
+            .par_chunks(shards_of_task(shards))
+            .map(|shards| self.histogram(shards, 0))
             .reduce_with(|mut sum, other| {
                 sum.add(&other);
                 sum
@@ -209,22 +212,26 @@ impl Grower<'_> {
         {
             return pairs.into_iter().flat_map(|pair| pair.children).collect();
         }
-        let parts: Vec<Vec<Option<Histogram>>> = shards
-            .par_iter_mut()
-            .map(|shard| {
+        let work = |shards: &mut [Shard]| -> Vec<Option<Histogram>> {
+            let mut spare = Vec::new();
+            for shard in &mut *shards {
                 for pair in &pairs {
-                    shard.divide(pair.node, &pair.route);
+                    shard.divide(pair.node, &pair.route, &mut spare);
                 }
-                let histogram =
-                    |node: usize| shard.histogram(node, self.output, self.search.layout);
-                wanted.iter().map(|node| node.map(histogram)).collect()
-            })
-            .collect();
+            }
+            wanted.iter().map(|node| node.map(|node| self.histogram(shards, node))).collect()
+        };
+        let rows: i64 = pairs.iter().map(Pair::rows).sum();
+        let parts: Vec<Vec<Option<Histogram>>> = if rows < ALONE_ROWS_MAX {
+            vec![work(shards)]
+        } else {
+            shards.par_chunks_mut(shards_of_task(shards)).map(work).collect()
+        };
         let mut parts: Vec<_> = parts.into_iter().map(Vec::into_iter).collect();
         let of_pairs: Vec<Vec<Histogram>> = (0..pairs.len())
             .map(|_| parts.iter_mut().filter_map(|part| part.next().flatten()).collect())
             .collect();
-        pairs.par_iter_mut().zip(of_pairs).for_each(|(pair, of_shards)| {
+        let finish = |(pair, of_shards): (&mut Pair, Vec<Histogram>)| {
             let Some(smaller) = of_shards.into_iter().reduce(|mut sum, part| {
                 sum.add(&part);
                 sum
@@ -241,8 +248,23 @@ impl Grower<'_> {
                     child.best = self.best(child);
                 }
             }
-        });
+        };
+        if pairs.len() == 1 {
+            pairs.iter_mut().zip(of_pairs).for_each(finish);
+        } else {
+            pairs.par_iter_mut().zip(of_pairs).for_each(finish);
+        }
         pairs.into_iter().flat_map(|pair| pair.children).collect()
+    }
+
+    /// The sums of a node's rows.
+    fn histogram(&self, shards: &[Shard], node: usize) -> Histogram {
+        let layout = self.search.layout;
+        let mut histogram = Histogram::zero(layout);
+        for shard in shards {
+            shard.add_rows(node, self.output, (layout, &mut histogram));
+        }
+        histogram
     }
 
     /// Whether nothing is split after these: then their rows need not be divided.
@@ -268,6 +290,11 @@ impl Grower<'_> {
     }
 }
 
+/// Shards that one task works on, so that there are not more histograms than threads.
+fn shards_of_task(shards: &[Shard]) -> usize {
+    shards.len().div_ceil(rayon::current_num_threads().max(1)).max(1)
+}
+
 /// A node that was split.
 #[derive(Debug)]
 struct Pair {
@@ -278,6 +305,11 @@ struct Pair {
 }
 
 impl Pair {
+    const fn rows(&self) -> i64 {
+        let [left, right] = &self.children;
+        left.asker.totals.rows + right.asker.totals.rows
+    }
+
     /// The side with fewer rows.
     const fn smaller(&self) -> usize {
         let [left, right] = &self.children;

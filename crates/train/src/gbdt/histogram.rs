@@ -1,6 +1,7 @@
 //! Sums of gradients by feature and bin.
 
-use super::packed::{PACKED_ROWS, Sums};
+use super::packed::{PACKED_ROWS, Sums, widen};
+use crate::forest::mask::{Codes, LANES, biased, unbiased};
 
 /// The most features of a [`RowGroup`]: their packed sums stay in the nearest cache.
 pub(super) const GROUP_WIDTH_MAX: usize = 12;
@@ -41,7 +42,7 @@ impl Layout {
 }
 
 /// Sums of the gradients of some rows, by feature and bin.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Histogram {
     cells: Vec<Sums>,
 }
@@ -79,23 +80,52 @@ pub(super) struct RowGroup {
 }
 
 impl RowGroup {
-    /// The features from `first_feature` on, whose bins are given in one column each.
-    pub(super) fn new(first_feature: usize, columns: &[&[u8]], rows: usize) -> Self {
-        let width = columns.len();
-        let mut bins = vec![0; rows * width];
+    /// Room for this many rows of so many features, from `first_feature` on.
+    pub(super) fn new(first_feature: usize, width: usize, rows: usize) -> Self {
+        let bins = Vec::with_capacity(rows.next_multiple_of(LANES) * width);
+        Self { first_feature, width, bins }
+    }
+
+    pub(super) const fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Adds rows, whose codes are given in one column each.
+    pub(super) fn push(&mut self, columns: &[Vec<i8>]) {
+        let first = self.bins.len();
+        let rows = columns.first().map_or(0, Vec::len);
+        self.bins.resize(first + rows * self.width, 0);
         for (place, column) in columns.iter().enumerate() {
-            for (row, bin) in bins.chunks_exact_mut(width).zip(*column) {
-                row[place] = *bin;
+            for (row, code) in self.bins[first..].chunks_exact_mut(self.width).zip(column) {
+                row[place] = unbiased(*code);
             }
         }
-        Self { first_feature, width, bins }
+    }
+
+    /// Fills up the last block of rows.
+    pub(super) fn finish(&mut self) {
+        self.bins.resize(self.bins.len().next_multiple_of(LANES * self.width), 0);
+    }
+
+    #[inline(always)]
+    pub(super) fn bin(&self, row: usize, place: usize) -> u8 {
+        self.bins[row * self.width + place]
+    }
+
+    /// The codes of one of the features, for a block of rows.
+    #[inline(always)]
+    pub(super) fn block(&self, place: usize, block: usize, codes: &mut Codes) {
+        let rows = &self.bins[block * LANES * self.width..][..LANES * self.width];
+        for (code, row) in codes.iter_mut().zip(rows.chunks_exact(self.width)) {
+            *code = biased(row[place]);
+        }
     }
 
     /// Adds the packed gradients of these rows to a histogram.
     pub(super) fn add_rows(
         &self,
         rows: &[u32],
-        packed: &[u64],
+        packed: &[u32],
         layout: &Layout,
         to: &mut Histogram,
     ) {
@@ -124,7 +154,7 @@ const FETCHED: usize = 32;
 
 fn add<const WIDTH: usize>(
     rows: &[u32],
-    (bins, packed): (&[u8], &[u64]),
+    (bins, packed): (&[u8], &[u32]),
     offsets: &[usize],
     cells: &mut [Sums],
 ) {
@@ -136,7 +166,7 @@ fn add<const WIDTH: usize>(
             // The rows of a node lie apart. Fetching them in a loop that does nothing else lets
             // many loads wait for memory at once.
             for (slot, row) in fetched.iter_mut().zip(some) {
-                *slot = (bins[*row as usize], packed[*row as usize]);
+                *slot = (bins[*row as usize], widen(packed[*row as usize]));
             }
             for (bins, packed) in &fetched[..some.len()] {
                 for (sums, bin) in sums.iter_mut().zip(bins) {

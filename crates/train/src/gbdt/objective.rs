@@ -1,6 +1,6 @@
 //! What boosting minimizes.
 
-use icecore_core::{Error, OutputKind, Result, TrainingSet};
+use icecore_core::{Error, OutputKind, Result};
 
 use super::packed::{Lanes, ROUND, Steps};
 use super::ranking::Ranking;
@@ -94,10 +94,10 @@ impl Objective {
         }
     }
 
-    /// The labels, if all of them are ones that the objective knows, and the number of outputs.
-    pub(super) fn labels(self, set: &TrainingSet) -> Result<(&[f64], usize)> {
+    /// Refuses labels that the objective does not know.
+    pub(super) fn check(self, labels: &[f64]) -> Result<()> {
         let (known, help): (fn(f64) -> bool, &str) = match self {
-            Self::LogLoss => return Ok((columns::binary_labels(set)?, 1)),
+            Self::LogLoss => return columns::check_binary(labels),
             Self::Softmax => (
                 |label| (0.0..CLASSES_MAX as f64).contains(&label) && label.fract() == 0.0,
                 "number the classes from 0 on",
@@ -110,17 +110,31 @@ impl Objective {
             }
             _ => (f64::is_finite, "filter such rows in the spine"),
         };
-        let labels = columns::labels(set)?;
-        if let Some(label) = labels.iter().find(|label| !known(**label)) {
-            return Err(Error::invalid(format!("label `{label}` is none that can be learned"))
-                .with_help(help));
+        match labels.iter().find(|label| !known(**label)) {
+            None => Ok(()),
+            Some(label) => {
+                Err(Error::invalid(format!("label `{label}` is none that can be learned"))
+                    .with_help(help))
+            }
         }
-        let outputs = match self {
+    }
+
+    /// The number of outputs that it takes to learn these labels.
+    pub(super) fn outputs(self, labels: &[f64]) -> usize {
+        match self {
             // A model of one class has a second one that nothing belongs to.
             Self::Softmax => labels.iter().copied().fold(1.0, f64::max) as usize + 1,
             _ => 1,
-        };
-        Ok((labels, outputs))
+        }
+    }
+
+    /// Whether labels, as training sees them, are whole numbers below 256.
+    pub(super) const fn has_small_labels(self, outputs: usize) -> bool {
+        match self {
+            Self::LogLoss | Self::Rank(_) => true,
+            Self::Softmax => outputs <= 256,
+            _ => false,
+        }
     }
 
     /// Whether the greatest gradient must be looked for before each round.
@@ -155,6 +169,7 @@ impl Objective {
     }
 
     /// The gradients and hessians of the first output, of a block of rows.
+    #[inline(always)]
     pub(super) fn gradients(
         self,
         (scores, labels): (&Lanes, &Lanes),
@@ -232,7 +247,7 @@ impl Objective {
         match self {
             Self::LogLoss | Self::Softmax => Target::classes(labels, weights, outputs),
             Self::Poisson => Target::counts(labels, weights),
-            Self::Rank(_) => Target::ranks(labels),
+            Self::Rank(_) => Target::ranks(),
             Self::Squared => Target::numbers(labels, weights, None),
             Self::Absolute => Target::numbers(labels, weights, Some(0.5)),
             Self::Quantile(alpha) => Target::numbers(labels, weights, Some(alpha)),
@@ -241,6 +256,7 @@ impl Objective {
 }
 
 /// The probabilities of classes for a block of rows, in place of their scores.
+#[inline(always)]
 pub(super) fn softmax_block(scores: &mut [Lanes]) {
     let mut greatest = [f32::NEG_INFINITY; LANES];
     for class in scores.iter() {

@@ -1,8 +1,9 @@
 //! Gradients in fixed point, packed for addition.
 //!
-//! A packed gradient is one integer: 27 bits of gradient, signed, above 24 bits of hessian above
-//! 13 bits of a count of rows. Adding [`PACKED_ROWS`] of them cannot carry from one field into the
-//! next, so one addition sums all three, and the sum does not depend on the order. That so few
+//! A row keeps its gradient, signed, above twelve bits of hessian, in 32 bits. For addition both are
+//! set apart ([`widen`]): 27 bits of gradient above 24 bits of hessian above 13 bits of a count of
+//! rows. Adding [`PACKED_ROWS`] of them cannot carry from one field into the next, so one addition
+//! sums all three, and the sum does not depend on the order. That so few
 //! bits lose nothing is known from Shi et al., "Quantized training of gradient boosting decision
 //! trees" (NeurIPS 2022), which goes down to three.
 
@@ -14,6 +15,7 @@ pub(super) const PACKED_ROWS: usize = 4_096;
 
 const COUNT_BITS: u32 = 13;
 const HESSIAN_BITS: u32 = 24;
+const ROW_HESSIAN_BITS: u32 = 12;
 const GRADIENT_MAX: i32 = (1 << 14) - 1;
 const HESSIAN_MAX: i32 = (1 << 12) - 1;
 const GRADIENT_STEPS: f64 = 16_384.0;
@@ -80,11 +82,12 @@ impl Steps {
     }
 
     /// Packs the gradients and hessians of a block of rows, whose keys are given.
+    #[inline(always)]
     pub(super) fn pack(
         &self,
         (gradients, hessians): (&Lanes, &Lanes),
         keys: &[u32; LANES],
-        packed: &mut [u64; LANES],
+        packed: &mut [u32; LANES],
     ) {
         let (by_gradient, by_hessian) = ((1.0 / self.gradient) as f32, (1.0 / self.hessian) as f32);
         let mut shifts = [0.0_f32; LANES];
@@ -104,10 +107,17 @@ impl Steps {
     }
 }
 
-const fn pack(gradient: i32, hessian: i32) -> u64 {
-    let packed =
-        ((gradient as i64) << (HESSIAN_BITS + COUNT_BITS)) + ((hessian as i64) << COUNT_BITS) + 1;
-    packed as u64
+#[inline(always)]
+const fn pack(gradient: i32, hessian: i32) -> u32 {
+    (gradient << ROW_HESSIAN_BITS | hessian) as u32
+}
+
+/// A packed gradient, ready to be added to others.
+#[inline(always)]
+pub(super) const fn widen(packed: u32) -> u64 {
+    let gradient = (packed as i32 >> ROW_HESSIAN_BITS) as i64;
+    let hessian = (packed & ((1 << ROW_HESSIAN_BITS) - 1)) as i64;
+    ((gradient << (HESSIAN_BITS + COUNT_BITS)) + (hessian << COUNT_BITS) + 1) as u64
 }
 
 #[inline(always)]
@@ -123,7 +133,7 @@ mod tests {
     fn a_full_block_of_the_greatest_gradients_does_not_carry() {
         for gradient in [-GRADIENT_MAX, GRADIENT_MAX, -1, 0] {
             for hessian in [1, HESSIAN_MAX] {
-                let packed = pack(gradient, hessian).wrapping_mul(PACKED_ROWS as u64);
+                let packed = widen(pack(gradient, hessian)).wrapping_mul(PACKED_ROWS as u64);
                 let sums = Sums::unpack(packed);
                 let rows = PACKED_ROWS as i64;
                 assert_eq!(sums.gradient, i64::from(gradient) * rows);
@@ -142,7 +152,7 @@ mod tests {
             let keys = std::array::from_fn(|lane| mix_u32(block * 64 + lane as u32));
             let mut packed = [0; LANES];
             steps.pack((&gradients, &hessians), &keys, &mut packed);
-            packed.iter().for_each(|packed| sums.add(Sums::unpack(*packed)));
+            packed.iter().for_each(|packed| sums.add(Sums::unpack(widen(*packed))));
         }
         let mean = |sum: i64| sum as f64 / 64_000.0;
         assert!((mean(sums.gradient) - 0.3).abs() < 0.01, "{sums:?}");

@@ -3,49 +3,49 @@
 //! What a shard computes for others is sums of integers, so how many shards there are does not
 //! change the model.
 
+use std::cmp::Ordering;
 use std::ops::Range;
 
 use super::code_tree::{CodeTree, Route};
-use super::histogram::{Histogram, Layout, RowGroup};
+use super::histogram::{Histogram, Layout};
 use super::objective::{Objective, softmax_block};
 use super::packed::{Lanes, Steps};
-use crate::arithmetic::{mix, mix_u32};
-use crate::columns::Values;
-use crate::forest::mask::{Codes, LANES, unbiased};
-use crate::forest::rank::RankTable;
-
-/// The rows of a training, as columns and slices of one length.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Rows<'a> {
-    pub(super) columns: &'a [Values],
-    pub(super) labels: &'a [f32],
-    pub(super) weights: Option<&'a [f32]>,
-    pub(super) ids: &'a [u64],
-}
+use super::rows::{Bins, CodeWork, Keeping, Labels, fill_up};
+use super::shards::Binned;
+use crate::arithmetic::mix_u32;
+use crate::forest::hardware::{Hardware, Work};
+use crate::forest::mask::{LANES, unbiased};
 
 /// Rows with everything that boosting keeps of them.
 #[derive(Debug)]
 pub(super) struct Shard {
+    bins: Bins,
+    labels: Labels,
+    weights: Vec<f32>,
+    /// A hash of each row's id.
+    keys: Vec<u32>,
     rows: usize,
-    /// The codes of each feature, in blocks of rows. The last block is padded.
-    columns: Vec<Vec<Codes>>,
-    /// The same bins, row by row.
-    groups: Vec<RowGroup>,
-    labels: Vec<Lanes>,
-    weights: Option<Vec<Lanes>>,
     /// The raw scores of each output.
     scores: Vec<Vec<Lanes>>,
     /// The gradients and hessians of rankings, which are given.
     given: Vec<(Lanes, Lanes)>,
     /// The packed gradients of each output.
-    packed: Vec<Vec<[u64; LANES]>>,
-    /// A hash of each row's id.
-    keys: Vec<[u32; LANES]>,
+    packed: Vec<Vec<[u32; LANES]>>,
     /// The sampled rows, node by node.
     order: Vec<u32>,
-    spare: Vec<u32>,
     /// Where each node's rows are in `order`.
     nodes: Vec<Range<usize>>,
+}
+
+/// What shards are like.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ShardShape<'a> {
+    /// The most rows of one.
+    pub(super) rows: usize,
+    pub(super) keeping: Keeping,
+    pub(super) layout: &'a Layout,
+    /// Whether labels are whole numbers below 256.
+    pub(super) has_bytes: bool,
 }
 
 /// Which rows a tree is grown from.
@@ -60,35 +60,65 @@ pub(super) enum Sampling {
 }
 
 impl Shard {
-    /// A shard of some of the rows. Its gradients are to be computed, or only its scores.
-    pub(super) fn new(
-        (tables, layout): (&[RankTable], &Layout),
-        all: Rows<'_>,
-        rows: Range<usize>,
-        starts: &[f32],
-    ) -> Self {
-        let columns: Vec<Vec<Codes>> = tables
-            .iter()
-            .zip(all.columns)
-            .map(|(table, column)| encode(table, &column[rows.clone()]))
-            .collect();
-        let blocks = rows.len().div_ceil(LANES);
-        let hash = |id: &u64| (mix(*id) >> 32) as u32;
-        let keys: Vec<u32> = all.ids[rows.clone()].iter().map(hash).collect();
+    /// A shard without rows. What is kept of them has its room from the beginning.
+    pub(super) fn new(shape: ShardShape<'_>) -> Self {
         Self {
-            groups: row_groups(layout, &columns, rows.len()),
-            rows: rows.len(),
-            columns,
-            labels: padded(&all.labels[rows.clone()]),
-            weights: all.weights.map(|weights| padded(&weights[rows.clone()])),
-            scores: starts.iter().map(|start| vec![[*start; LANES]; blocks]).collect(),
+            bins: Bins::new(shape.layout, shape.rows, shape.keeping),
+            labels: Labels::new(shape.has_bytes, shape.rows),
+            weights: Vec::new(),
+            keys: Vec::with_capacity(shape.rows.next_multiple_of(LANES)),
+            rows: 0,
+            scores: Vec::new(),
             given: Vec::new(),
-            packed: starts.iter().map(|_| vec![[0; LANES]; blocks]).collect(),
-            keys: padded(&keys),
-            order: Vec::with_capacity(rows.len()),
-            spare: vec![0; rows.len()],
+            packed: Vec::new(),
+            order: Vec::new(),
             nodes: Vec::new(),
         }
+    }
+
+    /// Adds rows.
+    pub(super) fn push(&mut self, binned: &Binned) {
+        self.bins.push(&binned.codes);
+        self.labels.push(&binned.labels);
+        self.weights.extend(binned.weights.iter().flatten());
+        self.keys.extend_from_slice(&binned.keys);
+        self.rows = self.keys.len();
+    }
+
+    /// Makes the shard ready, once all rows are there; each output's scores begin here.
+    pub(super) fn finish(&mut self, starts: &[f32]) {
+        self.bins.finish();
+        self.labels.finish();
+        fill_up(&mut self.weights);
+        fill_up(&mut self.keys);
+        let blocks = self.keys.len() / LANES;
+        self.scores = starts.iter().map(|start| vec![[*start; LANES]; blocks]).collect();
+        // Memory that is never written to, as that of rows that are only scored, is not taken.
+        self.packed = starts.iter().map(|_| vec![[0; LANES]; blocks]).collect();
+        self.order = Vec::with_capacity(self.rows);
+    }
+
+    /// The hash of a row's id.
+    pub(super) fn key(&self, row: usize) -> u32 {
+        self.keys[row]
+    }
+
+    /// The label of a row, as training sees it.
+    pub(super) fn label(&self, row: usize) -> f32 {
+        self.labels.of(row)
+    }
+
+    /// Compares a row with one of another shard by bins, then by label, then by weight.
+    pub(super) fn compare(&self, row: usize, other: &Self, other_row: usize) -> Ordering {
+        let weight = |shard: &Self, row: usize| shard.weights.get(row).copied().unwrap_or(1.0);
+        self.bins
+            .compare(row, &other.bins, other_row)
+            .then_with(|| self.label(row).total_cmp(&other.label(other_row)))
+            .then_with(|| weight(self, row).total_cmp(&weight(other, other_row)))
+    }
+
+    fn blocks(&self) -> usize {
+        self.keys.len() / LANES
     }
 
     /// How many rows there are.
@@ -103,7 +133,7 @@ impl Shard {
 
     /// Gives the rows their gradients and hessians.
     pub(super) fn set_gradients(&mut self, given: &[(f32, f32)]) {
-        self.given.resize(self.labels.len(), ([0.0; LANES], [0.0; LANES]));
+        self.given.resize(self.blocks(), ([0.0; LANES], [0.0; LANES]));
         for (block, rows) in self.given.iter_mut().zip(given.chunks(LANES)) {
             for (lane, row) in rows.iter().enumerate() {
                 (block.0[lane], block.1[lane]) = *row;
@@ -113,15 +143,15 @@ impl Shard {
 
     /// Adds a tree's leaves to the scores of an output.
     pub(super) fn add_tree(&mut self, output: usize, tree: &CodeTree) {
-        let scores = &mut self.scores[output];
-        tree.add_leaves(&self.columns, self.rows, scores);
+        let scores = self.scores[output].as_flattened_mut();
+        tree.add_leaves(&self.bins, self.rows, scores);
     }
 
     /// The greatest gradient and hessian of all rows.
     pub(super) fn greatest(&self, objective: Objective) -> (f32, f32) {
         let mut greatest = (0.0_f32, 0.0_f32);
         let (mut gradients, mut hessians) = ([0.0; LANES], [0.0; LANES]);
-        for block in 0..self.labels.len() {
+        for block in 0..self.blocks() {
             self.first_gradients(objective, block, (&mut gradients, &mut hessians));
             let lanes = LANES.min(self.rows - block * LANES);
             for lane in 0..lanes {
@@ -134,17 +164,10 @@ impl Shard {
 
     /// Computes the gradients of the scores.
     pub(super) fn begin_round(&mut self, objective: Objective, steps: Steps) {
-        if objective == Objective::Softmax {
-            return self.begin_round_of_classes(steps);
-        }
-        let (mut gradients, mut hessians) = ([0.0; LANES], [0.0; LANES]);
-        for block in 0..self.labels.len() {
-            self.first_gradients(objective, block, (&mut gradients, &mut hessians));
-            let packed = &mut self.packed[0][block];
-            steps.pack((&gradients, &hessians), &self.keys[block], packed);
-        }
+        Hardware::best().run(Gradients { shard: self, objective, steps });
     }
 
+    #[inline(always)]
     fn first_gradients(
         &self,
         objective: Objective,
@@ -154,26 +177,51 @@ impl Shard {
         match self.given.get(block) {
             Some(given) => (*gradients, *hessians) = *given,
             None => {
-                let rows = (&self.scores[0][block], &self.labels[block]);
+                let rows = (&self.scores[0][block], &self.labels.block(block));
                 objective.gradients(rows, (gradients, hessians));
             }
         }
-        if let Some(weights) = &self.weights {
-            weigh(&weights[block], gradients, hessians);
+        self.weigh(block, gradients, hessians);
+    }
+
+    #[inline(always)]
+    fn weigh(&self, block: usize, gradients: &mut Lanes, hessians: &mut Lanes) {
+        let Some(weights) = self.weights.as_chunks::<LANES>().0.get(block) else { return };
+        for lane in 0..LANES {
+            gradients[lane] *= weights[lane];
+            hessians[lane] *= weights[lane];
         }
     }
 
-    fn begin_round_of_classes(&mut self, steps: Steps) {
+    #[inline(always)]
+    fn keys_of(&self, block: usize) -> [u32; LANES] {
+        self.keys.as_chunks::<LANES>().0[block]
+    }
+
+    #[inline(always)]
+    fn gradients_of_numbers(&mut self, objective: Objective, steps: Steps) {
+        let (mut gradients, mut hessians) = ([0.0; LANES], [0.0; LANES]);
+        for block in 0..self.blocks() {
+            self.first_gradients(objective, block, (&mut gradients, &mut hessians));
+            let keys = self.keys_of(block);
+            steps.pack((&gradients, &hessians), &keys, &mut self.packed[0][block]);
+        }
+    }
+
+    #[inline(always)]
+    fn gradients_of_classes(&mut self, steps: Steps) {
         let classes = self.scores.len();
         // Friedman, "Greedy function approximation" (2001), algorithm 6: K / (K - 1).
         let factor = classes as f32 / (classes - 1) as f32;
         let mut probabilities = vec![[0.0; LANES]; classes];
-        for (block, labels) in self.labels.iter().enumerate() {
+        for block in 0..self.blocks() {
+            let labels = self.labels.block(block);
+            let keys = self.keys_of(block);
             for (class, scores) in probabilities.iter_mut().zip(&self.scores) {
                 *class = scores[block];
             }
             softmax_block(&mut probabilities);
-            for (class, packed) in self.packed.iter_mut().enumerate() {
+            for class in 0..classes {
                 let mut gradients = probabilities[class];
                 let mut hessians = [0.0; LANES];
                 for lane in 0..LANES {
@@ -181,10 +229,8 @@ impl Shard {
                     hessians[lane] = factor * probability * (1.0 - probability);
                     gradients[lane] -= f32::from(u8::from(labels[lane] as usize == class));
                 }
-                if let Some(weights) = &self.weights {
-                    weigh(&weights[block], &mut gradients, &mut hessians);
-                }
-                steps.pack((&gradients, &hessians), &self.keys[block], &mut packed[block]);
+                self.weigh(block, &mut gradients, &mut hessians);
+                steps.pack((&gradients, &hessians), &keys, &mut self.packed[class][block]);
             }
         }
     }
@@ -197,7 +243,7 @@ impl Shard {
             Sampling::Hashed { key, limit } => {
                 self.order.resize(self.rows, 0);
                 let mut taken = 0;
-                for (row, id) in self.keys.as_flattened()[..self.rows].iter().enumerate() {
+                for (row, id) in self.keys[..self.rows].iter().enumerate() {
                     self.order[taken] = row as u32;
                     taken += usize::from(mix_u32(id ^ key) < limit);
                 }
@@ -208,63 +254,89 @@ impl Shard {
         self.nodes.push(0..self.order.len());
     }
 
-    /// The sums of a node's rows.
-    pub(super) fn histogram(&self, node: usize, output: usize, layout: &Layout) -> Histogram {
-        let mut histogram = Histogram::zero(layout);
+    /// Adds the sums of a node's rows to a histogram.
+    pub(super) fn add_rows(
+        &self,
+        node: usize,
+        output: usize,
+        (layout, histogram): (&Layout, &mut Histogram),
+    ) {
         let rows = &self.order[self.nodes[node].clone()];
-        for group in &self.groups {
-            group.add_rows(rows, self.packed[output].as_flattened(), layout, &mut histogram);
+        for group in self.bins.groups() {
+            group.add_rows(rows, self.packed[output].as_flattened(), layout, histogram);
         }
-        histogram
     }
 
     /// Divides the rows of a node. Its sides become the next two nodes.
-    pub(super) fn divide(&mut self, node: usize, route: &Route) {
+    pub(super) fn divide(&mut self, node: usize, route: &Route, spare: &mut Vec<u32>) {
         let rows = self.nodes[node].clone();
-        let column = self.columns[route.feature()].as_flattened();
         let order = &mut self.order[rows.clone()];
-        let left = match route {
-            Route::Rank(split) => {
-                partition(order, &mut self.spare, |row| split.goes_right(column[row as usize]))
-            }
-            Route::Member { goes_right, .. } => partition(order, &mut self.spare, |row| {
-                goes_right[usize::from(unbiased(column[row as usize]))]
-            }),
-        };
+        if spare.len() < order.len() {
+            spare.resize(order.len(), 0);
+        }
+        let left = self.bins.with_codes(route.feature(), Divide { order, spare, route });
         self.nodes.push(rows.start..rows.start + left);
         self.nodes.push(rows.start + left..rows.end);
     }
 
     /// What is left of the labels of a node's rows, with their weights.
     pub(super) fn residuals(&self, node: usize) -> impl Iterator<Item = (f64, f64)> {
-        let (labels, scores) = (self.labels.as_flattened(), self.scores[0].as_flattened());
-        let weights = self.weights.as_ref().map(|weights| weights.as_flattened());
+        let scores = self.scores[0].as_flattened();
         self.order[self.nodes[node].clone()].iter().map(move |row| {
             let row = *row as usize;
-            let weight = weights.map_or(1.0, |weights| f64::from(weights[row]));
-            (f64::from(labels[row] - scores[row]), weight)
+            let weight = self.weights.get(row).copied().map_or(1.0, f64::from);
+            (f64::from(self.label(row) - scores[row]), weight)
         })
     }
 
     /// The loss of all rows together, in steps of 2^-32.
     pub(super) fn loss(&self, objective: Objective) -> i128 {
         const STEPS: f64 = 4_294_967_296.0;
-        let labels = self.labels.as_flattened();
-        let weights = self.weights.as_ref().map(|weights| weights.as_flattened());
-        let loss = |(row, label): (usize, &f32)| {
+        let loss = |row: usize| {
             let score = |output: usize| f64::from(self.scores[output][row / LANES][row % LANES]);
-            let loss = objective.loss(score, f64::from(*label), self.scores.len());
-            let weight = weights.map_or(1.0, |weights| f64::from(weights[row]));
+            let loss = objective.loss(score, f64::from(self.label(row)), self.scores.len());
+            let weight = self.weights.get(row).copied().map_or(1.0, f64::from);
             (loss * weight * STEPS).round() as i128
         };
-        labels[..self.rows].iter().enumerate().map(loss).sum()
+        (0..self.rows).map(loss).sum()
     }
 }
 
-fn weigh(weights: &Lanes, gradients: &mut Lanes, hessians: &mut Lanes) {
-    for lane in 0..LANES {
-        gradients[lane] *= weights[lane];
-        hessians[lane] *= weights[lane];
+/// A shard whose gradients are computed.
+struct Gradients<'a> {
+    shard: &'a mut Shard,
+    objective: Objective,
+    steps: Steps,
+}
+
+impl Work for Gradients<'_> {
+    #[inline(always)]
+    fn run(self) {
+        match self.objective {
+            Objective::Softmax => self.shard.gradients_of_classes(self.steps),
+            objective => self.shard.gradients_of_numbers(objective, self.steps),
+        }
+    }
+}
+
+/// The rows of a node that are divided.
+struct Divide<'a> {
+    order: &'a mut [u32],
+    spare: &'a mut [u32],
+    route: &'a Route,
+}
+
+impl CodeWork<usize> for Divide<'_> {
+    #[inline(always)]
+    fn run(self, code: impl Fn(u32) -> i8) -> usize {
+        match self.route {
+            Route::Rank(split) => {
+                partition(self.order, self.spare, |row| split.goes_right(code(row)))
+            }
+            Route::Member { goes_right, .. } => partition(self.order, self.spare, |row| {
+                goes_right[usize::from(unbiased(code(row)))]
+            }),
+        }
     }
 }
 
@@ -284,38 +356,4 @@ fn partition(order: &mut [u32], spare: &mut [u32], goes_right: impl Fn(u32) -> b
     }
     order[left..].copy_from_slice(&spare[..right]);
     left
-}
-
-/// Values in blocks, the last one filled up with zeros.
-fn padded<T: Copy + Default>(values: &[T]) -> Vec<[T; LANES]> {
-    let mut blocks = vec![[T::default(); LANES]; values.len().div_ceil(LANES)];
-    blocks.as_flattened_mut()[..values.len()].copy_from_slice(values);
-    blocks
-}
-
-fn encode(table: &RankTable, values: &[f64]) -> Vec<Codes> {
-    values
-        .chunks(LANES)
-        .map(|values| {
-            let mut codes = [0; LANES];
-            table.encode(values, &mut codes);
-            codes
-        })
-        .collect()
-}
-
-fn row_groups(layout: &Layout, columns: &[Vec<Codes>], rows: usize) -> Vec<RowGroup> {
-    let mut first = 0;
-    let widths = layout.group_widths().into_iter();
-    widths
-        .map(|width| {
-            let bins: Vec<Vec<u8>> = columns[first..first + width]
-                .iter()
-                .map(|column| column.as_flattened().iter().map(|code| unbiased(*code)).collect())
-                .collect();
-            let bins: Vec<&[u8]> = bins.iter().map(|column| &column[..rows]).collect();
-            first += width;
-            RowGroup::new(first - width, &bins, rows)
-        })
-        .collect()
 }

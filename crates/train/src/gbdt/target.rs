@@ -6,8 +6,6 @@ use crate::forest::{exponent, power_of_two};
 /// Labels near zero, and what predictions begin with.
 #[derive(Debug)]
 pub(super) struct Target {
-    /// The labels: numbers are differences from the base, in units of `scale`.
-    pub(super) labels: Vec<f32>,
     /// The best constant raw score of each output.
     pub(super) bases: Vec<f64>,
     /// What the raw score of each output is at first during training.
@@ -40,20 +38,20 @@ impl Target {
             by_class.into_iter().map(|weight| ln(weight / all)).collect()
         };
         let starts = bases.iter().map(|base| *base as f32).collect();
-        Self { labels: Vec::new(), starts, bases, shift: 0.0, scale: 1.0 }.of(labels)
+        Self { starts, bases, shift: 0.0, scale: 1.0 }
     }
 
     /// Counts, whose mean's logarithm is the best constant.
     pub(super) fn counts(labels: &[f64], weights: Option<&[f64]>) -> Self {
         let base = ln(mean(labels, weights).clamp(1e-10, 1e30));
         let (bases, starts) = (vec![base], vec![base as f32]);
-        Self { labels: Vec::new(), starts, bases, shift: 0.0, scale: 1.0 }.of(labels)
+        Self { starts, bases, shift: 0.0, scale: 1.0 }
     }
 
     /// How relevant rows are; scores begin at zero, and only their order counts.
-    pub(super) fn ranks(labels: &[f64]) -> Self {
+    pub(super) fn ranks() -> Self {
         let (bases, starts) = (vec![0.0], vec![0.0]);
-        Self { labels: Vec::new(), starts, bases, shift: 0.0, scale: 1.0 }.of(labels)
+        Self { starts, bases, shift: 0.0, scale: 1.0 }
     }
 
     /// Numbers of any size, of which the mean or a quantile is the best constant.
@@ -71,15 +69,10 @@ impl Target {
         // The power of two keeps every bit. Below 2^900, no sum of leaves overflows.
         let scale = power_of_two(exponent(farthest).clamp(-1_000, 900));
         let (bases, starts) = (vec![base], vec![0.0]);
-        Self { labels: Vec::new(), starts, bases, shift: base, scale }.of(labels)
+        Self { starts, bases, shift: base, scale }
     }
 
-    fn of(mut self, labels: &[f64]) -> Self {
-        self.labels = self.encode(labels);
-        self
-    }
-
-    /// Labels as training sees them.
+    /// Labels as training sees them: numbers are differences from the base, in units of `scale`.
     pub(super) fn encode(&self, labels: &[f64]) -> Vec<f32> {
         let label = |label: &f64| ((label - self.shift) / self.scale).clamp(-1e30, 1e30) as f32;
         labels.iter().map(label).collect()
@@ -135,9 +128,11 @@ mod tests {
     #[test]
     fn numbers_of_any_size_are_labels() {
         for factor in [1e-300, 1.0, 1e260] {
-            let target = Target::numbers(&[factor, -factor, 3.0 * factor], None, None);
-            assert!(target.labels.iter().all(|label| label.is_finite() && label.abs() <= 1.0));
-            assert!(target.labels[0] == 0.0 && target.labels[2] > 0.4, "{target:?}");
+            let labels = [factor, -factor, 3.0 * factor];
+            let target = Target::numbers(&labels, None, None);
+            let labels = target.encode(&labels);
+            assert!(labels.iter().all(|label| label.is_finite() && label.abs() <= 1.0));
+            assert!(labels[0] == 0.0 && labels[2] > 0.4, "{target:?}");
         }
     }
 }

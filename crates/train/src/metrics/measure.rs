@@ -126,12 +126,12 @@ impl Measure {
         self.of_predictions(&model.predict(set.features())?, set)
     }
 
-    /// Measures predictions of a set's rows.
-    pub(crate) fn of_predictions(
-        self,
-        predictions: &dyn Array,
-        set: &TrainingSet,
-    ) -> Result<Option<f64>> {
+    /// Measures predictions of a set's rows; none where the measure is not defined for them.
+    ///
+    /// # Errors
+    ///
+    /// `Internal` if they are no predictions.
+    pub fn of_predictions(self, predictions: &dyn Array, set: &TrainingSet) -> Result<Option<f64>> {
         let labels = set.labels().values();
         if let Some(lists) = predictions.as_fixed_size_list_opt() {
             let classes = usize::try_from(lists.value_length()).unwrap_or(0);

@@ -252,7 +252,7 @@ proptest! {
             };
             let steps = fitted(&set);
             prop_assert_eq!(&steps, &fitted(&turned));
-            let inputs = crate::columns::inputs(&set).unwrap();
+            let inputs = crate::columns::inputs(&set.features().schema()).unwrap();
             prop_assert!(origins(&steps, &inputs).is_ok(), "{:?}", steps);
             let text = serde_json::to_string(&steps).unwrap();
             prop_assert_eq!(serde_json::from_str::<Vec<FittedStep>>(&text).unwrap(), steps);

@@ -172,7 +172,7 @@ impl Project {
         } else {
             let loaded = icecore_dataset::load(engine, lock, options).await?;
             add(loaded.set.features())?;
-            Rows::Loaded(loaded)
+            Rows::Loaded(Box::new(loaded))
         };
         if rows.count() == 0 {
             return Err(Error::invalid(format!("`{}` has no row with a label", rows.pin())));

@@ -15,7 +15,7 @@ const EXAMPLES: usize = 5;
 /// The rows of a training.
 #[derive(Debug, Clone)]
 pub(super) enum Rows {
-    Loaded(LoadedSet),
+    Loaded(Box<LoadedSet>),
     Streamed(StreamedSet),
 }
 

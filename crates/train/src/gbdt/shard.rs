@@ -221,8 +221,8 @@ impl Shard {
                 *class = scores[block];
             }
             softmax_block(&mut probabilities);
-            for class in 0..classes {
-                let mut gradients = probabilities[class];
+            for (class, probabilities) in probabilities.iter().enumerate() {
+                let mut gradients = *probabilities;
                 let mut hessians = [0.0; LANES];
                 for lane in 0..LANES {
                     let probability = gradients[lane];

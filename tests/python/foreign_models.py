@@ -14,7 +14,12 @@ import onnxruntime
 import pandas as pd
 import xgboost
 from skl2onnx import to_onnx
-from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
+from skl2onnx.common.data_types import (
+    DoubleTensorType,
+    FloatTensorType,
+    Int64TensorType,
+    StringTensorType,
+)
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import (
     ExtraTreesRegressor,
@@ -24,9 +29,9 @@ from sklearn.ensemble import (
     RandomForestRegressor,
 )
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import Lasso, LinearRegression, LogisticRegression
+from sklearn.linear_model import Lasso, LinearRegression, LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MinMaxScaler, StandardScaler
+from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 FOLDER = Path(sys.argv[1])
@@ -105,12 +110,17 @@ def xgboost_models():
         booster(name, model.save_model, columns, mixed.tolist(), expected)
 
 
-def onnx(name, estimator, label, data=X, types=None, options=None, frame=None):
+def onnx(name, estimator, label, data=X, types=None, options=None, frame=None, transform=None):
     estimator.fit(data if frame is None else frame, label)
     width = data.shape[1]
     types = types or [("input", FloatTensorType([None, width]))]
     opsets = {"": 18, "ai.onnx.ml": 3}
     converted = to_onnx(estimator, initial_types=types, options=options, target_opset=opsets)
+    for node in converted.graph.node:
+        for attribute in node.attribute:
+            # As older versions fitted one class against the rest.
+            if transform and attribute.name == "post_transform":
+                attribute.s = transform.encode()
     file = FOLDER / f"{name}.onnx"
     file.write_bytes(converted.SerializeToString())
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
@@ -165,7 +175,65 @@ def onnx_models():
          types=named, frame=pd.DataFrame(X, columns=list("abcde")))
 
 
+def mixed(name, estimator, label, frame):
+    """A pipeline over named columns of floats, whole numbers and text."""
+    tensors = {"f": FloatTensorType, "i": Int64TensorType, "O": StringTensorType}
+    estimator.fit(frame, label)
+    types = [(column, tensors[frame[column].dtype.kind]([None, 1])) for column in frame]
+    converted = to_onnx(estimator, initial_types=types, target_opset={"": 18, "ai.onnx.ml": 3})
+    file = FOLDER / f"{name}.onnx"
+    file.write_bytes(converted.SerializeToString())
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    kinds = {"f": np.float32, "i": np.int64, "O": object}
+    # Rows with values that were not there.
+    asked = frame.copy()
+    asked.loc[::7, "city"] = "oslo"
+    asked.loc[::5, "plan"] = 8
+    feeds = {column: asked[[column]].to_numpy().astype(kinds[frame[column].dtype.kind])
+             for column in asked if column in {given.name for given in session.get_inputs()}}
+    expected = session.run(None, feeds)[-1]
+    if isinstance(expected, list):
+        expected = np.array([[row[key] for key in sorted(row)] for row in expected])
+    if expected.ndim == 2 and expected.shape[1] == 2:
+        expected = expected[:, 1]
+    rows = [[None if v != v else v for v in row] for row in asked.astype(object).to_numpy().tolist()]
+    add(name, file, frame.columns, rows, expected)
+
+
+def mixed_models():
+    names = np.array(["low", "mid", "top"])[CLASSES]
+    onnx("classes", LogisticRegression(max_iter=1000), CLASSES)
+    onnx("named_classes", LogisticRegression(max_iter=1000), names)
+    onnx("one_against_rest", LogisticRegression(max_iter=1000), CLASSES, transform="LOGISTIC")
+    onnx("named_forest", RandomForestClassifier(20, max_depth=5, random_state=1), names)
+    onnx("named_boosting", GradientBoostingClassifier(n_estimators=10, random_state=1), names)
+    onnx("named_pair", LogisticRegression(max_iter=1000), np.where(CLASS == 1, "yes", "no"))
+    hot = make_pipeline(OneHotEncoder(handle_unknown="ignore", categories=[[7, 30, 365]] * 2))
+    numbers = np.column_stack([RANDOM.choice([7, 30, 365], ROWS), RANDOM.choice([7, 30], ROWS)])
+    onnx("hot_numbers", make_pipeline(hot, LogisticRegression()), CLASSES, data=numbers.astype(float))
+    frame = pd.DataFrame({
+        "city": RANDOM.choice(["rome", "paris", "köln"], ROWS), "a": GAPS[:, 0],
+        "plan": RANDOM.choice([7, 30, 365], ROWS), "b": GAPS[:, 1], "note": "x",
+    }).astype({"city": object, "note": object})
+    score = NUMBER + 3 * (frame["city"] == "rome") - 2 * (frame["plan"] == 30)
+    classes = np.digitize(score, [-2, 3])
+
+    def columns():
+        numbers = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
+        hot = OneHotEncoder(handle_unknown="ignore")
+        return ColumnTransformer([("numbers", numbers, ["a", "b"]), ("hot", hot, ["city", "plan"])])
+
+    forest = RandomForestClassifier(20, max_depth=6, random_state=1)
+    boosting = GradientBoostingClassifier(n_estimators=20, random_state=1)
+    mixed("mixed_logistic", make_pipeline(columns(), LogisticRegression()), score > 1, frame)
+    mixed("mixed_classes", make_pipeline(columns(), LogisticRegression()), classes, frame)
+    mixed("mixed_names", make_pipeline(columns(), forest), np.array(["c", "a", "b"])[classes], frame)
+    mixed("mixed_boosting", make_pipeline(columns(), boosting), score > 1, frame)
+    mixed("mixed_ridge", make_pipeline(columns(), Ridge()), score, frame)
+
+
 lightgbm_models()
 xgboost_models()
 onnx_models()
+mixed_models()
 print(json.dumps(models, default=str))

@@ -44,6 +44,7 @@ pub fn first_difference(a: &[u8], b: &[u8]) -> Result<Option<String>> {
     Ok(match (&a.scorer, &b.scorer) {
         (Scorer::Trees(a), Scorer::Trees(b)) => of_trees(a.ensemble(), b.ensemble()),
         (Scorer::Linear(a), Scorer::Linear(b)) if a == b => None,
+        (Scorer::LinearClasses(a), Scorer::LinearClasses(b)) if a == b => None,
         (Scorer::Bayes(a), Scorer::Bayes(b)) if a == b => None,
         (Scorer::Neighbors(a), Scorer::Neighbors(b)) if a == b => None,
         (Scorer::Kernel(a), Scorer::Kernel(b)) if a == b => None,

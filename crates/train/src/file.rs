@@ -26,7 +26,7 @@ use std::sync::Arc;
 use icecore_core::{Error, ErrorKind, Model, Result};
 use sha2::{Digest, Sha256};
 
-use crate::linear::LinearLink;
+use crate::linear::{ClassLink, LinearLink};
 use crate::model::{FittedModel, Header};
 use crate::tree::CATEGORIES_MAX;
 use crate::{bayes, gbdt, import, logistic, neighbors, preprocess, random_forest, regression, svm};
@@ -121,6 +121,8 @@ fn layout_of(algorithm: &str, version: u32) -> Result<Layout> {
         }
         logistic::ALGORITHM | import::LOGISTIC => Layout::Linear(LinearLink::Logistic),
         import::LINEAR => Layout::Linear(LinearLink::Identity),
+        import::SOFTMAX => Layout::LinearClasses(ClassLink::Softmax),
+        import::SHARES => Layout::LinearClasses(ClassLink::Shares),
         regression::LINEAR | regression::RIDGE | regression::LASSO | regression::ELASTIC_NET => {
             Layout::Linear(LinearLink::Identity)
         }

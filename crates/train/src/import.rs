@@ -15,8 +15,9 @@ use icecore_core::{Error, ErrorKind, Model, ModelSignature, Result, SignatureCol
 use crate::categories::Categories;
 use crate::columns::CategoriesByName;
 use crate::forest::TreeScorer;
-use crate::linear::{LinearLink, LinearScorer};
+use crate::linear::{ClassLink, LinearClasses, LinearLink, LinearScorer};
 use crate::model::{FittedModel, Header};
+use crate::preprocess::{self, FittedStep};
 use crate::scorer::Scorer;
 use crate::tree::{
     CATEGORIES_MAX, DEPTH_MAX, Ensemble, LEAF_MAX, Link, Node, Split, TREES_MAX, Tree, VALUE_MAX,
@@ -24,9 +25,11 @@ use crate::tree::{
 
 /// What the file of an imported model of trees names as its algorithm.
 pub(crate) const ALGORITHM: &str = "imported";
-/// What those of linear models name, of two classes and of numbers.
+/// What those of linear models name, of two classes, of numbers and of more classes.
 pub(crate) const LOGISTIC: &str = "imported_logistic";
 pub(crate) const LINEAR: &str = "imported_linear";
+pub(crate) const SOFTMAX: &str = "imported_softmax";
+pub(crate) const SHARES: &str = "imported_shares";
 
 /// Reads a model of LightGBM, from the text that `Booster.save_model` writes, of XGBoost, from the
 /// JSON or the UBJSON that `save_model` writes, or of ONNX: trees or a linear model, as converters
@@ -70,6 +73,8 @@ struct Imported {
     names: Vec<String>,
     /// The categories of features that have some, by the feature's number.
     categories: BTreeMap<usize, Categories>,
+    /// What becomes of inputs before the model computes with them.
+    steps: Vec<FittedStep>,
     scorer: ImportedScorer,
 }
 
@@ -77,17 +82,20 @@ struct Imported {
 enum ImportedScorer {
     Trees(Ensemble),
     Linear(LinearScorer),
+    LinearClasses(LinearClasses),
 }
 
 impl Imported {
     fn finish(self) -> Result<FittedModel> {
         self.check()?;
         let input = |(at, name): (usize, &String)| {
-            let is_text = matches!(self.categories.get(&at), Some(Categories::Text(_)));
+            let step = self.steps.iter().find(|step| step.column == *name);
+            let is_text = matches!(self.categories.get(&at), Some(Categories::Text(_)))
+                || step.is_some_and(|step| step.operation.is_of_text());
             let data_type = if is_text { "Utf8" } else { "Float64" };
             SignatureColumn { name: name.clone(), data_type: data_type.to_owned() }
         };
-        let inputs = self.names.iter().enumerate().map(input).collect();
+        let inputs: Vec<SignatureColumn> = self.names.iter().enumerate().map(input).collect();
         let categories: CategoriesByName = self
             .categories
             .into_iter()
@@ -99,11 +107,17 @@ impl Imported {
         let (algorithm, rows, scorer) = match self.scorer {
             ImportedScorer::Trees(ensemble) => {
                 let rows = ensemble.trees.first().map_or(0.0, |tree| tree.note(0).cover);
-                (ALGORITHM, rows, Scorer::Trees(TreeScorer::new(ensemble, self.names.len())))
+                let features = preprocess::origins(&self.steps, &inputs)?.len();
+                (ALGORITHM, rows, Scorer::Trees(TreeScorer::new(ensemble, features)))
             }
             ImportedScorer::Linear(linear) => {
                 let is_class = linear.link == LinearLink::Logistic;
                 (if is_class { LOGISTIC } else { LINEAR }, 0.0, Scorer::Linear(linear))
+            }
+            ImportedScorer::LinearClasses(classes) => {
+                let is_softmax = classes.link == ClassLink::Softmax;
+                let algorithm = if is_softmax { SOFTMAX } else { SHARES };
+                (algorithm, 0.0, Scorer::LinearClasses(classes))
             }
         };
         let params = [("format", self.format.to_owned()), ("objective", self.objective)];
@@ -114,7 +128,7 @@ impl Imported {
             rows: rows as u64,
             provenance: Vec::new(),
             categories,
-            steps: Vec::new(),
+            steps: self.steps,
         };
         FittedModel::new(header, scorer)
     }

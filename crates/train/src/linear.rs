@@ -2,6 +2,7 @@
 
 use crate::arithmetic::sigmoid;
 use crate::columns::Values;
+use crate::forest::{shares, softmax};
 
 /// Standardized values lie within ± this: farther out, a number says no more.
 const STANDARD_MAX: f64 = 1e6;
@@ -90,5 +91,64 @@ impl LinearScorer {
     /// The sizes of the weights.
     pub(crate) fn weights(&self) -> Vec<f64> {
         self.terms.iter().map(|term| term.weight.abs() + term.missing_weight.abs()).collect()
+    }
+}
+
+/// What the sums of classes mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ClassLink {
+    /// Logarithms of shares.
+    Softmax,
+    /// Log odds of each class against all others, whose probabilities are then made to sum to one.
+    Shares,
+}
+
+/// A linear model of several classes.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct LinearClasses {
+    pub(crate) link: ClassLink,
+    /// The sum of each class.
+    pub(crate) sums: Vec<LinearScorer>,
+}
+
+impl LinearClasses {
+    /// Writes the sums of rows, those of a row's classes one after the other; the first is row
+    /// `start` of the columns.
+    pub(crate) fn margins(&self, columns: &[Values], start: usize, out: &mut [f64]) {
+        let classes = self.sums.len();
+        let mut sums = vec![0.0; out.len() / classes];
+        for (class, linear) in self.sums.iter().enumerate() {
+            linear.margins(columns, start, &mut sums);
+            for (value, sum) in out[class..].iter_mut().step_by(classes).zip(&sums) {
+                *value = *sum;
+            }
+        }
+    }
+
+    /// Writes the predictions of rows; the first is row `start` of the columns.
+    pub(crate) fn score(&self, columns: &[Values], start: usize, out: &mut [f64]) {
+        self.margins(columns, start, out);
+        for row in out.chunks_exact_mut(self.sums.len()) {
+            match self.link {
+                ClassLink::Softmax => softmax(row),
+                ClassLink::Shares => {
+                    row.iter_mut().for_each(|odds| *odds = sigmoid(*odds));
+                    let shares = shares(row);
+                    row.copy_from_slice(&shares);
+                }
+            }
+        }
+    }
+
+    /// What each input adds to the sums of a row, class after class.
+    pub(crate) fn contributions(&self, columns: &[Values], row: usize) -> Vec<f64> {
+        self.sums.iter().flat_map(|linear| linear.contributions(columns, row)).collect()
+    }
+
+    /// The sizes of the weights, of all classes together.
+    pub(crate) fn weights(&self) -> Vec<f64> {
+        let of_classes: Vec<Vec<f64>> = self.sums.iter().map(LinearScorer::weights).collect();
+        let inputs = of_classes.first().map_or(0, Vec::len);
+        (0..inputs).map(|input| of_classes.iter().map(|weights| weights[input]).sum()).collect()
     }
 }

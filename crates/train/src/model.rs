@@ -226,6 +226,10 @@ impl FittedModel {
                 let columns = &columns;
                 Box::new(move |row| self.fold(linear.contributions(columns, row)))
             }
+            Scorer::LinearClasses(classes) => {
+                let columns = &columns;
+                Box::new(move |row| self.fold(classes.contributions(columns, row)))
+            }
             _ => return Err(self.has_no("contributions")),
         };
         let values: Vec<Vec<f64>> = (0..rows.num_rows())
@@ -285,6 +289,7 @@ impl Model for FittedModel {
         let amounts = match &self.scorer {
             Scorer::Trees(trees) => trees.ensemble().gains.clone(),
             Scorer::Linear(linear) => linear.weights(),
+            Scorer::LinearClasses(classes) => classes.weights(),
             _ => return Vec::new(),
         };
         shares(&self.by_input(&amounts))

@@ -6,7 +6,7 @@ use crate::bayes::BayesScorer;
 use crate::columns::Values;
 use crate::forest::TreeScorer;
 use crate::kernel::KernelScorer;
-use crate::linear::{LinearLink, LinearScorer};
+use crate::linear::{LinearClasses, LinearLink, LinearScorer};
 use crate::neighbors::NeighborScorer;
 use crate::tree::Link;
 
@@ -15,6 +15,7 @@ use crate::tree::Link;
 pub(crate) enum Scorer {
     Trees(TreeScorer),
     Linear(LinearScorer),
+    LinearClasses(LinearClasses),
     Bayes(BayesScorer),
     Neighbors(NeighborScorer),
     Kernel(KernelScorer),
@@ -33,6 +34,7 @@ impl Scorer {
                 LinearLink::Logistic => OutputKind::Probability,
                 LinearLink::Identity => OutputKind::Value,
             },
+            Self::LinearClasses(_) => OutputKind::Classes,
             Self::Bayes(_) => OutputKind::Probability,
             Self::Neighbors(neighbors) => neighbors.output,
             Self::Kernel(kernel) => kernel.output(),
@@ -43,6 +45,7 @@ impl Scorer {
     pub(crate) fn outputs(&self) -> usize {
         match self {
             Self::Trees(trees) => trees.ensemble().outputs(),
+            Self::LinearClasses(classes) => classes.sums.len(),
             _ => 1,
         }
     }
@@ -50,7 +53,7 @@ impl Scorer {
     /// Rows that one task scores: fewer where a row is much work.
     pub(crate) const fn task_rows(&self) -> usize {
         match self {
-            Self::Trees(_) | Self::Linear(_) | Self::Bayes(_) => 4_096,
+            Self::Trees(_) | Self::Linear(_) | Self::LinearClasses(_) | Self::Bayes(_) => 4_096,
             Self::Neighbors(_) | Self::Kernel(_) => 64,
         }
     }
@@ -60,6 +63,7 @@ impl Scorer {
         match self {
             Self::Trees(trees) => trees.score(columns, start, out),
             Self::Linear(linear) => linear.score(columns, start, out),
+            Self::LinearClasses(classes) => classes.score(columns, start, out),
             Self::Bayes(bayes) => bayes.score(columns, start, out),
             Self::Neighbors(neighbors) => neighbors.score(columns, start, out),
             Self::Kernel(kernel) => kernel.score(columns, start, out),
@@ -76,6 +80,7 @@ impl Scorer {
         match self {
             Self::Trees(trees) => trees.margins(columns, start, out),
             Self::Linear(linear) => linear.margins(columns, start, out),
+            Self::LinearClasses(classes) => classes.margins(columns, start, out),
             Self::Bayes(bayes) => bayes.margins(columns, start, out),
             Self::Neighbors(neighbors) => neighbors.score(columns, start, out),
             Self::Kernel(kernel) => kernel.margins(columns, start, out),

@@ -5,8 +5,11 @@ use icecore_core::Result;
 use super::read::Reader;
 use super::{corrupt, machines, trees};
 use crate::forest::TreeScorer;
-use crate::linear::{LinearLink, LinearScorer, LinearTerm, WEIGHT_MAX};
+use crate::linear::{ClassLink, LinearClasses, LinearLink, LinearScorer, LinearTerm, WEIGHT_MAX};
 use crate::scorer::Scorer;
+
+/// The most classes of a linear model.
+const CLASSES_MAX: usize = 1_000;
 
 /// Which payload an algorithm has.
 #[derive(Debug, Clone, Copy)]
@@ -14,6 +17,7 @@ pub(super) enum Layout {
     Trees,
     TreesOfVersion1,
     Linear(LinearLink),
+    LinearClasses(ClassLink),
     Bayes,
     Neighbors,
     Kernel,
@@ -23,6 +27,10 @@ pub(super) fn write(scorer: &Scorer, out: &mut Vec<u8>) {
     match scorer {
         Scorer::Trees(trees) => trees::write(trees.ensemble(), out),
         Scorer::Linear(linear) => write_linear(linear, out),
+        Scorer::LinearClasses(classes) => {
+            out.extend((classes.sums.len() as u32).to_le_bytes());
+            classes.sums.iter().for_each(|linear| write_linear(linear, out));
+        }
         Scorer::Bayes(bayes) => machines::write_bayes(bayes, out),
         Scorer::Neighbors(neighbors) => machines::write_neighbors(neighbors, out),
         Scorer::Kernel(kernel) => machines::write_kernel(kernel, out),
@@ -38,6 +46,15 @@ pub(super) fn read(bytes: &[u8], layout: Layout, inputs: usize) -> Result<Scorer
             Scorer::Trees(TreeScorer::new(trees::read_version_1(&mut reader, inputs)?, inputs))
         }
         Layout::Linear(link) => Scorer::Linear(read_linear(&mut reader, inputs, link)?),
+        Layout::LinearClasses(link) => {
+            let classes = reader.u32()? as usize;
+            if !(2..=CLASSES_MAX).contains(&classes) {
+                return Err(corrupt("it has no classes, or too many"));
+            }
+            let sum = |_| read_linear(&mut reader, inputs, LinearLink::Identity);
+            let sums = (0..classes).map(sum).collect::<Result<_>>()?;
+            Scorer::LinearClasses(LinearClasses { link, sums })
+        }
         Layout::Bayes => Scorer::Bayes(machines::read_bayes(&mut reader, inputs)?),
         Layout::Neighbors => Scorer::Neighbors(machines::read_neighbors(&mut reader, inputs)?),
         Layout::Kernel => Scorer::Kernel(machines::read_kernel(&mut reader, inputs)?),

@@ -50,7 +50,7 @@ pub(super) fn read(text: &str) -> Result<Imported> {
     let ensemble = Ensemble { link, bases: vec![0.0; outputs], trees, gains };
     let objective = objective.to_owned();
     let scorer = ImportedScorer::Trees(ensemble);
-    Ok(Imported { format: "lightgbm", objective, names, categories, scorer })
+    Ok(Imported { format: "lightgbm", objective, names, categories, steps: Vec::new(), scorer })
 }
 
 /// What the sum of trees means, and what it is multiplied with.

@@ -7,6 +7,7 @@
 //! go the same way.
 
 mod feature;
+mod hot;
 mod linear;
 mod model;
 mod trees;
@@ -18,7 +19,8 @@ use icecore_core::Result;
 
 use super::{Imported, ImportedScorer, corrupt, unsupported};
 use feature::Feature;
-use model::{DOUBLE, FLOAT, Graph, INT64, Input, OnnxNode, Tensor};
+use hot::Hot;
+use model::{DOUBLE, FLOAT, Graph, INT64, Input, OnnxNode, STRING, Tensor};
 
 /// The most columns of a table within a graph.
 const WIDTH_MAX: usize = 100_000;
@@ -40,7 +42,7 @@ pub(super) fn looks_like(bytes: &[u8]) -> bool {
 pub(super) fn read(bytes: &[u8]) -> Result<Imported> {
     let Graph { inputs: given, outputs, nodes, constants } = model::read(bytes)?;
     let (names, tables) = inputs(&given)?;
-    let mut walk = Walk { known: tables, constants, names, found: None };
+    let mut walk = Walk { known: tables, constants, names, hot: Hot::default(), found: None };
     for node in &nodes {
         walk.step(node)?;
     }
@@ -49,22 +51,38 @@ pub(super) fn read(bytes: &[u8]) -> Result<Imported> {
             return Err(corrupt("an output of its graph is not computed"));
         }
     }
-    let Walk { found, names, .. } = walk;
+    let Walk { found, names, hot, .. } = walk;
     let (objective, scorer) =
         found.ok_or_else(|| unsupported("a graph without trees and without a linear model"))?;
-    Ok(Imported { format: "onnx", objective, names, categories: BTreeMap::new(), scorer })
+    let (categories, all) = (BTreeMap::new(), names.iter().map(|input| input.name.clone()));
+    let steps = hot.steps(&all.collect::<Vec<_>>());
+    // Text that is no category says nothing.
+    let used = names.into_iter().enumerate();
+    let used = used.filter(|(at, input)| !input.is_text || hot.has(*at));
+    let names = used.map(|(_, input)| input.name).collect();
+    Ok(Imported { format: "onnx", objective, names, categories, steps, scorer })
+}
+
+/// A column of the graph's inputs.
+#[derive(Debug)]
+struct Named {
+    name: String,
+    is_text: bool,
+    /// Whether its numbers are whole.
+    is_whole: bool,
 }
 
 /// The names of the features, and the tables of the graph's inputs.
-fn inputs(inputs: &[Input]) -> Result<(Vec<String>, BTreeMap<String, Known>)> {
+fn inputs(inputs: &[Input]) -> Result<(Vec<Named>, BTreeMap<String, Known>)> {
     let (mut names, mut tables) = (Vec::new(), BTreeMap::new());
     for input in inputs {
+        let is_text = input.element == STRING;
         let is_float = match input.element {
             FLOAT => true,
-            DOUBLE | INT64 => false,
+            DOUBLE | INT64 | STRING => false,
             _ => {
                 return Err(unsupported(&format!(
-                    "the input `{}`, which is no number",
+                    "the input `{}`, which is neither a number nor text",
                     input.name
                 )));
             }
@@ -79,12 +97,18 @@ fn inputs(inputs: &[Input]) -> Result<(Vec<String>, BTreeMap<String, Known>)> {
             return Err(unsupported("so many features"));
         }
         let first = names.len();
-        names.extend((0..width).map(|at| match (inputs.len(), width) {
-            (1, _) => format!("Column_{at}"),
-            (_, 1) => input.name.clone(),
-            _ => format!("{}_{at}", input.name),
+        names.extend((0..width).map(|at| {
+            let name = match (inputs.len(), width) {
+                (1, _) => format!("Column_{at}"),
+                (_, 1) => input.name.clone(),
+                _ => format!("{}_{at}", input.name),
+            };
+            Named { name, is_text, is_whole: input.element == INT64 }
         }));
-        let columns = (first..first + width).map(|number| Feature::new(number, is_float));
+        let column = |number| {
+            if is_text { Feature::text(number) } else { Feature::new(number, is_float) }
+        };
+        let columns = (first..first + width).map(column);
         tables.insert(input.name.clone(), Known::Table(columns.collect()));
     }
     Ok((names, tables))
@@ -93,7 +117,8 @@ fn inputs(inputs: &[Input]) -> Result<(Vec<String>, BTreeMap<String, Known>)> {
 struct Walk {
     known: BTreeMap<String, Known>,
     constants: BTreeMap<String, Tensor>,
-    names: Vec<String>,
+    names: Vec<Named>,
+    hot: Hot,
     found: Option<(String, ImportedScorer)>,
 }
 
@@ -114,11 +139,10 @@ impl Walk {
                 if self.found.is_some() {
                     return Err(unsupported("a graph of several models"));
                 }
+                let (table, features) = self.numbered(table)?;
                 let scorer = match node.op.as_str() {
-                    "LinearClassifier" | "LinearRegressor" => {
-                        linear::read(node, &table, self.names.len())?
-                    }
-                    _ => trees::read(node, &table, self.names.len())?,
+                    "LinearClassifier" | "LinearRegressor" => linear::read(node, &table, features)?,
+                    _ => trees::read(node, &table, features)?,
                 };
                 self.found = Some((node.op.clone(), scorer));
                 Known::Prediction
@@ -131,9 +155,28 @@ impl Walk {
         Ok(())
     }
 
-    fn other(&self, node: &OnnxNode) -> Result<Known> {
-        let first = node.inputs.first().map(String::as_str).unwrap_or_default();
-        if matches!(self.known.get(first), Some(Known::Prediction)) {
+    /// A table's columns as those that the model sees, and how many it sees.
+    fn numbered(&self, table: Vec<Feature>) -> Result<(Vec<Feature>, usize)> {
+        let mut firsts = Vec::with_capacity(self.names.len());
+        let mut next = 0;
+        for (at, input) in self.names.iter().enumerate() {
+            firsts.push(next);
+            next += if input.is_text && !self.hot.has(at) { 0 } else { self.hot.width(at) };
+        }
+        if next > WIDTH_MAX {
+            return Err(unsupported("so many columns"));
+        }
+        let number = |input: usize, category: Option<usize>| {
+            let is_one_of_them = category.is_some() == self.hot.has(input);
+            is_one_of_them.then(|| firsts.get(input).map(|first| first + category.unwrap_or(0)))?
+        };
+        let numbered = table.into_iter().map(|column| column.numbered(number));
+        Ok((numbered.collect::<Result<_>>()?, next))
+    }
+
+    fn other(&mut self, node: &OnnxNode) -> Result<Known> {
+        let is_prediction = |name| matches!(self.known.get(name), Some(Known::Prediction));
+        if node.inputs.iter().any(is_prediction) {
             return match node.op.as_str() {
                 "ZipMap"
                 | "Cast"
@@ -141,24 +184,51 @@ impl Walk {
                 | "Reshape"
                 | "Normalizer"
                 | "Squeeze"
+                | "ArgMax"
                 | "Concat"
                 | "ArrayFeatureExtractor" => Ok(Known::Prediction),
                 other => Err(unsupported(&format!("a graph with `{other}` after the model"))),
             };
         }
         let columns = match node.op.as_str() {
-            "Identity" => self.table(node, 0)?,
+            // Rows stay rows.
+            "Identity" | "Flatten" => self.table(node, 0)?,
+            "Reshape" => {
+                let table = self.table(node, 0)?;
+                let shape = node.inputs.get(1).and_then(|name| self.constants.get(name));
+                match shape.map(|shape| shape.numbers.as_slice()) {
+                    Some([_, width]) if *width == table.len() as f64 => table,
+                    _ => return Err(unsupported("a graph that makes other rows")),
+                }
+            }
+            "OneHotEncoder" if self.found.is_none() => {
+                let columns = self.hot.columns(&self.table(node, 0)?, node)?;
+                if columns.len() > WIDTH_MAX {
+                    return Err(unsupported("so many columns"));
+                }
+                columns
+            }
             "Cast" => {
-                let is_float = match node.integer("to", 0) {
-                    FLOAT => true,
-                    DOUBLE => false,
+                let (table, to) = (self.table(node, 0)?, node.integer("to", 0));
+                match to {
+                    FLOAT | DOUBLE => {
+                        table.into_iter().map(|column| column.cast(to == FLOAT)).collect()
+                    }
+                    // Categories are looked up as they are.
+                    INT64 | STRING if table.iter().all(Feature::is_plain) => {
+                        let is_whole = |column: &Feature| self.names[column.number].is_whole;
+                        let truncated = |column: Feature| {
+                            let whole = is_whole(&column);
+                            column.truncated(whole)
+                        };
+                        table.into_iter().map(truncated).collect()
+                    }
                     _ => {
                         return Err(unsupported(
                             "a graph that casts features to other than floats",
                         ));
                     }
-                };
-                self.table(node, 0)?.into_iter().map(|column| column.cast(is_float)).collect()
+                }
             }
             "Concat" => {
                 let mut all = Vec::new();

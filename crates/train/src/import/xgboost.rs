@@ -118,7 +118,7 @@ fn convert(file: File) -> Result<Imported> {
     let gains = gains(&trees, features);
     let scorer = ImportedScorer::Trees(Ensemble { link, bases, trees, gains });
     let objective = learner.objective.name;
-    Ok(Imported { format: "xgboost", objective, names, categories, scorer })
+    Ok(Imported { format: "xgboost", objective, names, categories, steps: Vec::new(), scorer })
 }
 
 /// The trees of each class in turn. With `num_parallel_tree`, a round has several of one class,

@@ -124,6 +124,17 @@ impl Operation {
         }
     }
 
+    /// Whether it is about a column of text.
+    pub(crate) const fn is_of_text(&self) -> bool {
+        match self {
+            Self::Impute { with, .. } => matches!(with, Fill::Text(_)),
+            Self::OneHot { categories, .. } | Self::Encode { categories, .. } => {
+                matches!(categories, Categories::Text(_))
+            }
+            Self::Scale { .. } | Self::Bin { .. } => false,
+        }
+    }
+
     /// Refuses what no fit gives: a file may come from a stranger.
     pub(super) fn check(&self) -> Result<()> {
         let is_sound = match self {

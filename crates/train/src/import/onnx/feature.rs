@@ -24,7 +24,13 @@ enum Step {
 /// A column: a feature, and what happened to it.
 #[derive(Debug, Clone)]
 pub(super) struct Feature {
+    /// The number of the input; after [`Self::numbered`], that of the column that the model sees.
     pub(super) number: usize,
+    /// The category that it tells of by a one, if it does.
+    category: Option<usize>,
+    is_text: bool,
+    /// Whether the graph makes whole numbers of it, of which only categories are known.
+    is_truncated: bool,
     is_float: bool,
     steps: Vec<Step>,
 }
@@ -43,7 +49,51 @@ pub(super) struct Moved {
 impl Feature {
     pub(super) fn new(number: usize, is_float: bool) -> Self {
         let steps = if is_float { vec![Step::Round] } else { Vec::new() };
-        Self { number, is_float, steps }
+        Self { number, category: None, is_text: false, is_truncated: false, is_float, steps }
+    }
+
+    /// A column of text.
+    pub(super) const fn text(number: usize) -> Self {
+        Self {
+            number,
+            category: None,
+            is_text: true,
+            is_truncated: false,
+            is_float: false,
+            steps: Vec::new(),
+        }
+    }
+
+    /// The column that is one where the input has this category, and else zero.
+    pub(super) fn hot(number: usize, category: usize) -> Self {
+        Self { category: Some(category), ..Self::new(number, false) }
+    }
+
+    /// The column as whole numbers, or as text.
+    pub(super) fn truncated(mut self, is_whole: bool) -> Self {
+        self.is_truncated = !is_whole && !self.is_text;
+        self
+    }
+
+    pub(super) const fn is_text(&self) -> bool {
+        self.is_text
+    }
+
+    /// Whether it is an input as it came, but for its type.
+    pub(super) fn is_plain(&self) -> bool {
+        self.category.is_none() && self.steps.iter().all(|step| *step == Step::Round)
+    }
+
+    /// The column as one of those that the model sees, whose numbers are given by input and category.
+    pub(super) fn numbered(
+        mut self,
+        number: impl Fn(usize, Option<usize>) -> Option<usize>,
+    ) -> Result<Self> {
+        self.number = match number(self.number, self.category) {
+            Some(number) if !self.is_text && !self.is_truncated => number,
+            _ => return Err(unsupported("a model of text, or of categories that are numbers too")),
+        };
+        Ok(self)
     }
 
     pub(super) fn cast(mut self, is_float: bool) -> Self {

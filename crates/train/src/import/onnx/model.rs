@@ -62,6 +62,7 @@ pub(super) struct Tensor {
 /// The types of elements that are known.
 pub(super) const FLOAT: i64 = 1;
 pub(super) const INT64: i64 = 7;
+pub(super) const STRING: i64 = 8;
 pub(super) const DOUBLE: i64 = 11;
 
 impl OnnxNode {

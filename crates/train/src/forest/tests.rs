@@ -126,6 +126,20 @@ fn grown(leaves: usize, is_chain: bool) -> Tree {
     tree
 }
 
+/// So few rows and trees that Miri can watch each load of a register: see docs/testing.md.
+#[test]
+fn a_few_rows_find_their_leaves_by_every_way() {
+    let number = |row: u64, feature: u64| (mix_pair(row, feature) % 24) as f64 / 2.0 - 6.0;
+    let value =
+        |row, feature| if (row + feature) % 11 == 0 { f64::NAN } else { number(row, feature) };
+    let rows: Vec<[f64; FEATURES]> =
+        (0..70).map(|row| [value(row, 0), value(row, 1), value(row, 2)]).collect();
+    // Perfect trees and ones of few leaves in registers, and ones of many leaves.
+    for (leaves, is_chain) in [(7, false), (9, true), (40, false)] {
+        check(vec![grown(leaves, is_chain), grown(leaves - 1, is_chain)], 1, &columns(&rows));
+    }
+}
+
 proptest! {
     // The oracle is the walk from node to node, of each row by itself.
     #[test]

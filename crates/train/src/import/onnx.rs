@@ -193,14 +193,7 @@ impl Walk {
         let columns = match node.op.as_str() {
             // Rows stay rows.
             "Identity" | "Flatten" => self.table(node, 0)?,
-            "Reshape" => {
-                let table = self.table(node, 0)?;
-                let shape = node.inputs.get(1).and_then(|name| self.constants.get(name));
-                match shape.map(|shape| shape.numbers.as_slice()) {
-                    Some([_, width]) if *width == table.len() as f64 => table,
-                    _ => return Err(unsupported("a graph that makes other rows")),
-                }
-            }
+            "Reshape" => self.reshaped(node)?,
             "OneHotEncoder" if self.found.is_none() => {
                 let columns = self.hot.columns(&self.table(node, 0)?, node)?;
                 if columns.len() > WIDTH_MAX {
@@ -208,28 +201,7 @@ impl Walk {
                 }
                 columns
             }
-            "Cast" => {
-                let (table, to) = (self.table(node, 0)?, node.integer("to", 0));
-                match to {
-                    FLOAT | DOUBLE => {
-                        table.into_iter().map(|column| column.cast(to == FLOAT)).collect()
-                    }
-                    // Categories are looked up as they are.
-                    INT64 | STRING if table.iter().all(Feature::is_plain) => {
-                        let is_whole = |column: &Feature| self.names[column.number].is_whole;
-                        let truncated = |column: Feature| {
-                            let whole = is_whole(&column);
-                            column.truncated(whole)
-                        };
-                        table.into_iter().map(truncated).collect()
-                    }
-                    _ => {
-                        return Err(unsupported(
-                            "a graph that casts features to other than floats",
-                        ));
-                    }
-                }
-            }
+            "Cast" => self.cast(node)?,
             "Concat" => {
                 let mut all = Vec::new();
                 for at in 0..node.inputs.len() {
@@ -240,14 +212,7 @@ impl Walk {
                 }
                 all
             }
-            "ArrayFeatureExtractor" | "Gather" => {
-                let chosen = node.inputs.get(1).and_then(|name| self.constants.get(name));
-                let chosen = chosen.ok_or_else(|| corrupt("a choice of columns is not there"))?;
-                let table = self.table(node, 0)?;
-                let column = |at: &f64| table.get(*at as usize).cloned();
-                let columns: Option<Vec<Feature>> = chosen.numbers.iter().map(column).collect();
-                columns.ok_or_else(|| corrupt("a column that is chosen is not there"))?
-            }
+            "ArrayFeatureExtractor" | "Gather" => self.chosen(node)?,
             "Scaler" => feature::scaled(&self.table(node, 0)?, node)?,
             "Imputer" => feature::imputed(&self.table(node, 0)?, node)?,
             "Sub" | "Div" | "Add" | "Mul" => {
@@ -258,6 +223,44 @@ impl Walk {
             other => return Err(unsupported(&format!("a graph with `{other}`"))),
         };
         Ok(Known::Table(columns))
+    }
+
+    /// The columns as numbers of another type.
+    fn cast(&self, node: &OnnxNode) -> Result<Vec<Feature>> {
+        let (table, to) = (self.table(node, 0)?, node.integer("to", 0));
+        match to {
+            FLOAT | DOUBLE => Ok(table.into_iter().map(|of| of.cast(to == FLOAT)).collect()),
+            // Categories are looked up as they are.
+            INT64 | STRING if table.iter().all(Feature::is_plain) => {
+                let is_whole = |number: usize| self.names.get(number).is_some_and(|n| n.is_whole);
+                let truncated = |column: Feature| {
+                    let is_whole = is_whole(column.number);
+                    column.truncated(is_whole)
+                };
+                Ok(table.into_iter().map(truncated).collect())
+            }
+            _ => Err(unsupported("a graph that casts features to other than floats")),
+        }
+    }
+
+    /// The columns, if the shape is that of the same rows.
+    fn reshaped(&self, node: &OnnxNode) -> Result<Vec<Feature>> {
+        let table = self.table(node, 0)?;
+        let shape = node.inputs.get(1).and_then(|name| self.constants.get(name));
+        match shape.map(|shape| shape.numbers.as_slice()) {
+            Some([_, width]) if *width == table.len() as f64 => Ok(table),
+            _ => Err(unsupported("a graph that makes other rows")),
+        }
+    }
+
+    /// Some of the columns.
+    fn chosen(&self, node: &OnnxNode) -> Result<Vec<Feature>> {
+        let chosen = node.inputs.get(1).and_then(|name| self.constants.get(name));
+        let chosen = chosen.ok_or_else(|| corrupt("a choice of columns is not there"))?;
+        let table = self.table(node, 0)?;
+        let column = |at: &f64| table.get(*at as usize).cloned();
+        let columns: Option<Vec<Feature>> = chosen.numbers.iter().map(column).collect();
+        columns.ok_or_else(|| corrupt("a column that is chosen is not there"))
     }
 
     fn table(&self, node: &OnnxNode, at: usize) -> Result<Vec<Feature>> {

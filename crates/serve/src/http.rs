@@ -10,12 +10,12 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::serve::{Listener, ListenerExt};
+use axum::serve::Listener;
 use axum::{Router, ServiceExt};
 use icecore_core::{Error, Result};
 use icecore_tls::{Connection, Protocol, TlsListener};
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::{interval, sleep, timeout};
 use tracing::{info, warn};
 
@@ -24,11 +24,13 @@ use crate::{ScoreService, openapi};
 
 mod entry;
 mod features;
+mod front;
 mod models;
 mod push;
 mod reply;
 
 use entry::{Entry, authorize, observe};
+use front::Front;
 use reply::{Problem, json};
 
 /// How often measurements are folded into their buckets.
@@ -53,22 +55,37 @@ pub async fn serve(
         .map_err(|error| Error::unavailable("the socket is closed").with_source(error))?;
     service.check_address(address)?;
     let service = Arc::new(service);
-    match service.options.tls.clone() {
+    let (stop, stopping) = watch::channel(false);
+    let stopped = tokio::spawn(async move {
+        shutdown.await;
+        info!("shutting down");
+        let _ = stop.send(true);
+        // Who waits for the end has to learn of it, however late.
+        stop.closed().await;
+    });
+    let served = match service.options.tls.clone() {
         Some(tls) => {
             let listener = TlsListener::new(listener, tls, Protocol::Http1)?;
             info!(%address, tls = true, "serving");
-            answer(service, Encrypted(listener), shutdown).await
+            let no_front = std::future::ready(());
+            answer(service, Encrypted(listener), (stopping, no_front)).await
         }
         None => {
-            // Answers are small, and waiting to fill a packet would cost more than all the rest.
-            let listener = listener.tap_io(|stream| {
-                if let Err(error) = stream.set_nodelay(true) {
-                    warn!(%error, "cannot set TCP_NODELAY");
-                }
-            });
+            let (front, handed_over) =
+                Front::start(Arc::clone(&service), listener, address, stopping.clone());
             info!(%address, "serving");
-            answer(service, listener, shutdown).await
+            answer(service, front, (stopping, handed_over)).await
         }
+    };
+    stopped.abort();
+    served
+}
+
+/// Waits for the shutdown to begin.
+async fn begun(stopping: &mut watch::Receiver<bool>) {
+    if stopping.wait_for(|is_stopping| *is_stopping).await.is_err() {
+        // Nobody is left who could begin it.
+        std::future::pending::<()>().await;
     }
 }
 
@@ -91,7 +108,7 @@ impl Listener for Encrypted {
 async fn answer(
     service: Arc<ScoreService>,
     listener: impl Listener<Addr: std::fmt::Debug>,
-    shutdown: impl Future<Output = ()> + Send + 'static,
+    shutdown: (watch::Receiver<bool>, impl Future<Output = ()> + Send + 'static),
 ) -> Result<()> {
     let (stop_log, stopped) = oneshot::channel();
     let log = service.take_log_writer().map(|writer| tokio::spawn(writer.run(stopped)));
@@ -110,21 +127,17 @@ async fn answer(
 async fn until_drained(
     service: &Arc<ScoreService>,
     listener: impl Listener<Addr: std::fmt::Debug>,
-    shutdown: impl Future<Output = ()> + Send + 'static,
+    (mut stopping, handed_over): (watch::Receiver<bool>, impl Future<Output = ()> + Send + 'static),
 ) -> Result<()> {
-    let (began, draining) = oneshot::channel();
     let drain_timeout = service.options.drain_timeout;
+    let mut draining = stopping.clone();
     let give_up = async move {
-        // The sender is dropped, not used, where the server ends by itself.
-        if draining.await.is_err() {
-            std::future::pending::<()>().await;
-        }
+        begun(&mut draining).await;
         sleep(drain_timeout).await;
     };
     let shutdown = async move {
-        shutdown.await;
-        info!("shutting down");
-        let _ = began.send(());
+        begun(&mut stopping).await;
+        handed_over.await;
     };
     let server = axum::serve(listener, Entry::new(Arc::clone(service)).into_make_service())
         .with_graceful_shutdown(shutdown)
@@ -235,7 +248,10 @@ async fn no_route(State(service): Shared, request: Request) -> Response {
 }
 
 /// An answer that is logged says under which name.
-fn named(mut response: Response, sampled: Option<(&RequestLog, Sampled)>) -> Response {
+fn named<B>(
+    mut response: axum::http::Response<B>,
+    sampled: Option<(&RequestLog, Sampled)>,
+) -> axum::http::Response<B> {
     if let Some((_, sampled)) = sampled
         && let Ok(id) = HeaderValue::from_str(&sampled.id)
     {

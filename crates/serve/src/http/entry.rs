@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -18,7 +19,7 @@ use tower_service::Service;
 use tracing::field::Empty;
 use tracing::{Instrument, Span, info_span};
 
-use super::reply::{Problem, json};
+use super::reply::{Problem, Whole, whole};
 use super::{Shared, named, router};
 use crate::ScoreService;
 use crate::auth::{Grant, Role};
@@ -54,52 +55,51 @@ impl Service<Request> for Entry {
         if is_read && self.service.routes.find(request.uri().path()).is_some() {
             let service = Arc::clone(&self.service);
             let (head, _) = request.into_parts();
-            return Box::pin(async move { Ok(scored(&service, &head).await) });
+            return Box::pin(async move { Ok(scored(&service, &head).await.map(Body::from)) });
         }
         Box::pin(self.router.call(request))
     }
 }
 
 /// The answer to a request for a score.
-async fn scored(service: &ScoreService, head: &Parts) -> Response {
+pub(super) async fn scored(service: &ScoreService, head: &Parts) -> Whole {
     let started = Instant::now();
-    let Some((route, sent)) = service.routes.find(head.uri.path()) else {
-        return StatusCode::NOT_FOUND.into_response();
+    let path = head.uri.path();
+    let Some((route, sent)) = service.routes.find(path) else {
+        return Problem::no_route(path, &service.routes.paths()).whole();
     };
     let span = span(&head.method, &head.headers, &route.declared.path);
     let answered = score(service, &head.headers, route, sent);
-    let response = bounded(service, answered.instrument(span.clone())).await;
-    finish(&span, &response);
+    let answered = bounded(service, answered.instrument(span.clone())).await;
+    let response = answered.unwrap_or_else(Problem::whole);
+    finish(&span, response.status());
     service.telemetry.scored(route, response.status(), started.elapsed());
     response
 }
 
-async fn score(service: &ScoreService, headers: &HeaderMap, route: &Route, sent: &str) -> Response {
+async fn score(service: &ScoreService, headers: &HeaderMap, route: &Route, sent: &str) -> Whole {
     if let Err(refusal) = granted(service, headers, Some(Role::Scores)) {
-        return (*refusal).into_response();
+        return refusal.whole();
     }
     let key = match decode_key(sent) {
         Ok(key) => key,
-        Err(error) => return Problem::of(StatusCode::BAD_REQUEST, &error).into_response(),
+        Err(error) => return Problem::of(StatusCode::BAD_REQUEST, &error).whole(),
     };
     let Some(_place) = service.admit() else {
-        return Problem::too_busy(service.options.max_in_flight).into_response();
+        return Problem::too_busy(service.options.max_in_flight).whole();
     };
     let answer = service.score(route, &key).await;
     let sampled = service.sampled(headers);
     if let Some((log, sampled)) = &sampled {
         log.score(sampled, &answer);
     }
-    named(json(StatusCode::OK, &answer), sampled)
+    named(whole(StatusCode::OK, &answer), sampled)
 }
 
 /// An answer, or that it took too long.
-async fn bounded(service: &ScoreService, answer: impl Future<Output = Response>) -> Response {
+async fn bounded<T>(service: &ScoreService, answer: impl Future<Output = T>) -> Result<T, Problem> {
     let limit = service.options.request_timeout;
-    match timeout(limit, answer).await {
-        Ok(response) => response,
-        Err(_) => Problem::timed_out(limit).into_response(),
-    }
+    timeout(limit, answer).await.map_err(|_| Problem::timed_out(limit))
 }
 
 /// Lets only those through who carry a token that is good for the path.
@@ -143,8 +143,9 @@ pub(super) async fn observe(State(service): Shared, request: Request, next: Next
     let started = Instant::now();
     let label = label(&service, request.uri());
     let span = span(request.method(), request.headers(), &label);
-    let response = bounded(&service, next.run(request).instrument(span.clone())).await;
-    finish(&span, &response);
+    let answered = bounded(&service, next.run(request).instrument(span.clone())).await;
+    let response = answered.unwrap_or_else(IntoResponse::into_response);
+    finish(&span, response.status());
     service.telemetry.request(&label, response.status().as_u16(), started.elapsed());
     response
 }
@@ -188,9 +189,9 @@ fn span(method: &Method, headers: &HeaderMap, route: &str) -> Span {
     span
 }
 
-fn finish(span: &Span, response: &Response) {
-    span.record("http.response.status_code", response.status().as_u16());
-    if response.status().is_server_error() {
+fn finish(span: &Span, status: StatusCode) {
+    span.record("http.response.status_code", status.as_u16());
+    if status.is_server_error() {
         span.record("otel.status_code", "ERROR");
     }
 }

@@ -2,24 +2,37 @@
 
 use std::time::Duration;
 
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::body::Body as HttpBody;
+use axum::http::{self, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use icecore_core::{Error, ErrorKind};
 use serde::Serialize;
 
+/// A reply that is there as a whole.
+pub(super) type Whole = http::Response<Vec<u8>>;
+
 /// A reply with this body.
 pub(super) fn json(code: StatusCode, body: &impl Serialize) -> Response {
+    whole(code, body).map(HttpBody::from)
+}
+
+/// As [`json`], for who sends it by itself.
+pub(super) fn whole(code: StatusCode, body: &impl Serialize) -> Whole {
+    let mut reply = Whole::default();
     match serde_json::to_vec(body) {
         Ok(body) => {
-            let headers =
-                [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
-            (code, headers, body).into_response()
+            *reply.status_mut() = code;
+            *reply.body_mut() = body;
+            let headers = reply.headers_mut();
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         }
         Err(error) => {
             tracing::error!(%error, "an answer cannot be written");
-            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+            *reply.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
         }
     }
+    reply
 }
 
 /// The status that says what a kind of error says.
@@ -135,13 +148,19 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
+        self.whole().map(HttpBody::from)
+    }
+}
+
+impl Problem {
+    pub(super) fn whole(self) -> Whole {
         let error = Inner {
             code: self.code,
             message: &self.message,
             help: self.help.as_deref(),
             routes: self.routes.as_deref(),
         };
-        let mut response = json(self.status, &Body { error });
+        let mut response = whole(self.status, &Body { error });
         if let Some((name, value)) = self.header {
             response.headers_mut().insert(name, value);
         }

@@ -21,7 +21,7 @@ use crate::{LakeLookup, LakeOptions, LakeScore, ScoreLookup, ScoreRoute, ServeOp
 
 /// A lakehouse that behaves in one way.
 #[derive(Debug)]
-enum Lake {
+pub(super) enum Lake {
     Empty,
     Has(f64),
     Fails,
@@ -95,22 +95,22 @@ impl OnlineStore for Broken {
     }
 }
 
-type Cache = Option<Arc<dyn OnlineStore>>;
+pub(super) type Cache = Option<Arc<dyn OnlineStore>>;
 
-fn options() -> ServeOptions {
+pub(super) fn options() -> ServeOptions {
     // Busy machines take longer than the real deadline for the cache, which is not what is tested.
     let cache_deadline = Duration::from_secs(2);
     ServeOptions { routes: vec![route()], cache_deadline, ..ServeOptions::default() }
 }
 
-struct Server {
-    address: SocketAddr,
-    stop: Arc<Notify>,
-    task: JoinHandle<Result<()>>,
+pub(super) struct Server {
+    pub(super) address: SocketAddr,
+    pub(super) stop: Arc<Notify>,
+    pub(super) task: JoinHandle<Result<()>>,
 }
 
 impl Server {
-    async fn start(store: Cache, lake: impl ScoreLookup, options: ServeOptions) -> Self {
+    pub(super) async fn start(store: Cache, lake: impl ScoreLookup, options: ServeOptions) -> Self {
         let service = ScoreService::new(store, Arc::new(lake), clock(), options).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -159,7 +159,7 @@ impl fmt::Debug for Reply {
     }
 }
 
-async fn embedded(dir: &tempfile::TempDir, value: &str) -> Cache {
+pub(super) async fn embedded(dir: &tempfile::TempDir, value: &str) -> Cache {
     let store = EmbeddedStore::open(dir.path(), clock()).await.unwrap();
     let value = value.to_owned().into();
     store.put(vec![OnlineEntry { key: "churn:u42".into(), value, ttl: None }]).await.unwrap();
@@ -400,7 +400,7 @@ async fn an_open_address_needs_a_token() {
     assert!(ScoreService::new(None, Arc::new(Lake::Empty), clock(), options).is_err());
 }
 
-fn waiting_lake() -> (Lake, Arc<Notify>, Arc<Notify>) {
+pub(super) fn waiting_lake() -> (Lake, Arc<Notify>, Arc<Notify>) {
     let (came, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     (Lake::Waits { came: Arc::clone(&came), go_on: Arc::clone(&go_on) }, came, go_on)
 }

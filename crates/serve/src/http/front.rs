@@ -1,0 +1,158 @@
+//! What stands before the HTTP library: requests that are answered in microseconds.
+//!
+//! For a score that is in memory, the HTTP library costs as much as all the rest. So a connection
+//! begins here. A request for a score that has come whole is answered here, by the same code as
+//! everywhere; the first one that is anything else takes the connection, with every byte of it, to
+//! the library for good. No request with a body is read here, so where one ends and the next begins
+//! is never in doubt, and nothing is waited for but the first byte of a request.
+
+mod parse;
+mod rewound;
+mod write;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::serve::Listener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tracing::warn;
+
+use super::begun;
+use super::entry::scored;
+use crate::ScoreService;
+use parse::{Next, next};
+use rewound::Rewound;
+use write::{Dates, write};
+
+/// Bytes that are read at once. A request that does not fit is not answered here.
+const READ_BYTES: usize = 8 << 10;
+/// Connections that wait to be taken over.
+const QUEUE: usize = 1_024;
+
+/// The connections that the library takes over.
+#[derive(Debug)]
+pub(super) struct Front {
+    handed: mpsc::Receiver<Handed>,
+    address: SocketAddr,
+}
+
+#[derive(Debug)]
+struct Handed {
+    stream: Rewound,
+    from: SocketAddr,
+    _on_its_way: OnItsWay,
+}
+
+/// Held as long as a connection is on this side.
+type OnItsWay = mpsc::Sender<()>;
+
+impl Front {
+    /// Takes connections, and a future that is over when, after a shutdown, none is left that was
+    /// not closed or taken over.
+    pub(super) fn start(
+        service: Arc<ScoreService>,
+        listener: TcpListener,
+        address: SocketAddr,
+        stopping: watch::Receiver<bool>,
+    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
+        let (hand, handed) = mpsc::channel(QUEUE);
+        let (on_its_way, mut left) = mpsc::channel(1);
+        tokio::spawn(accept(service, listener, stopping, (hand, on_its_way)));
+        (Self { handed, address }, async move { while left.recv().await.is_some() {} })
+    }
+}
+
+impl Listener for Front {
+    type Io = Rewound;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Rewound, SocketAddr) {
+        match self.handed.recv().await {
+            Some(handed) => (handed.stream, handed.from),
+            None => std::future::pending().await,
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        Ok(self.address)
+    }
+}
+
+async fn accept(
+    service: Arc<ScoreService>,
+    mut listener: TcpListener,
+    mut stopping: watch::Receiver<bool>,
+    (hand, on_its_way): (mpsc::Sender<Handed>, OnItsWay),
+) {
+    loop {
+        let (stream, from) = tokio::select! {
+            accepted = Listener::accept(&mut listener) => accepted,
+            () = begun(&mut stopping) => return,
+            // The library is gone, and with it the service.
+            () = hand.closed() => return,
+        };
+        // Answers are small, and waiting to fill a packet would cost more than all the rest.
+        if let Err(error) = stream.set_nodelay(true) {
+            warn!(%error, "cannot set TCP_NODELAY");
+        }
+        let (service, stopping) = (Arc::clone(&service), stopping.clone());
+        let (hand, on_its_way) = (hand.clone(), on_its_way.clone());
+        tokio::spawn(async move {
+            if let Some(stream) = converse(&service, stream, stopping).await {
+                let _ = hand.send(Handed { stream, from, _on_its_way: on_its_way }).await;
+            }
+        });
+    }
+}
+
+/// Answers requests until one comes that is not for here: then the connection from there on.
+async fn converse(
+    service: &ScoreService,
+    mut stream: TcpStream,
+    stopping: watch::Receiver<bool>,
+) -> Option<Rewound> {
+    let mut ending = stopping.clone();
+    let mut ending = std::pin::pin!(begun(&mut ending));
+    let (mut input, mut output) = (Vec::with_capacity(READ_BYTES), Vec::new());
+    let mut dates = Dates::default();
+    loop {
+        tokio::select! {
+            biased;
+            read = stream.read_buf(&mut input) => match read {
+                Ok(0) | Err(_) => return None,
+                Ok(_) => {}
+            },
+            () = &mut ending => return None,
+        }
+        let mut rest = input.as_slice();
+        let is_taken = loop {
+            match next(rest, &service.routes) {
+                Next::Score(asked) => {
+                    let reply = scored(service, &asked.head).await;
+                    let is_last = asked.is_last || *stopping.borrow();
+                    write(&mut output, &reply, dates.at(service.now()), is_last);
+                    rest = rest.get(asked.len..).unwrap_or_default();
+                    if is_last {
+                        let _ = stream.write_all(&output).await;
+                        return None;
+                    }
+                }
+                Next::Nothing => break false,
+                Next::Other => break true,
+            }
+        };
+        if !output.is_empty() {
+            stream.write_all(&output).await.ok()?;
+            output.clear();
+        }
+        if is_taken {
+            return Some(Rewound::new(rest.to_vec(), stream));
+        }
+        input.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -23,6 +23,11 @@ const BLOOM_FPP: &str = "write.parquet.bloom-filter-fpp.column.";
 const BLOOM_BYTES: &str = "write.parquet.bloom-filter-max-bytes";
 const DATA_PATH: &str = "write.data.path";
 
+/// Rows of a page. A page is read as a whole, so where single rows are looked for they are smaller.
+const PAGE_ROWS_OF: (usize, usize) = (20_000, 5_000);
+/// The dictionary of a column by which single rows are looked for: to find one value it is read as
+/// a whole, and of a column of many values it saves nothing.
+const KEY_DICTIONARY: usize = 128 << 10;
 /// How often a Bloom filter says that a value may be there which is not.
 const FPP: f64 = 0.01;
 
@@ -55,29 +60,34 @@ pub(super) fn writer_properties(
 ) -> Result<WriterProperties> {
     let properties = metadata.properties();
     let page_bytes = number(properties, PAGE_BYTES)?.unwrap_or(1 << 20);
+    let keys = key_columns(metadata);
+    let page_rows = if keys.is_empty() { PAGE_ROWS_OF.0 } else { PAGE_ROWS_OF.1 };
     let builder = WriterProperties::builder()
         .set_compression(compression(properties)?)
         // A buffer grows by at most one chunk beyond a row group, and stays one row group.
         .set_max_row_group_row_count(Some(group_rows + CHUNK_ROWS))
         .set_data_page_size_limit(page_bytes)
-        .set_data_page_row_count_limit(number(properties, PAGE_ROWS)?.unwrap_or(20_000))
+        .set_data_page_row_count_limit(number(properties, PAGE_ROWS)?.unwrap_or(page_rows))
         .set_dictionary_page_size_limit(number(properties, DICTIONARY_BYTES)?.unwrap_or(2 << 20))
         // Readers skip pages by them.
         .set_statistics_enabled(EnabledStatistics::Page);
-    blooms(metadata, group_rows, builder).map(WriterPropertiesBuilder::build)
+    blooms(metadata, (&keys, group_rows), builder).map(WriterPropertiesBuilder::build)
 }
 
 /// Bloom filters for columns by which single rows are looked for, and those that properties name.
 fn blooms(
     metadata: &TableMetadata,
-    group_rows: usize,
+    (keys, group_rows): (&BTreeSet<i32>, usize),
     mut builder: WriterPropertiesBuilder,
 ) -> Result<WriterPropertiesBuilder> {
     let (schema, properties) = (metadata.current_schema(), metadata.properties());
-    let keys = key_columns(metadata);
     let bytes_max: usize = number(properties, BLOOM_BYTES)?.unwrap_or(1 << 20);
     for (id, path) in leaves(schema.as_struct().fields(), &[]) {
         let Some(name) = schema.name_by_field_id(id) else { continue };
+        if keys.contains(&id) && !properties.contains_key(DICTIONARY_BYTES) {
+            let path = ColumnPath::new(path.clone());
+            builder = builder.set_column_dictionary_page_size_limit(path, KEY_DICTIONARY);
+        }
         let wanted = match properties.get(&format!("{BLOOM_FILTER}{name}")) {
             Some(value) => value == "true",
             None => keys.contains(&id),

@@ -55,6 +55,23 @@ async fn pages_can_be_skipped_and_are_as_large_as_the_table_says() {
 }
 
 #[tokio::test]
+async fn where_single_rows_are_looked_for_little_has_to_be_read_for_one() {
+    let keyed = Layout { sort_by: &["id"], ..Layout::default() };
+    let (bench, file) = written(&keyed, events(0..50_000)).await;
+    let metadata = footer(&bench, &file).await;
+    let pages = |column: usize| metadata.offset_index().unwrap()[0][column].page_locations().len();
+    assert!(pages(0) >= 10 && pages(1) >= 10, "{} {}", pages(0), pages(1));
+    let dictionary = |metadata: &ParquetMetaData| {
+        let column = metadata.row_group(0).column(0);
+        column.data_page_offset() - column.dictionary_page_offset().unwrap()
+    };
+    let said = [("write.parquet.dict-size-bytes", "1000000")];
+    let (bench, file) = written(&Layout { properties: &said, ..keyed }, events(0..50_000)).await;
+    let (small, large) = (dictionary(&metadata), dictionary(&footer(&bench, &file).await));
+    assert!(2 * small < large, "{small} {large}");
+}
+
+#[tokio::test]
 async fn key_columns_get_bloom_filters() {
     let (bench, file) = written(&Layout::default(), events(0..9000)).await;
     let plain = footer(&bench, &file).await;

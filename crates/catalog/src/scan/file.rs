@@ -4,6 +4,7 @@ mod bind;
 mod input;
 mod layout;
 mod skip;
+mod slices;
 mod stored;
 
 use std::sync::Arc;
@@ -12,8 +13,8 @@ use arrow::array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::FilterBuilder;
 use arrow::datatypes::{Schema as ArrowSchema, SchemaRef};
 use arrow::error::ArrowError;
-use futures::StreamExt;
 use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
 use iceberg::io::FileIO;
 use iceberg::spec::{
     DEFAULT_SCHEMA_NAME_MAPPING, DataFile, NameMapping, NestedFieldRef, PrimitiveLiteral, Schema,
@@ -21,8 +22,11 @@ use iceberg::spec::{
 use iceberg::table::Table;
 use icecore_core::{Error, Result};
 use parquet::arrow::arrow_reader::{ArrowPredicate, ArrowPredicateFn, RowFilter};
+use parquet::arrow::async_reader::ParquetRecordBatchStream;
 use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
+use parquet::errors::ParquetError;
 use parquet::file::metadata::PageIndexPolicy;
+use parquet::schema::types::SchemaDescriptor;
 use roaring::RoaringTreemap;
 
 use super::task::FileFacts;
@@ -32,6 +36,7 @@ use bind::{Binder, Binding};
 use input::{Input, POSITION, cannot_read, read_footer};
 use layout::{FileField, layout};
 use skip::{Blooms, Footer, Group, groups, selection, skip_deleted};
+use slices::{has_large, slices};
 
 pub(super) use layout::Names;
 pub(crate) use stored::{StoredChunk, StoredFile};
@@ -171,25 +176,74 @@ pub(super) async fn decode(
     if groups.is_empty() {
         return Ok(stream::empty().boxed());
     }
-    if let Some(selection) = selection(&groups) {
-        builder = builder.with_row_selection(selection);
-    }
-    if let Some(filter) = reading.row_filter(footer.parquet_schema()) {
-        builder = builder.with_row_filter(filter);
-    }
-    let mask = ProjectionMask::leaves(footer.parquet_schema(), reading.leaves.iter().copied());
-    let batches = builder
-        .with_row_groups(groups.iter().map(|group| group.index).collect())
-        .with_projection(mask)
-        .with_batch_size(wanted.batch_rows)
-        .with_max_predicate_cache_size(FILTERED_BYTES)
-        .build()
-        .context(cannot)?;
+    let (before, batch_rows) = (std::mem::take(&mut reading.before), wanted.batch_rows);
+    let leaves = reading.leaves.clone();
+    let build = move |builder: ParquetRecordBatchStreamBuilder<Input>, groups: &[Group]| {
+        batches(builder, groups, (&leaves, &before, batch_rows))
+    };
+    let batches = match has_large(footer.metadata(), &groups, &reading.leaves) {
+        false => build(builder, &groups).context(cannot)?.boxed(),
+        true => {
+            let mut input = Input::open(io, &path, file.file_size_in_bytes()).await?;
+            let footer = match pages {
+                PageIndexPolicy::Skip => {
+                    read_footer(&mut input, PageIndexPolicy::Optional, wanted.positions).await?
+                }
+                _ => footer,
+            };
+            let slices = slices(footer.metadata(), groups, &reading.leaves);
+            let (io, path, size) = (io.clone(), path.clone(), file.file_size_in_bytes());
+            let open = move |slice: Vec<Group>| {
+                let (io, path, footer) = (io.clone(), path.clone(), footer.clone());
+                let build = build.clone();
+                async move {
+                    let input = Input::open(&io, &path, size)
+                        .await
+                        .map_err(|error| ParquetError::External(Box::new(error)))?;
+                    build(ParquetRecordBatchStreamBuilder::new_with_metadata(input, footer), &slice)
+                }
+            };
+            stream::iter(slices).then(open).try_flatten().boxed()
+        }
+    };
     let decoded = batches.map(move |batch| {
         let batch = batch.context(|| cannot_read(&path))?;
         reading.decoded(&batch).map_err(|error| at_file(&path, error))
     });
     Ok(decoded.boxed())
+}
+
+/// The batches of some row groups, without what the filters that come before decoding leave out.
+fn batches(
+    mut builder: ParquetRecordBatchStreamBuilder<Input>,
+    groups: &[Group],
+    (leaves, before, batch_rows): (&[usize], &[Asking], usize),
+) -> Result<ParquetRecordBatchStream<Input>, ParquetError> {
+    if let Some(selection) = selection(groups) {
+        builder = builder.with_row_selection(selection);
+    }
+    if let Some(filter) = row_filter(before, builder.parquet_schema()) {
+        builder = builder.with_row_filter(filter);
+    }
+    let mask = ProjectionMask::leaves(builder.parquet_schema(), leaves.iter().copied());
+    builder
+        .with_row_groups(groups.iter().map(|group| group.index).collect())
+        .with_projection(mask)
+        .with_batch_size(batch_rows)
+        .with_max_predicate_cache_size(FILTERED_BYTES)
+        .build()
+}
+
+/// The filters that are asked while decoding.
+fn row_filter(before: &[Asking], schema: &SchemaDescriptor) -> Option<RowFilter> {
+    let predicates = before.iter().cloned().map(|asked| -> Box<dyn ArrowPredicate> {
+        let mask = ProjectionMask::leaves(schema, asked.leaves.iter().copied());
+        Box::new(ArrowPredicateFn::new(mask, move |batch| {
+            asked.passing(&batch).map_err(ArrowError::from)
+        }))
+    });
+    let predicates: Vec<_> = predicates.collect();
+    (!predicates.is_empty()).then(|| RowFilter::new(predicates))
 }
 
 fn at_file(path: &str, error: Error) -> Error {
@@ -201,7 +255,7 @@ async fn skip_by_blooms(
     known: &Footer<'_>,
     groups: &mut Vec<Group>,
     filter: &Filter,
-) -> Result<(), parquet::errors::ParquetError> {
+) -> Result<(), ParquetError> {
     let mut kept = Vec::with_capacity(groups.len());
     for group in groups.drain(..) {
         let mut blooms = Blooms::default();
@@ -283,21 +337,6 @@ impl Reading {
         }
         reading.before.sort_by_key(|asked| asked.leaves.len());
         Ok(reading)
-    }
-
-    /// The part of the filter that is asked while decoding.
-    fn row_filter(
-        &mut self,
-        schema: &parquet::schema::types::SchemaDescriptor,
-    ) -> Option<RowFilter> {
-        let predicates = self.before.drain(..).map(|asked| -> Box<dyn ArrowPredicate> {
-            let mask = ProjectionMask::leaves(schema, asked.leaves.iter().copied());
-            Box::new(ArrowPredicateFn::new(mask, move |batch| {
-                asked.passing(&batch).map_err(ArrowError::from)
-            }))
-        });
-        let predicates: Vec<_> = predicates.collect();
-        (!predicates.is_empty()).then(|| RowFilter::new(predicates))
     }
 
     fn decoded(&self, batch: &RecordBatch) -> Result<Decoded> {

@@ -32,6 +32,24 @@ pub(super) struct Group {
     keep: Vec<Range<u64>>,
 }
 
+impl Group {
+    /// Those of its rows that lie in a range of it.
+    pub(super) fn within(&self, range: Range<u64>) -> Self {
+        let keep = intersection(&self.keep, &[range]);
+        Self { keep, ..self.clone() }
+    }
+
+    /// Whether no row of it is to be read.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.keep.is_empty()
+    }
+
+    /// Its rows, those that are not to be read among them.
+    pub(super) const fn rows(&self) -> u64 {
+        self.rows
+    }
+}
+
 /// The row groups of a file.
 pub(super) fn groups(metadata: &ParquetMetaData) -> Vec<Group> {
     let mut start = 0;

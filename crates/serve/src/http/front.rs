@@ -22,7 +22,7 @@ use tracing::warn;
 use super::begun;
 use super::entry::scored;
 use crate::ScoreService;
-use parse::{Next, next};
+use parse::next_score;
 use rewound::Rewound;
 use write::{Dates, write};
 
@@ -127,27 +127,21 @@ async fn converse(
             () = &mut ending => return None,
         }
         let mut rest = input.as_slice();
-        let is_taken = loop {
-            match next(rest, &service.routes) {
-                Next::Score(asked) => {
-                    let reply = scored(service, &asked.head).await;
-                    let is_last = asked.is_last || *stopping.borrow();
-                    write(&mut output, &reply, dates.at(service.now()), is_last);
-                    rest = rest.get(asked.len..).unwrap_or_default();
-                    if is_last {
-                        let _ = stream.write_all(&output).await;
-                        return None;
-                    }
-                }
-                Next::Nothing => break false,
-                Next::Other => break true,
+        while let Some(asked) = next_score(rest, &service.routes) {
+            let reply = scored(service, &asked.head).await;
+            let is_last = asked.is_last || *stopping.borrow();
+            write(&mut output, &reply, dates.at(service.now()), is_last);
+            rest = rest.get(asked.len..).unwrap_or_default();
+            if is_last {
+                let _ = stream.write_all(&output).await;
+                return None;
             }
-        };
+        }
         if !output.is_empty() {
             stream.write_all(&output).await.ok()?;
             output.clear();
         }
-        if is_taken {
+        if !rest.is_empty() {
             return Some(Rewound::new(rest.to_vec(), stream));
         }
         input.clear();

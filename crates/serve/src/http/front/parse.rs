@@ -9,16 +9,6 @@ use crate::route::Routes;
 /// Headers of a request. One with more is not answered here.
 const HEADERS_MAX: usize = 32;
 
-/// What comes next on a connection.
-pub(super) enum Next {
-    /// A request for a score.
-    Score(Asked),
-    /// Nothing has come yet.
-    Nothing,
-    /// Anything else, such as a request of which a part has come, or that is none.
-    Other,
-}
-
 /// A request for a score.
 pub(super) struct Asked {
     pub(super) head: Parts,
@@ -28,16 +18,9 @@ pub(super) struct Asked {
     pub(super) is_last: bool,
 }
 
-/// Looks at what has come. The library parses with the same parser, so both agree on what a request
-/// is.
-pub(super) fn next(bytes: &[u8], routes: &Routes) -> Next {
-    if bytes.is_empty() {
-        return Next::Nothing;
-    }
-    score(bytes, routes).map_or(Next::Other, Next::Score)
-}
-
-fn score(bytes: &[u8], routes: &Routes) -> Option<Asked> {
+/// The request for a score that has come next; nothing where anything else has, such as a part of
+/// a request. The library parses with the same parser, so both agree on what a request is.
+pub(super) fn next_score(bytes: &[u8], routes: &Routes) -> Option<Asked> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut request = httparse::Request::new(&mut headers);
     let Ok(Status::Complete(len)) = request.parse(bytes) else { return None };

@@ -39,6 +39,12 @@ impl Group {
         Self { keep, ..self.clone() }
     }
 
+    /// Its rows that are to be read.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> &[Range<u64>] {
+        &self.keep
+    }
+
     /// Whether no row of it is to be read.
     pub(super) const fn is_empty(&self) -> bool {
         self.keep.is_empty()

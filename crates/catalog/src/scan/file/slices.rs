@@ -88,3 +88,49 @@ fn column_bytes(group: &RowGroupMetaData, leaf: usize) -> u64 {
     let size = group.columns().get(leaf).map_or(0, |column| column.compressed_size());
     u64::try_from(size).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+    use bytes::Bytes;
+    use parquet::arrow::ArrowWriter;
+    use parquet::file::metadata::{PageIndexPolicy, ParquetMetaDataReader};
+    use parquet::file::properties::WriterProperties;
+
+    use super::super::skip::groups;
+    use super::*;
+
+    #[test]
+    fn slices_of_a_large_group_have_all_of_its_rows_once_and_in_order() {
+        let random = |row: i64| row.wrapping_mul(0x9e37_79b9_7f4a_7c15_u64.cast_signed());
+        let column: ArrayRef = Arc::new(Int64Array::from_iter_values((0..10_000).map(random)));
+        let rows = RecordBatch::try_from_iter([("a", column.clone()), ("b", column)]).unwrap();
+        let properties = WriterProperties::builder()
+            .set_dictionary_enabled(false)
+            .set_data_page_row_count_limit(100)
+            .set_write_batch_size(50)
+            .build();
+        let mut file = Vec::new();
+        let mut writer = ArrowWriter::try_new(&mut file, rows.schema(), Some(properties)).unwrap();
+        writer.write(&rows).unwrap();
+        writer.close().unwrap();
+        let mut reader =
+            ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Required);
+        reader.try_parse(&Bytes::from(file)).unwrap();
+        let metadata = reader.finish().unwrap();
+        assert!(has_large(&metadata, &groups(&metadata), &[0, 1]));
+        let found = slices(&metadata, groups(&metadata), &[0, 1]);
+        assert!(found.len() > 50, "{}", found.len());
+        let mut next = 0;
+        for slice in &found {
+            let [part] = slice.as_slice() else { panic!("a slice of one group") };
+            let [range] = part.kept() else { panic!("one range of it") };
+            assert_eq!(range.start, next);
+            next = range.end;
+        }
+        assert_eq!(next, 10_000);
+        assert_eq!(slices(&metadata, groups(&metadata), &[]).len(), 1);
+    }
+}

@@ -19,7 +19,7 @@ use crate::tree::{Node, Tree};
 /// The most leaves whose values are looked up in registers.
 pub(super) const FEW: usize = 32;
 /// Perfect trees of this depth have as many.
-pub(super) const DEPTH: usize = 5;
+const DEPTH: usize = 5;
 /// Bytes of a leaf.
 const PLANES: usize = 5;
 /// What makes leaves positive.
@@ -41,7 +41,7 @@ type Sums = [[Wide; 2]; PLANES];
 pub(super) struct FewLeaves {
     /// The splits of each tree, level by level, where all trees are made perfect ones.
     perfect: Option<Vec<[Ask; FEW - 1]>>,
-    /// Perfect trees for single rows, if they do not ask for too many columns.
+    /// The trees for single rows, if they do not ask for too many columns.
     rows: Option<RowTrees>,
     planes: Vec<Planes>,
 }
@@ -57,14 +57,15 @@ impl FewLeaves {
         if blocks.width() > FEW {
             return None;
         }
+        let rows = RowTrees::new(trees.clone(), coding, fixed);
         if coding.inputs.is_empty() || trees.clone().any(|tree| tree.depth() > DEPTH) {
             let planes = blocks.trees().map(|tree| planes(tree.leaves())).collect();
-            return Some(Self { perfect: None, rows: None, planes });
+            return Some(Self { perfect: None, rows, planes });
         }
         let trees: Vec<_> = trees.map(|tree| made_perfect(tree, coding, fixed)).collect();
         Some(Self {
             planes: trees.iter().map(|(_, leaves)| planes(leaves)).collect(),
-            rows: RowTrees::new(&trees, coding.inputs.len()),
+            rows,
             perfect: Some(trees.into_iter().map(|(asks, _)| asks).collect()),
         })
     }

@@ -79,6 +79,9 @@ def peer(engine, train, test, features, shape, seed, model):
         return np.ascontiguousarray(data[:features].T), data[features]
 
     (x, y), (xt, yt) = read(train), read(test)
+    # What reading the files took does not count.
+    with open("/proc/self/clear_refs", "w") as refs:
+        refs.write("5")
     if engine == "lightgbm":
         import lightgbm as lgb
 

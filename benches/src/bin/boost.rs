@@ -84,6 +84,8 @@ fn main() {
         .map(|(name, value)| (name.to_owned(), ParamValue::from(value)))
         .collect();
     let trainer = trainer("gbdt", &params).unwrap();
+    // What reading the files took does not count.
+    std::fs::write("/proc/self/clear_refs", "5").unwrap();
     let loaded = memory("VmRSS");
     let (start, cpu_start) = (Instant::now(), cpu());
     let model = trainer.fit(&train).unwrap();

@@ -71,6 +71,11 @@ impl Numbers {
         };
     }
 
+    /// Whether there is one part.
+    const fn is_first(&self) -> bool {
+        matches!(self, Self::Whole(_))
+    }
+
     pub(super) fn as_slice(&self) -> &[f64] {
         match self {
             Self::None => &[],
@@ -125,15 +130,26 @@ impl Survey {
         };
         let mut looked: Vec<Column> = schema.fields().iter().map(column).collect();
         let (mut labels, mut weights) = (Numbers::None, Numbers::None);
+        // Of rows that come at once, one column after the other is looked at, and then let go.
+        let mut first: Option<TrainingSet> = None;
+        let look = |looked: &mut [Column], part: &TrainingSet| {
+            let (ids, arrays) = (part.row_ids().values(), part.features().columns());
+            looked.par_iter_mut().zip(arrays).try_for_each(|(column, array)| column.add(array, ids))
+        };
         source.read(&mut |part: TrainingSet| {
             params.objective.check(part.labels().values())?;
             labels.push(part.labels().values());
             if let Some(given) = part.weights() {
                 weights.push(given.values());
             }
-            let ids = part.row_ids().values();
-            let arrays = part.features().columns();
-            looked.par_iter_mut().zip(arrays).try_for_each(|(column, array)| column.add(array, ids))
+            if labels.is_first() {
+                first = Some(part);
+                return Ok(());
+            }
+            if let Some(first) = first.take() {
+                look(&mut looked, &first)?;
+            }
+            look(&mut looked, &part)
         })?;
         let rows = labels.as_slice().len();
         columns::check_rows(rows)?;
@@ -145,8 +161,14 @@ impl Survey {
             .with_help("sample the spine"));
         }
         let outputs = params.objective.outputs(labels.as_slice());
-        let (cuts, found): (Vec<_>, Vec<_>) =
-            looked.into_par_iter().map(|column| column.finish(params.max_bins)).unzip();
+        let finish = |(at, mut column): (usize, Column)| {
+            if let Some(part) = &first {
+                column.add(part.features().column(at), part.row_ids().values())?;
+            }
+            Ok(column.finish(params.max_bins))
+        };
+        let finished: Result<Vec<_>> = looked.into_par_iter().enumerate().map(finish).collect();
+        let (cuts, found): (Vec<_>, Vec<_>) = finished?.into_iter().unzip();
         let categories = schema.fields().iter().zip(found);
         let categories =
             categories.filter_map(|(field, found)| Some((field.name().clone(), found?))).collect();

@@ -33,6 +33,8 @@ pub(super) struct Sampler {
 impl Sampler {
     /// Looks at the values of some rows.
     pub(super) fn add(&mut self, values: &[f64], ids: &[u64]) {
+        let room = (EXACT + 1).saturating_sub(self.sampled.len()).min(values.len());
+        self.sampled.reserve_exact(if self.bound.is_none() { room } else { 0 });
         for (value, id) in values.iter().zip(ids) {
             if value.is_nan() {
                 continue;

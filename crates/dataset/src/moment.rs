@@ -2,7 +2,7 @@
 
 use arrow::array::{Array, RecordBatch};
 use futures::StreamExt;
-use icecore_core::{BatchStream, Error, FeatureView, Knowledge, PitOptions, Result};
+use icecore_core::{BatchStream, Error, Knowledge, PitOptions, Result};
 use icecore_engine::{DataFrame, Engine};
 use icecore_features::{AskedMoments, Definitions, MomentColumns, MomentRules, features_at};
 use icecore_pit::MomentRows;
@@ -30,14 +30,6 @@ impl LockedWindows {
     }
 }
 
-/// The view of locked definitions.
-pub(crate) fn view_of<'a>(
-    definitions: &'a Definitions,
-    view: &LockedView,
-) -> Result<&'a FeatureView> {
-    definitions.view(&view.name)
-}
-
 /// The column that says whether a row's moment was answered.
 pub(crate) fn answered_column(view: &str) -> String {
     format!("{view}__answered")
@@ -51,7 +43,7 @@ pub(crate) async fn moment_rows(
     options: PitOptions,
 ) -> Result<MomentRows> {
     let definitions = windows.definitions()?;
-    let own = view_of(&definitions, view)?;
+    let own = definitions.view(&view.name)?;
     let asked = AskedMoments::of(engine, spine, &view.keys, &plan.event_timestamp).await?;
     let rules = MomentRules {
         ttl: view.ttl,

@@ -16,7 +16,6 @@ use icecore_features::Definitions;
 
 use crate::leak::event_column;
 use crate::lock::{DatasetPlan, LockedView};
-use crate::moment::view_of;
 use crate::plan::planned;
 use crate::rows::{SpineRows, hidden_columns, with_features};
 use crate::spec::{DatasetSpec, ViewRules, quoted};
@@ -133,7 +132,7 @@ pub async fn retrieve(
 fn rows_of(view: &LockedView) -> Result<String> {
     let Some(windows) = &view.windows else { return Ok(quoted(&view.table)) };
     let definitions = windows.definitions()?;
-    Ok(match &view_of(&definitions, view)?.source_sql {
+    Ok(match &definitions.view(&view.name)?.source_sql {
         Some(query) => format!("({query}) AS icecore_events"),
         None => quoted(&view.table),
     })

@@ -14,7 +14,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow::datatypes::DataType;
 use datafusion::common::{Column, ScalarValue};
 use datafusion::error::DataFusionError;
 use datafusion::execution::session_state::SessionStateBuilder;
@@ -24,6 +24,7 @@ use icecore_core::{Emit, Error, Result, Span, TimeRange, Timestamp};
 use icecore_kernel::WindowSpec;
 
 use crate::error::from_datafusion;
+use crate::files::moment as moment_type;
 
 use logical::FeatureWindow;
 pub use logical::window_planner;
@@ -210,9 +211,4 @@ fn earliest_seen(node: &WindowNode, from: Option<Timestamp>) -> Option<Timestamp
         false => widest,
     };
     from?.micros().checked_sub(reach.micros()).map(Timestamp::from_micros)
-}
-
-/// The type of moments in tables.
-fn moment_type() -> DataType {
-    DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into()))
 }

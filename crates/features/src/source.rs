@@ -28,7 +28,7 @@ const FEW_ENTITIES: usize = 1000;
 
 /// The type of every moment.
 pub(crate) fn moment_type() -> DataType {
-    DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into()))
+    ValueType::Timestamp.arrow()
 }
 
 /// What windows look at, in the order of first use.

@@ -3,11 +3,11 @@
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, TimeUnit, TimestampNanosecondType};
-use icecore_core::{Error, Result};
+use icecore_core::{Error, Result, ValueType};
 
 /// The type of every moment that a join puts out.
 pub(crate) fn moment_type() -> DataType {
-    DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into()))
+    ValueType::Timestamp.arrow()
 }
 
 /// Whether a column of this type can hold moments.

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use arrow::array::TimestampMicrosecondArray;
 use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, StringArray, new_null_array};
 use arrow::compute::interleave;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use futures::StreamExt;
 use icecore_core::{
     BatchStream, Error, PinnedTable, Result, SnapshotCatalog, SnapshotSelector, Span, TableName,
+    ValueType,
 };
 use icecore_dataset::{Asked, Retrieval, ViewRules, retrieve};
 use icecore_engine::Engine;
@@ -197,8 +198,7 @@ async fn entities_sql(
 }
 
 fn moment_field() -> Field {
-    let data_type = DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into()));
-    Field::new(FEATURE_TIMESTAMP, data_type, true)
+    Field::new(FEATURE_TIMESTAMP, ValueType::Timestamp.arrow(), true)
 }
 
 fn moments(micros: &Int64Array) -> TimestampMicrosecondArray {

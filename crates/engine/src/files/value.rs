@@ -5,8 +5,9 @@ use arrow::array::{
     TimestampMicrosecondBuilder,
 };
 use arrow::compute::kernels::cast_utils::{Parser, string_to_datetime};
-use arrow::datatypes::{DataType, Date32Type, Float64Type, Int64Type, TimeUnit};
+use arrow::datatypes::{DataType, Date32Type, Float64Type, Int64Type};
 use chrono::Utc;
+use icecore_core::ValueType;
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ pub(crate) const UTC: &str = "+00:00";
 
 /// The type of every moment in a table.
 pub(crate) fn moment() -> DataType {
-    DataType::Timestamp(TimeUnit::Microsecond, Some(UTC.into()))
+    ValueType::Timestamp.arrow()
 }
 
 /// A value as the file spells it.

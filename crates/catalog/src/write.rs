@@ -23,6 +23,7 @@ mod sort;
 mod splice;
 mod split;
 mod spread;
+mod stage;
 mod transform;
 
 #[cfg(test)]
@@ -43,12 +44,16 @@ use buffer::Buffers;
 pub(crate) use conform::Conform;
 use encode::Encoding;
 use jobs::Jobs;
-use split::Splitter;
+use split::{Placed, Splitter};
+use stage::Stage;
 
 pub(crate) use options::target_bytes;
 pub(crate) use sort::RowOrder;
 pub(crate) use splice::{Copied, Splice, column_leaves};
 pub use spread::spread_columns;
+
+/// What waits to be handed to its partitions takes at most this share of what may wait.
+const STAGE_SHARE: usize = 8;
 
 /// Rows that are split, sorted and accounted for at a time.
 const CHUNK_ROWS: usize = 8192;
@@ -149,6 +154,7 @@ struct TableWriter {
     conform: Conform,
     chunks: BatchCoalescer,
     splitter: Option<Splitter>,
+    stage: Stage,
     buffers: Buffers,
     jobs: Jobs,
     limits: Limits,
@@ -178,6 +184,7 @@ impl TableWriter {
             conform,
             chunks: BatchCoalescer::new(arrow, CHUNK_ROWS),
             splitter,
+            stage: Stage::default(),
             buffers,
             jobs: Jobs::new(encoding, limits),
             limits,
@@ -195,7 +202,8 @@ impl TableWriter {
         while let Some(chunk) = self.chunks.next_completed_batch() {
             self.take_in(chunk).await?;
         }
-        Ok(())
+        self.stage.hand_out(&mut self.buffers)?;
+        self.encode_enough().await
     }
 
     /// Cuts rows into chunks of one size. Without partitions only those at the ends of batches are
@@ -221,20 +229,32 @@ impl TableWriter {
     async fn take_in(&mut self, chunk: RecordBatch) -> Result<()> {
         match &mut self.splitter {
             None => self.buffers.push(0, chunk)?,
-            Some(splitter) => {
-                for (partition, rows) in splitter.split(&chunk, &mut self.buffers)? {
-                    self.buffers.push(partition, rows)?;
+            Some(splitter) => match splitter.place(&chunk, &mut self.buffers)? {
+                Placed::Together(partition) => {
+                    self.stage.hand_out(&mut self.buffers)?;
+                    self.buffers.push(partition, chunk)?;
                 }
-            }
+                Placed::Apart(partitions) => {
+                    self.stage.add(chunk, &partitions);
+                    if self.stage.is_full(self.limits.waiting_bytes / STAGE_SHARE) {
+                        self.stage.hand_out(&mut self.buffers)?;
+                    }
+                }
+            },
         }
+        self.encode_enough().await
+    }
+
+    /// Encodes what fills a file or a row group, and more where too much waits.
+    async fn encode_enough(&mut self) -> Result<()> {
         while let Some(partition) = self.buffers.full(self.jobs.encoding()) {
             self.jobs.encode(self.buffers.take(partition)).await?;
         }
-        while self.buffers.bytes() > self.limits.waiting_bytes {
+        while self.buffers.bytes() + self.stage.bytes() > self.limits.waiting_bytes {
             let Some(partition) = self.buffers.largest() else { break };
             self.jobs.encode(self.buffers.take(partition)).await?;
         }
-        self.jobs.note_waiting(self.buffers.bytes());
+        self.jobs.note_waiting(self.buffers.bytes() + self.stage.bytes());
         Ok(())
     }
 

@@ -146,7 +146,7 @@ impl Buffer {
 
 /// Bytes that rows take. It depends on the rows alone: not on how they are cut, nor on what else
 /// their buffers hold.
-fn bytes_of(rows: &RecordBatch) -> usize {
+pub(super) fn bytes_of(rows: &RecordBatch) -> usize {
     rows.columns().iter().map(|column| bytes_of_column(column)).sum()
 }
 

@@ -3,7 +3,6 @@
 //! They cost nothing to write and much to read, and some engines cannot read them at all, so they
 //! are written only when they are asked for.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -21,7 +20,8 @@ use super::buffer::Buffers;
 use super::metrics::{FileFacts, NanCounts, data_file};
 use super::modes::Modes;
 use super::naming::delete_file_path;
-use super::split::Splitter;
+use super::split::{Placed, Splitter};
+use super::stage::Stage;
 use crate::blocking::blocking;
 use crate::described::told_again;
 use crate::error::Context as _;
@@ -81,16 +81,18 @@ fn by_partition(deleted: &DeletedKeys) -> Result<Vec<(Struct, RecordBatch)>> {
     }
     let mut splitter = Splitter::try_new(&deleted.schema, &deleted.spec)?;
     let mut buffers = Buffers::default();
-    let mut parts: HashMap<usize, Vec<RecordBatch>> = HashMap::new();
-    for (partition, rows) in splitter.split(&deleted.keys, &mut buffers)? {
-        parts.entry(partition).or_default().push(rows);
+    match splitter.place(&deleted.keys, &mut buffers)? {
+        Placed::Together(partition) => buffers.push(partition, deleted.keys.clone())?,
+        Placed::Apart(partitions) => {
+            let mut stage = Stage::default();
+            stage.add(deleted.keys.clone(), &partitions);
+            stage.hand_out(&mut buffers)?;
+        }
     }
-    let mut found = Vec::with_capacity(parts.len());
-    for index in 0..buffers.len() {
-        let (Some(load), Some(rows)) = (buffers.take(index), parts.remove(&index)) else {
-            continue;
-        };
-        found.push((load.partition, concat_batches(&deleted.keys.schema(), &rows)?));
+    let mut found = Vec::with_capacity(buffers.len());
+    for load in (0..buffers.len()).filter_map(|index| buffers.take(index)) {
+        let keys = concat_batches(&deleted.keys.schema(), &load.pieces)?;
+        found.push((load.partition, keys));
     }
     Ok(found)
 }

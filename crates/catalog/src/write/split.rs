@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, StructArray, UInt32Array};
-use arrow::compute::take_record_batch;
+use arrow::array::{Array, ArrayRef, RecordBatch, StructArray};
 use arrow::datatypes::{DataType, Fields};
 use arrow::row::{RowConverter, SortField};
 use iceberg::arrow::{arrow_struct_to_literal, type_to_arrow_type};
@@ -16,7 +15,7 @@ use super::naming::partition_directories;
 use super::transform::Source;
 use crate::error::Context as _;
 
-/// Splits chunks of rows by partition.
+/// Finds the partitions of rows.
 #[derive(Debug)]
 pub(super) struct Splitter {
     schema: SchemaRef,
@@ -27,6 +26,15 @@ pub(super) struct Splitter {
     rows: RowConverter,
     /// From the bytes of a partition's values to its index.
     known: HashMap<Box<[u8]>, usize>,
+}
+
+/// Where the rows of a chunk lie.
+#[derive(Debug)]
+pub(super) enum Placed {
+    /// All in one partition.
+    Together(usize),
+    /// Each in its own.
+    Apart(Vec<usize>),
 }
 
 impl Splitter {
@@ -51,54 +59,38 @@ impl Splitter {
         Ok(Self { schema, spec, sources, partition_type, fields, rows, known: HashMap::new() })
     }
 
-    /// The rows of each partition, which keep their order, and partitions in that of their first
-    /// row. Partitions that were not seen before are added to the buffers.
-    pub(super) fn split(
-        &mut self,
-        chunk: &RecordBatch,
-        buffers: &mut Buffers,
-    ) -> Result<Vec<(usize, RecordBatch)>> {
+    /// Which partition each row lies in. Partitions that were not seen before are added to the
+    /// buffers.
+    pub(super) fn place(&mut self, chunk: &RecordBatch, buffers: &mut Buffers) -> Result<Placed> {
         let columns = self.sources.iter().map(|source| source.values(chunk));
         let columns = columns.collect::<Result<Vec<ArrayRef>>>()?;
         let keys = self.rows.convert_columns(&columns)?;
         let values: ArrayRef = Arc::new(StructArray::try_new(self.fields.clone(), columns, None)?);
-        let mut groups: Vec<(usize, Vec<u32>)> = Vec::new();
-        let mut group_of: HashMap<usize, usize> = HashMap::new();
+        let mut of_rows = Vec::with_capacity(chunk.num_rows());
         let mut last: Option<(&[u8], usize)> = None;
-        for (row, key) in (0_u32..).zip(keys.iter()) {
+        for (row, key) in keys.iter().enumerate() {
             let key = key.data();
-            let group = match last {
+            let partition = match last {
                 // Rows of one partition come together more often than not.
-                Some((same, group)) if same == key => group,
-                _ => {
-                    let partition = match self.known.get(key) {
-                        Some(partition) => *partition,
-                        None => {
-                            let partition = self.add(&values, row as usize, buffers)?;
-                            self.known.insert(key.into(), partition);
-                            partition
-                        }
-                    };
-                    *group_of.entry(partition).or_insert_with(|| {
-                        groups.push((partition, Vec::new()));
-                        groups.len() - 1
-                    })
-                }
+                Some((same, partition)) if same == key => partition,
+                _ => match self.known.get(key) {
+                    Some(partition) => *partition,
+                    None => {
+                        let partition = self.add(&values, row, buffers)?;
+                        self.known.insert(key.into(), partition);
+                        partition
+                    }
+                },
             };
-            last = Some((key, group));
-            if let Some((_, rows)) = groups.get_mut(group) {
-                rows.push(row);
+            last = Some((key, partition));
+            of_rows.push(partition);
+        }
+        Ok(match of_rows.first() {
+            Some(first) if of_rows.iter().all(|partition| partition == first) => {
+                Placed::Together(*first)
             }
-        }
-        if let [(partition, _)] = groups.as_slice() {
-            return Ok(vec![(*partition, chunk.clone())]);
-        }
-        let groups = groups.into_iter();
-        groups
-            .map(|(partition, rows)| {
-                Ok((partition, take_record_batch(chunk, &UInt32Array::from(rows))?))
-            })
-            .collect()
+            _ => Placed::Apart(of_rows),
+        })
     }
 
     fn add(&self, values: &ArrayRef, row: usize, buffers: &mut Buffers) -> Result<usize> {

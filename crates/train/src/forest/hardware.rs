@@ -1,6 +1,6 @@
 //! Which vector instructions the machine has.
 //!
-//! The only unsafe code of this crate is here and in `avx2`: calling functions that are compiled
+//! The only unsafe code of this crate is here, in `avx2` and in `row`: calling functions that are compiled
 //! for instructions that not every machine has, and filling registers. A value of [`Avx2`] is the
 //! proof that this machine has them.
 

@@ -16,6 +16,7 @@ mod evolution;
 mod flight;
 mod interchange;
 mod interoperability;
+mod lookups;
 mod manifests;
 mod matrix;
 mod model;

@@ -35,6 +35,11 @@ impl Service {
         Self { child, address: listening["listening"].as_str().unwrap().to_owned() }
     }
 
+    /// The process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The status and the document of an answer to a request with a body.
     pub(crate) fn post(&self, path: &str, headers: &str, body: &str) -> (u16, Value) {
         let mut stream = TcpStream::connect(&self.address).unwrap();

@@ -10,7 +10,7 @@ const EVENTS: &str = "events.raw_transactions";
 const COUNT: &str = "SELECT count(*) AS n FROM events.raw_transactions";
 
 /// The data files of a table.
-fn data_files(project: &Path, table: &str) -> Vec<PathBuf> {
+pub(crate) fn data_files(project: &Path, table: &str) -> Vec<PathBuf> {
     let shown = json(project, &["table", "show", table]);
     let location = shown["location"].as_str().unwrap().trim_start_matches("file://").to_owned();
     let mut found = Vec::new();

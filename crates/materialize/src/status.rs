@@ -22,13 +22,23 @@ pub struct ViewStatus {
     pub state: &'static str,
 }
 
-/// Whether a store has the rows of a view: it was filled with them, and not emptied since.
+/// What a store was filled with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filling {
+    /// The state of the table.
+    pub source: PinnedTable,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// With which rows of a view a store was filled, if it was and has not been emptied since.
 ///
 /// # Errors
 ///
 /// `Unavailable` if the store does not answer.
-pub async fn is_filled(store: &dyn OnlineStore, view: &str) -> Result<bool> {
-    Ok(Marker::read(store, view).await?.is_some_and(|marker| marker.source.is_some()))
+pub async fn filling(store: &dyn OnlineStore, view: &str) -> Result<Option<Filling>> {
+    let marker = Marker::read(store, view).await?;
+    Ok(marker.and_then(|marker| Some(Filling { source: marker.source?, at: marker.at })))
 }
 
 /// Says where a view stands.

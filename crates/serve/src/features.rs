@@ -214,10 +214,7 @@ impl OnlineFeatures {
             // A store that keeps failing costs no request its deadline.
             Some(_) if !self.breaker.may_ask() => "online_store_circuit_open",
             Some(store) => {
-                let read = async {
-                    let rows = online::read(store, plan, reads, now).await?;
-                    Ok(online::is_whole(store, plan, &rows).await?.then_some(rows))
-                };
+                let read = online::read_whole(store, plan, reads, now);
                 let span = info_span!("read features online", views = reads.len());
                 match timeout(self.options.store_deadline, read).instrument(span).await {
                     Ok(Ok(found)) => {
@@ -228,7 +225,6 @@ impl OnlineFeatures {
                         }
                     }
                     Ok(Err(error)) => {
-                        let error: Error = error;
                         self.breaker.failed();
                         warn!(%error, "the online store is unavailable");
                         "online_store_unavailable"

@@ -2,32 +2,59 @@
 
 use arrow::array::ArrayRef;
 use icecore_core::{Error, Result, Timestamp};
-use icecore_materialize::{TileView, is_filled};
+use icecore_materialize::{Filling, TileView, filling};
 use icecore_online::{FeatureStore, RowStatus, ViewRead, ViewRows};
 
 use super::plan::{Plan, PlannedView};
 
-/// Whether the rows that were not found are not there, or the store has lost them.
-pub(super) async fn is_whole(
+/// What the store has of every view, if what it does not have is not there: rows may also have been
+/// lost.
+///
+/// A store may be emptied and filled again at any moment. So where something is missing, it is read
+/// once more between two looks at what the store was filled with, which have to find the same.
+pub(super) async fn read_whole(
     store: &FeatureStore,
     plan: &Plan,
-    found: &[ViewRows],
-) -> Result<bool> {
-    for (view, rows) in plan.views.iter().zip(found) {
-        let lacks_some = rows.rows.contains(&RowStatus::NotFound);
-        if lacks_some
-            && view.tiles.is_none()
-            && !is_filled(&**store.store(), &view.shape.view).await?
-        {
-            return Ok(false);
+    reads: &[ViewRead],
+    now: Timestamp,
+) -> Result<Option<Vec<ViewRows>>> {
+    let found = read(store, plan, reads, now).await?;
+    let lacks_some = |(view, rows): &(&PlannedView, &ViewRows)| {
+        view.tiles.is_none() && rows.rows.contains(&RowStatus::NotFound)
+    };
+    let lacking: Vec<&str> = plan
+        .views
+        .iter()
+        .zip(&found)
+        .filter(lacks_some)
+        .map(|(view, _)| view.shape.view.as_str())
+        .collect();
+    if lacking.is_empty() {
+        return Ok(Some(found));
+    }
+    let before = fillings(store, &lacking).await?;
+    if before.is_none() {
+        return Ok(None);
+    }
+    let found = read(store, plan, reads, now).await?;
+    Ok((fillings(store, &lacking).await? == before).then_some(found))
+}
+
+/// What the store was filled with of each view; nothing where one was not.
+async fn fillings(store: &FeatureStore, views: &[&str]) -> Result<Option<Vec<Filling>>> {
+    let mut all = Vec::with_capacity(views.len());
+    for view in views {
+        match filling(&**store.store(), view).await? {
+            Some(filling) => all.push(filling),
+            None => return Ok(None),
         }
     }
-    Ok(true)
+    Ok(Some(all))
 }
 
 /// What the store has of every view: rows of all of them in one round trip, and the tiles of each
 /// view of windows at the same time.
-pub(super) async fn read(
+async fn read(
     store: &FeatureStore,
     plan: &Plan,
     reads: &[ViewRead],

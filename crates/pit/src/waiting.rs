@@ -71,6 +71,10 @@ impl WaitingRows {
     ///
     /// `Internal` if the batch is none.
     pub(crate) fn push(&mut self, batch: &RecordBatch, slots: &Slots) -> Result<bool> {
+        if batch.num_rows() == 0 {
+            // It would stand between two batches whose order matters.
+            return Ok(false);
+        }
         let codes = slots.codes(&batch.columns()[..self.keys])?;
         // Tables in the order of keys give rows that are near each other as they are.
         let is_grouped = self.batches.is_empty() && is_grouped(&codes);

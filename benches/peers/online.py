@@ -21,6 +21,7 @@ import struct
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -109,6 +110,27 @@ def high_water(pid):
     except OSError:
         return []
     return [int(line.split()[1]) for line in lines if line.startswith("VmHWM:")]
+
+
+@contextmanager
+def redis_server(port, directory):
+    """A Redis of its own that answers, as its client."""
+    import redis
+
+    command = ["redis-server", "--port", str(port), "--save", "", "--bind", "127.0.0.1", "--dir", directory]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        client = redis.Redis(port=port)
+        while True:
+            try:
+                client.ping()
+                break
+            except redis.ConnectionError:
+                time.sleep(0.05)
+        yield client
+    finally:
+        server.terminate()
+        server.wait()
 
 
 def redis_cpu(client):
@@ -262,19 +284,8 @@ def main():
     parser.add_argument("--parts", default="materialize,serve")
     parser.add_argument("--out")
     options = parser.parse_args()
-    import redis
-
     Path(options.work).mkdir(parents=True)
-    server = ["redis-server", "--port", str(options.port), "--save", "", "--bind", "127.0.0.1", "--dir", options.work]
-    server = subprocess.Popen(server, stdout=subprocess.DEVNULL)
-    try:
-        client = redis.Redis(port=options.port)
-        while True:
-            try:
-                client.ping()
-                break
-            except redis.ConnectionError:
-                time.sleep(0.05)
+    with redis_server(options.port, options.work) as client:
         lake = Lake(options, options.port)
         report = {"machine": platform.processor() or platform.machine(), "cpus": os.cpu_count(), "rows": options.rows}
         parts = options.parts.split(",")
@@ -285,9 +296,6 @@ def main():
                 make(Path(options.work) / "full.parquet", options.rows, 1, 0)
                 lake.icecore("ingest", "ml.wide", str(Path(options.work) / "full.parquet"))
             report["serve"] = serve(options, lake, client)
-    finally:
-        server.terminate()
-        server.wait()
     text = json.dumps(report, indent=2)
     print(text)
     if options.out:

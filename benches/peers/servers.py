@@ -23,7 +23,7 @@ import time
 import urllib.request
 from pathlib import Path
 
-from online import FEATURES, Lake, Served, make, redis_cpu, wrk
+from online import FEATURES, Lake, Served, make, redis_cpu, redis_server, wrk
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 STORE = """project: bench
@@ -217,31 +217,18 @@ def main():
     parser.add_argument("--parts", default="fill,serve")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    import redis
-
     options.work.mkdir(parents=True)
-    command = ["redis-server", "--port", str(options.port), "--save", "", "--bind", "127.0.0.1", "--dir", options.work]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    try:
-        client = redis.Redis(port=options.port)
-        while True:
-            try:
-                client.ping()
-                break
-            except redis.ConnectionError:
-                time.sleep(0.05)
+    with redis_server(options.port, options.work) as client:
         lake, data = Lake(options, options.port), options.work / "wide.parquet"
         make(data, options.rows, 1, 0)
         lake.icecore("ingest", "ml.wide", str(data))
         repo = feast_repo(options, data)
-        report = {"machine": platform.processor() or platform.machine(), "cpus": os.cpu_count(), "rows": options.rows, "rounds": options.rounds}
+        report = {"machine": platform.processor() or platform.machine(), "cpus": os.cpu_count()}
+        report |= {"rows": options.rows, "rounds": options.rounds}
         if "fill" in options.parts:
             report["fill"] = fill(options, lake, client, repo)
         if "serve" in options.parts:
             report["serve"] = serve(options, lake, client, repo)
-    finally:
-        server.terminate()
-        server.wait()
     text = json.dumps(report, indent=2)
     print(text)
     if options.out:

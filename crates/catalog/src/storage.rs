@@ -13,6 +13,7 @@ mod engine;
 mod files;
 mod footer;
 mod limits;
+mod listed;
 mod local;
 mod location;
 mod parse;
@@ -34,11 +35,12 @@ pub(crate) use avro::{
 };
 pub use buckets::BucketOptions;
 pub use limits::StorageLimits;
+pub(crate) use listed::{KnownFile, ListedEntry, ListedFile};
 #[cfg(test)]
 pub(crate) use location::local_path;
 pub(crate) use location::{FileKey, key_of};
 pub(crate) use parse::{
-    guarded, load_list, load_manifest, load_manifest_with, read_list, read_manifest, read_metadata,
+    guarded, load_entries, load_list, load_manifest, read_list, read_manifest, read_metadata,
 };
 pub(crate) use roots::Roots;
 

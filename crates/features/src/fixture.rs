@@ -233,7 +233,7 @@ impl Lakehouse {
     pub(crate) async fn files(&self, table: &str) -> Vec<(String, String)> {
         let plan = self.catalog.plan_files(&self.pin(table).await, None).await.unwrap();
         let files = plan.files.iter();
-        files.map(|file| (format!("{:?}", file.partition), file.path().to_string())).collect()
+        files.map(|file| (format!("{:?}", file.partition()), file.path().to_string())).collect()
     }
 }
 

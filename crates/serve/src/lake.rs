@@ -235,9 +235,9 @@ const MODEL_VERSION: &str = "model_version";
 fn newest_partition(plan: &FilePlan, column: &str, today: Date) -> Option<Option<Date>> {
     let mut newest = None;
     for file in &plan.files {
-        let (_, value) = file.partition.iter().find(|(name, _)| name == column)?;
+        let (_, value) = file.partition().into_iter().find(|(name, _)| *name == column)?;
         match value {
-            Some(Literal::Date(date)) if *date <= today => newest = newest.max(Some(*date)),
+            Some(Literal::Date(date)) if date <= today => newest = newest.max(Some(date)),
             Some(Literal::Date(_)) | None => {}
             Some(_) => return None,
         }

@@ -10,7 +10,7 @@ use icecore_core::{Error, Result};
 
 use super::path::Hop;
 use crate::scan::{FileTask, plan_tasks};
-use crate::storage;
+use crate::storage::{self, Headers, KnownFile as _, ListedEntry};
 
 /// Manifests that are read at a time.
 const MANIFESTS_AT_ONCE: usize = 16;
@@ -161,21 +161,21 @@ async fn manifests(table: &Table, snapshot: Option<i64>) -> Result<Vec<ManifestF
 
 /// The live files of manifests to which no deletes apply.
 async fn files(table: &Table, manifests: Vec<ManifestFile>) -> Result<Vec<FileTask>> {
-    let io = table.file_io();
+    let headers = &Headers::default();
     let mut loaded = stream::iter(manifests)
         .map(async |manifest| {
-            let parsed = storage::read_manifest(io, &manifest).await?;
-            Ok::<_, Error>((manifest.partition_spec_id, parsed))
+            let entries = storage::load_entries(table, &manifest, headers).await?;
+            Ok::<_, Error>((manifest.partition_spec_id, entries))
         })
         .buffered(MANIFESTS_AT_ONCE);
     let mut tasks = Vec::new();
-    while let Some((spec_id, manifest)) = loaded.try_next().await? {
-        for entry in manifest.entries().iter().filter(|entry| entry.is_alive()) {
+    while let Some((spec_id, entries)) = loaded.try_next().await? {
+        for entry in entries.into_iter().filter(ListedEntry::is_alive) {
             tasks.push(FileTask {
-                file: Arc::new(entry.data_file().clone()),
+                file: Arc::new(entry.file),
                 spec_id,
                 // Deletes go by it, and there are none.
-                sequence: entry.sequence_number().unwrap_or(0),
+                sequence: entry.sequence.unwrap_or(0),
                 first_row_id: None,
                 deletes: Vec::new(),
             });

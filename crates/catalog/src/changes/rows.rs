@@ -15,6 +15,7 @@ use roaring::RoaringTreemap;
 use super::difference::Difference;
 use crate::error::Context as _;
 use crate::scan::{FileTask, TaskRead, deleted_positions, read_task};
+use crate::storage::KnownFile as _;
 
 /// Which side a row is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

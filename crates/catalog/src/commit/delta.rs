@@ -10,6 +10,7 @@ use icecore_core::Result;
 
 use super::manifests::spec_of;
 use super::partitions::Touched;
+use crate::storage::KnownFile;
 
 /// What a new snapshot changes.
 #[derive(Debug)]
@@ -117,13 +118,13 @@ struct Member {
 
 impl FileSet {
     /// These files.
-    pub(crate) fn of<'f>(files: impl IntoIterator<Item = &'f DataFile>) -> Self {
+    pub(crate) fn of<'f, F: KnownFile + 'f>(files: impl IntoIterator<Item = &'f F>) -> Self {
         let mut set = Self::default();
         files.into_iter().for_each(|file| set.insert(file));
         set
     }
 
-    pub(crate) fn insert(&mut self, file: &DataFile) {
+    pub(crate) fn insert(&mut self, file: &impl KnownFile) {
         use iceberg::spec::DataContentType;
         match file.content_type() {
             DataContentType::Data => self.data = true,

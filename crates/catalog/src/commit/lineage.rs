@@ -6,6 +6,8 @@
 
 use iceberg::spec::{DataFile, ManifestContentType, ManifestFile};
 
+use crate::storage::KnownFile;
+
 /// Counts the ids of a manifest's rows, file by file.
 #[derive(Debug, Default)]
 pub(crate) struct RowIds {
@@ -33,7 +35,7 @@ impl RowIds {
     }
 
     /// The id of the first row of the next live file of the manifest.
-    pub(crate) fn first_of(&mut self, file: &DataFile) -> Option<u64> {
+    pub(crate) fn first_of(&mut self, file: &impl KnownFile) -> Option<u64> {
         // Ids that were written before the manifest was part of a table with ids mean nothing.
         let next = self.next?;
         let id = file.first_row_id().and_then(|id| u64::try_from(id).ok()).unwrap_or_else(|| {

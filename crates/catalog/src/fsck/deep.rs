@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use iceberg::spec::{DataContentType, DataFile};
+use iceberg::spec::DataContentType;
 use iceberg::table::Table;
 use icecore_core::{Error, Result};
 
@@ -15,6 +15,7 @@ use super::entries::{Contents, StoredFile};
 use super::finding::{FindingKind, Findings};
 use super::{guarded, in_words, is_damage};
 use crate::scan::FileTask;
+use crate::storage::{KnownFile as _, ListedFile};
 
 /// Files that are read at once.
 const FILES_AT_ONCE: usize = 2;
@@ -25,7 +26,7 @@ const BATCH_ROWS: usize = 8192;
 type Wrong = Vec<(FindingKind, String)>;
 
 /// Data files by path.
-type DataFiles = Arc<HashMap<String, Arc<DataFile>>>;
+type DataFiles = Arc<HashMap<String, Arc<ListedFile>>>;
 
 /// Reads every file, and returns how many rows that were.
 pub(super) async fn check(
@@ -39,7 +40,7 @@ pub(super) async fn check(
             .files
             .iter()
             .filter(is_data)
-            .map(|of| (of.file.file_path().to_owned(), Arc::new(of.file.clone())))
+            .map(|of| (of.file.file_path().to_owned(), Arc::new(of.file.clone().into())))
             .collect(),
     );
     let tasks: Vec<FileTask> = contents.files.iter().map(task_of).collect();
@@ -77,7 +78,7 @@ pub(super) async fn check(
 /// A file by itself, without what deletes rows of it.
 fn task_of(of: &StoredFile) -> FileTask {
     FileTask {
-        file: Arc::new(of.file.clone()),
+        file: Arc::new(of.file.clone().into()),
         spec_id: of.spec_id,
         sequence: 0,
         first_row_id: None,
@@ -86,7 +87,7 @@ fn task_of(of: &StoredFile) -> FileTask {
 }
 
 /// That a file has as many rows as recorded.
-fn check_count(file: &DataFile, rows: u64, wrong: &mut Wrong) {
+fn check_count(file: &ListedFile, rows: u64, wrong: &mut Wrong) {
     if rows != file.record_count() {
         let recorded = file.record_count();
         let message = format!("it holds {rows} rows, and its manifest says {recorded}");

@@ -21,6 +21,7 @@ use crate::blocking::cores;
 use crate::commit::OwnedReads;
 use crate::predicate::PartitionFilter;
 use crate::scan::{FileFacts, FileTask, deleted_positions};
+use crate::storage::KnownFile as _;
 
 /// Deletes the rows that pass a filter.
 #[derive(Debug)]
@@ -98,7 +99,7 @@ impl Finder {
             return Ok(false);
         }
         let others = self.selection.filter.complement();
-        if !others.may_pass(&FileFacts(&task.file)) {
+        if !others.may_pass(&FileFacts(&*task.file)) {
             return Ok(true);
         }
         let metadata = self.target.table.metadata();

@@ -21,6 +21,7 @@ use super::patch::{NewValues, Patch, Patcher};
 use super::target::{Target, schema_of};
 use crate::scan::{FileTask, StoredFile, deleted_positions};
 use crate::schema;
+use crate::storage::KnownFile as _;
 use crate::write::{Copied, Splice, WrittenFiles, column_leaves, target_bytes};
 
 /// A file is put together if at least one in so many of its bytes can be copied. Otherwise it is
@@ -204,7 +205,7 @@ impl Layout {
         };
         let floats = self.floats.iter().filter(|(place, _)| is_copied(*place));
         let counted = floats.map(|(place, id)| {
-            let nans = task.file.nan_value_counts().get(id).copied();
+            let nans = task.file.nans(*id);
             (*id, nans.filter(|nans| *nans == 0 || stays_whole(*place)))
         });
         counted.collect()

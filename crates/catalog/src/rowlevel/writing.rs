@@ -17,6 +17,7 @@ use crate::blocking::cores;
 use crate::commit::{AddedFiles, FileChange, FileSet, OwnedRemoval};
 use crate::scan::{FileTask, deleted_positions};
 use crate::schema;
+use crate::storage::KnownFile as _;
 use crate::write::equality_deletes::{DeletedKeys, write_equality_deletes};
 use crate::write::position_deletes::{DeletedRows, write_position_deletes};
 use crate::write::{WrittenFiles, deletion_vector::write_deletion_vectors, write_rows};
@@ -162,8 +163,8 @@ impl Writing {
 
     /// Takes a data file away, with the delete files that speak of nothing else.
     fn remove(&mut self, task: &FileTask) {
-        self.removed.insert(&task.file);
-        self.depends_on.insert(&task.file);
+        self.removed.insert(&*task.file);
+        self.depends_on.insert(&*task.file);
         self.supersede(task);
     }
 
@@ -172,7 +173,7 @@ impl Writing {
         let path = task.file.file_path();
         let of_file = task.deletes.iter().filter(|delete| {
             delete.file.content_type() == DataContentType::PositionDeletes
-                && delete.file.referenced_data_file().as_deref() == Some(path)
+                && delete.file.referenced_data_file() == Some(path)
         });
         of_file.for_each(|delete| self.removed.insert(&delete.file));
     }
@@ -211,7 +212,7 @@ impl Writing {
 
     async fn mark_positions(&mut self, patched: Vec<(FileTask, Patch)>) -> Result<()> {
         let write_target = self.target.write_target();
-        patched.iter().for_each(|(task, _)| self.depends_on.insert(&task.file));
+        patched.iter().for_each(|(task, _)| self.depends_on.insert(&*task.file));
         let numbered: Vec<_> = patched.into_iter().enumerate().collect();
         let work = |(number, (task, patch)): (usize, (FileTask, Patch))| {
             let write_target = write_target.clone();
@@ -241,7 +242,7 @@ impl Writing {
         let files = write_deletion_vectors(&self.target.write_target(), &deleted, 0).await?;
         for ((task, _), file) in patched.iter().zip(files) {
             self.deletes.push((task.spec_id, file));
-            self.depends_on.insert(&task.file);
+            self.depends_on.insert(&*task.file);
             self.supersede(task);
         }
         Ok(())

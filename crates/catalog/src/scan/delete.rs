@@ -7,10 +7,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use iceberg::metadata_columns::RESERVED_FIELD_ID_DELETE_FILE_PATH;
-use iceberg::spec::{DataContentType, DataFile, Literal, PrimitiveLiteral, Struct};
+use iceberg::spec::{DataContentType, Datum, Literal, PrimitiveLiteral, Struct};
 use icecore_core::{Error, Result};
 
 use super::task::DeleteTask;
+use crate::storage::{KnownFile, ListedFile};
 
 pub(super) use keys::DeletedKeys;
 pub(crate) use positions::deleted_positions;
@@ -42,7 +43,7 @@ impl DeleteIndex {
     /// `DataCorrupt` for a second deletion vector of one data file, or for a vector of none.
     pub(super) fn add(&mut self, delete: DeleteTask, is_global: bool) -> Result<()> {
         let partition = (delete.spec_id, normal(delete.file.partition()));
-        let path = only_path(&delete.file);
+        let path = delete.only_path().map(str::to_owned);
         let delete = Arc::new(delete);
         if delete.is_vector() {
             let name = delete.file.file_path();
@@ -66,7 +67,12 @@ impl DeleteIndex {
     }
 
     /// The delete files that apply to a data file.
-    pub(super) fn of(&self, file: &DataFile, spec_id: i32, sequence: i64) -> Vec<Arc<DeleteTask>> {
+    pub(super) fn of(
+        &self,
+        file: &ListedFile,
+        spec_id: i32,
+        sequence: i64,
+    ) -> Vec<Arc<DeleteTask>> {
         let mut found = Vec::new();
         if self.is_empty() {
             return found;
@@ -82,9 +88,9 @@ impl DeleteIndex {
             let all = from(self.by_path.get(path))
                 .into_iter()
                 .chain(from(self.positions.get(&partition)));
-            found.extend(
-                all.filter(|delete| sequence <= delete.sequence && may_name(&delete.file, path)),
-            );
+            let may_name =
+                |delete: &DeleteTask| delete.paths.as_ref().is_none_or(|paths| paths.hold(path));
+            found.extend(all.filter(|delete| sequence <= delete.sequence && may_name(delete)));
         }
         let all =
             from(self.keys.get(&partition)).into_iter().chain(self.everywhere.iter().cloned());
@@ -111,28 +117,41 @@ fn normal(partition: &Struct) -> Struct {
     partition.iter().map(|value| value.map(wide)).collect()
 }
 
-/// The data file that all of a file's position deletes are of, if the manifest says so.
-fn only_path(file: &DataFile) -> Option<String> {
-    if let Some(path) = file.referenced_data_file() {
-        return Some(path);
+impl DeleteTask {
+    /// The data file that all of its position deletes are of, if the manifest says so.
+    fn only_path(&self) -> Option<&str> {
+        let said = self.file.referenced_data_file();
+        said.or_else(|| self.paths.as_ref().and_then(PathBounds::only))
     }
-    let (lower, upper) = path_bounds(file)?;
-    (lower == upper).then(|| lower.to_owned())
 }
 
-fn may_name(file: &DataFile, path: &str) -> bool {
-    path_bounds(file).is_none_or(|(lower, upper)| {
+/// Between which paths those of the data files are that position deletes are of.
+#[derive(Debug)]
+pub(super) struct PathBounds {
+    lower: String,
+    upper: String,
+}
+
+impl PathBounds {
+    /// Those of a delete file, if the manifest says so.
+    pub(super) fn of(file: &ListedFile) -> Option<Self> {
+        let path = |bound: &Datum| match bound.literal() {
+            PrimitiveLiteral::String(path) => Some(path.clone()),
+            _ => None,
+        };
+        Some(Self {
+            lower: path(&*file.lower(RESERVED_FIELD_ID_DELETE_FILE_PATH)?)?,
+            upper: path(&*file.upper(RESERVED_FIELD_ID_DELETE_FILE_PATH)?)?,
+        })
+    }
+
+    fn only(&self) -> Option<&str> {
+        (self.lower == self.upper).then_some(self.lower.as_str())
+    }
+
+    fn hold(&self, path: &str) -> bool {
         // An upper bound may be a prefix of the greatest path.
-        lower <= path && (path <= upper || path.starts_with(upper))
-    })
-}
-
-fn path_bounds(file: &DataFile) -> Option<(&str, &str)> {
-    match (
-        file.lower_bounds().get(&RESERVED_FIELD_ID_DELETE_FILE_PATH)?.literal(),
-        file.upper_bounds().get(&RESERVED_FIELD_ID_DELETE_FILE_PATH)?.literal(),
-    ) {
-        (PrimitiveLiteral::String(lower), PrimitiveLiteral::String(upper)) => Some((lower, upper)),
-        _ => None,
+        let is_below = path <= self.upper.as_str() || path.starts_with(&self.upper);
+        self.lower.as_str() <= path && is_below
     }
 }

@@ -17,7 +17,7 @@ use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use iceberg::io::FileIO;
 use iceberg::spec::{
-    DEFAULT_SCHEMA_NAME_MAPPING, DataFile, NameMapping, NestedFieldRef, PrimitiveLiteral, Schema,
+    DEFAULT_SCHEMA_NAME_MAPPING, NameMapping, NestedFieldRef, PrimitiveLiteral, Schema,
 };
 use iceberg::table::Table;
 use icecore_core::{Error, Result};
@@ -32,6 +32,7 @@ use roaring::RoaringTreemap;
 use super::task::FileFacts;
 use crate::error::Context as _;
 use crate::predicate::Filter;
+use crate::storage::{KnownFile as _, ListedFile};
 use bind::{Binder, Binding};
 use input::{Input, POSITION, cannot_read, read_footer};
 use layout::{FileField, layout};
@@ -146,7 +147,7 @@ pub(super) fn names_of(table: &Table) -> Result<Names> {
 /// `DataCorrupt` naming a file that is not what the table says, and those of the storage.
 pub(super) async fn decode(
     io: &FileIO,
-    file: &DataFile,
+    file: &ListedFile,
     wanted: Decode,
 ) -> Result<BoxStream<'static, Result<Decoded>>> {
     let path: Arc<str> = file.file_path().into();
@@ -294,7 +295,7 @@ struct Asking {
 }
 
 impl Reading {
-    fn new(file: &DataFile, fields: &[FileField], wanted: &Decode) -> Result<Self> {
+    fn new(file: &ListedFile, fields: &[FileField], wanted: &Decode) -> Result<Self> {
         let path = file.file_path();
         let partition = wanted.partition.as_slice();
         let mut binder = Binder { path, fields, partition, leaves: Vec::new() };

@@ -5,7 +5,7 @@ use std::collections::btree_map::Entry;
 use std::sync::{Arc, OnceLock};
 
 use arrow::datatypes::SchemaRef;
-use iceberg::spec::{DEFAULT_SCHEMA_NAME_MAPPING, DataFile, Schema, Transform, Type};
+use iceberg::spec::{DEFAULT_SCHEMA_NAME_MAPPING, PrimitiveType, Schema, Transform, Type};
 use iceberg::table::Table;
 use icecore_core::{Error, Literal, Predicate, Result};
 
@@ -14,7 +14,7 @@ use super::task::{self, FileFacts, FileTask};
 use super::{columns_of, snapshot};
 use crate::predicate::{Filter, from_datum, from_literal};
 use crate::schema;
-use crate::storage::FileKey;
+use crate::storage::{FileKey, KnownFile as _, ListedFile};
 
 /// The files of a pinned table that may hold rows that pass a filter.
 #[derive(Debug, Clone)]
@@ -55,9 +55,6 @@ pub struct PlannedFile {
     /// Whether reading the file as it is, columns found by name and absent ones null, gives its
     /// rows in the table.
     pub native: bool,
-    /// Names and values of its partition, as the table was partitioned when it was written.
-    /// `None` is null, or a value that a [`Literal`] cannot say.
-    pub partition: Vec<(String, Option<Literal>)>,
     facts: Arc<Facts>,
 }
 
@@ -65,6 +62,7 @@ pub struct PlannedFile {
 #[derive(Debug)]
 struct Facts {
     task: FileTask,
+    spec: Arc<Spec>,
     columns: iceberg::spec::SchemaRef,
     ranges: OnceLock<BTreeMap<String, ColumnRange>>,
 }
@@ -74,6 +72,18 @@ impl PlannedFile {
     #[must_use]
     pub fn path(&self) -> object_store::path::Path {
         self.key.path(self.facts.task.file.file_path())
+    }
+
+    /// Names and values of its partition, as the table was partitioned when it was written.
+    /// `None` is null, or a value that a [`Literal`] cannot say.
+    #[must_use]
+    pub fn partition(&self) -> Vec<(&str, Option<Literal>)> {
+        let Facts { task, spec, .. } = &*self.facts;
+        let values = spec.fields.iter().zip(task.file.partition().iter());
+        let said = values.map(|((name, of), value)| {
+            (name.as_str(), value.and_then(|value| from_literal(of, value)))
+        });
+        said.collect()
     }
 
     /// What is known of its columns, by name. A column may be absent.
@@ -131,7 +141,7 @@ pub(crate) async fn plan_files(
     for task in planned.tasks {
         let spec = match specs.entry(task.spec_id) {
             Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => new.insert(Spec::of(table, task.spec_id, &columns)?),
+            Entry::Vacant(new) => new.insert(Arc::new(Spec::of(table, task.spec_id, &columns)?)),
         };
         let file = planned_file(task, (spec, binds), &columns)?;
         plan.native &= file.native;
@@ -145,7 +155,7 @@ fn is_selective(filter: &Filter, tasks: &[FileTask]) -> bool {
     const ASKED: usize = 64;
     let asked = tasks.get(..ASKED.min(tasks.len())).unwrap_or_default();
     let rows = |task: &FileTask| task.file.record_count() as f64;
-    let pass = |task: &FileTask| rows(task) * FileFacts(&task.file).share(filter);
+    let pass = |task: &FileTask| rows(task) * FileFacts(&*task.file).share(filter);
     asked.iter().map(pass).sum::<f64>() <= FEW * asked.iter().map(rows).sum::<f64>()
 }
 
@@ -158,6 +168,7 @@ fn binds_by_name(table: &Table, columns: &Schema) -> bool {
 }
 
 /// A partitioning, as far as it is needed to describe its files.
+#[derive(Debug)]
 struct Spec {
     fields: Vec<(String, Type)>,
     /// Columns that a file may leave to its partition.
@@ -191,55 +202,48 @@ impl Spec {
 
 fn planned_file(
     task: FileTask,
-    (spec, binds): (&Spec, bool),
+    (spec, binds): (&Arc<Spec>, bool),
     columns: &iceberg::spec::SchemaRef,
 ) -> Result<PlannedFile> {
     let file = &task.file;
-    let partition =
-        spec.fields.iter().zip(file.partition().iter()).map(|((name, of), value)| {
-            (name.clone(), value.and_then(|value| from_literal(of, value)))
-        });
     let rows = file.record_count();
     let live_rows = match task.deletes.as_slice() {
         [] => Some(rows),
         [vector] if vector.is_vector() => rows.checked_sub(vector.file.record_count()),
         _ => None,
     };
-    let is_there = |id: &i32| {
-        file.null_value_counts().contains_key(id) || file.column_sizes().contains_key(id)
-    };
+    let is_there = |id: &i32| file.has_column(*id);
     Ok(PlannedFile {
         key: FileKey::of(file.file_path())?,
         size_bytes: file.file_size_in_bytes(),
         rows,
         live_rows,
         native: binds && task.deletes.is_empty() && spec.identities.iter().all(is_there),
-        partition: partition.collect(),
-        facts: Arc::new(Facts { columns: columns.clone(), ranges: OnceLock::new(), task }),
+        facts: Arc::new(Facts {
+            columns: columns.clone(),
+            spec: spec.clone(),
+            ranges: OnceLock::new(),
+            task,
+        }),
     })
 }
 
-fn ranges(file: &DataFile, columns: &Schema) -> BTreeMap<String, ColumnRange> {
+fn ranges(file: &ListedFile, columns: &Schema) -> BTreeMap<String, ColumnRange> {
+    let (nulls, nans) = (file.all_nulls(), file.all_nans());
+    let (lower, upper) = (file.all_lower(), file.all_upper());
     let ranges = columns.as_struct().fields().iter().filter_map(|field| {
-        let nulls = file.null_value_counts().get(&field.id).copied();
-        let min = file.lower_bounds().get(&field.id);
-        let max = file.upper_bounds().get(&field.id).filter(|_| has_no_nan(file, field));
+        let id = &field.id;
+        let may_be_nan = has_nan(&field.field_type) && nans.get(id) != Some(&0);
         let range = ColumnRange {
-            nulls,
-            min: min.filter(|min| !min.is_nan()).and_then(from_datum),
-            max: max.and_then(from_datum),
+            nulls: nulls.get(id).copied(),
+            min: lower.get(id).filter(|min| !min.is_nan()).and_then(from_datum),
+            max: upper.get(id).filter(|_| !may_be_nan).and_then(from_datum),
         };
         (range != ColumnRange::default()).then(|| (field.name.clone(), range))
     });
     ranges.collect()
 }
 
-fn has_no_nan(file: &DataFile, field: &iceberg::spec::NestedField) -> bool {
-    use iceberg::spec::{PrimitiveType, Type};
-    match field.field_type.as_ref() {
-        Type::Primitive(PrimitiveType::Float | PrimitiveType::Double) => {
-            file.nan_value_counts().get(&field.id) == Some(&0)
-        }
-        _ => true,
-    }
+const fn has_nan(of: &Type) -> bool {
+    matches!(of, Type::Primitive(PrimitiveType::Float | PrimitiveType::Double))
 }

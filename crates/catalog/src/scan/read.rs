@@ -19,6 +19,7 @@ use crate::blocking::cores;
 use crate::error::Context as _;
 use crate::predicate::Filter;
 use crate::schema;
+use crate::storage::KnownFile as _;
 
 /// Batches of one file that are decoded before they are asked for.
 const AHEAD: usize = 2;
@@ -59,7 +60,7 @@ pub(crate) fn scan_files(
     let schema = output.schema.clone();
     // The filter may know more than the one that the files were planned by.
     let may_pass = |task: &&FileTask| {
-        read.filter.as_ref().is_none_or(|filter| filter.may_pass(&FileFacts(&task.file)))
+        read.filter.as_ref().is_none_or(|filter| filter.may_pass(&FileFacts(&*task.file)))
     };
     let tasks: Vec<FileTask> =
         files.iter().map(PlannedFile::task).filter(may_pass).cloned().collect();

@@ -20,6 +20,7 @@ use super::delete::{Deleted, DeletedKeys, deleted_positions};
 use super::file::{Decode, Decoded, decode, names_of};
 use super::task::FileTask;
 use crate::predicate::Filter;
+use crate::storage::KnownFile as _;
 use crate::{schema, storage};
 
 /// What is wanted of the rows of a file.

@@ -4,21 +4,21 @@ use std::sync::Arc;
 
 use futures::{StreamExt, stream};
 use iceberg::spec::{
-    DataContentType, DataFile, DataFileFormat, Manifest, ManifestContentType, ManifestFile,
-    NestedField, SnapshotRef,
+    DataContentType, DataFileFormat, Datum, ManifestContentType, ManifestFile, NestedField,
+    SnapshotRef,
 };
 use iceberg::table::Table;
 use icecore_core::{Error, Result};
 use tokio::sync::OnceCell;
 
-use super::delete::{DeleteIndex, Deleted};
+use super::delete::{DeleteIndex, Deleted, PathBounds};
 use super::snapshot;
 use crate::commit::RowIds;
 use crate::error::Context as _;
 use crate::predicate::{
     Evidence, Filter, Known, Nulls, PartitionFilter, Question, Value, has_nan, primitive,
 };
-use crate::storage::{self, Headers};
+use crate::storage::{self, Headers, KnownFile, ListedEntry, ListedFile};
 
 /// Manifests that are read at a time.
 const MANIFESTS_AT_ONCE: usize = 16;
@@ -26,7 +26,7 @@ const MANIFESTS_AT_ONCE: usize = 16;
 /// A data file of a snapshot with everything that is needed to read its live rows.
 #[derive(Debug, Clone)]
 pub(crate) struct FileTask {
-    pub(crate) file: Arc<DataFile>,
+    pub(crate) file: Arc<ListedFile>,
     /// The partitioning that it was written under.
     pub(crate) spec_id: i32,
     /// Its data sequence number.
@@ -40,17 +40,20 @@ pub(crate) struct FileTask {
 /// A delete file of a snapshot. What it says is read once, however many data files it applies to.
 #[derive(Debug)]
 pub(crate) struct DeleteTask {
-    pub(crate) file: DataFile,
+    pub(crate) file: ListedFile,
     pub(crate) spec_id: i32,
     /// Its data sequence number.
     pub(crate) sequence: i64,
+    /// The paths of the data files that it is of.
+    pub(super) paths: Option<PathBounds>,
     pub(super) content: OnceCell<Deleted>,
 }
 
 impl DeleteTask {
     /// One that nothing was read of.
-    pub(crate) fn new(file: DataFile, spec_id: i32, sequence: i64) -> Self {
-        Self { file, spec_id, sequence, content: OnceCell::new() }
+    pub(crate) fn new(file: ListedFile, spec_id: i32, sequence: i64) -> Self {
+        let paths = PathBounds::of(&file);
+        Self { file, spec_id, sequence, paths, content: OnceCell::new() }
     }
 
     /// Whether it is a deletion vector.
@@ -119,8 +122,8 @@ pub(super) async fn plan(
             .map(move |manifest| load(owned.clone(), manifest, headers.clone()))
             .buffered(MANIFESTS_AT_ONCE);
         while let Some(loaded) = loaded.next().await {
-            let (file, manifest) = loaded?;
-            planner.take(&file, manifest)?;
+            let (manifest, entries) = loaded?;
+            planner.take(&manifest, entries)?;
         }
     }
     let mut planned = planner.planned;
@@ -133,10 +136,10 @@ async fn load(
     table: Table,
     file: ManifestFile,
     headers: Arc<Headers>,
-) -> Result<(ManifestFile, Manifest)> {
+) -> Result<(ManifestFile, Vec<ListedEntry>)> {
     let parsed = tokio::spawn(async move {
-        let manifest = storage::load_manifest_with(&table, &file, &headers).await?;
-        Ok((file, manifest))
+        let entries = storage::load_entries(&table, &file, &headers).await?;
+        Ok((file, entries))
     });
     parsed.await.context(|| "cannot read a manifest")?
 }
@@ -188,31 +191,26 @@ impl Planner<'_> {
         Ok(made.clone())
     }
 
-    fn take(&mut self, manifest: &ManifestFile, parsed: Manifest) -> Result<()> {
+    fn take(&mut self, manifest: &ManifestFile, entries: Vec<ListedEntry>) -> Result<()> {
         let spec_id = manifest.partition_spec_id;
         let partitions = self.partition_filter(manifest)?;
         let mut row_ids = RowIds::of(manifest);
-        for entry in parsed.into_parts().0 {
-            if !entry.is_alive() {
-                continue;
-            }
-            let entry = Arc::unwrap_or_clone(entry);
-            let first_row_id = row_ids.first_of(entry.data_file());
-            let Some(sequence) = entry.sequence_number() else {
+        for entry in entries.into_iter().filter(ListedEntry::is_alive) {
+            let file = entry.file;
+            let first_row_id = row_ids.first_of(&file);
+            let Some(sequence) = entry.sequence else {
                 return Err(Error::corrupt(format!(
                     "manifest `{}` does not say when `{}` was added",
                     manifest.manifest_path,
-                    entry.file_path()
+                    file.file_path()
                 )));
             };
-            let file = entry.data_file;
             let fits = partitions.as_ref().is_none_or(|filter| filter.may_hold(file.partition()));
             if manifest.content == ManifestContentType::Deletes {
                 if fits {
                     let spec = self.table.metadata().partition_spec_by_id(spec_id);
                     let is_global = spec.is_some_and(|spec| spec.is_unpartitioned());
-                    let content = OnceCell::new();
-                    self.deletes.add(DeleteTask { file, spec_id, sequence, content }, is_global)?;
+                    self.deletes.add(DeleteTask::new(file, spec_id, sequence), is_global)?;
                 }
                 continue;
             }
@@ -229,9 +227,9 @@ impl Planner<'_> {
     }
 }
 
-fn check_format(file: &DataFile) -> Result<()> {
+fn check_format(file: &ListedFile) -> Result<()> {
     let path = file.file_path();
-    if file.key_metadata().is_some() {
+    if file.is_encrypted() {
         return Err(Error::unsupported(format!("data file `{path}` is encrypted")));
     }
     match file.file_format() {
@@ -243,30 +241,30 @@ fn check_format(file: &DataFile) -> Result<()> {
 }
 
 /// What a manifest says of the rows of a data file.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct FileFacts<'a>(pub(crate) &'a DataFile);
+#[derive(Debug)]
+pub(crate) struct FileFacts<'a, F>(pub(crate) &'a F);
 
-impl FileFacts<'_> {
+impl<F: KnownFile> FileFacts<'_, F> {
     /// About which share of the rows passes a filter.
     pub(crate) fn share(&self, filter: &Filter) -> f64 {
         filter.share(&|column| {
             let (file, of) = (self.0, primitive(column)?);
-            let number = |bound| Value::of_datum(bound, of).and_then(|value| value.number());
-            let min = file.lower_bounds().get(&column.id).and_then(number)?;
-            Some((min, file.upper_bounds().get(&column.id).and_then(number)?))
+            let number =
+                |bound: &Datum| Value::of_datum(bound, of).and_then(|value| value.number());
+            Some((number(&*file.lower(column.id)?)?, number(&*file.upper(column.id)?)?))
         })
     }
 }
 
-impl Evidence for FileFacts<'_> {
+impl<F: KnownFile> Evidence for FileFacts<'_, F> {
     fn allows(&self, column: &NestedField, question: &Question) -> bool {
         let Some(of) = primitive(column) else { return true };
-        let (file, id) = (self.0, &column.id);
-        let nulls = file.null_value_counts().get(id).copied();
-        let nulls = Nulls::counted(nulls, Some(file.record_count()));
-        let may_be_nan = has_nan(of) && file.nan_value_counts().get(id) != Some(&0);
-        let min = file.lower_bounds().get(id).and_then(|bound| Value::of_datum(bound, of));
-        let max = file.upper_bounds().get(id).and_then(|bound| Value::of_datum(bound, of));
+        let (file, id) = (self.0, column.id);
+        let nulls = Nulls::counted(file.nulls(id), Some(file.record_count()));
+        let may_be_nan = has_nan(of) && file.nans(id) != Some(0);
+        let (lower, upper) = (file.lower(id), file.upper(id));
+        let min = lower.as_deref().and_then(|lower| Value::of_datum(lower, of));
+        let max = upper.as_deref().and_then(|upper| Value::of_datum(upper, of));
         Known::between(min, max, nulls, may_be_nan).allows(question, of)
     }
 }

@@ -13,6 +13,7 @@ mod values;
 
 use std::collections::HashMap;
 
+use bytes::Bytes;
 use icecore_core::{Error, Result};
 
 use super::limits::exceeded;
@@ -23,7 +24,7 @@ use datum::Shape;
 pub(crate) use codec::Codec;
 pub(super) use list::list;
 pub(crate) use list::{ListKind, write_list};
-pub(super) use manifest::manifest;
+pub(super) use manifest::{Bounds, Columns, Counts, Manifest, manifest};
 pub(crate) use manifest::{Headers, ManifestKind, ManifestWriter, NewEntry};
 
 const MAGIC: &[u8] = b"Obj\x01";
@@ -124,33 +125,33 @@ impl<'a> Container<'a> {
     fn each<E: From<Malformed>>(
         &self,
         limit: u64,
-        value: impl FnMut(&Shape, &mut Cursor<'_>) -> Result<(), E>,
+        mut value: impl FnMut(&Shape, &mut Cursor<'_>) -> Result<(), E>,
     ) -> Result<(), Failed<E>> {
-        self.parts.each(&self.shape, limit, value)
+        self.parts.each(&self.shape, limit, |shape, data, _| value(shape, data))
     }
 }
 
 impl Parts<'_> {
-    /// Takes each value of this shape in turn.
+    /// Takes each value of this shape in turn, with the block that it is in.
     fn each<E: From<Malformed>>(
         &self,
         shape: &Shape,
         limit: u64,
-        mut value: impl FnMut(&Shape, &mut Cursor<'_>) -> Result<(), E>,
+        mut value: impl FnMut(&Shape, &mut Cursor<'_>, &Bytes) -> Result<(), E>,
     ) -> Result<(), Failed<E>> {
         let mut file = Cursor::new(self.blocks);
         let (mut left, mut values_left) = (limit, limit / BYTES_OF_VALUE);
         while !file.is_empty() {
             let count = file.long()?;
             let block = file.bytes()?;
-            let inflated = inflate(self.codec, block, left)?;
+            let inflated = Bytes::from(inflate(self.codec, block, left)?);
             left -= inflated.len() as u64;
             let mut data = Cursor::new(&inflated).with_values_max(values_left);
             if usize::try_from(count).map_or(true, |count| count > inflated.len()) {
                 return Err(Malformed("a block declares more rows than it holds").into());
             }
             for _ in 0..count {
-                match value(shape, &mut data) {
+                match value(shape, &mut data, &inflated) {
                     Err(_) if data.values_left() == 0 => return Err(Failed::TooLarge),
                     taken => taken.map_err(Failed::Value)?,
                 }

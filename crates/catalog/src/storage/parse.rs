@@ -3,6 +3,7 @@
 
 use std::io::Read;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
@@ -16,6 +17,7 @@ use icecore_core::{Error, ErrorKind, Result};
 
 use super::avro;
 use super::limits::{StorageLimits, exceeded};
+use super::listed::ListedEntry;
 use crate::error::Context;
 
 const GZIP: [u8; 2] = [0x1f, 0x8b];
@@ -94,17 +96,26 @@ pub(crate) async fn load_manifest(table: &Table, manifest: &ManifestFile) -> Res
     read_manifest(table.file_io(), manifest).await
 }
 
-/// Reads the entries of a manifest of which other ones may have had the same header.
+/// Reads what a manifest lists, of which other ones may have had the same header: for those who
+/// want to know few things of many files.
 ///
 /// # Errors
 ///
 /// As [`load_list`].
-pub(crate) async fn load_manifest_with(
+pub(crate) async fn load_entries(
     table: &Table,
     manifest: &ManifestFile,
     headers: &avro::Headers,
-) -> Result<Manifest> {
-    read(table.file_io(), manifest, headers).await
+) -> Result<Vec<ListedEntry>> {
+    let io = table.file_io();
+    let load = async {
+        if let Some(read) = read_at_once(io, manifest, headers).await? {
+            return Ok(read.entries);
+        }
+        let (entries, _) = read_long(io, manifest).await?.into_parts();
+        Ok(entries.into_iter().map(|entry| Arc::unwrap_or_clone(entry).into()).collect())
+    };
+    guarded(&manifest.manifest_path, load).await
 }
 
 /// Reads the entries of a manifest of any table.
@@ -113,21 +124,19 @@ pub(crate) async fn load_manifest_with(
 ///
 /// As [`load_list`].
 pub(crate) async fn read_manifest(io: &FileIO, manifest: &ManifestFile) -> Result<Manifest> {
-    read(io, manifest, &avro::Headers::default()).await
-}
-
-async fn read(io: &FileIO, manifest: &ManifestFile, headers: &avro::Headers) -> Result<Manifest> {
-    let path = &manifest.manifest_path;
     let load = async {
-        match read_at_once(io, manifest, headers).await? {
-            Some(read) => Ok(read),
-            None => manifest
-                .load_manifest(io)
-                .await
-                .context(|| format!("cannot read manifest `{path}`")),
+        match read_at_once(io, manifest, &avro::Headers::default()).await? {
+            Some(read) => read.unpacked(),
+            None => read_long(io, manifest).await,
         }
     };
-    guarded(path, load).await
+    guarded(&manifest.manifest_path, load).await
+}
+
+/// Reads a manifest with the reader that knows everything.
+async fn read_long(io: &FileIO, manifest: &ManifestFile) -> Result<Manifest> {
+    let path = &manifest.manifest_path;
+    manifest.load_manifest(io).await.context(|| format!("cannot read manifest `{path}`"))
 }
 
 /// Reads a manifest that is as its list says, and as the specification says: its bytes are asked
@@ -137,7 +146,7 @@ async fn read_at_once(
     io: &FileIO,
     listed: &ManifestFile,
     headers: &avro::Headers,
-) -> Result<Option<Manifest>> {
+) -> Result<Option<avro::Manifest>> {
     let limits = StorageLimits::of_io(io);
     let length = u64::try_from(listed.manifest_length).unwrap_or(0);
     if listed.key_metadata.is_some() || length == 0 || length > limits.manifest_bytes {
@@ -150,14 +159,14 @@ async fn read_at_once(
     Ok(read.filter(|read| has_listed_files(read, listed)))
 }
 
-fn has_listed_files(read: &Manifest, listed: &ManifestFile) -> bool {
+fn has_listed_files(read: &avro::Manifest, listed: &ManifestFile) -> bool {
     let counts = [
         (ManifestStatus::Added, listed.added_files_count),
         (ManifestStatus::Existing, listed.existing_files_count),
         (ManifestStatus::Deleted, listed.deleted_files_count),
     ];
     counts.into_iter().all(|(status, wanted)| {
-        let found = read.entries().iter().filter(|entry| entry.status() == status).count();
+        let found = read.entries.iter().filter(|entry| entry.status == status).count();
         wanted.is_some_and(|wanted| wanted as usize == found)
     })
 }

@@ -91,7 +91,7 @@ fn comparison() -> impl Strategy<Value = String> {
         "event_timestamp::date <= DATE '1970-01-01'",
         "true",
         "false",
-        "NULL",
+        "NULL::BOOLEAN",
         "amount IS DISTINCT FROM 0.0",
         "user_token IS NOT DISTINCT FROM NULL",
     ]);

@@ -14,6 +14,7 @@ use super::{BATCH_ROWS, DataFiles, Wrong, check_count};
 use crate::error::Context;
 use crate::fsck::finding::FindingKind;
 use crate::scan::{DeleteTask, FileTask, TaskRead, deleted_positions, read_task};
+use crate::storage::KnownFile as _;
 
 /// Reads a delete file, and says what is wrong with it and how many rows it has.
 pub(super) async fn check(table: &Table, task: FileTask, data: &DataFiles) -> Result<(Wrong, u64)> {
@@ -77,7 +78,7 @@ async fn positions(table: &Table, task: &FileTask, data: &DataFiles) -> Result<(
 async fn vector(table: &Table, task: FileTask, data: &DataFiles) -> Result<(Wrong, u64)> {
     let (mut wrong, file) = (Wrong::new(), task.file);
     // One of a file that no snapshot holds any more deletes nothing.
-    let Some(of) = file.referenced_data_file().and_then(|path| data.get(&path).cloned()) else {
+    let Some(of) = file.referenced_data_file().and_then(|path| data.get(path).cloned()) else {
         return Ok((wrong, 0));
     };
     let delete = DeleteTask::new((*file).clone(), task.spec_id, task.sequence);
@@ -89,7 +90,7 @@ async fn vector(table: &Table, task: FileTask, data: &DataFiles) -> Result<(Wron
 
 async fn keys(table: &Table, task: &FileTask) -> Result<(Wrong, u64)> {
     let mut columns = Vec::new();
-    for id in task.file.equality_ids().unwrap_or_default() {
+    for &id in task.file.equality_ids() {
         let mut schemas = table.metadata().schemas_iter();
         let column = schemas.find_map(|schema| schema.field_by_id(id));
         let column = column.ok_or_else(|| {

@@ -1,12 +1,13 @@
 //! The rows of a data file.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::row::OwnedRow;
 use futures::TryStreamExt;
-use iceberg::spec::{DataFile, NestedFieldRef, PrimitiveType, Type};
+use iceberg::spec::{Datum, NestedFieldRef, PrimitiveType, Type};
 use iceberg::table::Table;
 use iceberg::transform::{BoxedTransformFunction, create_transform_function};
 use icecore_core::Result;
@@ -16,6 +17,7 @@ use crate::error::Context;
 use crate::fsck::finding::FindingKind;
 use crate::predicate::Value;
 use crate::scan::{FileTask, TaskRead, read_task};
+use crate::storage::{KnownFile as _, ListedFile};
 use crate::write::RowOrder;
 
 /// Reads a file, and says what is wrong with it and how many rows it has.
@@ -46,8 +48,8 @@ struct Column<'a> {
     place: usize,
     nulls: u64,
     recorded: Option<u64>,
-    lower: Option<Value<'a>>,
-    upper: Option<Value<'a>>,
+    lower: Option<Cow<'a, Datum>>,
+    upper: Option<Cow<'a, Datum>>,
 }
 
 /// A field of the partitioning with the value that all rows should have.
@@ -70,17 +72,14 @@ impl<'a> Check<'a> {
         let mut columns = Vec::new();
         for (place, field) in schema.as_struct().fields().iter().enumerate() {
             let Type::Primitive(of) = field.field_type.as_ref() else { continue };
-            let bound = |bounds: &'a std::collections::HashMap<i32, iceberg::spec::Datum>| {
-                bounds.get(&field.id).and_then(|bound| Value::of_datum(bound, of))
-            };
             columns.push(Column {
                 field: field.clone(),
                 of: of.clone(),
                 place,
                 nulls: 0,
-                recorded: task.file.null_value_counts().get(&field.id).copied(),
-                lower: bound(task.file.lower_bounds()),
-                upper: bound(task.file.upper_bounds()),
+                recorded: task.file.nulls(field.id),
+                lower: task.file.lower(field.id),
+                upper: task.file.upper(field.id),
             });
         }
         let order = task.file.sort_order_id().filter(|id| *id != 0);
@@ -131,7 +130,7 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
-    fn end(self, file: &DataFile) -> (Wrong, u64) {
+    fn end(self, file: &ListedFile) -> (Wrong, u64) {
         let mut wrong: Wrong = self.wrong.into_keys().collect();
         check_count(file, self.rows, &mut wrong);
         for column in &self.columns {
@@ -152,7 +151,9 @@ impl<'a> Check<'a> {
 impl Column<'_> {
     /// Whether a value lies outside of the bounds, and where.
     fn outside(&self, values: &ArrayRef) -> Option<&'static str> {
-        if self.lower.is_none() && self.upper.is_none() {
+        let lower = self.lower.as_deref().and_then(|lower| Value::of_datum(lower, &self.of));
+        let upper = self.upper.as_deref().and_then(|upper| Value::of_datum(upper, &self.of));
+        if lower.is_none() && upper.is_none() {
             return None;
         }
         let is = |value: &Value<'_>, bound: &Option<Value<'_>>, wrong: Ordering| {
@@ -163,10 +164,10 @@ impl Column<'_> {
             let Some(value) = Value::of_array(values, row).filter(|value| !value.is_nan()) else {
                 continue;
             };
-            if is(&value, &self.lower, Ordering::Less) {
+            if is(&value, &lower, Ordering::Less) {
                 return Some("below the least");
             }
-            if is(&value, &self.upper, Ordering::Greater) && !self.is_cut(&value) {
+            if is(&value, &upper, Ordering::Greater) && !self.is_cut(&value, &upper) {
                 return Some("above the greatest");
             }
         }
@@ -174,9 +175,9 @@ impl Column<'_> {
     }
 
     /// Whether the upper bound may be a prefix of the greatest value, as some writers store it.
-    fn is_cut(&self, value: &Value<'_>) -> bool {
+    fn is_cut(&self, value: &Value<'_>, upper: &Option<Value<'_>>) -> bool {
         matches!(self.of, PrimitiveType::String | PrimitiveType::Binary)
-            && match (value, &self.upper) {
+            && match (value, upper) {
                 (Value::Bytes(value), Some(Value::Bytes(upper))) => value.starts_with(upper),
                 _ => false,
             }

@@ -7,6 +7,7 @@ use icecore_core::{Predicate, RefName, SnapshotId};
 
 use super::plan::Plan;
 use super::rewrite::Done;
+use crate::storage::KnownFile as _;
 
 /// How files are put together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -2,14 +2,14 @@
 
 use std::collections::{HashMap, HashSet};
 
-use iceberg::spec::{DataFile, ManifestContentType, TableMetadata};
+use iceberg::spec::{ManifestContentType, TableMetadata};
 use iceberg::table::Table;
 use icecore_core::{Error, Result};
 
 use super::options::{CompactOptions, CompactStrategy};
 use crate::predicate::Filter;
 use crate::scan::{FileTask, plan_tasks};
-use crate::storage::{load_list, load_manifest};
+use crate::storage::{Headers, KnownFile as _, ListedEntry, ListedFile, load_entries, load_list};
 use crate::write::target_bytes;
 
 /// Files below this part of the size that files should have are small.
@@ -51,11 +51,11 @@ impl Plan {
 /// Delete files, with how many data files each may still apply to.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Deletes {
-    uses: HashMap<(String, Option<i64>), (usize, DataFile)>,
+    uses: HashMap<(String, Option<i64>), (usize, ListedFile)>,
 }
 
 impl Deletes {
-    fn key(file: &DataFile) -> (String, Option<i64>) {
+    fn key(file: &ListedFile) -> (String, Option<i64>) {
         (file.file_path().to_owned(), file.content_offset())
     }
 
@@ -78,9 +78,9 @@ impl Deletes {
     }
 
     /// Those that apply to nothing.
-    pub(super) fn take_unused(&mut self) -> Vec<DataFile> {
+    pub(super) fn take_unused(&mut self) -> Vec<ListedFile> {
         let unused: Vec<_> = self.uses.extract_if(|_, (uses, _)| *uses == 0).collect();
-        let mut files: Vec<DataFile> = unused.into_iter().map(|(_, (_, file))| file).collect();
+        let mut files: Vec<ListedFile> = unused.into_iter().map(|(_, (_, file))| file).collect();
         files.sort_by(|left, right| {
             (left.file_path(), left.content_offset())
                 .cmp(&(right.file_path(), right.content_offset()))
@@ -140,15 +140,15 @@ pub(super) async fn plan(head: &Table, options: &CompactOptions) -> Result<Optio
 }
 
 /// The delete files of a snapshot.
-async fn delete_files(head: &Table, snapshot: i64) -> Result<Vec<DataFile>> {
+async fn delete_files(head: &Table, snapshot: i64) -> Result<Vec<ListedFile>> {
     let Some(snapshot) = head.metadata().snapshot_by_id(snapshot) else { return Ok(Vec::new()) };
     let list = load_list(head, snapshot).await?;
     let mut files = Vec::new();
     for manifest in &list {
         if manifest.content == ManifestContentType::Deletes {
-            let loaded = load_manifest(head, manifest).await?;
-            let live = loaded.entries().iter().filter(|entry| entry.is_alive());
-            files.extend(live.map(|entry| entry.data_file().clone()));
+            let entries = load_entries(head, manifest, &Headers::default()).await?;
+            let live = entries.into_iter().filter(ListedEntry::is_alive);
+            files.extend(live.map(|entry| entry.file));
         }
     }
     Ok(files)

@@ -15,6 +15,7 @@ use super::target::target_of;
 use crate::commit::{AddedFiles, FileChange, FileSet, OwnedRemoval};
 use crate::ids::new_uuid;
 use crate::scan::{FileTask, TaskRead, read_task};
+use crate::storage::KnownFile as _;
 use crate::tables::Tables;
 use crate::write::{WriteTarget, WrittenFiles, write_rows};
 

@@ -11,6 +11,7 @@ use icecore_core::{BatchStream, Result};
 use super::merge::merge;
 use super::rewrite::Copier;
 use crate::scan::FileTask;
+use crate::storage::KnownFile as _;
 use crate::tables::Tables;
 use crate::write::{RowOrder, WrittenFiles};
 
@@ -111,7 +112,7 @@ impl<'a> Sorter<'a> {
         match runs.as_slice() {
             [Sorted { files, fresh: true }] => Ok(WrittenFiles {
                 rows: files.iter().map(|task| task.file.record_count()).sum(),
-                files: files.iter().map(|task| (*task.file).clone()).collect(),
+                files: files.iter().map(|task| task.file.unpacked()).collect::<Result<_>>()?,
             }),
             _ => self.merge_once(runs).await,
         }
@@ -127,7 +128,7 @@ impl<'a> Sorter<'a> {
     /// A file that was just written, to be read.
     fn task(&self, file: DataFile, sequence: i64) -> FileTask {
         FileTask {
-            file: Arc::new(file),
+            file: Arc::new(file.into()),
             spec_id: self.copier.target.default_partition_spec_id(),
             sequence,
             // Its rows say themselves which rows they are.

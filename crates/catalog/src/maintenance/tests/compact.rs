@@ -1,9 +1,12 @@
 //! The same rows in other files.
 
+use std::borrow::Cow;
+
 use icecore_core::{ErrorKind, NewTable, SnapshotCatalog, WriteMode};
 
 use super::*;
 use crate::catalog::tests::{columns, named};
+use crate::storage::KnownFile as _;
 use crate::{CompactOptions, CompactReport, CompactStrategy};
 
 async fn compact(lake: &Lake, options: CompactOptions) -> CompactReport {
@@ -121,15 +124,12 @@ async fn rows_are_sorted_across_the_files_of_a_partition() {
         let of_day = tasks
             .iter()
             .filter(|task| task.file.partition()[0] == Some(iceberg::spec::Literal::date(day)));
-        let bound = |bound: Option<&iceberg::spec::Datum>| match bound.unwrap().literal() {
+        let bound = |bound: Option<Cow<'_, iceberg::spec::Datum>>| match bound.unwrap().literal() {
             iceberg::spec::PrimitiveLiteral::Long(value) => *value,
             other => panic!("{other:?}"),
         };
-        let mut ranges: Vec<(i64, i64)> = of_day
-            .map(|task| {
-                (bound(task.file.lower_bounds().get(&1)), bound(task.file.upper_bounds().get(&1)))
-            })
-            .collect();
+        let mut ranges: Vec<(i64, i64)> =
+            of_day.map(|task| (bound(task.file.lower(1)), bound(task.file.upper(1)))).collect();
         ranges.sort_unstable();
         assert!(ranges.len() >= 2, "{ranges:?}");
         assert!(ranges.windows(2).all(|pair| pair[0].1 < pair[1].0), "{ranges:?}");

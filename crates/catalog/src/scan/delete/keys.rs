@@ -6,12 +6,13 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BooleanArray};
 use arrow::row::{RowConverter, SortField};
 use futures::TryStreamExt;
-use iceberg::spec::{DataFile, NestedFieldRef};
+use iceberg::spec::NestedFieldRef;
 use iceberg::table::Table;
 use icecore_core::{Error, Result};
 
 use crate::predicate::comparable;
 use crate::scan::file::{Decode, decode, names_of};
+use crate::storage::{KnownFile as _, ListedFile};
 
 /// The keys that an equality delete file deletes. A null is a key like any other.
 #[derive(Debug)]
@@ -22,9 +23,9 @@ pub(in crate::scan) struct DeletedKeys {
 }
 
 impl DeletedKeys {
-    pub(super) async fn load(table: &Table, file: &DataFile) -> Result<Self> {
+    pub(super) async fn load(table: &Table, file: &ListedFile) -> Result<Self> {
         let path = file.file_path();
-        let ids = file.equality_ids().unwrap_or_default();
+        let ids = file.equality_ids();
         if ids.is_empty() {
             return Err(Error::corrupt(format!(
                 "equality delete file `{path}` does not say by which columns"

@@ -18,6 +18,7 @@ use super::DeletedKeys;
 use crate::error::Context as _;
 use crate::scan::file::{Decode, Decoded, Names, decode};
 use crate::scan::task::{DeleteTask, FileTask};
+use crate::storage::KnownFile as _;
 
 /// What a delete file says.
 #[derive(Debug)]
@@ -41,7 +42,7 @@ impl DeleteTask {
 
     async fn load(&self, table: &Table) -> Result<Deleted> {
         let path = self.file.file_path();
-        if self.file.key_metadata().is_some() {
+        if self.file.is_encrypted() {
             return Err(Error::unsupported(format!("delete file `{path}` is encrypted")));
         }
         match (self.file.content_type(), self.file.file_format()) {

@@ -4,7 +4,6 @@ use std::ops::Range;
 
 use bytes::{Buf, Bytes, buf::Reader};
 use iceberg::io::FileIO;
-use iceberg::spec::DataFile;
 use icecore_core::Result;
 use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::bloom_filter::Sbbf;
@@ -17,7 +16,7 @@ use parquet::file::statistics::Statistics;
 
 use super::input::{Input, cannot_read, read_footer};
 use crate::error::Context as _;
-use crate::storage;
+use crate::storage::{self, KnownFile as _, ListedFile};
 
 /// A Parquet file whose chunks are taken as they are.
 pub(crate) struct StoredFile {
@@ -39,7 +38,7 @@ impl StoredFile {
     /// # Errors
     ///
     /// `DataCorrupt` naming the file, and those of the storage.
-    pub(crate) async fn open(io: &FileIO, file: &DataFile) -> Result<Self> {
+    pub(crate) async fn open(io: &FileIO, file: &ListedFile) -> Result<Self> {
         let (path, size) = (file.file_path().to_owned(), file.file_size_in_bytes());
         let open = async {
             let mut input = Input::open(io, &path, size).await?;

@@ -16,6 +16,7 @@ use roaring::RoaringTreemap;
 use super::*;
 use crate::commit::{AddedFiles, FileChange, FileSet, OwnedRemoval};
 use crate::scan::{FileTask, TaskRead, plan_tasks, read_task};
+use crate::storage::{KnownFile as _, ListedFile};
 
 impl Lake {
     pub(super) async fn loaded(&self) -> iceberg::table::Table {
@@ -55,7 +56,7 @@ impl Lake {
         &self,
         spec_id: i32,
         files: Vec<DataFile>,
-        replaced: Vec<&DataFile>,
+        replaced: Vec<&ListedFile>,
     ) -> PinnedTable {
         let table = self.loaded().await;
         let metadata = table.metadata_ref();

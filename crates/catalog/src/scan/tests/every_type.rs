@@ -179,8 +179,8 @@ async fn a_plan_knows_partitions_counts_and_bounds_and_its_paths_open() {
     let first = plan.files.iter().find(first).unwrap();
     let day = Literal::Date(Date::parse("0001-01-01").unwrap());
     let text = Literal::Text("grün 🦀 \0".to_owned());
-    let partition = [("utc_day".to_owned(), Some(day)), ("text".to_owned(), Some(text))];
-    assert_eq!(first.partition, partition);
+    let partition = [("utc_day", Some(day)), ("text", Some(text))];
+    assert_eq!(first.partition(), partition);
     let range = |column: &str| first.columns()[column].clone();
     assert_eq!(range("i8").max, Some(Literal::Int(-128)));
     let dawn = Timestamp::parse("0001-01-01").unwrap();

@@ -15,6 +15,9 @@ use super::cursor::Malformed;
 const CODEC: &str = "write.avro.compression-codec";
 const LEVEL: &str = "write.avro.compression-level";
 
+/// How many times as long a block is likely to be once it is inflated.
+const INFLATES_TO: usize = 4;
+
 /// The checksum after a block of snappy.
 pub(super) const SNAPPY_TAIL: usize = 4;
 
@@ -96,7 +99,8 @@ pub(super) fn inflate<E: From<Malformed>>(
 ) -> Result<Vec<u8>, Failed<E>> {
     let bad = |_| Malformed("a block cannot be inflated");
     let capped = |reader: &mut dyn Read| {
-        let mut content = Vec::new();
+        let likely = block.len().saturating_mul(INFLATES_TO) as u64;
+        let mut content = Vec::with_capacity(likely.min(left) as usize);
         reader.take(left.saturating_add(1)).read_to_end(&mut content).map_err(bad)?;
         if content.len() as u64 > left { Err(Failed::TooLarge) } else { Ok(content) }
     };

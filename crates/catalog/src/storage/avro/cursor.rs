@@ -51,6 +51,11 @@ impl<'a> Cursor<'a> {
 
     /// A zigzag number of up to ten bytes.
     pub(super) fn long(&mut self) -> Result<i64, Malformed> {
+        // Most numbers are small.
+        if let [byte @ ..0x80, rest @ ..] = self.rest {
+            self.rest = rest;
+            return Ok(i64::from(byte >> 1) ^ -i64::from(byte & 1));
+        }
         let mut value = 0_u64;
         for shift in (0..64).step_by(7) {
             let byte = *self.take(1)?.first().ok_or(CUT)?;

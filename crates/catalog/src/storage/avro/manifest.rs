@@ -5,6 +5,7 @@
 //! once. What is written otherwise than Iceberg's specification says (appendix A, "Avro", and
 //! "Manifests") is left to the reader that knows everything.
 
+mod columns;
 mod partition;
 mod summary;
 mod write;
@@ -12,21 +13,43 @@ mod write;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use iceberg::metadata_columns::get_metadata_field;
+use bytes::Bytes;
 use iceberg::spec::{
-    DataFile, DataFileBuilder, Datum, FormatVersion, Manifest, ManifestEntry, ManifestFile,
-    ManifestMetadata, ManifestStatus, PrimitiveType, Schema, Struct,
+    DataContentType, DataFileFormat, FormatVersion, ManifestFile, ManifestMetadata, ManifestStatus,
+    Struct,
 };
 use icecore_core::Result;
 
 use super::cursor::Cursor;
 use super::datum::{Field, Shape};
-use super::values::{self, Odd, count, entries, flag, number, numbers, text};
+use super::values::{self, Odd, count, flag, number, numbers, text};
 use super::{Failed, Parts};
 use crate::error::Context;
+use crate::storage::listed::{ListedEntry, ListedFile, Rare, Statistics};
+use columns::Types;
+pub(in crate::storage) use columns::{Bounds, Columns, Counts};
 use partition::PartitionReader;
 pub(in crate::storage) use write::UNASSIGNED;
 pub(crate) use write::{ManifestKind, ManifestWriter, NewEntry};
+
+/// What is in a manifest.
+#[derive(Debug)]
+pub(in crate::storage) struct Manifest {
+    header: Arc<Header>,
+    pub(in crate::storage) entries: Vec<ListedEntry>,
+}
+
+impl Manifest {
+    /// The same in the form that manifests are written from.
+    ///
+    /// # Errors
+    ///
+    /// As [`ListedFile::unpacked`].
+    pub(in crate::storage) fn unpacked(&self) -> Result<iceberg::spec::Manifest> {
+        let entries = self.entries.iter().map(ListedEntry::unpacked).collect::<Result<_>>()?;
+        Ok(iceberg::spec::Manifest::new(self.header.metadata.clone(), entries))
+    }
+}
 
 /// The manifest in these bytes, whose list says this of it; `None` where another reader has to
 /// look, to understand it or to say what is wrong.
@@ -49,15 +72,8 @@ pub(in crate::storage) fn manifest(
             headers.insert(&parts, header)
         }
     };
-    let metadata = &header.metadata;
-    let reader = EntryReader {
-        partition: &header.partition,
-        bounds: Bounds { schema: &metadata.schema, types: HashMap::new() },
-        spec_id: metadata.partition_spec.spec_id(),
-        listed,
-    };
-    let entries = reader.all(&parts, &header.shape, limit);
-    Ok(entries.map(|entries| Manifest::new(metadata.clone(), entries)))
+    let entries = EntryReader { header: &header, listed }.all(&parts, limit);
+    Ok(entries.map(|entries| Manifest { header, entries }))
 }
 
 /// Headers that are kept, and how long they may be.
@@ -88,6 +104,7 @@ struct Header {
     shape: Shape,
     metadata: ManifestMetadata,
     partition: PartitionReader,
+    types: Arc<Types>,
 }
 
 impl Header {
@@ -99,25 +116,24 @@ impl Header {
         if metadata.format_version == FormatVersion::V1 {
             return Ok(None);
         }
-        let types = metadata.partition_spec.partition_type(&metadata.schema);
-        let partition = types.ok().and_then(|types| PartitionReader::new(&types));
-        Ok(partition.map(|partition| Self { shape, metadata, partition }))
+        let partition = metadata.partition_spec.partition_type(&metadata.schema);
+        let partition = partition.ok().and_then(|partition| PartitionReader::new(&partition));
+        let types = Arc::new(Types::of_schema(&metadata.schema));
+        Ok(partition.map(|partition| Self { shape, metadata, partition, types }))
     }
 }
 
 struct EntryReader<'a> {
-    partition: &'a PartitionReader,
-    bounds: Bounds<'a>,
-    spec_id: i32,
+    header: &'a Header,
     listed: &'a ManifestFile,
 }
 
 impl EntryReader<'_> {
-    fn all(mut self, parts: &Parts<'_>, shape: &Shape, limit: u64) -> Option<Vec<ManifestEntry>> {
+    fn all(&self, parts: &Parts<'_>, limit: u64) -> Option<Vec<ListedEntry>> {
         let mut found = Vec::new();
-        let read = parts.each(shape, limit, |shape, data| {
+        let read = parts.each(&self.header.shape, limit, |shape, data, block| {
             data.value()?;
-            found.push(self.entry(shape, data)?);
+            found.push(self.entry(shape, data, block)?);
             Ok(())
         });
         match read {
@@ -126,7 +142,12 @@ impl EntryReader<'_> {
         }
     }
 
-    fn entry(&mut self, shape: &Shape, data: &mut Cursor<'_>) -> Result<ManifestEntry, Odd> {
+    fn entry(
+        &self,
+        shape: &Shape,
+        data: &mut Cursor<'_>,
+        block: &Bytes,
+    ) -> Result<ListedEntry, Odd> {
         let Shape::Record(fields) = shape else { return Err(Odd::Unfamiliar) };
         let (mut status, mut snapshot, mut sequence, mut file_sequence) = (None, None, None, None);
         let mut file = None;
@@ -136,165 +157,132 @@ impl EntryReader<'_> {
                 Some(1) => snapshot = number(shape, data)?,
                 Some(3) => sequence = number(shape, data)?,
                 Some(4) => file_sequence = number(shape, data)?,
-                Some(2) => file = Some(self.file(shape, data)?),
+                Some(2) => file = Some(self.file(shape, data, block)?),
                 _ => shape.skip(data)?,
             }
         }
         let status = status.and_then(|status| i32::try_from(status).ok());
         let status = status.and_then(|status| ManifestStatus::try_from(status).ok());
-        let (Some(status), Some(data_file)) = (status, file) else { return Err(Odd::Unfamiliar) };
+        let (Some(status), Some(file)) = (status, file) else { return Err(Odd::Unfamiliar) };
         // What an entry does not say it inherits (specification, "Manifest Entry Fields").
         let added = self.listed.added_snapshot_id;
         let is_new = status == ManifestStatus::Added || self.listed.sequence_number == 0;
         let inherited = is_new.then_some(self.listed.sequence_number);
-        Ok(ManifestEntry::builder()
-            .status(status)
-            .snapshot_id(snapshot.unwrap_or(added))
-            .sequence_number_opt(sequence.or(inherited))
-            .file_sequence_number_opt(file_sequence.or(inherited))
-            .data_file(data_file)
-            .build())
+        Ok(ListedEntry {
+            status,
+            snapshot: Some(snapshot.unwrap_or(added)),
+            sequence: sequence.or(inherited),
+            file_sequence: file_sequence.or(inherited),
+            file,
+        })
     }
 
-    fn file(&mut self, shape: &Shape, data: &mut Cursor<'_>) -> Result<DataFile, Odd> {
+    fn file(&self, shape: &Shape, data: &mut Cursor<'_>, block: &Bytes) -> Result<ListedFile, Odd> {
         let Shape::Record(fields) = shape else { return Err(Odd::Unfamiliar) };
-        let mut file = DataFileBuilder::default();
-        file.partition(Struct::empty()).partition_spec_id(self.spec_id);
+        let mut draft = Draft::default();
+        let mut columns = Columns::new(block, &self.header.types);
         for Field { id, shape } in fields {
             data.value()?;
             match id {
-                Some(100) => {
-                    file.file_path(text(shape, data)?.ok_or(Odd::Unfamiliar)?);
-                }
-                Some(102) => {
-                    file.partition(self.partition.read(shape, data)?);
-                }
-                Some(103) => {
-                    file.record_count(count(shape, data)?);
-                }
-                Some(104) => {
-                    file.file_size_in_bytes(count(shape, data)?);
-                }
-                Some(125) => {
-                    file.lower_bounds(self.bounds.read(shape, data)?);
-                }
-                Some(128) => {
-                    file.upper_bounds(self.bounds.read(shape, data)?);
-                }
-                Some(id) => other(&mut file, (*id, shape), data)?,
+                Some(102) => draft.partition = Some(self.header.partition.read(shape, data)?),
+                Some(108) => columns.read_counts(Counts::Sizes, shape, data)?,
+                Some(109) => columns.read_counts(Counts::Values, shape, data)?,
+                Some(110) => columns.read_counts(Counts::Nulls, shape, data)?,
+                Some(137) => columns.read_counts(Counts::Nans, shape, data)?,
+                Some(125) => columns.read_bounds(Bounds::Lower, shape, data)?,
+                Some(128) => columns.read_bounds(Bounds::Upper, shape, data)?,
+                Some(132) => columns.read_splits(shape, data)?,
+                Some(id) => draft.read(*id, shape, data)?,
                 None => shape.skip(data)?,
             }
         }
-        file.build().map_err(|_| Odd::Unfamiliar)
+        let spec_id = self.header.metadata.partition_spec.spec_id();
+        draft.finish(spec_id, columns).ok_or(Odd::Unfamiliar)
     }
 }
 
-/// Reads a field that every file has alike.
-fn other(
-    file: &mut DataFileBuilder,
-    (id, shape): (i64, &Shape),
-    data: &mut Cursor<'_>,
-) -> Result<(), Odd> {
-    match id {
-        134 => {
-            let content = flag(shape, data)?.unwrap_or(0);
-            file.content(content.try_into().map_err(|_| Odd::Unfamiliar)?);
-        }
-        101 => {
-            let format = text(shape, data)?.ok_or(Odd::Unfamiliar)?;
-            file.file_format(format.parse().map_err(|_| Odd::Unfamiliar)?);
-        }
-        108 => {
-            file.column_sizes(counts(shape, data)?);
-        }
-        109 => {
-            file.value_counts(counts(shape, data)?);
-        }
-        110 => {
-            file.null_value_counts(counts(shape, data)?);
-        }
-        137 => {
-            file.nan_value_counts(counts(shape, data)?);
-        }
-        132 => {
-            file.split_offsets(numbers(shape, data)?);
-        }
-        135 => {
-            let ids = numbers(shape, data)?.map(|ids| ids.into_iter().map(i32::try_from).collect());
-            file.equality_ids(ids.transpose().map_err(|_| Odd::Unfamiliar)?);
-        }
-        140 => {
-            if let Some(order) = flag(shape, data)? {
-                file.sort_order_id(order);
+/// What is read so far of a file.
+#[derive(Default)]
+struct Draft {
+    path: Option<String>,
+    content: Option<DataContentType>,
+    format: Option<DataFileFormat>,
+    partition: Option<Struct>,
+    rows: Option<u64>,
+    size_bytes: Option<u64>,
+    sort_order_id: Option<i32>,
+    first_row_id: Option<i64>,
+    rare: Option<Box<Rare>>,
+}
+
+impl Draft {
+    /// Reads a field of this id.
+    fn read(&mut self, id: i64, shape: &Shape, data: &mut Cursor<'_>) -> Result<(), Odd> {
+        match id {
+            134 => {
+                let content = flag(shape, data)?.unwrap_or(0);
+                self.content = Some(content.try_into().map_err(|_| Odd::Unfamiliar)?);
             }
-        }
-        142 => {
-            file.first_row_id(number(shape, data)?);
-        }
-        143 => {
-            file.referenced_data_file(text(shape, data)?);
-        }
-        144 => {
-            file.content_offset(number(shape, data)?);
-        }
-        145 => {
-            file.content_size_in_bytes(number(shape, data)?);
-        }
-        131 => {
-            file.key_metadata(values::raw(shape, data)?.map(<[u8]>::to_vec));
-        }
-        _ => shape.skip(data)?,
-    }
-    Ok(())
-}
-
-/// Counts by column. A negative one says nothing.
-fn counts(shape: &Shape, data: &mut Cursor<'_>) -> Result<HashMap<i32, u64>, Odd> {
-    let mut counts = HashMap::new();
-    entries(shape, data, |column, shape, data| {
-        let count = number(shape, data)?.ok_or(Odd::Unfamiliar)?;
-        if let Ok(count) = u64::try_from(count) {
-            counts.insert(column, count);
+            100 => self.path = Some(text(shape, data)?.ok_or(Odd::Unfamiliar)?),
+            101 => {
+                let format = values::raw(shape, data)?.and_then(|raw| str::from_utf8(raw).ok());
+                let format = format.ok_or(Odd::Unfamiliar)?;
+                self.format = Some(format.parse().map_err(|_| Odd::Unfamiliar)?);
+            }
+            103 => self.rows = Some(count(shape, data)?),
+            104 => self.size_bytes = Some(count(shape, data)?),
+            140 => self.sort_order_id = flag(shape, data)?,
+            142 => self.first_row_id = number(shape, data)?,
+            131 => {
+                if let Some(key) = values::raw(shape, data)? {
+                    self.rare().key_metadata = Some(key.to_vec());
+                }
+            }
+            135 => {
+                if let Some(ids) = numbers(shape, data)? {
+                    let ids = ids.into_iter().map(i32::try_from).collect::<Result<_, _>>();
+                    self.rare().equality_ids = Some(ids.map_err(|_| Odd::Unfamiliar)?);
+                }
+            }
+            143 => {
+                if let Some(path) = text(shape, data)? {
+                    self.rare().referenced_data_file = Some(path);
+                }
+            }
+            144 => {
+                if let Some(offset) = number(shape, data)? {
+                    self.rare().content_offset = Some(offset);
+                }
+            }
+            145 => {
+                if let Some(size) = number(shape, data)? {
+                    self.rare().content_size_bytes = Some(size);
+                }
+            }
+            _ => shape.skip(data)?,
         }
         Ok(())
-    })?;
-    Ok(counts)
-}
-
-/// Bounds of columns, in the types that the manifest's schema gives them.
-struct Bounds<'a> {
-    schema: &'a Schema,
-    types: HashMap<i32, Option<PrimitiveType>>,
-}
-
-impl Bounds<'_> {
-    fn read(&mut self, shape: &Shape, data: &mut Cursor<'_>) -> Result<HashMap<i32, Datum>, Odd> {
-        let mut bounds = HashMap::new();
-        entries(shape, data, |column, shape, data| {
-            let bytes = values::raw(shape, data)?.ok_or(Odd::Unfamiliar)?;
-            // A column that the schema does not have any more is not asked for.
-            if let Some(of) = self.type_of(column)? {
-                let bound = Datum::try_from_bytes(bytes, of).map_err(|_| Odd::Unfamiliar)?;
-                bounds.insert(column, bound);
-            }
-            Ok(())
-        })?;
-        Ok(bounds)
     }
 
-    fn type_of(&mut self, column: i32) -> Result<Option<PrimitiveType>, Odd> {
-        if let Some(known) = self.types.get(&column) {
-            return Ok(known.clone());
-        }
-        let field = self.schema.field_by_id(column).or_else(|| get_metadata_field(column).ok());
-        let of = match field {
-            Some(field) => {
-                Some(field.field_type.as_primitive_type().ok_or(Odd::Unfamiliar)?.clone())
-            }
-            None => None,
-        };
-        self.types.insert(column, of.clone());
-        Ok(of)
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    /// `None` where something is missing that every file has.
+    fn finish(self, spec_id: i32, columns: Columns) -> Option<ListedFile> {
+        Some(ListedFile {
+            path: self.path?,
+            content: self.content?,
+            format: self.format?,
+            partition: self.partition.unwrap_or_else(Struct::empty),
+            spec_id,
+            rows: self.rows?,
+            size_bytes: self.size_bytes?,
+            sort_order_id: self.sort_order_id,
+            first_row_id: self.first_row_id,
+            rare: self.rare,
+            statistics: Statistics::Written(columns),
+        })
     }
 }
 

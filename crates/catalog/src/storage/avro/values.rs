@@ -1,7 +1,7 @@
 //! Values that may be null, in the forms that Iceberg writes them in.
 
 use super::cursor::{Cursor, Malformed};
-use super::datum::{Field, Shape};
+use super::datum::Shape;
 
 /// Why a value was not read here.
 #[derive(Debug)]
@@ -94,29 +94,4 @@ pub(super) fn numbers(shape: &Shape, data: &mut Cursor<'_>) -> Result<Option<Vec
         }
     }
     Ok(Some(found))
-}
-
-/// Takes each entry of a map by column, which is written as a list of keys and values.
-pub(super) fn entries<'d>(
-    shape: &Shape,
-    data: &mut Cursor<'d>,
-    mut take: impl FnMut(i32, &Shape, &mut Cursor<'d>) -> Result<(), Odd>,
-) -> Result<(), Odd> {
-    let items = match some(shape, data)? {
-        None => return Ok(()),
-        Some(Shape::Array(items)) => items,
-        Some(_) => return Err(Odd::Unfamiliar),
-    };
-    let Shape::Record(fields) = &**items else { return Err(Odd::Unfamiliar) };
-    let [Field { shape: Shape::Number, .. }, Field { shape: value, .. }] = fields.as_slice() else {
-        return Err(Odd::Unfamiliar);
-    };
-    while let Some(count) = data.block_length()? {
-        for _ in 0..count {
-            data.value()?;
-            let column = i32::try_from(data.long()?).map_err(|_| Odd::Unfamiliar)?;
-            take(column, value, data)?;
-        }
-    }
-    Ok(())
 }

@@ -18,6 +18,7 @@ use super::super::Container;
 use super::{Headers, manifest};
 use crate::catalog::tests::Lake;
 use crate::rowlevel::{RowMode, RowOptions};
+use crate::storage::{KnownFile as _, ListedFile};
 
 /// Rows with values of every kind, nulls and odd ones among them.
 fn rows(count: i64) -> RecordBatch {
@@ -104,6 +105,12 @@ async fn manifests(table: &iceberg::table::Table) -> Vec<(ManifestFile, Vec<u8>,
     found
 }
 
+/// The entries in these bytes, everything unpacked.
+pub(super) fn unpacked(bytes: &[u8], listed: &ManifestFile, limit: u64) -> Option<Manifest> {
+    let read = manifest(bytes, listed, limit, &Headers::default()).unwrap();
+    read.map(|read| read.unpacked().unwrap())
+}
+
 const PARTITIONINGS: [&[&str]; 6] = [
     &[],
     &["day", "flag"],
@@ -121,8 +128,35 @@ async fn entries_are_those_that_the_other_reader_finds() {
             let all = manifests(&table).await;
             assert!(all.len() > 6, "{partition_by:?}");
             for (file, bytes, theirs) in &all {
-                let ours = manifest(bytes, file, u64::MAX, &Headers::default()).unwrap();
+                let ours = unpacked(bytes, file, u64::MAX);
                 assert_eq!(ours.as_ref(), Some(theirs), "version {version} by {partition_by:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_column_is_found_as_all_columns_are() {
+    let (_lake, table) = table(3, &["day"]).await;
+    for (file, bytes, theirs) in &manifests(&table).await {
+        let ours = manifest(bytes, file, u64::MAX, &Headers::default()).unwrap().unwrap();
+        for (ours, theirs) in ours.entries.iter().zip(theirs.entries()) {
+            let theirs = theirs.data_file();
+            for file in [&ours.file, &ListedFile::from(theirs.clone())] {
+                let columns = (-1..20).chain([i32::MAX - 101, i32::MAX - 102]);
+                for column in columns {
+                    assert_eq!(file.nulls(column), theirs.nulls(column));
+                    assert_eq!(file.nans(column), theirs.nans(column));
+                    assert_eq!(file.lower(column), theirs.lower(column));
+                    assert_eq!(file.upper(column), theirs.upper(column));
+                    let has_size = theirs.column_sizes().contains_key(&column);
+                    let is_there = has_size || theirs.nulls(column).is_some();
+                    assert_eq!(file.has_column(column), is_there);
+                }
+                assert_eq!(*file.all_nulls(), *theirs.null_value_counts());
+                assert_eq!(*file.all_nans(), *theirs.nan_value_counts());
+                assert_eq!(*file.all_lower(), *theirs.lower_bounds());
+                assert_eq!(*file.all_upper(), *theirs.upper_bounds());
             }
         }
     }
@@ -148,9 +182,7 @@ async fn damaged_bytes_are_never_read_as_other_entries_than_the_other_reader_fin
             // What the other reader makes of it, where it does not give up. Parsing alone leaves out
             // what an entry takes from the list.
             let theirs = std::panic::catch_unwind(|| Manifest::parse_avro(&bytes));
-            if let (Ok(Some(ours)), Ok(Ok(theirs))) =
-                (manifest(&bytes, &file, 1 << 20, &Headers::default()), theirs)
-            {
+            if let (Some(ours), Ok(Ok(theirs))) = (unpacked(&bytes, &file, 1 << 20), theirs) {
                 let files = |of: &Manifest| {
                     of.entries().iter().map(|entry| entry.data_file().clone()).collect::<Vec<_>>()
                 };

@@ -10,7 +10,7 @@ use iceberg::spec::{
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::super::{Headers, manifest};
+use super::super::tests::unpacked;
 use super::*;
 
 const CODECS: [Codec; 5] =
@@ -301,7 +301,7 @@ proptest! {
         let ((written, bytes), (their_file, their_manifest)) = (ours, theirs);
         let read = Manifest::parse_avro(&bytes).unwrap();
         prop_assert_eq!(&read, &their_manifest);
-        prop_assert_eq!(manifest(&bytes, &listed(&written), u64::MAX, &Headers::default()).unwrap().map(inherited), Some({
+        prop_assert_eq!(unpacked(&bytes, &listed(&written), u64::MAX).map(inherited), Some({
             let (entries, metadata) = read.into_parts();
             let entries = entries.into_iter().map(Arc::unwrap_or_clone).map(inherit).collect();
             Manifest::new(metadata, entries)
@@ -319,7 +319,7 @@ proptest! {
         let io = FileIO::new_with_memory();
         let (written, bytes) = run(case.ours(&io));
         prop_assert_eq!(bytes.len() as i64, written.manifest_length);
-        let read = manifest(&bytes, &listed(&written), u64::MAX, &Headers::default()).unwrap().unwrap();
+        let read = unpacked(&bytes, &listed(&written), u64::MAX).unwrap();
         let entries: Vec<ManifestEntry> =
             read.entries().iter().map(|entry| entry.as_ref().clone()).collect();
         let wanted: Vec<ManifestEntry> = case.entries().into_iter().map(inherit).collect();

@@ -46,20 +46,22 @@ impl Project {
         Ok(FeatureStore::new(self.online().await?))
     }
 
-    /// The online store behind a bounded cache in memory: what a service reads.
+    /// The online store behind a bounded cache in memory, if there is to be one: what a service
+    /// reads. The cache by itself, too.
     ///
     /// # Errors
     ///
     /// As [`online`](Self::online), and `InvalidInput` for a size that is none.
-    pub async fn cached_online(&self) -> Result<Arc<dyn OnlineStore>> {
+    pub async fn cached_online(&self) -> Result<(Arc<dyn OnlineStore>, Option<CachedStore>)> {
         let store = self.online().await?;
         let config = &self.config().online;
         let bytes = config.cache_bytes()?;
         if bytes == 0 {
-            return Ok(store);
+            return Ok((store, None));
         }
         let max_age = Duration::from_micros(config.cache_ttl.micros().unsigned_abs());
-        Ok(Arc::new(CachedStore::new(store, &CacheOptions { bytes, max_age })))
+        let cached = CachedStore::new(store, &CacheOptions { bytes, max_age });
+        Ok((Arc::new(cached.clone()), Some(cached)))
     }
 
     fn online_source<'a>(

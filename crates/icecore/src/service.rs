@@ -30,11 +30,11 @@ impl Project {
         for name in self.definition_names("scoring")? {
             routes.extend(route(&self.scoring(&name)?));
         }
-        let store = match self.cached_online().await {
-            Ok(store) => Some(store),
+        let (store, memory) = match self.cached_online().await {
+            Ok((store, memory)) => (Some(store), memory),
             Err(error) => {
                 tracing::warn!(%error, "serving without the cache");
-                None
+                (None, None)
             }
         };
         let lake = LakeLookup::new(
@@ -65,6 +65,10 @@ impl Project {
         let has_pushes = !pushes.status().is_empty();
         let service = ScoreService::new(store, Arc::new(lake), Arc::clone(self.clock()), options)?;
         let service = service.with_features(features).with_models(Arc::new(models));
+        let service = match memory {
+            Some(cached) => service.with_memory(cached),
+            None => service,
+        };
         let service = if has_pushes { service.with_pushes(Arc::new(pushes)) } else { service };
         Ok(match &self.config().serve.log {
             None => service,

@@ -42,7 +42,7 @@ mod view;
 
 pub use pushed::{PushedEvents, PushedViews};
 pub use report::{MaterializeOptions, MaterializeProgress, ProgressCallback, ViewReport};
-pub use status::{Filling, ViewStatus, filling, view_status};
+pub use status::{Filling, ViewStatus, fillings, view_status};
 pub use tiles::TileView;
 pub use vector::{VectorReport, materialize_service, vectors_of};
 pub use verify::{Difference, DifferenceKind, VerifyReport, verify_view};

@@ -30,9 +30,19 @@ pub(crate) struct Marker {
 
 impl Marker {
     pub(crate) async fn read(store: &dyn OnlineStore, view: &str) -> Result<Option<Self>> {
-        let stored = store.get(&[key(view)]).await?.into_iter().next().flatten();
+        Ok(Self::read_all(store, &[view]).await?.into_iter().next().flatten())
+    }
+
+    /// Those of several views, in one round trip.
+    pub(crate) async fn read_all(
+        store: &dyn OnlineStore,
+        views: &[&str],
+    ) -> Result<Vec<Option<Self>>> {
+        let keys: Vec<String> = views.iter().map(|view| key(view)).collect();
+        let stored = store.get(&keys).await?;
         // What cannot be read is as good as nothing: the whole table is read then.
-        Ok(stored.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+        let parse = |bytes: Option<Bytes>| serde_json::from_slice(&bytes?).ok();
+        Ok(stored.into_iter().map(parse).collect())
     }
 
     pub(crate) async fn write(&self, store: &dyn OnlineStore, view: &str) -> Result<()> {

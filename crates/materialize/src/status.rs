@@ -31,14 +31,17 @@ pub struct Filling {
     pub at: Timestamp,
 }
 
-/// With which rows of a view a store was filled, if it was and has not been emptied since.
+/// With which rows of each view a store was filled, if it was and has not been emptied since.
 ///
 /// # Errors
 ///
 /// `Unavailable` if the store does not answer.
-pub async fn filling(store: &dyn OnlineStore, view: &str) -> Result<Option<Filling>> {
-    let marker = Marker::read(store, view).await?;
-    Ok(marker.and_then(|marker| Some(Filling { source: marker.source?, at: marker.at })))
+pub async fn fillings(store: &dyn OnlineStore, views: &[&str]) -> Result<Vec<Option<Filling>>> {
+    let filling = |marker: Option<Marker>| {
+        let marker = marker?;
+        Some(Filling { source: marker.source?, at: marker.at })
+    };
+    Ok(Marker::read_all(store, views).await?.into_iter().map(filling).collect())
 }
 
 /// Says where a view stands.

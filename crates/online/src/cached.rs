@@ -103,6 +103,15 @@ impl CachedStore {
         Self { inner: Arc::new(inner) }
     }
 
+    /// The value under a key, if it is in memory and may still be answered with. This waits for
+    /// nothing, and what is not in memory may be in the store.
+    #[must_use]
+    pub fn peek(&self, key: &str, now: Instant) -> Option<Bytes> {
+        self.poll(now);
+        let cached = self.inner.cache.get(key.as_bytes())?;
+        (now.duration_since(cached.read_at) < self.inner.max_age).then_some(cached.value)
+    }
+
     /// Answers from memory where it can; `None` at the places that have to be read.
     fn remembered(&self, keys: &[Bytes], now: Instant) -> Vec<Option<Bytes>> {
         let fresh = |key: &Bytes| {

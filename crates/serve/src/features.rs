@@ -127,6 +127,7 @@ pub struct OnlineFeatures {
     clock: Arc<dyn Clock>,
     options: FeatureOptions,
     breaker: Breaker,
+    seen: online::Seen,
     plans: Mutex<HashMap<FeatureQueryKey, (Instant, Arc<Plan>)>>,
 }
 
@@ -155,6 +156,7 @@ impl OnlineFeatures {
             clock,
             options,
             breaker: Breaker::new(),
+            seen: online::Seen::default(),
             plans: Mutex::default(),
         }
     }
@@ -214,7 +216,7 @@ impl OnlineFeatures {
             // A store that keeps failing costs no request its deadline.
             Some(_) if !self.breaker.may_ask() => "online_store_circuit_open",
             Some(store) => {
-                let read = online::read_whole(store, plan, reads, now);
+                let read = online::read_whole((store, &self.seen), plan, reads, now);
                 let span = info_span!("read features online", views = reads.len());
                 match timeout(self.options.store_deadline, read).instrument(span).await {
                     Ok(Ok(found)) => {

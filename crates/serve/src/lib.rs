@@ -68,6 +68,7 @@ mod log;
 mod models;
 mod openapi;
 mod options;
+mod places;
 mod route;
 mod service;
 mod telemetry;

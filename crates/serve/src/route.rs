@@ -66,11 +66,13 @@ pub(crate) struct Route {
     path: Pattern,
     /// `/v1/scores/SCORING/{key}`.
     by_scoring: Pattern,
+    /// Which of the declared routes it is.
+    pub(crate) at: usize,
     cache_key: Option<Pattern>,
 }
 
 impl Route {
-    fn try_new(declared: ScoreRoute) -> Result<Self> {
+    fn try_new(declared: ScoreRoute, at: usize) -> Result<Self> {
         let in_route = |error: Error| error.with_note(format!("in route `{}`", declared.path));
         let (path, parameter) = Pattern::parse(&declared.path).map_err(in_route)?;
         if !path.is_segment() || declared.path.contains(['?', '#', ' ', '%']) {
@@ -104,12 +106,24 @@ impl Route {
         }
         let by_scoring =
             Pattern { before: format!("/v1/scores/{}/", declared.scoring), after: String::new() };
-        Ok(Self { parameter, path, by_scoring, cache_key, declared })
+        Ok(Self { parameter, path, by_scoring, at, cache_key, declared })
     }
 
     /// The key under which the cache has an entity's score.
     pub(crate) fn cache_key(&self, entity: &str) -> Option<String> {
-        self.cache_key.as_ref().map(|pattern| pattern.fill(entity))
+        let mut key = String::new();
+        self.write_cache_key(entity, &mut key)?;
+        Some(key)
+    }
+
+    /// As [`cache_key`](Self::cache_key), in the place of what `to` has.
+    pub(crate) fn write_cache_key(&self, entity: &str, to: &mut String) -> Option<()> {
+        let pattern = self.cache_key.as_ref()?;
+        to.clear();
+        for part in [&pattern.before, entity, &pattern.after] {
+            to.push_str(part);
+        }
+        Some(())
     }
 }
 
@@ -122,7 +136,7 @@ impl Routes {
     pub(crate) fn try_new(declared: Vec<ScoreRoute>) -> Result<Self> {
         let mut routes: Vec<Route> = Vec::with_capacity(declared.len());
         for declared in declared {
-            let route = Route::try_new(declared)?;
+            let route = Route::try_new(declared, routes.len())?;
             let path = &route.declared.path;
             if ["/v1/", "/v2/", "/healthz", "/readyz", "/metrics", "/ui/"]
                 .iter()
@@ -202,10 +216,11 @@ impl Pattern {
         let inner = text.strip_prefix(&self.before)?.strip_suffix(&self.after)?;
         (!inner.is_empty() && !inner.contains('/')).then_some(inner)
     }
+}
 
-    fn fill(&self, text: &str) -> String {
-        format!("{}{text}{}", self.before, self.after)
-    }
+/// Whether the key in a path stands for itself, and is one: most are.
+pub(crate) fn is_plain_key(sent: &str) -> bool {
+    sent.len() <= KEY_LEN_MAX && sent.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'%')
 }
 
 /// The key in a path, with its `%XX` decoded.

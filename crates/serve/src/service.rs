@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use axum::http::HeaderMap;
 use icecore_core::{Clock, Error, ErrorKind, OnlineStore, Result};
+use icecore_online::CachedStore;
 use icecore_push::Pushes;
 use icecore_tls::TlsOptions;
 use serde::Serialize;
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 use tracing::{Instrument, debug, info_span, warn};
 
@@ -18,6 +18,7 @@ use crate::auth::{Access, TokenGrant};
 use crate::breaker::Breaker;
 use crate::log::{LogOptions, RequestLog, RequestSink, Sampled, Writer};
 use crate::models::{ModelSource, Models};
+use crate::places::{Place, Places};
 use crate::route::{Route, Routes};
 use crate::telemetry::Telemetry;
 use crate::{LakeScore, OnlineFeatures, ScoreLookup, ServeOptions};
@@ -31,7 +32,9 @@ pub struct ScoreService {
     store: Option<Arc<dyn OnlineStore>>,
     lake: Arc<dyn ScoreLookup>,
     clock: Arc<dyn Clock>,
-    in_flight: Semaphore,
+    /// The memory in front of the store, if the store has such.
+    memory: Option<CachedStore>,
+    in_flight: Places,
     cache_breaker: Breaker,
     lake_breaker: Breaker,
     features: Option<OnlineFeatures>,
@@ -63,12 +66,13 @@ impl ScoreService {
         let access = Access::new(tokens)?;
         options.tls.as_ref().map_or(Ok(()), TlsOptions::check)?;
         let routes = Routes::try_new(std::mem::take(&mut options.routes))?;
-        let in_flight = Semaphore::new(options.max_in_flight.min(Semaphore::MAX_PERMITS));
+        let in_flight = Places::new(options.max_in_flight);
         let telemetry = Telemetry::new(routes.iter().map(|route| route.declared.path.as_str()));
         Ok(Self {
             store,
             lake,
             clock,
+            memory: None,
             in_flight,
             cache_breaker: Breaker::new(),
             lake_breaker: Breaker::new(),
@@ -82,6 +86,14 @@ impl ScoreService {
             options,
             telemetry,
         })
+    }
+
+    /// Answers with scores that are in the memory of this cache, which is the store of this service,
+    /// without asking for them.
+    #[must_use]
+    pub fn with_memory(mut self, cached: CachedStore) -> Self {
+        self.memory = Some(cached);
+        self
     }
 
     /// Answers requests for features, too.
@@ -163,8 +175,26 @@ impl ScoreService {
     }
 
     /// A place among the requests that are worked on, if there is one left.
-    pub(crate) fn admit(&self) -> Option<SemaphorePermit<'_>> {
-        self.in_flight.try_acquire().ok()
+    pub(crate) fn admit(&self) -> Option<Place<'_>> {
+        self.in_flight.take()
+    }
+
+    /// The score of an entity that is in memory, and its path. Nothing where it has to be looked
+    /// for, or something else than a score is there. `room` is where the key is written.
+    pub(crate) fn remembered(
+        &self,
+        route: &Route,
+        key: &str,
+        room: &mut String,
+        now: Instant,
+    ) -> Option<(f64, &str)> {
+        let memory = self.memory.as_ref()?;
+        route.write_cache_key(key, room)?;
+        if !self.cache_breaker.may_ask() {
+            return None;
+        }
+        let probability = parsed(&memory.peek(room, now)?)?;
+        Some((probability, cache_kind(memory.location())))
     }
 
     /// The score of an entity. There always is an answer (C164, C165), and it says its source
@@ -214,8 +244,7 @@ impl ScoreService {
                 return None;
             }
         };
-        let number = std::str::from_utf8(&value).ok().and_then(|text| text.trim().parse().ok());
-        let Some(probability) = number.filter(|number: &f64| number.is_finite()) else {
+        let Some(probability) = parsed(&value) else {
             warn!(route = path, "the cache has something else than a score");
             self.telemetry.fallback(path, "cache_corrupt");
             return None;
@@ -293,6 +322,12 @@ pub(crate) struct Readiness {
 
 fn word<E>(checked: &Result<Result<()>, E>) -> &'static str {
     if matches!(checked, Ok(Ok(()))) { "ok" } else { "unavailable" }
+}
+
+/// A score as caches have it; nothing for something else.
+fn parsed(value: &[u8]) -> Option<f64> {
+    let number: f64 = std::str::from_utf8(value).ok()?.trim().parse().ok()?;
+    number.is_finite().then_some(number)
 }
 
 /// The kind of a cache, from its location: `redis`, `embedded`.

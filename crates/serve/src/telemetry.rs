@@ -1,61 +1,59 @@
 //! What the service measures, in Prometheus's terms.
 
-use std::collections::HashMap;
-use std::sync::{PoisonError, RwLock};
+mod durations;
+
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::http::StatusCode;
 use icecore_core::Timestamp;
 use icecore_push::PushStatus;
 use metrics::{
-    Counter, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge,
-    histogram,
+    Counter, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 use crate::answer::{Answer, Outcome};
 use crate::route::Route;
+use durations::{Durations, Family};
 
-/// Bounds around the deadlines of the two paths: 5 ms and 500 ms.
+/// Bounds around the deadlines of features and models.
 const BUCKETS: [f64; 13] =
     [0.000_25, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 
 /// The measurements of a route of scores, found once and not by name for each request.
 struct RouteMeters {
-    answered: Histogram,
+    answered: Arc<Durations>,
     cache: Counter,
     lakehouse: Counter,
     default: Counter,
     /// By the path that answered; there are three or four.
-    paths: RwLock<Vec<(String, Histogram)>>,
+    paths: RwLock<Vec<(String, Arc<Durations>)>>,
 }
 
 impl RouteMeters {
-    fn new(route: &str) -> Self {
-        let labels = [("route", route.to_owned()), ("code", "200".to_owned())];
-        let requests = |source: &'static str| counter!("icecore_score_requests_total", "route" => route.to_owned(), "source" => source);
+    fn new(route: &str, requests: &Family) -> Self {
+        let scores = |source: &'static str| counter!("icecore_score_requests_total", "route" => route.to_owned(), "source" => source);
         Self {
-            answered: histogram!("icecore_http_request_duration_seconds", &labels),
-            cache: requests("cache"),
-            lakehouse: requests("lakehouse"),
-            default: requests("default"),
+            answered: requests.of([route, "200"]),
+            cache: scores("cache"),
+            lakehouse: scores("lakehouse"),
+            default: scores("default"),
             paths: RwLock::default(),
         }
     }
 
-    /// The histogram of a path, if it was made.
-    fn path(&self, path: &str) -> Option<Histogram> {
+    /// Measures one that a path has answered.
+    fn path(&self, route: &str, path: &str, took: Duration, scores: &Family) {
         let paths = self.paths.read().unwrap_or_else(PoisonError::into_inner);
-        paths.iter().find(|(name, _)| name == path).map(|(_, histogram)| histogram.clone())
-    }
-
-    /// Makes the histogram of a path.
-    fn add_path(&self, route: &str, path: &str) -> Histogram {
-        let labels = [("route", route.to_owned()), ("path", path.to_owned())];
-        let histogram = histogram!("icecore_score_duration_seconds", &labels);
+        if let Some((_, durations)) = paths.iter().find(|(name, _)| name == path) {
+            return durations.record(took);
+        }
+        drop(paths);
+        let durations = scores.of([route, path]);
+        durations.record(took);
         let mut paths = self.paths.write().unwrap_or_else(PoisonError::into_inner);
-        paths.push((path.to_owned(), histogram.clone()));
-        histogram
+        paths.push((path.to_owned(), durations));
     }
 }
 
@@ -64,7 +62,10 @@ impl RouteMeters {
 pub(crate) struct Telemetry {
     recorder: PrometheusRecorder,
     handle: PrometheusHandle,
-    routes: HashMap<String, RouteMeters>,
+    requests: Family,
+    scores: Family,
+    /// In the order in which routes were declared.
+    routes: Vec<RouteMeters>,
 }
 
 impl std::fmt::Debug for Telemetry {
@@ -82,14 +83,6 @@ impl Telemetry {
         let recorder = builder.build_recorder();
         let handle = recorder.handle();
         metrics::with_local_recorder(&recorder, || {
-            describe_histogram!(
-                "icecore_http_request_duration_seconds",
-                "Time from a request to its answer, by route and status code"
-            );
-            describe_histogram!(
-                "icecore_score_duration_seconds",
-                "Time to find a score, by route and the path that answered"
-            );
             describe_histogram!(
                 "icecore_features_duration_seconds",
                 "Time to look features up, by where they are from"
@@ -116,23 +109,30 @@ impl Telemetry {
             );
             gauge!("icecore_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
         });
-        let meters = |route: &str| (route.to_owned(), RouteMeters::new(route));
+        let requests = Family::new(
+            "icecore_http_request_duration_seconds",
+            "Time from a request to its answer, by route and status code",
+            ["route", "code"],
+        );
+        let scores = Family::new(
+            "icecore_score_duration_seconds",
+            "Time to find a score, by route and the path that answered",
+            ["route", "path"],
+        );
+        let meters = |route: &str| RouteMeters::new(route, &requests);
         let routes = metrics::with_local_recorder(&recorder, || routes.map(meters).collect());
-        Self { recorder, handle, routes }
+        Self { recorder, handle, requests, scores, routes }
     }
 
     pub(crate) fn request(&self, route: &str, code: u16, took: Duration) {
-        metrics::with_local_recorder(&self.recorder, || {
-            let labels = [("route", route.to_owned()), ("code", code.to_string())];
-            histogram!("icecore_http_request_duration_seconds", &labels).record(took.as_secs_f64());
-        });
+        self.requests.of([route, &code.to_string()]).record(took);
     }
 
     /// A request to a route of scores.
     pub(crate) fn scored(&self, route: &Route, code: StatusCode, took: Duration) {
         let path = &route.declared.path;
-        match self.routes.get(path) {
-            Some(meters) if code == StatusCode::OK => meters.answered.record(took.as_secs_f64()),
+        match self.routes.get(route.at) {
+            Some(meters) if code == StatusCode::OK => meters.answered.record(took),
             _ => self.request(path, code.as_u16(), took),
         }
     }
@@ -140,18 +140,14 @@ impl Telemetry {
     /// A score that was found.
     pub(crate) fn answer(&self, answer: &Answer<'_>, took: Duration) {
         let route = &answer.route.declared.path;
-        if let Some(meters) = self.routes.get(route) {
+        if let Some(meters) = self.routes.get(answer.route.at) {
             let source = match &answer.outcome {
                 Outcome::Cache(_) => &meters.cache,
                 Outcome::Lakehouse(_) => &meters.lakehouse,
                 Outcome::Default(_) => &meters.default,
             };
             source.increment(1);
-            let path = meters.path(answer.latency_path).unwrap_or_else(|| {
-                let add = || meters.add_path(route, answer.latency_path);
-                metrics::with_local_recorder(&self.recorder, add)
-            });
-            path.record(took.as_secs_f64());
+            meters.path(route, answer.latency_path, took, &self.scores);
         }
         if let Outcome::Default(Some(reason)) = &answer.outcome {
             self.fallback(route, reason.code());
@@ -216,7 +212,10 @@ impl Telemetry {
 
     /// Everything measured so far, in Prometheus's text format.
     pub(crate) fn render(&self) -> String {
-        self.handle.render()
+        let mut text = self.handle.render();
+        self.requests.render(&mut text);
+        self.scores.render(&mut text);
+        text
     }
 
     /// Folds what was recorded into the buckets; without it, a service that nobody scrapes grows.

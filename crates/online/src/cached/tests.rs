@@ -42,13 +42,17 @@ async fn a_cache_that_keeps_nothing_is_a_store() {
 async fn values_are_remembered_until_they_are_written_here_and_absences_are_not() {
     let Fixture { store, cached, .. } = fixture(LONG).await;
     store.put(vec![entry("a", "1")]).await.unwrap();
+    assert_eq!(cached.peek("a", Instant::now()), None, "nobody has read it");
     assert_eq!(read(&cached, "a").await, Some("1".into()));
     assert_eq!(read(&cached, "b").await, None);
     store.put(vec![entry("a", "2"), entry("b", "2")]).await.unwrap();
     assert_eq!(read(&cached, "a").await, Some("1".into()), "remembered");
+    assert_eq!(cached.peek("a", Instant::now()), Some("1".into()));
+    assert_eq!(cached.peek("a", Instant::now() + 2 * LONG), None, "its time is over");
     assert_eq!(read(&cached, "b").await, Some("2".into()), "it was not there, and now it is");
     cached.put(vec![entry("a", "3")]).await.unwrap();
     cached.delete(&["b".to_owned()]).await.unwrap();
+    assert_eq!(cached.peek("a", Instant::now()), None, "it was written");
     assert_eq!(read(&cached, "a").await, Some("3".into()));
     assert_eq!(read(&cached, "b").await, None);
     let version =

@@ -55,20 +55,23 @@ impl Service<Request> for Entry {
         if is_read && self.service.routes.find(request.uri().path()).is_some() {
             let service = Arc::clone(&self.service);
             let (head, _) = request.into_parts();
-            return Box::pin(async move { Ok(scored(&service, &head).await.map(Body::from)) });
+            return Box::pin(async move {
+                Ok(scored(&service, &head, None).await.map(Body::from))
+            });
         }
         Box::pin(self.router.call(request))
     }
 }
 
 /// The answer to a request for a score.
-pub(super) async fn scored(service: &ScoreService, head: &Parts) -> Whole {
+pub(super) async fn scored(service: &ScoreService, head: &Parts, span: Option<Span>) -> Whole {
     let started = Instant::now();
     let path = head.uri.path();
     let Some((route, sent)) = service.routes.find(path) else {
         return Problem::no_route(path, &service.routes.paths()).whole();
     };
-    let span = span(&head.method, &head.headers, &route.declared.path);
+    let span = span.unwrap_or_else(|| score_span(&head.method, route));
+    continue_trace(&span, &head.headers);
     let answered = score(service, &head.headers, route, sent);
     let answered = bounded(service, answered.instrument(span.clone())).await;
     let response = answered.unwrap_or_else(Problem::whole);
@@ -77,8 +80,14 @@ pub(super) async fn scored(service: &ScoreService, head: &Parts) -> Whole {
     response
 }
 
+/// The span of a request for a score, which is not part of the caller's trace yet.
+pub(super) fn score_span(method: &Method, route: &Route) -> Span {
+    span(method, &route.declared.path)
+}
+
 async fn score(service: &ScoreService, headers: &HeaderMap, route: &Route, sent: &str) -> Whole {
-    if let Err(refusal) = granted(service, headers, Some(Role::Scores)) {
+    let authorization = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
+    if let Err(refusal) = granted(service, authorization, Some(Role::Scores)) {
         return refusal.whole();
     }
     let key = match decode_key(sent) {
@@ -109,22 +118,23 @@ pub(super) async fn authorize(
     next: Next,
 ) -> Response {
     let role = Role::of_path(request.uri().path());
-    match granted(&service, request.headers(), role) {
+    let authorization = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
+    match granted(&service, authorization, role) {
         Ok(grant) => {
-            request.extensions_mut().insert(grant);
+            request.extensions_mut().insert(Arc::clone(grant));
             next.run(request).await
         }
         Err(refusal) => (*refusal).into_response(),
     }
 }
 
-fn granted(
-    service: &ScoreService,
-    headers: &HeaderMap,
+/// What a request may do that brings this in its header of authorization.
+pub(super) fn granted<'s>(
+    service: &'s ScoreService,
+    authorization: Option<&[u8]>,
     role: Option<Role>,
-) -> Result<Arc<Grant>, Box<Problem>> {
-    let sent = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
-    let sent = sent.and_then(|value| {
+) -> Result<&'s Arc<Grant>, Box<Problem>> {
+    let sent = authorization.and_then(|value| {
         let (scheme, rest) = value.split_at_checked(b"Bearer ".len())?;
         scheme.eq_ignore_ascii_case(b"Bearer ").then(|| rest.trim_ascii())
     });
@@ -142,7 +152,8 @@ fn granted(
 pub(super) async fn observe(State(service): Shared, request: Request, next: Next) -> Response {
     let started = Instant::now();
     let label = label(&service, request.uri());
-    let span = span(request.method(), request.headers(), &label);
+    let span = span(request.method(), &label);
+    continue_trace(&span, request.headers());
     let answered = bounded(&service, next.run(request).instrument(span.clone())).await;
     let response = answered.unwrap_or_else(IntoResponse::into_response);
     finish(&span, response.status());
@@ -175,8 +186,8 @@ fn label(service: &ScoreService, uri: &http::Uri) -> String {
     }
 }
 
-fn span(method: &Method, headers: &HeaderMap, route: &str) -> Span {
-    let span = info_span!(
+fn span(method: &Method, route: &str) -> Span {
+    info_span!(
         "request",
         otel.name = format!("{method} {route}"),
         otel.kind = "server",
@@ -184,9 +195,7 @@ fn span(method: &Method, headers: &HeaderMap, route: &str) -> Span {
         http.route = route,
         http.response.status_code = Empty,
         otel.status_code = Empty,
-    );
-    continue_trace(&span, headers);
-    span
+    )
 }
 
 fn finish(span: &Span, status: StatusCode) {

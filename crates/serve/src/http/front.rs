@@ -6,13 +6,18 @@
 //! the library for good. No request with a body is read here, so where one ends and the next begins
 //! is never in doubt, and nothing is waited for but the first byte of a request.
 
+mod memory;
 mod parse;
 mod rewound;
 mod write;
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
+use axum::http::Method;
 use axum::serve::Listener;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -20,11 +25,12 @@ use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
 use super::begun;
-use super::entry::scored;
+use super::entry::{score_span, scored};
 use crate::ScoreService;
-use parse::next_score;
+use memory::Desk;
+use parse::{Room, next_score};
 use rewound::Rewound;
-use write::{Dates, write};
+use write::{Dates, End, write};
 
 /// Bytes that are read at once. A request that does not fit is not answered here.
 const READ_BYTES: usize = 8 << 10;
@@ -107,6 +113,11 @@ async fn accept(
     }
 }
 
+/// Whether a shutdown has begun, of which this receiver was told nothing yet.
+fn has_begun(stopping: &watch::Receiver<bool>) -> bool {
+    stopping.has_changed().unwrap_or(true)
+}
+
 /// Answers requests until one comes that is not for here: then the connection from there on.
 async fn converse(
     service: &ScoreService,
@@ -114,25 +125,35 @@ async fn converse(
     stopping: watch::Receiver<bool>,
 ) -> Option<Rewound> {
     let mut ending = stopping.clone();
-    let mut ending = std::pin::pin!(begun(&mut ending));
+    let (mut ending, mut is_told) = (pin!(begun(&mut ending)), false);
     let (mut input, mut output) = (Vec::with_capacity(READ_BYTES), Vec::new());
-    let mut dates = Dates::default();
+    let (mut dates, mut desk) = (Dates::default(), Desk::default());
     loop {
-        tokio::select! {
-            biased;
-            read = stream.read_buf(&mut input) => match read {
-                Ok(0) | Err(_) => return None,
-                Ok(_) => {}
-            },
-            () = &mut ending => return None,
+        let read = poll_fn(|context| {
+            if let Poll::Ready(read) = pin!(stream.read_buf(&mut input)).poll(context) {
+                return Poll::Ready(read.unwrap_or(0));
+            }
+            // It wakes this task, which is always the same, so it has to be told of it only once.
+            if is_told && !has_begun(&stopping) {
+                return Poll::Pending;
+            }
+            is_told = true;
+            ending.as_mut().poll(context).map(|()| 0)
+        });
+        if read.await == 0 {
+            return None;
         }
         let mut rest = input.as_slice();
-        while let Some(asked) = next_score(rest, &service.routes) {
-            let reply = scored(service, &asked.head).await;
-            let is_last = asked.is_last || *stopping.borrow();
-            write(&mut output, &reply, dates.at(service.now()), is_last);
+        let date = dates.at(service.now());
+        while let Some(asked) = next_score(rest, &mut Room::new(), &service.routes) {
+            let span = score_span(&Method::GET, asked.route);
+            let end = End { date, is_last: asked.is_last || has_begun(&stopping) };
+            if !desk.answer(service, (&asked, &span), &mut output, end) {
+                let Some(head) = asked.head() else { break };
+                write(&mut output, &scored(service, &head, Some(span)).await, end);
+            }
             rest = rest.get(asked.len..).unwrap_or_default();
-            if is_last {
+            if end.is_last {
                 let _ = stream.write_all(&output).await;
                 return None;
             }

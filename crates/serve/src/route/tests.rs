@@ -39,7 +39,7 @@ fn a_key_in_the_cache_is_filled_in() {
         let mut declared = route("/churn-score/{user_token}");
         declared.entity_column = "user_id".to_owned();
         declared.key_template = Some(template.to_owned());
-        let route = Route::try_new(declared).unwrap();
+        let route = Route::try_new(declared, 0).unwrap();
         assert_eq!(route.cache_key("u{}42").unwrap(), "churn:u{}42");
     }
 }

@@ -26,9 +26,17 @@ impl Dates {
     }
 }
 
-/// Writes a reply; the last one says that it is.
-pub(super) fn write(to: &mut Vec<u8>, reply: &Whole, date: &str, is_last: bool) {
-    let (status, body) = (reply.status(), reply.body());
+/// How replies end.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct End<'d> {
+    pub(super) date: &'d str,
+    /// Whether the connection ends with it.
+    pub(super) is_last: bool,
+}
+
+/// Writes a reply.
+pub(super) fn write(to: &mut Vec<u8>, reply: &Whole, end: End<'_>) {
+    let status = reply.status();
     to.extend_from_slice(b"HTTP/1.1 ");
     to.extend_from_slice(status.as_str().as_bytes());
     to.push(b' ');
@@ -39,10 +47,24 @@ pub(super) fn write(to: &mut Vec<u8>, reply: &Whole, date: &str, is_last: bool) 
         to.extend_from_slice(b": ");
         to.extend_from_slice(value.as_bytes());
     }
-    if is_last {
+    finish(to, reply.body(), end);
+}
+
+/// Writes a score: what [`write`] does with what [`whole`](crate::http::reply::whole) makes of it.
+pub(super) fn write_score(to: &mut Vec<u8>, body: &[u8], end: End<'_>) {
+    to.extend_from_slice(
+        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncache-control: no-store",
+    );
+    finish(to, body, end);
+}
+
+fn finish(to: &mut Vec<u8>, body: &[u8], end: End<'_>) {
+    if end.is_last {
         to.extend_from_slice(b"\r\nconnection: close");
     }
     // A vector takes everything.
-    let _ = write!(to, "\r\ncontent-length: {}\r\ndate: {date}\r\n\r\n", body.len());
+    let _ = write!(to, "\r\ncontent-length: {}\r\ndate: ", body.len());
+    to.extend_from_slice(end.date.as_bytes());
+    to.extend_from_slice(b"\r\n\r\n");
     to.extend_from_slice(body);
 }

@@ -23,7 +23,7 @@ impl Places {
     pub(crate) fn take(&self) -> Option<Place<'_>> {
         let next = |taken: usize| (taken < self.max).then_some(taken + 1);
         let taken = self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
-        taken.is_ok().then_some(Place(&self.taken))
+        taken.is_ok().then(|| Place(&self.taken))
     }
 }
 

@@ -55,9 +55,9 @@ impl Service<Request> for Entry {
         if is_read && self.service.routes.find(request.uri().path()).is_some() {
             let service = Arc::clone(&self.service);
             let (head, _) = request.into_parts();
-            return Box::pin(async move {
-                Ok(scored(&service, &head, None).await.map(Body::from))
-            });
+            return Box::pin(
+                async move { Ok(scored(&service, &head, None).await.map(Body::from)) },
+            );
         }
         Box::pin(self.router.call(request))
     }

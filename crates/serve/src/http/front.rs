@@ -144,16 +144,18 @@ async fn converse(
             return None;
         }
         let mut rest = input.as_slice();
-        let date = dates.at(service.now());
         while let Some(asked) = next_score(rest, &mut Room::new(), &service.routes) {
             let span = score_span(&Method::GET, asked.route);
-            let end = End { date, is_last: asked.is_last || has_begun(&stopping) };
+            let mut is_last = asked.is_last || has_begun(&stopping);
+            let end = End { date: dates.at(service.now()), is_last };
             if !desk.answer(service, (&asked, &span), &mut output, end) {
                 let Some(head) = asked.head() else { break };
-                write(&mut output, &scored(service, &head, Some(span)).await, end);
+                let reply = scored(service, &head, Some(span)).await;
+                is_last |= has_begun(&stopping);
+                write(&mut output, &reply, End { date: dates.at(service.now()), is_last });
             }
             rest = rest.get(asked.len..).unwrap_or_default();
-            if end.is_last {
+            if is_last {
                 let _ = stream.write_all(&output).await;
                 return None;
             }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use icecore_core::{
     ApplySummary, Date, ErrorKind, OnlineChange, OnlineEntry, OnlineStore, ScanPage,
 };
-use icecore_online::{EmbeddedStore, RedisOptions, RedisStore};
+use icecore_online::{CacheOptions, CachedStore, EmbeddedStore, RedisOptions, RedisStore};
 use icecore_testkit::RedisServer;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -111,7 +111,25 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) async fn start(store: Cache, lake: impl ScoreLookup, options: ServeOptions) -> Self {
+        Self::of(ScoreService::new(store, Arc::new(lake), clock(), options).unwrap()).await
+    }
+
+    /// With a cache in front of the store that has the score of `u42` in memory.
+    pub(super) async fn with_memory(
+        store: Cache,
+        lake: impl ScoreLookup,
+        options: ServeOptions,
+    ) -> Self {
+        let max_age = Duration::from_secs(3600);
+        let kept = CacheOptions { max_age, ..CacheOptions::default() };
+        let cached = CachedStore::new(store.unwrap(), &kept);
+        assert!(cached.get(&["churn:u42".to_owned()]).await.unwrap()[0].is_some());
+        let store: Cache = Some(Arc::new(cached.clone()));
         let service = ScoreService::new(store, Arc::new(lake), clock(), options).unwrap();
+        Self::of(service.with_memory(cached)).await
+    }
+
+    async fn of(service: ScoreService) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = Arc::new(Notify::new());

@@ -106,6 +106,7 @@ fn meaning(name: &[u8]) -> Meaning {
 /// Whether a target is a path, with or without a query, and has nothing but what RFC 3986 lets
 /// stand in one (section 3.3), so that nobody can read it in another way.
 fn is_plain(target: &str) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/%?".contains(&byte);
+    let is_plain =
+        |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/%?".contains(&byte);
     target.starts_with('/') && target.bytes().all(is_plain)
 }

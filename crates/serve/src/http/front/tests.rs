@@ -5,8 +5,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::ServeOptions;
 use crate::http::tests::{Lake, Server, embedded, options, waiting_lake};
+use crate::{Role, ServeOptions, TokenGrant};
 
 /// Requests of all kinds: for here, for the library, and such as look like two.
 const REQUESTS: [&str; 12] = [
@@ -45,7 +45,12 @@ async fn reply(stream: &mut TcpStream, is_head: bool) -> (u16, String) {
 #[tokio::test]
 async fn a_conversation_is_answered_in_order_however_it_is_cut() {
     let dir = tempfile::tempdir().unwrap();
-    let server = Server::start(embedded(&dir, "0.9312").await, Lake::Has(0.5), options()).await;
+    let store = embedded(&dir, "0.9312").await;
+    converse_with(&Server::start(store.clone(), Lake::Has(0.5), options()).await).await;
+    converse_with(&Server::with_memory(store, Lake::Has(0.5), options()).await).await;
+}
+
+async fn converse_with(server: &Server) {
     let is_head = |request: &str| request.starts_with("HEAD");
     let has_body = |request: &str| ["length: ", "chunked"].iter().any(|it| request.contains(it));
     let mut expected = Vec::new();
@@ -106,6 +111,90 @@ async fn a_conversation_is_answered_in_order_however_it_is_cut() {
         let mut more = String::new();
         stream.read_to_string(&mut more).await.unwrap();
         assert_eq!(more, "");
+    }
+}
+
+/// The lines of the head and the body of the reply to a request that ends its connection.
+async fn whole_reply(server: &Server, request: &str) -> (Vec<String>, String) {
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).await.unwrap();
+    let (head, body) = reply.split_once("\r\n\r\n").unwrap();
+    let is_of_now = |line: &str| line.starts_with("date: ") || line.starts_with("x-request-id: ");
+    let mut lines: Vec<String> =
+        head.to_lowercase().lines().filter(|line| !is_of_now(line)).map(str::to_owned).collect();
+    lines.sort();
+    (lines, body.to_owned())
+}
+
+#[tokio::test]
+async fn what_is_in_memory_is_answered_as_the_library_answers() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = embedded(&dir, "0.9312").await;
+    let mut few = TokenGrant::new("few");
+    few.requests_per_second = Some(1);
+    let mut features = TokenGrant::new("features");
+    features.roles = vec![Role::Features];
+    let tokens = vec![TokenGrant::new("all"), few, features];
+    let guarded = ServeOptions { tokens, ..options() };
+    let busy = ServeOptions { max_in_flight: 0, ..options() };
+    let mut codes = Vec::new();
+    for (options, token) in [
+        (options(), ""),
+        (busy, ""),
+        (guarded.clone(), ""),
+        (guarded.clone(), "authorization: Bearer wrong\r\n"),
+        (guarded.clone(), "Authorization: bearer all\r\nauthorization: Bearer wrong\r\n"),
+        (guarded.clone(), "authorization: Bearer features\r\n"),
+        (guarded, "authorization: Bearer few\r\n"),
+    ] {
+        for key in ["u42", "u%34%32", "u42?a=b"] {
+            let server = Server::with_memory(store.clone(), Lake::Has(0.5), options.clone()).await;
+            let ask = |more: &str| {
+                format!(
+                    "GET /churn-score/{key} HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\
+                     {token}{more}\r\n"
+                )
+            };
+            let here = whole_reply(&server, &ask("")).await;
+            let there = Server::with_memory(store.clone(), Lake::Has(0.5), options.clone()).await;
+            let there = whole_reply(&there, &ask("te: trailers\r\n")).await;
+            assert_eq!(here, there, "{}", ask(""));
+            if key == "u42" {
+                codes.push(
+                    here.0
+                        .iter()
+                        .find_map(|line| line.strip_prefix("http/1.1 ")?.get(..3)?.parse().ok()),
+                );
+                let again = whole_reply(&server, &ask("")).await;
+                assert_eq!(again == here, !token.ends_with("few\r\n"), "a rate holds here, too");
+            }
+        }
+    }
+    let expected: [u16; 7] = [200, 503, 401, 401, 200, 403, 200];
+    assert_eq!(codes, expected.map(Some));
+}
+
+#[tokio::test]
+async fn what_is_in_memory_is_not_asked_for_and_is_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = embedded(&dir, "0.9312").await;
+    let server = Server::with_memory(store.clone(), Lake::Fails, options()).await;
+    store.unwrap().delete(&["churn:u42".to_owned()]).await.unwrap();
+    let ask = |path: &str| format!("GET {path} HTTP/1.1\r\nconnection: close\r\n\r\n");
+    for _ in 0..3 {
+        let (_, body) = whole_reply(&server, &ask("/churn-score/u42")).await;
+        assert!(body.contains("\"source\":\"cache\",\"latency_path\":\"embedded\""), "{body}");
+    }
+    let (_, metrics) = whole_reply(&server, &ask("/metrics")).await;
+    let route = "route=\"/churn-score/{user_token}\"";
+    for line in [
+        format!("icecore_score_requests_total{{{route},source=\"cache\"}} 3"),
+        format!("icecore_score_duration_seconds_count{{{route},path=\"embedded\"}} 3"),
+        format!("icecore_http_request_duration_seconds_count{{{route},code=\"200\"}} 3"),
+    ] {
+        assert!(metrics.contains(&line), "{line} in {metrics}");
     }
 }
 

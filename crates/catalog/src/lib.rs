@@ -53,6 +53,7 @@ mod fsck;
 mod history;
 mod ids;
 mod maintenance;
+mod memory;
 mod metadata_table;
 mod planted;
 mod pointer;

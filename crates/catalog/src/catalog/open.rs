@@ -5,6 +5,7 @@ use std::sync::Arc;
 use icecore_core::Result;
 
 use super::{CatalogOptions, CatalogParts, IcebergCatalog, Shared};
+use crate::memory;
 use crate::rest::{RestCatalog, RestOptions};
 use crate::sql;
 use crate::storage::{Files, Warehouse};
@@ -74,6 +75,7 @@ impl IcebergCatalog {
     }
 
     pub(super) fn of(tables: Tables, name: String, warehouse: Warehouse) -> Self {
+        memory::keep_freed();
         let store = tables.files().object_store();
         Self { shared: Arc::new(Shared { tables, name, warehouse, store }) }
     }

@@ -24,6 +24,9 @@ const CONNECTIONS_MAX: u32 = 4;
 
 const HAS_TYPE: &str =
     "SELECT COUNT(*) FROM pragma_table_info('iceberg_tables') WHERE name = 'iceberg_type'";
+const IS_COMPLETE: &str = "
+SELECT EXISTS (SELECT 1 FROM pragma_table_info('iceberg_tables') WHERE name = 'iceberg_type')
+    AND EXISTS (SELECT 1 FROM pragma_table_info('iceberg_namespace_properties'))";
 
 /// Pointers in an SQLite file, in WAL mode: readers never hold up a commit.
 #[derive(Debug)]
@@ -54,7 +57,12 @@ impl SqlitePointers {
             .connect_with(options)
             .await
             .context(cannot)?;
-        create_tables(&pool).await.context(cannot)?;
+        // A look needs no lock: whoever only reads does not wait for those who write.
+        let is_complete: bool =
+            sqlx::query_scalar(IS_COMPLETE).fetch_one(&pool).await.context(cannot)?;
+        if !is_complete {
+            create_tables(&pool).await.context(cannot)?;
+        }
         let queue = FileQueue::beside(PathBuf::from(format!("{path}-queue")));
         Ok(Self { pool, name: name.to_owned(), queue })
     }

@@ -22,6 +22,7 @@ use axum::serve::Listener;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tracing::warn;
 
 use super::begun;
@@ -147,12 +148,14 @@ async fn converse(
         while let Some(asked) = next_score(rest, &mut Room::new(), &service.routes) {
             let span = score_span(&Method::GET, asked.route);
             let mut is_last = asked.is_last || has_begun(&stopping);
-            let end = End { date: dates.at(service.now()), is_last };
-            if !desk.answer(service, (&asked, &span), &mut output, end) {
+            let started = Instant::now();
+            let end = End { date: dates.at(started, || service.now()), is_last };
+            if !desk.answer(service, (&asked, &span, started), &mut output, end) {
                 let Some(head) = asked.head() else { break };
                 let reply = scored(service, &head, Some(span)).await;
                 is_last |= has_begun(&stopping);
-                write(&mut output, &reply, End { date: dates.at(service.now()), is_last });
+                let date = dates.at(Instant::now(), || service.now());
+                write(&mut output, &reply, End { date, is_last });
             }
             rest = rest.get(asked.len..).unwrap_or_default();
             if is_last {

@@ -29,14 +29,13 @@ impl Desk {
     pub(super) fn answer(
         &mut self,
         service: &ScoreService,
-        (asked, span): (&Asked<'_>, &Span),
+        (asked, span, started): (&Asked<'_>, &Span, Instant),
         to: &mut Vec<u8>,
         end: End<'_>,
     ) -> bool {
         if !span.is_disabled() || service.log.is_some() || !is_plain_key(asked.sent) {
             return false;
         }
-        let started = Instant::now();
         let (route, key) = (asked.route, asked.sent);
         let remembered = service.remembered(route, key, &mut self.key, started);
         let Some((probability, latency_path)) = remembered else { return false };

@@ -8,7 +8,7 @@ use crate::vector;
 use crate::view::Source;
 
 /// Batches that are on their way at once.
-const IN_FLIGHT: usize = 2;
+const IN_FLIGHT: usize = 4;
 
 /// Rows that are sent together.
 #[derive(Debug)]

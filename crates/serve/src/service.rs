@@ -190,9 +190,7 @@ impl ScoreService {
     ) -> Option<(f64, &str)> {
         let memory = self.memory.as_ref()?;
         route.write_cache_key(key, room)?;
-        if !self.cache_breaker.may_ask() {
-            return None;
-        }
+        // The breaker is not asked: it would take this for the request that tries the store again.
         let probability = parsed(&memory.peek(room, now)?)?;
         Some((probability, cache_kind(memory.location())))
     }

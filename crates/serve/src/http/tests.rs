@@ -230,6 +230,29 @@ async fn redis_answers_and_when_it_is_down_or_hangs_the_lakehouse_does() {
     }
 }
 
+// C164
+#[tokio::test]
+async fn what_is_in_memory_is_answered_while_the_store_is_down_and_does_not_hide_that_it_is_back() {
+    let Some(mut redis) = RedisServer::start() else { return };
+    let store = RedisStore::connect(&redis.url(), RedisOptions::default()).await.unwrap();
+    assert_eq!(redis.command("SET churn:u42 0.9312"), "+OK");
+    let server = Server::with_memory(Some(Arc::new(store)), Lake::Has(0.25), options()).await;
+    let source =
+        async |key| server.get(&format!("/churn-score/{key}")).await.json()["source"].clone();
+    redis.stop();
+    for _ in 0..6 {
+        assert_eq!(source("u1").await, "lakehouse");
+        assert_eq!(source("u42").await, "cache");
+    }
+    redis.restart();
+    assert_eq!(redis.command("SET churn:u1 0.5"), "+OK");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while source("u1").await != "cache" {
+        assert_eq!(source("u42").await, "cache");
+        assert!(Instant::now() < deadline, "nobody has tried the store again");
+    }
+}
+
 // C89 C166
 #[tokio::test]
 async fn what_is_not_cached_is_answered_from_the_lakehouse() {

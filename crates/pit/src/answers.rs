@@ -7,14 +7,14 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array, new_empty_array};
-use arrow::compute::{interleave, take};
+use arrow::array::{Array, ArrayRef, RecordBatch, new_empty_array, new_null_array};
+use arrow::compute::interleave;
 use arrow::datatypes::FieldRef;
 use icecore_core::{Error, Result};
 
 use crate::by_time::Newest;
 use crate::offers::{Best, Bests, NOTHING, Offers, Place, Taken, Ties, WAITING};
-use crate::slots::{NOWHERE, Slots};
+use crate::slots::Slots;
 use crate::table::JoinTable;
 use crate::waiting::{Arrangement, WaitingRows};
 use crate::{by_key, mixed};
@@ -38,15 +38,19 @@ pub(crate) struct Answers {
 /// What the slots see.
 pub(crate) struct Seen {
     slots: Arc<Slots>,
-    /// The row of `taken` that each slot sees.
-    of_slot: Vec<u32>,
-    taken: Vec<ArrayRef>,
+    /// The row that each slot sees.
+    of_slot: Vec<Place>,
+    /// What is taken of rows, and in the last chunk a row of nulls.
+    chunks: Vec<Vec<ArrayRef>>,
+    output: Vec<FieldRef>,
+    bytes: usize,
 }
 
 impl Answers {
-    pub(crate) fn new(table: Arc<JoinTable>, slots: Arc<Slots>) -> Self {
+    /// Nothing yet, of a table that is joined in `memory` bytes.
+    pub(crate) fn new(table: Arc<JoinTable>, slots: Arc<Slots>, memory: usize) -> Self {
         let bests = Bests::new(slots.len());
-        let waiting = WaitingRows::new(&table, &slots);
+        let waiting = WaitingRows::new(&table, &slots, memory);
         let newest = Newest::default();
         Self { table, slots, bests, chunks: Vec::new(), rows: 0, bytes: 0, waiting, newest }
     }
@@ -73,12 +77,15 @@ impl Answers {
     fn look(&mut self) -> Result<()> {
         let strict = self.table.options.strict;
         let taken = Taken { chunks: &self.chunks, waiting: &self.waiting };
+        let chunk = u32::try_from(self.chunks.len()).ok().filter(|chunk| *chunk < WAITING);
         let mut offers = Offers {
             slots: &self.slots,
             ttl: self.table.options.ttl_micros,
             bests: &mut self.bests,
             taken,
             touched: Vec::new(),
+            chunk: chunk.ok_or_else(|| Error::internal("too many batches"))?,
+            kept: Vec::new(),
             ties: Ties::default(),
         };
         match self.waiting.arrangement() {
@@ -86,30 +93,20 @@ impl Answers {
             Arrangement::Time => self.newest.look(&mut offers, &self.waiting, strict)?,
             Arrangement::Mixed => mixed::look(&mut offers, &self.waiting, strict)?,
         }
-        let touched = offers.touched;
-        self.keep(&touched)?;
+        let kept = offers.into_kept();
+        self.keep(&kept)?;
         self.waiting.clear();
         Ok(())
     }
 
     /// Keeps those of the rows that waited which won, and lets go of others if there are many.
-    fn keep(&mut self, touched: &[u32]) -> Result<()> {
-        let chunk = u32::try_from(self.chunks.len()).ok().filter(|chunk| *chunk < WAITING);
-        let chunk = chunk.ok_or_else(|| Error::internal("too many batches"))?;
-        let mut places = Vec::new();
-        for slot in touched {
-            let place = &mut self.bests.of_slot[*slot as usize].place;
-            if place.chunk >= WAITING {
-                places.push(((place.chunk - WAITING) as usize, place.row as usize));
-                *place = Place { chunk, row: places.len() as u32 - 1 };
-            }
-        }
+    fn keep(&mut self, places: &[(usize, usize)]) -> Result<()> {
         if places.is_empty() {
             return Ok(());
         }
         self.rows += places.len();
         let batches = (0..self.waiting.batches()).map(|batch| self.waiting.taken(batch));
-        let kept = gathered(&batches.collect::<Vec<_>>(), &places, &self.table.output)?;
+        let kept = gathered(&batches.collect::<Vec<_>>(), places, &self.table.output)?;
         self.push(kept);
         if self.rows > 2 * self.bests.used + UNUSED_MAX {
             self.tidy()?;
@@ -170,49 +167,43 @@ impl Answers {
     pub(crate) fn finish(mut self) -> Result<Seen> {
         self.look()?;
         let ttl = self.table.options.ttl_micros;
-        let mut of_slot = vec![NOWHERE; self.slots.len()];
-        let mut places = Vec::new();
+        let nothing = Place { chunk: self.chunks.len() as u32, row: 0 };
+        let mut of_slot = vec![nothing; self.slots.len()];
         for (start, end) in self.slots.groups() {
-            let (mut current, mut number) = (NOTHING, NOWHERE);
+            let mut current = NOTHING;
             for (slot, seen) in (start..end).zip(&mut of_slot[start..end]) {
                 let best = &self.bests.of_slot[slot];
                 if !best.is_nothing() && (current.is_nothing() || best.time() > current.time()) {
-                    (current, number) = (*best, NOWHERE);
+                    current = *best;
                 }
                 let oldest = ttl.map(|ttl| self.slots.times()[slot].saturating_sub(ttl));
-                if current.is_nothing() || oldest.is_some_and(|oldest| current.event < oldest) {
-                    continue;
+                if !current.is_nothing() && oldest.is_none_or(|oldest| current.event >= oldest) {
+                    *seen = current.place;
                 }
-                if number == NOWHERE {
-                    number = places.len() as u32;
-                    places.push((current.place.chunk as usize, current.place.row as usize));
-                }
-                *seen = number;
             }
         }
-        let chunks: Vec<&[ArrayRef]> = self.chunks.iter().map(Vec::as_slice).collect();
-        let taken = gathered(&chunks, &places, &self.table.output)?;
-        Ok(Seen { slots: self.slots, of_slot, taken })
+        let output = self.table.output.clone();
+        self.push(output.iter().map(|field| new_null_array(field.data_type(), 1)).collect());
+        Ok(Seen { slots: self.slots, of_slot, chunks: self.chunks, output, bytes: self.bytes })
     }
 }
 
 impl Seen {
     /// What the rows of the spine from `start` on see.
     pub(crate) fn rows(&self, start: usize, rows: usize) -> Result<Vec<ArrayRef>> {
+        let nothing = (self.chunks.len() - 1, 0);
         let slots = self.slots.of_rows().iter().skip(start).take(rows);
-        let found = slots.map(|slot| self.of_slot.get(*slot as usize).copied());
-        let places: UInt32Array = found.map(|row| row.filter(|row| *row != NOWHERE)).collect();
-        let taken = self.taken.iter().map(|column| match column.is_empty() {
-            true => Ok(arrow::array::new_null_array(column.data_type(), rows)),
-            false => take(column, &places, None),
+        let places = slots.map(|slot| match self.of_slot.get(*slot as usize) {
+            Some(place) => (place.chunk as usize, place.row as usize),
+            None => nothing,
         });
-        Ok(taken.collect::<Result<_, _>>()?)
+        let chunks: Vec<&[ArrayRef]> = self.chunks.iter().map(Vec::as_slice).collect();
+        gathered(&chunks, &places.collect::<Vec<_>>(), &self.output)
     }
 
     /// The memory that it takes.
     pub(crate) fn size_bytes(&self) -> usize {
-        let taken = self.taken.iter().map(|column| column.get_array_memory_size());
-        self.of_slot.len() * size_of::<u32>() + taken.sum::<usize>()
+        self.of_slot.len() * size_of::<Place>() + self.bytes
     }
 }
 

@@ -66,7 +66,7 @@ impl OfKey<'_> {
             let mut at = seen;
             while at > row && events[at - 1] == events[seen - 1] {
                 at -= 1;
-                offers.offer(start + slot, self.row(at))?;
+                offers.offer(start + slot, *time, self.row(at))?;
             }
             row = seen;
         }

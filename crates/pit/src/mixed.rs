@@ -34,9 +34,9 @@ pub(crate) fn look(offers: &mut Offers<'_>, waiting: &WaitingRows, strict: bool)
     for row in in_order(waiting, offers.slots, strict).into_iter().rev() {
         let Some((start, end)) = offers.slots.group(row.code) else { continue };
         let times = &offers.slots.times()[start..end];
-        let slot = start + times.partition_point(|time| *time < row.from);
-        if slot < end {
-            offers.offer(slot, row.best)?;
+        let next = times.partition_point(|time| *time < row.from);
+        if let Some(time) = times.get(next) {
+            offers.offer(start + next, *time, row.best)?;
         }
     }
     Ok(())

@@ -86,14 +86,17 @@ pub(crate) struct Offers<'a> {
     pub(crate) taken: Taken<'a>,
     /// The slots whose best row is another now, some more than once.
     pub(crate) touched: Vec<u32>,
+    /// The chunk that the rows will be in which are kept, and where those are that are sure to be.
+    pub(crate) chunk: u32,
+    pub(crate) kept: Vec<(usize, usize)>,
     pub(crate) ties: Ties,
 }
 
 impl Offers<'_> {
-    /// Offers a row to the first slot that sees it.
-    pub(crate) fn offer(&mut self, slot: usize, row: Best) -> Result<()> {
+    /// Offers a row to the first slot that sees it, which is of the moment `time`.
+    pub(crate) fn offer(&mut self, slot: usize, time: i64, row: Best) -> Result<()> {
         // Every later moment of the key is still farther away.
-        let oldest = self.ttl.map(|ttl| self.slots.times()[slot].saturating_sub(ttl));
+        let oldest = self.ttl.map(|ttl| time.saturating_sub(ttl));
         if oldest.is_some_and(|oldest| row.event < oldest) {
             return Ok(());
         }
@@ -102,6 +105,35 @@ impl Offers<'_> {
             self.touched.push(slot as u32);
         }
         Ok(())
+    }
+
+    /// Offers a row that waits to a slot that is offered no other of those that wait.
+    pub(crate) fn settle(&mut self, slot: usize, time: i64, row: Best) -> Result<()> {
+        let oldest = self.ttl.map(|ttl| time.saturating_sub(ttl));
+        if oldest.is_some_and(|oldest| row.event < oldest) {
+            return Ok(());
+        }
+        let best = &self.bests.of_slot[slot];
+        if best.is_nothing() || self.ties.is_better(&row, best, self.taken)? {
+            let place = Place { chunk: self.chunk, row: self.kept.len() as u32 };
+            self.kept.push(((row.place.chunk - WAITING) as usize, row.place.row as usize));
+            self.bests.set(slot, Best { place, ..row });
+        }
+        Ok(())
+    }
+
+    /// Where the rows are that won, in the order of the chunk that they will be.
+    pub(crate) fn into_kept(self) -> Vec<(usize, usize)> {
+        let Self { bests, touched, chunk, mut kept, .. } = self;
+        for slot in touched {
+            let place = &mut bests.of_slot[slot as usize].place;
+            // One that was touched before is of the chunk already.
+            if let Some(batch) = place.chunk.checked_sub(WAITING) {
+                kept.push((batch as usize, place.row as usize));
+                *place = Place { chunk, row: kept.len() as u32 - 1 };
+            }
+        }
+        kept
     }
 
     /// Whether a row is greater than another of the same key.

@@ -7,7 +7,7 @@ use arrow::datatypes::Int64Type;
 use datafusion::common::runtime::JoinSet;
 use datafusion::error::DataFusionError;
 use datafusion::execution::TaskContext;
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryReservation};
 use datafusion::physical_plan::SendableRecordBatchStream;
 use futures::StreamExt;
 use icecore_core::{BatchStream, Error, Result};
@@ -83,7 +83,8 @@ impl Probe<'_> {
         for share in shares {
             let consumer = MemoryConsumer::new("point-in-time answers");
             let memory = consumer.register(self.context.memory_pool());
-            tasks.spawn(worked(share, Arc::clone(table), Arc::clone(slots), memory));
+            let answers = self.nothing(table, slots);
+            tasks.spawn(worked(share, answers, memory));
         }
         let mut whole: Option<Answers> = None;
         let mut reservations = Vec::new();
@@ -98,19 +99,24 @@ impl Probe<'_> {
                 None => whole = Some(answers),
             }
         }
-        let nothing = || Answers::new(Arc::clone(table), Arc::clone(slots));
-        Ok(Some(whole.unwrap_or_else(nothing)))
+        Ok(Some(whole.unwrap_or_else(|| self.nothing(table, slots))))
+    }
+
+    fn nothing(&self, table: &Arc<JoinTable>, slots: &Arc<Slots>) -> Answers {
+        let memory = match self.context.memory_pool().memory_limit() {
+            MemoryLimit::Finite(bytes) => bytes,
+            MemoryLimit::Infinite | MemoryLimit::Unknown => usize::MAX,
+        };
+        Answers::new(Arc::clone(table), Arc::clone(slots), memory)
     }
 }
 
 /// Looks at the rows of some partitions. `None` if memory is short.
 async fn worked(
     partitions: Vec<SendableRecordBatchStream>,
-    table: Arc<JoinTable>,
-    slots: Arc<Slots>,
+    mut answers: Answers,
     memory: MemoryReservation,
 ) -> Result<Option<(Answers, MemoryReservation)>> {
-    let mut answers = Answers::new(table, slots);
     for mut partition in partitions {
         while let Some(batch) = partition.next().await {
             answers.add(&batch.map_err(from_datafusion)?)?;

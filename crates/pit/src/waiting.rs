@@ -5,6 +5,7 @@ use arrow::datatypes::Int64Type;
 use icecore_core::Result;
 
 use crate::mixed;
+use crate::offers::{Best, Place, WAITING};
 use crate::slots::Slots;
 use crate::table::JoinTable;
 
@@ -12,15 +13,18 @@ use crate::table::JoinTable;
 const NEAR_SLOTS: usize = if cfg!(test) { 3 } else { 1 << 14 };
 /// So many rows wait at least before they are put in the order of their keys.
 const ROWS_MIN: usize = if cfg!(test) { 7 } else { 1 << 18 };
-/// So many rows wait at most while they come in the order of time: fewer are taken that others of
-/// their keys replace soon.
-const ROWS_MAX: usize = if cfg!(test) { 21 } else { 1 << 20 };
-/// So many rows for each key are worth going over all keys.
-const ROWS_PER_KEY: usize = if cfg!(test) { 1 } else { 8 };
+/// So many rows wait at most while they come in the order of time: the more there are, the fewer are
+/// taken that others of their keys replace soon.
+const ROWS_MAX: usize = if cfg!(test) { 21 } else { 1 << 22 };
+/// The newest rows of so many keys are near whoever keeps them.
+const NEAR_KEYS: usize = if cfg!(test) { 21 } else { 1 << 17 };
 /// So long are the runs of one key where rows are looked at key by key.
 const RUN_ROWS: usize = if cfg!(test) { 2 } else { 4 };
-/// So many bytes wait at most.
-const BYTES_MAX: usize = 64 << 20;
+/// So many bytes wait at most, and at least where memory is short.
+const BYTES_MAX: usize = 128 << 20;
+const BYTES_MIN: usize = 8 << 20;
+/// The part of all memory that may wait.
+const MEMORY_SHARE: usize = 16;
 
 /// Batches of rows that wait.
 pub(crate) struct WaitingRows {
@@ -32,6 +36,7 @@ pub(crate) struct WaitingRows {
     keys: usize,
     /// How many rows wait, in no order and in the order of time.
     rows_max: (usize, usize),
+    bytes_max: usize,
     arrangement: Arrangement,
 }
 
@@ -46,13 +51,13 @@ pub(crate) enum Arrangement {
 }
 
 impl WaitingRows {
-    pub(crate) fn new(table: &JoinTable, slots: &Slots) -> Self {
-        let in_time = slots.keys().saturating_mul(ROWS_PER_KEY).max(ROWS_MIN);
+    /// Nothing yet, of a table that is joined in `memory` bytes.
+    pub(crate) fn new(table: &JoinTable, slots: &Slots, memory: usize) -> Self {
         let rows_max = match slots.len() <= NEAR_SLOTS {
             true => (1, 1),
             // With too many keys, the order of time is of no use.
-            false if in_time > ROWS_MAX => (ROWS_MIN, ROWS_MIN),
-            false => (ROWS_MIN, in_time),
+            false if slots.keys() > NEAR_KEYS => (ROWS_MIN, ROWS_MIN),
+            false => (ROWS_MIN, ROWS_MAX),
         };
         Self {
             batches: Vec::new(),
@@ -61,6 +66,7 @@ impl WaitingRows {
             bytes: 0,
             keys: table.keys.len(),
             rows_max,
+            bytes_max: (memory / MEMORY_SHARE).clamp(BYTES_MIN, BYTES_MAX),
             arrangement: Arrangement::Time,
         }
     }
@@ -80,7 +86,7 @@ impl WaitingRows {
         let is_grouped = self.batches.is_empty() && is_grouped(&codes);
         self.codes.push(codes);
         self.rows += batch.num_rows();
-        self.bytes += batch.get_array_memory_size();
+        self.bytes += bytes_of(batch);
         self.batches.push(batch.clone());
         self.arrangement = match self.arrangement {
             _ if is_grouped => Arrangement::Keys,
@@ -93,7 +99,7 @@ impl WaitingRows {
             Arrangement::Time => self.rows_max.1,
             Arrangement::Mixed => self.rows_max.0,
         };
-        Ok(self.rows >= rows_max || self.bytes >= BYTES_MAX)
+        Ok(self.rows >= rows_max || self.bytes >= self.bytes_max)
     }
 
     /// Whether the last batch is in the order of time, and goes on where the one before it ended.
@@ -169,6 +175,13 @@ impl WaitingRows {
         rows.map(|((row, code), ((known, event), created))| (row, *code, *known, *event, *created))
     }
 
+    /// A row that waits, with what decides about it.
+    pub(crate) fn best(&self, place: Place) -> Best {
+        let at = |times: &[i64]| times.get(place.row as usize).copied().unwrap_or(i64::MIN);
+        let batch = place.chunk.wrapping_sub(WAITING) as usize;
+        Best { event: at(self.events(batch)), created: at(self.created(batch)), place }
+    }
+
     /// Whether so few slots are looked at that no order is worth anything.
     pub(crate) const fn is_near(&self) -> bool {
         self.rows_max.0 == 1
@@ -187,4 +200,23 @@ impl WaitingRows {
 fn is_grouped(codes: &[u32]) -> bool {
     let changes = codes.iter().zip(codes.iter().skip(1)).filter(|(one, next)| one != next).count();
     changes * RUN_ROWS < codes.len()
+}
+
+/// The memory that a batch takes, where columns that are one and the same count once.
+fn bytes_of(batch: &RecordBatch) -> usize {
+    let columns = batch.columns();
+    let first = |at: usize| match at.checked_sub(1).and_then(|before| columns.get(before)) {
+        Some(before) => !is_same(before, &columns[at]),
+        None => true,
+    };
+    let counted = (0..columns.len()).filter(|at| first(*at));
+    counted.map(|at| columns[at].get_array_memory_size()).sum()
+}
+
+/// Whether two columns share their values, as the times of a row mostly do.
+fn is_same(one: &ArrayRef, other: &ArrayRef) -> bool {
+    match (one.as_primitive_opt::<Int64Type>(), other.as_primitive_opt::<Int64Type>()) {
+        (Some(one), Some(other)) => std::ptr::eq(one.values().as_ref(), other.values().as_ref()),
+        _ => false,
+    }
 }

@@ -12,6 +12,7 @@ mod grow;
 mod histogram;
 mod objective;
 mod packed;
+mod pairs;
 mod params;
 mod ranking;
 mod rows;

@@ -6,12 +6,10 @@
 
 use rayon::prelude::*;
 
+use super::pairs::Pairs;
 use super::shard::Shard;
-use crate::arithmetic::{exp, ln};
+use crate::arithmetic::ln;
 use crate::metrics::{best_gain, discount, gain, ndcg_of};
-
-/// What keeps the pull of rows with equal scores finite, as in LightGBM.
-const DISTANCE_MIN: f64 = 0.01;
 
 /// How a ranking is learned.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -93,38 +91,13 @@ impl Queries {
         // The sort is stable: rows of one score stay in their canonical order.
         let mut ranked: Vec<usize> = (0..query.len()).collect();
         ranked.sort_by(|a, b| score(*b).total_cmp(&score(*a)));
-        let (Some(first), Some(last)) = (ranked.first(), ranked.last()) else { return pulls };
-        let differ = score(*first) != score(*last);
-        let mut sum = 0.0;
-        for upper in 0..ranked.len().min(self.ranking.truncation) {
-            for lower in upper + 1..ranked.len() {
-                let (a, b) = (ranked[upper], ranked[lower]);
-                if label(a) == label(b) {
-                    continue;
-                }
-                let (more, less) = if label(a) > label(b) { (a, b) } else { (b, a) };
-                let ahead = score(more) - score(less);
-                let gains = gain(label(more)) - gain(label(less));
-                let discounts = self.discounts[upper] - self.discounts[lower];
-                let mut change = gains * discounts / best;
-                if differ {
-                    change /= DISTANCE_MIN + ahead.abs();
-                }
-                let wrong = 1.0 / (1.0 + exp(ahead));
-                let (pull, hessian) = (change * wrong, change * wrong * (1.0 - wrong));
-                pulls[more].0 -= pull;
-                pulls[less].0 += pull;
-                pulls[more].1 += hessian;
-                pulls[less].1 += hessian;
-                sum += 2.0 * pull;
-            }
-        }
-        if sum > 0.0 {
-            let shorter = ln(1.0 + sum) / std::f64::consts::LN_2 / sum;
-            for (gradient, hessian) in &mut pulls {
-                *gradient *= shorter;
-                *hessian *= shorter;
-            }
+        let rows = ranked.iter().map(|place| (score(*place), gain(label(*place)) / best));
+        let mut pairs = Pairs::new(rows, &self.discounts);
+        pairs.pull(self.ranking.truncation);
+        let sum = pairs.strength();
+        let shorter = if sum > 0.0 { ln(1.0 + sum) / std::f64::consts::LN_2 / sum } else { 1.0 };
+        for (place, (gradient, hessian)) in ranked.into_iter().zip(pairs.pulls()) {
+            pulls[place] = (gradient * shorter, hessian * shorter);
         }
         pulls
     }

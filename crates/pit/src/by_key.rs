@@ -8,23 +8,30 @@ use icecore_core::Result;
 use crate::offers::{Best, Offers, Place, WAITING};
 use crate::waiting::WaitingRows;
 
-/// Offers the rows of the only batch that waits.
+/// Offers the rows that wait, batch by batch.
 pub(crate) fn look(offers: &mut Offers<'_>, waiting: &WaitingRows, strict: bool) -> Result<()> {
-    let mut start = 0;
-    for rows in waiting.codes(0).chunk_by(|one, next| one == next) {
-        let end = start + rows.len();
-        // The spine may not have the key.
-        if let Some(group) = rows.first().and_then(|code| offers.slots.group(*code)) {
-            OfKey { waiting, strict, start, end, group }.look(offers)?;
+    for batch in 0..waiting.batches() {
+        let (events, known) = (waiting.events(batch), waiting.known(batch));
+        let mut start = 0;
+        for rows in waiting.codes(batch).chunk_by(|one, next| one == next) {
+            let end = start + rows.len();
+            // The spine may not have the key.
+            if let Some(group) = rows.first().and_then(|code| offers.slots.group(*code)) {
+                let chunk = WAITING + batch as u32;
+                OfKey { waiting, events, known, chunk, strict, start, end, group }.look(offers)?;
+            }
+            start = end;
         }
-        start = end;
     }
     Ok(())
 }
 
-/// The rows of one key, from and to, and its slots.
+/// The rows of one key in a batch, from and to, and its slots.
 struct OfKey<'a> {
     waiting: &'a WaitingRows,
+    events: &'a [i64],
+    known: &'a [i64],
+    chunk: u32,
     strict: bool,
     start: usize,
     end: usize,
@@ -35,7 +42,7 @@ impl OfKey<'_> {
     fn look(&self, offers: &mut Offers<'_>) -> Result<()> {
         let (start, end) = self.group;
         let times = &offers.slots.times()[start..end];
-        let (events, known) = (self.waiting.events(0), self.waiting.known(0));
+        let (events, known) = (self.events, self.known);
         let is_in_order =
             events[self.start..self.end].is_sorted() && known[self.start..self.end].is_sorted();
         let (mut row, mut slot) = (self.start, 0);
@@ -75,26 +82,21 @@ impl OfKey<'_> {
 
     /// The first moment that can see a row.
     fn from(&self, row: usize) -> Option<i64> {
-        let after = self.waiting.events(0)[row].checked_add(i64::from(self.strict))?;
-        Some(self.waiting.known(0)[row].max(after))
+        let after = self.events[row].checked_add(i64::from(self.strict))?;
+        Some(self.known[row].max(after))
     }
 
     /// Where the rows end that a moment can see, of those in order from `row` on.
     fn seen_at(&self, row: usize, time: i64) -> usize {
-        let (events, known) = (self.waiting.events(0), self.waiting.known(0));
-        let known = leap(&known[row..self.end], |known| *known <= time);
+        let known = leap(&self.known[row..self.end], |known| *known <= time);
         match self.strict {
-            true => row + leap(&events[row..row + known], |event| *event < time),
+            true => row + leap(&self.events[row..row + known], |event| *event < time),
             false => row + known,
         }
     }
 
     fn row(&self, row: usize) -> Best {
-        Best {
-            event: self.waiting.events(0)[row],
-            created: self.waiting.created(0)[row],
-            place: Place { chunk: WAITING, row: row as u32 },
-        }
+        self.waiting.best(Place { chunk: self.chunk, row: row as u32 })
     }
 }
 

@@ -43,7 +43,7 @@ pub(crate) struct WaitingRows {
 /// In what order rows that wait have come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Arrangement {
-    /// All of one batch, those of a key mostly together.
+    /// Those of a key mostly together in each batch.
     Keys,
     /// None is known before one that stands before it, or is of an earlier event.
     Time,
@@ -82,24 +82,31 @@ impl WaitingRows {
             return Ok(false);
         }
         let codes = slots.codes(&batch.columns()[..self.keys])?;
-        // Tables in the order of keys give rows that are near each other as they are.
-        let is_grouped = self.batches.is_empty() && is_grouped(&codes);
         self.codes.push(codes);
         self.rows += batch.num_rows();
         self.bytes += bytes_of(batch);
         self.batches.push(batch.clone());
-        self.arrangement = match self.arrangement {
-            _ if is_grouped => Arrangement::Keys,
-            Arrangement::Mixed => Arrangement::Mixed,
-            _ if self.rows_max.0 < self.rows_max.1 && self.goes_on() => Arrangement::Time,
-            _ => Arrangement::Mixed,
-        };
+        self.arrangement = self.arranged();
         let rows_max = match self.arrangement {
-            Arrangement::Keys => 1,
             Arrangement::Time => self.rows_max.1,
-            Arrangement::Mixed => self.rows_max.0,
+            Arrangement::Keys | Arrangement::Mixed => self.rows_max.0,
         };
         Ok(self.rows >= rows_max || self.bytes >= self.bytes_max)
+    }
+
+    /// In what order the rows are, with those of the last batch.
+    fn arranged(&self) -> Arrangement {
+        let last = self.batches.len().saturating_sub(1);
+        match self.arrangement {
+            Arrangement::Mixed => Arrangement::Mixed,
+            // Tables in the order of keys give rows that are near each other as they are.
+            Arrangement::Time if last == 0 && is_grouped(self.codes(0)) => Arrangement::Keys,
+            Arrangement::Keys if is_grouped(self.codes(last)) => Arrangement::Keys,
+            Arrangement::Time if self.rows_max.0 < self.rows_max.1 && self.goes_on() => {
+                Arrangement::Time
+            }
+            Arrangement::Keys | Arrangement::Time => Arrangement::Mixed,
+        }
     }
 
     /// Whether the last batch is in the order of time, and goes on where the one before it ended.

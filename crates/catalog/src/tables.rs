@@ -76,6 +76,12 @@ impl Tables {
         &*self.timer
     }
 
+    /// How many states of a table stay loaded.
+    #[cfg(test)]
+    pub(crate) fn states_of(&self, table: &Table) -> usize {
+        self.cache.states_of(table)
+    }
+
     #[cfg(test)]
     pub(crate) fn pointers(&self) -> &dyn PointerStore {
         match &self.backend {

@@ -7,6 +7,10 @@ use iceberg::table::Table;
 
 /// Tables that stay loaded.
 const TABLES_MAX: usize = 32;
+/// States of one table that stay: the newest, and the one before it that work may have begun with.
+/// Each holds the table's whole history, so a table that many commits are made to must not fill
+/// memory with its own past.
+const STATES_MAX: usize = 2;
 
 /// The tables that were used last.
 #[derive(Debug, Default)]
@@ -34,11 +38,31 @@ impl TableCache {
         entries.uses += 1;
         let uses = entries.uses;
         entries.tables.insert(location.to_owned(), (uses, table.clone()));
-        if entries.tables.len() > TABLES_MAX {
-            let oldest = entries.tables.iter().min_by_key(|(_, (used, _))| *used);
-            if let Some(oldest) = oldest.map(|(location, _)| location.clone()) {
-                entries.tables.remove(&oldest);
-            }
+        let uuid = table.metadata().uuid();
+        entries.keep(STATES_MAX, |table| table.metadata().uuid() == uuid);
+        entries.keep(TABLES_MAX, |_| true);
+    }
+
+    /// How many states of a table are there.
+    #[cfg(test)]
+    pub(super) fn states_of(&self, table: &Table) -> usize {
+        let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let uuid = table.metadata().uuid();
+        entries.tables.values().filter(|(_, table)| table.metadata().uuid() == uuid).count()
+    }
+}
+
+impl Entries {
+    /// Of those that `counts` is true of, lets go of the ones that are unused for longest, until so
+    /// many are left.
+    fn keep(&mut self, most: usize, counts: impl Fn(&Table) -> bool) {
+        loop {
+            let counted = self.tables.iter().filter(|(_, (_, table))| counts(table));
+            let oldest = counted.clone().min_by_key(|(_, (used, _))| *used);
+            match oldest.map(|(location, _)| location.clone()) {
+                Some(oldest) if counted.count() > most => self.tables.remove(&oldest),
+                _ => return,
+            };
         }
     }
 }

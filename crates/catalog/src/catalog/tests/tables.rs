@@ -180,3 +180,17 @@ async fn a_loaded_table_is_not_read_again() {
     assert_eq!(error.kind(), ErrorKind::DataCorrupt);
     assert!(error.to_string().contains(&metadata), "{error}");
 }
+
+#[tokio::test]
+async fn a_table_does_not_fill_memory_with_its_own_past() {
+    let lake = Lake::new().await;
+    let other = TableName::parse("ns.other").unwrap();
+    lake.catalog.ensure_table(&other, &NewTable::new(columns())).await.unwrap();
+    for number in 0..6 {
+        lake.append(&[(number, 1)]).await;
+    }
+    let tables = &lake.catalog.shared.tables;
+    let table = tables.load(&lake.table).await.unwrap();
+    assert_eq!(tables.states_of(&table), 2);
+    assert_eq!(tables.states_of(&tables.load(&other).await.unwrap()), 1);
+}

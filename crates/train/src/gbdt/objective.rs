@@ -286,7 +286,7 @@ fn sigmoid(score: f32) -> f32 {
 
 /// e to the power of the score, saturating at ±80.
 #[inline(always)]
-fn exp_f32(score: f32) -> f32 {
+pub(super) fn exp_f32(score: f32) -> f32 {
     let power = score.clamp(-80.0, 80.0) * std::f32::consts::LOG2_E;
     let shifted = power + ROUND;
     let r = (power - (shifted - ROUND)) * std::f32::consts::LN_2;

@@ -29,7 +29,7 @@ pub(super) struct Queries {
     /// Where each query's rows end.
     ends: Vec<usize>,
     labels: Vec<f64>,
-    discounts: Vec<f64>,
+    discounts: Vec<f32>,
 }
 
 impl Queries {
@@ -52,7 +52,7 @@ impl Queries {
             .collect();
         let starts = std::iter::once(&0).chain(&ends);
         let longest = ends.iter().zip(starts).map(|(end, start)| end - start).max().unwrap_or(0);
-        let discounts = (0..longest).map(discount).collect();
+        let discounts = (0..longest).map(|place| discount(place) as f32).collect();
         Self { ranking, rows, ends, labels: labels.to_vec(), discounts }
     }
 
@@ -91,13 +91,15 @@ impl Queries {
         // The sort is stable: rows of one score stay in their canonical order.
         let mut ranked: Vec<usize> = (0..query.len()).collect();
         ranked.sort_by(|a, b| score(*b).total_cmp(&score(*a)));
-        let rows = ranked.iter().map(|place| (score(*place), gain(label(*place)) / best));
+        let rows = ranked
+            .iter()
+            .map(|place| (scores[query[*place] as usize], (gain(label(*place)) / best) as f32));
         let mut pairs = Pairs::new(rows, &self.discounts);
         pairs.pull(self.ranking.truncation);
         let sum = pairs.strength();
         let shorter = if sum > 0.0 { ln(1.0 + sum) / std::f64::consts::LN_2 / sum } else { 1.0 };
         for (place, (gradient, hessian)) in ranked.into_iter().zip(pairs.pulls()) {
-            pulls[place] = (gradient * shorter, hessian * shorter);
+            pulls[place] = (f64::from(gradient) * shorter, f64::from(hessian) * shorter);
         }
         pulls
     }

@@ -88,7 +88,7 @@ fn pulls_of_a_query_cancel_each_other_and_lift_what_is_relevant() {
     for scores in [[0.0; 5], [3.0, -1.0, 0.5, 0.5, 0.0]] {
         let pulls = queries.pulls(queries.queries()[0], &scores);
         let sum: f64 = pulls.iter().map(|(gradient, _)| gradient).sum();
-        assert!(sum.abs() < 1e-12, "{pulls:?}");
+        assert!(sum.abs() < 1e-6, "{pulls:?}");
         assert!(pulls[1].0 < 0.0 && pulls[0].0 > 0.0, "{pulls:?}");
         assert!(pulls.iter().all(|(_, hessian)| *hessian > 0.0), "{pulls:?}");
     }

@@ -20,12 +20,15 @@ pub(super) fn read(text: &str) -> Result<Imported> {
     let fields = Fields::new(head_lines());
     let names: Vec<String> =
         fields.text("feature_names")?.split(' ').map(str::trim).map(str::to_owned).collect();
-    if names.len() != fields.one::<usize>("max_feature_idx")? + 1 {
+    if names.len().checked_sub(1) != Some(fields.one("max_feature_idx")?) {
         return Err(corrupt("it has another number of names than of features"));
     }
     let pandas = pandas(text, &fields, names.len())?;
     let objective = if fields.has("objective") { fields.text("objective")? } else { "regression" };
     let outputs: usize = fields.one("num_tree_per_iteration")?;
+    if outputs == 0 {
+        return Err(corrupt("it grows no tree at a time"));
+    }
     let (link, factor) = meaning(objective)?;
     if (link == Link::Softmax) != (outputs > 1) || outputs > 1_000 {
         return Err(unsupported("a model of several outputs that are no classes"));

@@ -97,8 +97,15 @@ fn what_cannot_be_imported_says_why() {
         assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
         assert_eq!(error.to_string(), message);
     }
+    // A random forest whose trees are counted by nothing.
+    let none = binary.replace("num_tree_per_iteration=1", "num_tree_per_iteration=0");
+    let none = none.replace("feature_names", "average_output\nfeature_names");
+    let many = format!("max_feature_idx={}", usize::MAX);
+    let many = binary.replace("max_feature_idx=", &format!("{many}\nformerly="));
     for bytes in [
-        &b""[..],
+        none.as_bytes(),
+        many.as_bytes(),
+        b"",
         b"tree",
         b"{}",
         b"\xff\xfe",

@@ -95,6 +95,18 @@ fn a_bad_row_names_its_place_and_nothing_is_written() {
 }
 
 #[test]
+fn a_file_without_rows_makes_a_table_without_a_snapshot() {
+    let (_dir, project) = own_demo();
+    let file = project.join("empty.csv");
+    std::fs::write(&file, "id,amount\n").unwrap();
+    let done = json(&project, &["ingest", "scratch.empty", file.to_str().unwrap()]);
+    assert_eq!((&done["rows"], &done["created"]), (&0.into(), &true.into()), "{done}");
+    assert!(done["snapshot_id"].is_null(), "{done}");
+    let count = "SELECT count(*) AS n FROM scratch.empty";
+    assert_eq!(json(&project, &["sql", count])[0]["n"], 0);
+}
+
+#[test]
 fn a_mistake_in_a_definition_has_line_and_column() {
     let (_dir, project) = own_demo();
     let file = project.join("features/broken.toml");

@@ -2,7 +2,7 @@
 
 use icecore::files::{FileFormat, OnError};
 use icecore::{IngestJob, IngestReport};
-use icecore_core::{Result, WriteMode};
+use icecore_core::{PinnedTable, Result, WriteMode};
 use serde_json::{Value, json};
 
 use super::Context;
@@ -55,9 +55,11 @@ pub(crate) fn document(report: &IngestReport) -> Value {
             })
         })
         .collect();
+    let snapshot = report.pinned.as_ref().map(|pin| pin.snapshot);
+    let snapshot = snapshot.filter(|snapshot| *snapshot != PinnedTable::EMPTY);
     let mut document = json!({
         "table": report.table,
-        "snapshot_id": report.pinned.as_ref().map(|pin| pin.snapshot),
+        "snapshot_id": snapshot,
         "rows": report.rows,
         "rejected": report.rejected,
         "rejects": rejects,
@@ -74,16 +76,19 @@ pub(crate) fn document(report: &IngestReport) -> Value {
 
 fn text(report: &IngestReport) -> String {
     let mut lines = match &report.pinned {
-        Some(pin) => vec![
-            ("rows", report.rows.to_string()),
-            ("table", format!("{pin}{}", if report.created { " (new)" } else { "" })),
-        ],
+        Some(pin) => {
+            // A table without a commit has no snapshot to name.
+            let is_empty = pin.snapshot == PinnedTable::EMPTY;
+            let name = if is_empty { pin.table.to_string() } else { pin.to_string() };
+            let new = if report.created { " (new)" } else { "" };
+            vec![("rows", report.rows.to_string()), ("table", format!("{name}{new}"))]
+        }
         None => vec![("dry run", format!("{} rows would go to {}", report.rows, report.table))],
     };
     if let Some(changes) = &report.row_changes {
         lines.push(("", super::rows::counts(changes)));
     }
-    if !report.changed && report.pinned.is_some() {
+    if !report.changed && !report.created && report.pinned.is_some() {
         lines.push(("unchanged", "nothing to change, or this job was done before".to_owned()));
     }
     if !report.added_columns.is_empty() {

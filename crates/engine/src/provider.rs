@@ -24,6 +24,7 @@ mod source;
 mod statistics;
 
 pub(crate) use filter::{exact as exact_predicate, weak as implied_predicate};
+pub(crate) use source::PinnedSource;
 
 /// A table at one snapshot.
 #[derive(Debug)]

@@ -8,6 +8,7 @@ mod gather;
 mod gathered_exec;
 mod logical;
 mod moment;
+mod numbered;
 mod spilled;
 #[cfg(test)]
 mod tests;

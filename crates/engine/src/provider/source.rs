@@ -19,7 +19,7 @@ type DfResult<T> = Result<T, DataFusionError>;
 
 /// Another source, with a label.
 #[derive(Clone)]
-pub(super) struct PinnedSource {
+pub(crate) struct PinnedSource {
     inner: Arc<dyn FileSource>,
     label: Arc<str>,
 }
@@ -29,7 +29,13 @@ impl PinnedSource {
         Self { inner, label }
     }
 
-    fn around(&self, inner: Arc<dyn FileSource>) -> Arc<dyn FileSource> {
+    /// The source that reads.
+    pub(crate) const fn inner(&self) -> &Arc<dyn FileSource> {
+        &self.inner
+    }
+
+    /// Another source with the same label.
+    pub(crate) fn around(&self, inner: Arc<dyn FileSource>) -> Arc<dyn FileSource> {
         Arc::new(Self { inner, label: Arc::clone(&self.label) })
     }
 }
@@ -45,7 +51,7 @@ impl FileSource for PinnedSource {
     }
 
     fn as_any(&self) -> &dyn Any {
-        self.inner.as_any()
+        self
     }
 
     fn table_schema(&self) -> &TableSchema {

@@ -164,7 +164,7 @@ fn joined(columns: Vec<Column>, data_type: &DataType) -> Result<ArrayRef> {
     let mut all = Interner::default();
     let mut codes: Vec<Int32Array> = Vec::new();
     for column in columns {
-        let Column::Texts { different, codes: of_part } = column else { continue };
+        let Column::Texts { different, codes: of_part, .. } = column else { continue };
         let renumbered = renumbered(&different, &mut all);
         let renumber = |code: i32| renumbered.get(code as usize).map_or(0, |code| *code as i32);
         codes.extend(of_part.iter().map(|codes| codes.unary::<_, Int32Type>(renumber)));

@@ -4,9 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use arrow::array::{Array, ArrayRef, AsArray, Int32Array, RecordBatch, StringArray, UInt32Array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, DictionaryArray, Int32Array, RecordBatch, StringArray, UInt32Array,
+};
 use arrow::compute::{cast, take};
-use arrow::datatypes::{DataType, FieldRef, SchemaRef};
+use arrow::datatypes::{DataType, FieldRef, Int32Type, SchemaRef};
 use arrow::row::{RowConverter, SortField};
 use datafusion::common::utils::memory::get_record_batch_memory_size;
 use datafusion::error::{DataFusionError, Result};
@@ -46,13 +48,14 @@ impl fmt::Debug for Gathered {
     }
 }
 
-/// Takes a partition in, until it ends or memory is short for one of all partitions.
+/// Takes a partition in, until it ends or memory is short for one of all partitions. Texts of the
+/// schema may come as numbers.
 pub(super) async fn gather(
     mut stream: SendableRecordBatchStream,
-    key_columns: usize,
+    (schema, key_columns): (SchemaRef, usize),
     room: Arc<Room>,
 ) -> Result<Gathered> {
-    let mut part = Part::try_new(stream.schema(), key_columns)?;
+    let mut part = Part::try_new(schema, key_columns)?;
     while let Some(batch) = stream.try_next().await? {
         let bytes = part.bytes_of(&batch);
         let rows = room.rows.fetch_add(batch.num_rows(), Ordering::Relaxed) + batch.num_rows();
@@ -87,12 +90,61 @@ pub(super) struct Keys {
     fields: Vec<FieldRef>,
     /// Absent where the key is one text.
     converter: Option<RowConverter>,
+    listed: Listed,
 }
 
 /// A column, batch after batch.
 pub(super) enum Column {
     Plain(Vec<ArrayRef>),
-    Texts { different: Interner, codes: Vec<Int32Array> },
+    Texts { different: Interner, codes: Vec<Int32Array>, listed: Listed },
+}
+
+/// The texts that came last as a list and numbers, and our numbers for them.
+#[derive(Default)]
+pub(super) struct Listed {
+    list: Option<ArrayRef>,
+    codes: Vec<u32>,
+}
+
+impl Listed {
+    /// Not all texts of a list need be in use, and only those that are get a number.
+    const UNKNOWN: u32 = u32::MAX;
+
+    /// Our number for each number of the list that came with these texts.
+    fn codes<'a>(
+        &'a mut self,
+        texts: &'a DictionaryArray<Int32Type>,
+        different: &'a mut Interner,
+    ) -> impl FnMut(i32) -> u32 + 'a {
+        let list = texts.values();
+        if self.list.as_ref().is_none_or(|known| !Arc::ptr_eq(known, list)) {
+            self.codes = vec![Self::UNKNOWN; list.len()];
+            self.list = Some(Arc::clone(list));
+        }
+        let (codes, list) = (&mut self.codes, list.as_string::<i32>());
+        move |number| {
+            let code = &mut codes[number as usize];
+            if *code == Self::UNKNOWN {
+                *code = different.code(list.value(number as usize).as_bytes());
+            }
+            *code
+        }
+    }
+}
+
+/// Texts that came as a list and numbers.
+fn listed(texts: &ArrayRef) -> Option<&DictionaryArray<Int32Type>> {
+    let listed = texts.as_dictionary_opt::<Int32Type>()?;
+    let list = listed.values();
+    (list.data_type() == &DataType::Utf8 && list.null_count() == 0).then_some(listed)
+}
+
+/// Texts that are not numbers any more.
+pub(super) fn plain(texts: &ArrayRef, data_type: &DataType) -> Result<ArrayRef> {
+    match texts.data_type() == data_type {
+        true => Ok(Arc::clone(texts)),
+        false => Ok(cast(texts, data_type)?),
+    }
 }
 
 impl Part {
@@ -100,7 +152,8 @@ impl Part {
         let columns =
             schema.fields().iter().skip(key_columns).map(|field| match field.data_type() {
                 DataType::Utf8 => {
-                    Column::Texts { different: Interner::default(), codes: Vec::new() }
+                    let different = Interner::default();
+                    Column::Texts { different, codes: Vec::new(), listed: Listed::default() }
                 }
                 _ => Column::Plain(Vec::new()),
             });
@@ -168,7 +221,7 @@ impl Keys {
             true => None,
             false => Some(RowConverter::new(sorted().collect())?),
         };
-        Ok(Self { different: Interner::default(), fields, converter })
+        Ok(Self { different: Interner::default(), fields, converter, listed: Listed::default() })
     }
 
     fn codes(&mut self, keys: &[ArrayRef]) -> Result<Vec<u32>> {
@@ -179,6 +232,17 @@ impl Keys {
                 Ok(rows.iter().map(|row| different.code(row.as_ref())).collect())
             }
             (None, [texts]) => {
+                if let Some(texts) = listed(texts) {
+                    if texts.null_count() == 0 {
+                        let code = self.listed.codes(texts, different);
+                        return Ok(texts.keys().values().iter().copied().map(code).collect());
+                    }
+                    let null = different.code(NULL_TEXT);
+                    let mut code = self.listed.codes(texts, different);
+                    let numbers = texts.keys().iter();
+                    return Ok(numbers.map(|number| number.map_or(null, &mut code)).collect());
+                }
+                let texts = plain(texts, &DataType::Utf8)?;
                 let texts = texts.as_string::<i32>().iter();
                 Ok(texts
                     .map(|text| different.code(text.map_or(NULL_TEXT, str::as_bytes)))
@@ -230,12 +294,22 @@ impl Column {
             *self = Self::Plain(texts.into_plain()?);
         }
         match self {
-            Self::Plain(arrays) => arrays.push(Arc::clone(array)),
-            Self::Texts { different, codes } => {
-                let texts = array.as_string::<i32>().iter();
-                // There are fewer texts than a signed number holds.
-                codes.push(texts.map(|t| t.map(|t| different.code(t.as_bytes()) as i32)).collect());
-            }
+            Self::Plain(arrays) => arrays.push(match listed(array) {
+                Some(_) => cast(array, &DataType::Utf8)?,
+                None => Arc::clone(array),
+            }),
+            // There are fewer texts than a signed number holds.
+            Self::Texts { different, codes, listed: known } => codes.push(match listed(array) {
+                Some(texts) => {
+                    let mut code = known.codes(texts, different);
+                    texts.keys().iter().map(|number| Some(code(number?) as i32)).collect()
+                }
+                None => {
+                    let texts = plain(array, &DataType::Utf8)?;
+                    let texts = texts.as_string::<i32>().iter();
+                    texts.map(|text| Some(different.code(text?.as_bytes()) as i32)).collect()
+                }
+            }),
         }
         Ok(())
     }
@@ -250,7 +324,7 @@ impl Column {
     pub(super) fn into_plain(self) -> Result<Vec<ArrayRef>> {
         match self {
             Self::Plain(arrays) => Ok(arrays),
-            Self::Texts { different, codes } => {
+            Self::Texts { different, codes, .. } => {
                 let values = (0..different.len() as u32).map(|code| different.value(code));
                 let values = texts(values);
                 codes.iter().map(|codes| Ok(take(&values, codes, None)?)).collect()

@@ -11,6 +11,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion::common::runtime::{JoinSet, SpawnedTask};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit};
+use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, LexOrdering, Partitioning};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
@@ -31,6 +32,7 @@ use super::asked::Inputs;
 use super::exec::{BATCHES_IN_BLOCK, ordering, slices};
 use super::gather::{Gathered, Room, gather};
 use super::logical::{describe, external, kernel, output_schema};
+use super::numbered::{with_numbers, with_texts};
 use super::spilled::sorted_instead;
 
 /// Arranges events by entity and hands them to the window kernel.
@@ -38,6 +40,8 @@ use super::spilled::sorted_instead;
 pub(super) struct GatheredWindowExec {
     node: Arc<WindowNode>,
     input: Arc<dyn ExecutionPlan>,
+    /// The input's columns; texts may come as numbers.
+    events: SchemaRef,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
 }
@@ -51,9 +55,9 @@ enum Source {
 
 impl GatheredWindowExec {
     pub(super) fn try_new(node: Arc<WindowNode>, input: Arc<dyn ExecutionPlan>) -> Result<Self> {
-        let schema = input.schema();
-        let kernel = kernel(&node, schema.fields()).map_err(external)?;
-        let output = output_schema(&node, &kernel, &schema).map_err(external)?;
+        let events = with_texts(&input.schema());
+        let kernel = kernel(&node, events.fields()).map_err(external)?;
+        let output = output_schema(&node, &kernel, &events).map_err(external)?;
         let order = ordering(&output, node.keys.len() + 1);
         let properties = PlanProperties::new(
             EquivalenceProperties::new_with_orderings(output, [order]),
@@ -65,9 +69,19 @@ impl GatheredWindowExec {
         Ok(Self {
             node,
             input,
+            events,
             properties: Arc::new(properties),
             metrics: ExecutionPlanMetricsSet::new(),
         })
+    }
+
+    /// The same with texts that come as the numbers that their files have for them.
+    pub(super) fn with_numbers(&self, runtime: &RuntimeEnv) -> Result<Self> {
+        let keys = self.node.keys.len();
+        let inputs = keys + 1..keys + 1 + self.node.inputs.len();
+        // Several columns of a key are told apart by what they are together.
+        let wanted = (0..keys).filter(|_| keys == 1).chain(inputs).collect();
+        Self::try_new(Arc::clone(&self.node), with_numbers(&self.input, wanted, runtime)?)
     }
 }
 
@@ -115,13 +129,13 @@ impl ExecutionPlan for GatheredWindowExec {
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
         let (node, input) = (Arc::clone(&self.node), Arc::clone(&self.input));
-        let schema = self.schema();
+        let (schema, events) = (self.schema(), Arc::clone(&self.events));
         let metrics = BaselineMetrics::new(&self.metrics, partition);
         let batch_rows = context.session_config().batch_size();
         let workers = context.session_config().target_partitions().max(1);
         let sorted_on_disk = MetricBuilder::new(&self.metrics).global_counter("sorted_on_disk");
         let rows = async move {
-            match arranged(Arc::clone(&node), input, Arc::clone(&context)).await? {
+            match arranged(Arc::clone(&node), (input, events), Arc::clone(&context)).await? {
                 Source::Sorted(plan) => {
                     sorted_on_disk.add(1);
                     plan.execute(0, context)
@@ -146,7 +160,7 @@ impl ExecutionPlan for GatheredWindowExec {
 /// Gathers all partitions at once, each on its own, and arranges them.
 async fn arranged(
     node: Arc<WindowNode>,
-    input: Arc<dyn ExecutionPlan>,
+    (input, events): (Arc<dyn ExecutionPlan>, SchemaRef),
     context: Arc<TaskContext>,
 ) -> Result<Source> {
     let pool = context.memory_pool();
@@ -162,8 +176,8 @@ async fn arranged(
     let mut tasks = JoinSet::new();
     for partition in 0..partitions {
         let stream = input.execute(partition, Arc::clone(&context))?;
-        let (keys, room) = (node.keys.len(), Arc::clone(&room));
-        tasks.spawn(async move { (partition, gather(stream, keys, room).await) });
+        let (columns, room) = ((Arc::clone(&events), node.keys.len()), Arc::clone(&room));
+        tasks.spawn(async move { (partition, gather(stream, columns, room).await) });
     }
     let mut gathered = (0..partitions).map(|_| None).collect::<Vec<Option<Gathered>>>();
     while let Some(done) = tasks.join_next().await {
@@ -175,7 +189,7 @@ async fn arranged(
         let room = Arc::try_unwrap(room).map_err(|_| {
             DataFusionError::Internal("events are gathered after all partitions ended".into())
         })?;
-        let sorted = sorted_instead(&node, gathered, room.memory, &input)?;
+        let sorted = sorted_instead(&node, gathered, room.memory, &events)?;
         let order = LexOrdering::new(ordering(&sorted.schema(), node.keys.len() + 1));
         let order = order.ok_or_else(|| DataFusionError::Internal("rows have no order".into()))?;
         return Ok(Source::Sorted(Arc::new(SortPreservingMergeExec::new(order, sorted))));

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Field, Fields, Schema, SchemaRef};
 use async_trait::async_trait;
+use datafusion::common::tree_node::{Transformed, TransformedResult as _, TreeNode as _};
 use datafusion::common::{DFSchema, DFSchemaRef};
 use datafusion::error::{DataFusionError, Result as PlanResult};
 use datafusion::execution::context::QueryPlanner;
@@ -170,7 +171,17 @@ impl QueryPlanner for Planner {
         state: &SessionState,
     ) -> PlanResult<Arc<dyn ExecutionPlan>> {
         let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(Self)]);
-        planner.create_physical_plan(plan, state).await
+        let plan = planner.create_physical_plan(plan, state).await?;
+        let with_numbers = |plan: Arc<dyn ExecutionPlan>| {
+            Ok(match plan.as_any().downcast_ref::<GatheredWindowExec>() {
+                Some(window) => {
+                    Transformed::yes(Arc::new(window.with_numbers(state.runtime_env())?)
+                        as Arc<dyn ExecutionPlan>)
+                }
+                None => Transformed::no(plan),
+            })
+        };
+        plan.transform_up(with_numbers).data()
     }
 }
 

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::memory_pool::MemoryReservation;
@@ -14,29 +15,35 @@ use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
-use futures::{StreamExt, TryStreamExt};
+use futures::StreamExt;
 
 use super::WindowNode;
 use super::exec::{FeatureWindowExec, columns, ordering};
-use super::gather::Gathered;
+use super::gather::{Gathered, plain};
 
 /// The plan that sorts what was gathered and what is left of the input.
 pub(super) fn sorted_instead(
     node: &WindowNode,
     gathered: Vec<Gathered>,
     memory: MemoryReservation,
-    input: &Arc<dyn ExecutionPlan>,
+    schema: &SchemaRef,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     tracing::debug!(bytes = memory.size(), "events do not fit the memory and are sorted on disk");
-    let schema = input.schema();
     let partitions = gathered.len();
-    let events: Arc<dyn ExecutionPlan> = Arc::new(Resumed::new(&schema, gathered, memory));
-    let keys = columns(&schema, node.keys.len());
+    let events: Arc<dyn ExecutionPlan> = Arc::new(Resumed::new(schema, gathered, memory));
+    let keys = columns(schema, node.keys.len());
     let events = RepartitionExec::try_new(events, Partitioning::Hash(keys, partitions))?;
-    let order = LexOrdering::new(ordering(&schema, node.keys.len() + 1));
+    let order = LexOrdering::new(ordering(schema, node.keys.len() + 1));
     let order = order.ok_or_else(|| DataFusionError::Internal("events have no order".into()))?;
     let sorted = SortExec::new(order, Arc::new(events)).with_preserve_partitioning(true);
     Ok(Arc::new(FeatureWindowExec::try_new(node.clone(), Arc::new(sorted))?))
+}
+
+/// A batch with the types of this schema.
+fn texts(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    let columns = batch.columns().iter().zip(schema.fields());
+    let columns = columns.map(|(column, field)| plain(column, field.data_type()));
+    Ok(RecordBatch::try_new(Arc::clone(schema), columns.collect::<Result<_>>()?)?)
 }
 
 /// Partitions that were read in part, once more from the start.
@@ -112,7 +119,11 @@ impl ExecutionPlan for Resumed {
             Ok(batch)
         });
         let rows = match rest {
-            Some(rest) => first.chain(rest.into_stream()).left_stream(),
+            Some(rest) => {
+                let schema = Arc::clone(&schema);
+                let rest = rest.map(move |batch| texts(&batch?, &schema));
+                first.chain(rest).left_stream()
+            }
             None => first.right_stream(),
         };
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))

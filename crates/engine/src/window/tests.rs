@@ -1,3 +1,5 @@
+mod numbered;
+
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -237,7 +239,6 @@ async fn events_that_come_in_order_are_taken_as_they_come() {
     assert_eq!(lines(&frame.collect().await.unwrap()), planned(&events, node, run).await);
 }
 
-// What does not fit memory is sorted on disk, and gives the same rows.
 /// How often the operators of a plan sorted events on disk.
 fn times_sorted(plan: &Arc<dyn ExecutionPlan>) -> usize {
     let own = plan.metrics().and_then(|metrics| metrics.sum_by_name("sorted_on_disk"));
@@ -245,6 +246,7 @@ fn times_sorted(plan: &Arc<dyn ExecutionPlan>) -> usize {
     own.map_or(0, |own| own.as_usize()) + below
 }
 
+// What does not fit memory is sorted on disk, and gives the same rows.
 #[tokio::test]
 async fn events_that_do_not_fit_memory_are_sorted_on_disk() {
     let events = payments(30_000);

@@ -70,12 +70,13 @@ pub async fn serve(
             let no_front = std::future::ready(());
             answer(service, Encrypted(listener), (stopping, no_front)).await
         }
-        None => {
-            let (front, handed_over) =
-                Front::start(Arc::clone(&service), listener, address, stopping.clone());
-            info!(%address, "serving");
-            answer(service, front, (stopping, handed_over)).await
-        }
+        None => match Front::start(Arc::clone(&service), listener, address, stopping.clone()) {
+            Ok((front, handed_over)) => {
+                info!(%address, "serving");
+                answer(service, front, (stopping, handed_over)).await
+            }
+            Err(error) => Err(error),
+        },
     };
     stopped.abort();
     served

@@ -4,11 +4,13 @@
 //! begins here. A request for a score that has come whole is answered here, by the same code as
 //! everywhere; the first one that is anything else takes the connection, with every byte of it, to
 //! the library for good. No request with a body is read here, so where one ends and the next begins
-//! is never in doubt, and nothing is waited for but the first byte of a request.
+//! is never in doubt, and nothing is waited for but the first byte of a request. What is not in
+//! memory is looked for on the runtime that all share.
 
 mod memory;
 mod parse;
 mod rewound;
+mod threads;
 mod write;
 
 use std::future::poll_fn;
@@ -18,19 +20,24 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use axum::http::Method;
+use axum::http::request::Parts;
 use axum::serve::Listener;
+use icecore_core::{Error, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{Span, warn};
 
 use super::begun;
 use super::entry::{score_span, scored};
+use super::reply::Whole;
 use crate::ScoreService;
 use memory::Desk;
 use parse::{Room, next_score};
 use rewound::Rewound;
+use threads::{Arrival, Threads};
 use write::{Dates, End, write};
 
 /// Bytes that are read at once. A request that does not fit is not answered here.
@@ -47,7 +54,9 @@ pub(super) struct Front {
 
 #[derive(Debug)]
 struct Handed {
-    stream: Rewound,
+    /// What was read of it.
+    before: Vec<u8>,
+    stream: std::net::TcpStream,
     from: SocketAddr,
     _on_its_way: OnItsWay,
 }
@@ -55,19 +64,39 @@ struct Handed {
 /// Held as long as a connection is on this side.
 type OnItsWay = mpsc::Sender<()>;
 
+/// What connections begin with.
+#[derive(Debug, Clone)]
+struct Begin {
+    service: Arc<ScoreService>,
+    stopping: watch::Receiver<bool>,
+    hand: mpsc::Sender<Handed>,
+    on_its_way: OnItsWay,
+    /// Where everything is done that may have to wait.
+    runtime: Handle,
+}
+
 impl Front {
     /// Takes connections, and a future that is over when, after a shutdown, none is left that was
     /// not closed or taken over.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` if the system gives no more threads.
     pub(super) fn start(
         service: Arc<ScoreService>,
         listener: TcpListener,
         address: SocketAddr,
         stopping: watch::Receiver<bool>,
-    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
+    ) -> Result<(Self, impl Future<Output = ()> + Send + 'static)> {
         let (hand, handed) = mpsc::channel(QUEUE);
         let (on_its_way, mut left) = mpsc::channel(1);
-        tokio::spawn(accept(service, listener, stopping, (hand, on_its_way)));
-        (Self { handed, address }, async move { while left.recv().await.is_some() {} })
+        let begin = Begin { service, stopping, hand, on_its_way, runtime: Handle::current() };
+        let threads = Threads::start(&begin).map_err(|error| {
+            Error::unavailable("cannot start threads for connections").with_source(error)
+        })?;
+        tokio::spawn(accept(listener, threads, begin));
+        let over = async move { while left.recv().await.is_some() {} };
+        Ok((Self { handed, address }, over))
     }
 }
 
@@ -76,9 +105,14 @@ impl Listener for Front {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Rewound, SocketAddr) {
-        match self.handed.recv().await {
-            Some(handed) => (handed.stream, handed.from),
-            None => std::future::pending().await,
+        loop {
+            let Some(handed) = self.handed.recv().await else {
+                return std::future::pending().await;
+            };
+            match TcpStream::from_std(handed.stream) {
+                Ok(stream) => return (Rewound::new(handed.before, stream), handed.from),
+                Err(error) => warn!(%error, "cannot take a connection over"),
+            }
         }
     }
 
@@ -87,12 +121,8 @@ impl Listener for Front {
     }
 }
 
-async fn accept(
-    service: Arc<ScoreService>,
-    mut listener: TcpListener,
-    mut stopping: watch::Receiver<bool>,
-    (hand, on_its_way): (mpsc::Sender<Handed>, OnItsWay),
-) {
+async fn accept(mut listener: TcpListener, mut threads: Threads, begin: Begin) {
+    let Begin { mut stopping, hand, on_its_way: _on_its_way, .. } = begin;
     loop {
         let (stream, from) = tokio::select! {
             accepted = Listener::accept(&mut listener) => accepted,
@@ -104,74 +134,93 @@ async fn accept(
         if let Err(error) = stream.set_nodelay(true) {
             warn!(%error, "cannot set TCP_NODELAY");
         }
-        let (service, stopping) = (Arc::clone(&service), stopping.clone());
-        let (hand, on_its_way) = (hand.clone(), on_its_way.clone());
-        tokio::spawn(async move {
-            if let Some(stream) = converse(&service, stream, stopping).await {
-                let _ = hand.send(Handed { stream, from, _on_its_way: on_its_way }).await;
+        match stream.into_std() {
+            Ok(stream) => threads.take((stream, from)),
+            Err(error) => warn!(%error, "cannot take a connection"),
+        }
+    }
+}
+
+impl Begin {
+    /// Converses, and hands the connection over when something comes that is not for here.
+    async fn run(self, (stream, from): Arrival) {
+        let stream = match TcpStream::from_std(stream) {
+            Ok(stream) => stream,
+            Err(error) => return warn!(%error, "cannot take a connection"),
+        };
+        if let Some((before, stream)) = self.converse(stream).await
+            && let Ok(stream) = stream.into_std()
+        {
+            let handed = Handed { before, stream, from, _on_its_way: self.on_its_way };
+            let _ = self.hand.send(handed).await;
+        }
+    }
+
+    /// Answers requests until one comes that is not for here: then what was read of it, and the
+    /// connection.
+    async fn converse(&self, mut stream: TcpStream) -> Option<(Vec<u8>, TcpStream)> {
+        let (service, stopping) = (&self.service, &self.stopping);
+        let mut ending = stopping.clone();
+        let (mut ending, mut is_told) = (pin!(begun(&mut ending)), false);
+        let (mut input, mut output) = (Vec::with_capacity(READ_BYTES), Vec::new());
+        let (mut dates, mut desk) = (Dates::default(), Desk::default());
+        loop {
+            let read = poll_fn(|context| {
+                if let Poll::Ready(read) = pin!(stream.read_buf(&mut input)).poll(context) {
+                    return Poll::Ready(read.unwrap_or(0));
+                }
+                // It wakes this task, which is always the same, so it has to be told of it only
+                // once.
+                if is_told && !has_begun(stopping) {
+                    return Poll::Pending;
+                }
+                is_told = true;
+                ending.as_mut().poll(context).map(|()| 0)
+            });
+            if read.await == 0 {
+                return None;
             }
-        });
+            let mut rest = input.as_slice();
+            while let Some(asked) = next_score(rest, &mut Room::new(), &service.routes) {
+                let span = score_span(&Method::GET, asked.route);
+                let mut is_last = asked.is_last || has_begun(stopping);
+                let started = Instant::now();
+                let end = End { date: dates.at(started, || service.now()), is_last };
+                if !desk.answer(service, (&asked, &span, started), &mut output, end) {
+                    let Some(head) = asked.head() else { break };
+                    let reply = self.look_for(head, span).await?;
+                    is_last |= has_begun(stopping);
+                    let date = dates.at(Instant::now(), || service.now());
+                    write(&mut output, &reply, End { date, is_last });
+                }
+                rest = rest.get(asked.len..).unwrap_or_default();
+                if is_last {
+                    let _ = stream.write_all(&output).await;
+                    return None;
+                }
+            }
+            if !output.is_empty() {
+                stream.write_all(&output).await.ok()?;
+                output.clear();
+            }
+            if !rest.is_empty() {
+                return Some((rest.to_vec(), stream));
+            }
+            input.clear();
+        }
+    }
+
+    /// The reply for a score that is not in memory. Nothing if the service ends meanwhile.
+    async fn look_for(&self, head: Parts, span: Span) -> Option<Whole> {
+        let service = Arc::clone(&self.service);
+        let looking = async move { scored(&service, &head, Some(span)).await };
+        self.runtime.spawn(looking).await.ok()
     }
 }
 
 /// Whether a shutdown has begun, of which this receiver was told nothing yet.
 fn has_begun(stopping: &watch::Receiver<bool>) -> bool {
     stopping.has_changed().unwrap_or(true)
-}
-
-/// Answers requests until one comes that is not for here: then the connection from there on.
-async fn converse(
-    service: &ScoreService,
-    mut stream: TcpStream,
-    stopping: watch::Receiver<bool>,
-) -> Option<Rewound> {
-    let mut ending = stopping.clone();
-    let (mut ending, mut is_told) = (pin!(begun(&mut ending)), false);
-    let (mut input, mut output) = (Vec::with_capacity(READ_BYTES), Vec::new());
-    let (mut dates, mut desk) = (Dates::default(), Desk::default());
-    loop {
-        let read = poll_fn(|context| {
-            if let Poll::Ready(read) = pin!(stream.read_buf(&mut input)).poll(context) {
-                return Poll::Ready(read.unwrap_or(0));
-            }
-            // It wakes this task, which is always the same, so it has to be told of it only once.
-            if is_told && !has_begun(&stopping) {
-                return Poll::Pending;
-            }
-            is_told = true;
-            ending.as_mut().poll(context).map(|()| 0)
-        });
-        if read.await == 0 {
-            return None;
-        }
-        let mut rest = input.as_slice();
-        while let Some(asked) = next_score(rest, &mut Room::new(), &service.routes) {
-            let span = score_span(&Method::GET, asked.route);
-            let mut is_last = asked.is_last || has_begun(&stopping);
-            let started = Instant::now();
-            let end = End { date: dates.at(started, || service.now()), is_last };
-            if !desk.answer(service, (&asked, &span, started), &mut output, end) {
-                let Some(head) = asked.head() else { break };
-                let reply = scored(service, &head, Some(span)).await;
-                is_last |= has_begun(&stopping);
-                let date = dates.at(Instant::now(), || service.now());
-                write(&mut output, &reply, End { date, is_last });
-            }
-            rest = rest.get(asked.len..).unwrap_or_default();
-            if is_last {
-                let _ = stream.write_all(&output).await;
-                return None;
-            }
-        }
-        if !output.is_empty() {
-            stream.write_all(&output).await.ok()?;
-            output.clear();
-        }
-        if !rest.is_empty() {
-            return Some(Rewound::new(rest.to_vec(), stream));
-        }
-        input.clear();
-    }
 }
 
 #[cfg(test)]

@@ -51,6 +51,23 @@ impl Sampler {
         }
     }
 
+    fn of_all(values: &[f64], ids: &[u64]) -> Self {
+        let mut sampler = Self::default();
+        sampler.add(values, ids);
+        sampler
+    }
+
+    /// Looks only at as many of the least hashes as there should be in the sample, and some more. Of
+    /// rows that are alike there may be too few.
+    fn of_least(values: &[f64], ids: &[u64], count: usize) -> Option<Self> {
+        let limit = ((SAMPLE + SAMPLE / 8) as u64 * (1 << 32) / count as u64) as u32;
+        let sampled = Vec::with_capacity(SAMPLE + SAMPLE / 4);
+        let mut sampler = Self { sampled, bound: Some((limit, u64::MAX)), values: 0 };
+        sampler.add(values, ids);
+        sampler.shorten();
+        (sampler.sampled.len() == SAMPLE).then_some(sampler)
+    }
+
     /// Joins what is alike, and forgets what is not among the least hashes.
     fn shorten(&mut self) {
         self.sampled.sort_unstable_by_key(|sampled| (sampled.hash, sampled.key));
@@ -75,20 +92,41 @@ impl Sampler {
         if self.values > EXACT {
             self.shorten();
         }
-        cuts(&distinct(self.sampled), max_bins)
+        self.sampled.sort_unstable_by_key(|sampled| sampled.key);
+        let of_value = |alike: &[Sampled]| {
+            let rows = alike.iter().map(|sampled| u64::from(sampled.rows)).sum();
+            (from_sort_key(alike[0].key), rows)
+        };
+        cuts(self.sampled.chunk_by(|a, b| a.key == b.key).map(of_value), max_bins)
     }
 }
 
-fn cuts(distinct: &[(f64, u64)], max_bins: usize) -> Vec<f64> {
-    if distinct.len() <= max_bins {
-        return distinct.windows(2).map(|pair| between(pair[0].0, pair[1].0)).collect();
+/// Cut points of a column whose values are all at hand.
+pub(super) fn cuts_of(values: &[f64], ids: &[u64], max_bins: usize) -> Vec<f64> {
+    let count = values.iter().filter(|value| !value.is_nan()).count();
+    if count > EXACT {
+        let sampler = Sampler::of_least(values, ids, count);
+        return sampler.unwrap_or_else(|| Sampler::of_all(values, ids)).cuts(max_bins);
     }
-    let mut rows_left: u64 = distinct.iter().map(|(_, rows)| rows).sum();
+    // None of them will be left out, so that no hash is needed.
+    let mut keys = Vec::with_capacity(count);
+    keys.extend(values.iter().filter(|value| !value.is_nan()).map(|value| sort_key(*value)));
+    keys.sort_unstable();
+    let of_value = |alike: &[u64]| (from_sort_key(alike[0]), alike.len() as u64);
+    cuts(keys.chunk_by(|a, b| a == b).map(of_value), max_bins)
+}
+
+/// Cut points of distinct values in order, which come with their numbers of rows.
+fn cuts(distinct: impl Iterator<Item = (f64, u64)> + Clone, max_bins: usize) -> Vec<f64> {
+    let pairs = distinct.clone().zip(distinct.clone().skip(1));
+    if distinct.clone().nth(max_bins).is_none() {
+        return pairs.map(|((low, _), (high, _))| between(low, high)).collect();
+    }
+    let mut rows_left: u64 = distinct.map(|(_, rows)| rows).sum();
     let mut bins_left = max_bins as u64;
     let mut rows_in_bin = 0;
     let mut cuts = Vec::with_capacity(max_bins - 1);
-    for pair in distinct.windows(2) {
-        let ((value, rows), (next, next_rows)) = (pair[0], pair[1]);
+    for ((value, rows), (next, next_rows)) in pairs {
         rows_in_bin += rows;
         // A value that fills a bin of its own is not joined with those before it.
         let fair = (rows_left / bins_left).max(1);
@@ -103,16 +141,6 @@ fn cuts(distinct: &[(f64, u64)], max_bins: usize) -> Vec<f64> {
         }
     }
     cuts
-}
-
-/// Distinct values in order, with their numbers of rows.
-fn distinct(mut sampled: Vec<Sampled>) -> Vec<(f64, u64)> {
-    sampled.sort_unstable_by_key(|sampled| sampled.key);
-    let of_value = |alike: &[Sampled]| {
-        let rows = alike.iter().map(|sampled| u64::from(sampled.rows)).sum();
-        (from_sort_key(alike[0].key), rows)
-    };
-    sampled.chunk_by(|a, b| a.key == b.key).map(of_value).collect()
 }
 
 /// A number from `low` to below `high`, in the middle where there is one.
@@ -132,7 +160,9 @@ mod tests {
         let mut sampler = Sampler::default();
         let ids: Vec<u64> = (0..values.len() as u64).collect();
         sampler.add(values, &ids);
-        sampler.cuts(max_bins)
+        let cuts = sampler.cuts(max_bins);
+        assert_eq!(cuts, super::cuts_of(values, &ids, max_bins));
+        cuts
     }
 
     #[test]
@@ -172,7 +202,10 @@ mod tests {
             sampler.add(&values, &ids);
         }
         assert!(sampler.sampled.len() <= EXACT);
-        sampler.cuts(64)
+        let cuts = sampler.cuts(64);
+        let (values, ids): (Vec<f64>, Vec<u64>) = rows.iter().copied().unzip();
+        assert_eq!(cuts, super::cuts_of(&values, &ids, 64));
+        cuts
     }
 
     // D4

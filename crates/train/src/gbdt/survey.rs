@@ -6,7 +6,7 @@ use arrow::buffer::ScalarBuffer;
 use icecore_core::{Error, ErrorKind, Result, TrainingSet, TrainingSource, is_text_type};
 use rayon::prelude::*;
 
-use super::bins::Sampler;
+use super::bins::{self, Sampler};
 use super::params::BoostParams;
 use crate::arithmetic::ordered_sum;
 use crate::categories::{Categories, Counts};
@@ -103,16 +103,27 @@ impl Column {
         }
     }
 
-    fn finish(self, max_bins: usize) -> (Vec<f64>, Option<Categories>) {
-        match self {
-            Self::Numbers(sampler) => (sampler.cuts(max_bins), None),
-            Self::Categories(counts) => {
+    /// Where the column is cut; all of it may be given now, if nothing of it was before.
+    fn finish(
+        mut self,
+        whole: Option<(&ArrayRef, &[u64])>,
+        max_bins: usize,
+    ) -> Result<(Vec<f64>, Option<Categories>)> {
+        if let (Self::Categories(counts), Some((array, _))) = (&mut self, whole) {
+            counts.add(array)?;
+        }
+        Ok(match (self, whole) {
+            (Self::Numbers(_), Some((array, ids))) => {
+                (bins::cuts_of(&columns::values(array)?, ids, max_bins), None)
+            }
+            (Self::Numbers(sampler), None) => (sampler.cuts(max_bins), None),
+            (Self::Categories(counts), _) => {
                 let categories = counts.most(CATEGORIES_MAX);
                 // A cut between each category and the next.
                 let cuts = (1..categories.len()).map(|category| category as f64 - 0.5);
                 (cuts.collect(), Some(categories))
             }
-        }
+        })
     }
 }
 
@@ -161,11 +172,11 @@ impl Survey {
             .with_help("sample the spine"));
         }
         let outputs = params.objective.outputs(labels.as_slice());
-        let finish = |(at, mut column): (usize, Column)| {
-            if let Some(part) = &first {
-                column.add(part.features().column(at), part.row_ids().values())?;
-            }
-            Ok(column.finish(params.max_bins))
+        let finish = |(at, column): (usize, Column)| {
+            let whole = first.as_ref();
+            let whole =
+                whole.map(|part| (part.features().column(at), &part.row_ids().values()[..]));
+            column.finish(whole, params.max_bins)
         };
         let finished: Result<Vec<_>> = looked.into_par_iter().enumerate().map(finish).collect();
         let (cuts, found): (Vec<_>, Vec<_>) = finished?.into_iter().unzip();

@@ -1,8 +1,8 @@
 //! Which vector instructions the machine has.
 //!
 //! The only unsafe code of this crate is here, in `avx2` and in `row`: calling functions that are compiled
-//! for instructions that not every machine has, and filling registers. A value of [`Avx2`] is the
-//! proof that this machine has them.
+//! for instructions that not every machine has, filling registers, and hints to the processor. A value of
+//! [`Avx2`] is the proof that this machine has them.
 
 /// Work whose code is compiled once for each kind of hardware. All of it has to be `inline(always)`.
 pub(crate) trait Work {
@@ -61,4 +61,19 @@ impl Avx2 {
         // SAFETY: a value of this type is made only where the machine has AVX2.
         unsafe { compiled(work) }
     }
+}
+
+/// Asks memory for what will be needed soon. It is a hint that changes no result.
+#[inline(always)]
+#[cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "a hint to the processor"))]
+pub(crate) fn prefetch<T>(wanted: &T) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: every machine of this architecture has the instruction, which may be given any
+        // address and neither reads nor writes as far as the program can tell.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(wanted).cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = wanted;
 }

@@ -115,8 +115,8 @@ impl CodeTree {
             Self::Deep { tree, routes } => {
                 for (block, scores) in scores[..rows].chunks_mut(LANES).enumerate() {
                     for (lane, score) in scores.iter_mut().enumerate() {
-                        let row = (block * LANES + lane) as u32;
-                        *score += deep_leaf(tree, routes, |feature| bins.code(feature, row));
+                        let row = block * LANES + lane;
+                        *score += deep_leaf(tree, routes, |feature| *bins.codes_of(feature)(row));
                     }
                 }
             }
@@ -209,13 +209,15 @@ impl Work for AddLeaves<'_> {
         for (number, slot) in (0..=u8::MAX).zip(&mut slots[LEAVES_MAX..]) {
             *slot = [number; LANES];
         }
+        let mut codes = vec![[0; LANES]; bins.features()];
         let mut inputs = vec![[0; LANES]; tree.inputs.len()];
         let Ok(leaves) = <&[f32; LEAVES_MAX]>::try_from(tree.leaves.as_slice()) else { return };
         for (block, scores) in scores.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
-            for (input, codes) in tree.inputs.iter().zip(&mut inputs) {
-                bins.block(input.feature, block, codes);
+            bins.block(block, &mut codes);
+            for (input, to) in tree.inputs.iter().zip(&mut inputs) {
+                *to = codes[input.feature];
                 if let Some(members) = &input.members {
-                    for code in codes {
+                    for code in to {
                         *code = members.code(unbiased(*code));
                     }
                 }

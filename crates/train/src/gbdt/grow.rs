@@ -261,8 +261,9 @@ impl Grower<'_> {
     fn histogram(&self, shards: &[Shard], node: usize) -> Histogram {
         let layout = self.search.layout;
         let mut histogram = Histogram::zero(layout);
-        for shard in shards {
-            shard.add_rows(node, self.output, (layout, &mut histogram));
+        for group in 0..layout.groups() {
+            let part = |shard| Shard::part(shard, node, self.output, group);
+            histogram.add_rows(layout, shards.iter().map(part));
         }
         histogram
     }

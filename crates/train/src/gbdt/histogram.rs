@@ -1,7 +1,9 @@
 //! Sums of gradients by feature and bin.
 
 use super::packed::{PACKED_ROWS, Sums, widen};
-use crate::forest::mask::{Codes, LANES, biased, unbiased};
+use super::rows::RowNumber;
+use crate::forest::hardware::prefetch;
+use crate::forest::mask::{Codes, LANES};
 
 /// The most features of a [`RowGroup`]: their packed sums stay in the nearest cache.
 pub(super) const GROUP_WIDTH_MAX: usize = 12;
@@ -33,11 +35,15 @@ impl Layout {
         self.offsets.last().copied().unwrap_or(0)
     }
 
+    /// How many groups there are.
+    pub(super) fn groups(&self) -> usize {
+        self.features().div_ceil(GROUP_WIDTH_MAX)
+    }
+
     /// Widths that cut the features into groups, none much smaller than the others.
     pub(super) fn group_widths(&self) -> Vec<usize> {
-        let features = self.features();
-        let groups = features.div_ceil(GROUP_WIDTH_MAX).max(1);
-        (0..groups).map(|group| (features + group) / groups).filter(|width| *width > 0).collect()
+        let (features, groups) = (self.features(), self.groups());
+        (0..groups).map(|group| (features + group) / groups).collect()
     }
 }
 
@@ -55,6 +61,31 @@ impl Histogram {
     /// The sums of a feature, by bin: the first is that of missing values.
     pub(super) fn feature(&self, layout: &Layout, feature: usize) -> &[Sums] {
         &self.cells[layout.offsets[feature]..layout.offsets[feature + 1]]
+    }
+
+    /// Adds the packed gradients of rows, all of them of the same group of features.
+    pub(super) fn add_rows<'a>(
+        &mut self,
+        layout: &Layout,
+        parts: impl Iterator<Item = Part<'a>> + Clone,
+    ) {
+        let Some(Part { group, .. }) = parts.clone().next() else { return };
+        let offsets = &layout.offsets[group.first_feature..=group.first_feature + group.width];
+        let cells = &mut self.cells[offsets[0]..];
+        match group.width {
+            1 => add::<1>(parts, offsets, cells),
+            2 => add::<2>(parts, offsets, cells),
+            3 => add::<3>(parts, offsets, cells),
+            4 => add::<4>(parts, offsets, cells),
+            5 => add::<5>(parts, offsets, cells),
+            6 => add::<6>(parts, offsets, cells),
+            7 => add::<7>(parts, offsets, cells),
+            8 => add::<8>(parts, offsets, cells),
+            9 => add::<9>(parts, offsets, cells),
+            10 => add::<10>(parts, offsets, cells),
+            11 => add::<11>(parts, offsets, cells),
+            _ => add::<GROUP_WIDTH_MAX>(parts, offsets, cells),
+        }
     }
 
     pub(super) fn add(&mut self, other: &Self) {
@@ -76,14 +107,14 @@ impl Histogram {
 pub(super) struct RowGroup {
     first_feature: usize,
     width: usize,
-    bins: Vec<u8>,
+    codes: Vec<i8>,
 }
 
 impl RowGroup {
     /// Room for this many rows of so many features, from `first_feature` on.
     pub(super) fn new(first_feature: usize, width: usize, rows: usize) -> Self {
-        let bins = Vec::with_capacity(rows.next_multiple_of(LANES) * width);
-        Self { first_feature, width, bins }
+        let codes = Vec::with_capacity(rows.next_multiple_of(LANES) * width);
+        Self { first_feature, width, codes }
     }
 
     pub(super) const fn width(&self) -> usize {
@@ -92,91 +123,126 @@ impl RowGroup {
 
     /// Adds rows, whose codes are given in one column each.
     pub(super) fn push(&mut self, columns: &[Vec<i8>]) {
-        let first = self.bins.len();
+        let first = self.codes.len();
         let rows = columns.first().map_or(0, Vec::len);
-        self.bins.resize(first + rows * self.width, 0);
+        self.codes.resize(first + rows * self.width, 0);
         for (place, column) in columns.iter().enumerate() {
-            for (row, code) in self.bins[first..].chunks_exact_mut(self.width).zip(column) {
-                row[place] = unbiased(*code);
+            for (row, code) in self.codes[first..].chunks_exact_mut(self.width).zip(column) {
+                row[place] = *code;
             }
         }
     }
 
     /// Fills up the last block of rows.
     pub(super) fn finish(&mut self) {
-        self.bins.resize(self.bins.len().next_multiple_of(LANES * self.width), 0);
+        self.codes.resize(self.codes.len().next_multiple_of(LANES * self.width), 0);
     }
 
+    /// Finds the code of a row, of one of the features.
     #[inline(always)]
-    pub(super) fn bin(&self, row: usize, place: usize) -> u8 {
-        self.bins[row * self.width + place]
+    pub(super) fn codes_of<'a>(&'a self, place: usize) -> impl Fn(usize) -> &'a i8 {
+        let (codes, width) = (&self.codes[..], self.width);
+        move |row| &codes[row * width + place]
     }
 
-    /// The codes of one of the features, for a block of rows.
+    /// The codes of the features, for a block of rows.
     #[inline(always)]
-    pub(super) fn block(&self, place: usize, block: usize, codes: &mut Codes) {
-        let rows = &self.bins[block * LANES * self.width..][..LANES * self.width];
-        for (code, row) in codes.iter_mut().zip(rows.chunks_exact(self.width)) {
-            *code = biased(row[place]);
+    pub(super) fn block(&self, block: usize, codes: &mut [Codes]) {
+        let size = LANES * self.width;
+        let mut spare = [[0; LANES]; GROUP_WIDTH_MAX];
+        let spare = &mut spare.as_flattened_mut()[..size];
+        let codes = &mut codes.as_flattened_mut()[..size];
+        // A row's number moves from above its column's to below it, bit by bit.
+        riffle(&self.codes[block * size..][..size], spare);
+        riffle(spare, codes);
+        riffle(codes, spare);
+        riffle(spare, codes);
+        riffle(codes, spare);
+        riffle(spare, codes);
+    }
+}
+
+/// Takes from both halves in turn, as cards are shuffled.
+#[inline(always)]
+fn riffle(from: &[i8], to: &mut [i8]) {
+    let (low, high) = from.split_at(from.len() / 2);
+    for (pair, (low, high)) in to.as_chunks_mut::<2>().0.iter_mut().zip(low.iter().zip(high)) {
+        *pair = [*low, *high];
+    }
+}
+
+/// Rows of a group whose packed gradients are added.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Part<'a> {
+    pub(super) group: &'a RowGroup,
+    pub(super) rows: &'a [RowNumber],
+    /// The packed gradients of all rows of the group.
+    pub(super) packed: &'a [u32],
+}
+
+/// A row is fetched while so many before it are added.
+const AHEAD: usize = 24;
+
+fn add<'a, const WIDTH: usize>(
+    parts: impl Iterator<Item = Part<'a>>,
+    offsets: &[usize],
+    cells: &mut [Sums],
+) {
+    let mut sums = [[0; 256]; WIDTH];
+    let mut room = PACKED_ROWS;
+    for Part { group, mut rows, packed } in parts {
+        let (codes, _) = group.codes.as_chunks::<WIDTH>();
+        while !rows.is_empty() {
+            let count = room.min(rows.len());
+            add_rows(rows, count, (codes, packed), &mut sums);
+            room -= count;
+            if room == 0 {
+                unpack(&mut sums, offsets, cells);
+                room = PACKED_ROWS;
+            }
+            rows = &rows[count..];
         }
     }
+    if room < PACKED_ROWS {
+        unpack(&mut sums, offsets, cells);
+    }
+}
 
-    /// Adds the packed gradients of these rows to a histogram.
-    pub(super) fn add_rows(
-        &self,
-        rows: &[u32],
-        packed: &[u32],
-        layout: &Layout,
-        to: &mut Histogram,
-    ) {
-        let first = layout.offsets[self.first_feature];
-        let offsets = &layout.offsets[self.first_feature..=self.first_feature + self.width];
-        let cells = &mut to.cells[first..];
-        match self.width {
-            1 => add::<1>(rows, (&self.bins, packed), offsets, cells),
-            2 => add::<2>(rows, (&self.bins, packed), offsets, cells),
-            3 => add::<3>(rows, (&self.bins, packed), offsets, cells),
-            4 => add::<4>(rows, (&self.bins, packed), offsets, cells),
-            5 => add::<5>(rows, (&self.bins, packed), offsets, cells),
-            6 => add::<6>(rows, (&self.bins, packed), offsets, cells),
-            7 => add::<7>(rows, (&self.bins, packed), offsets, cells),
-            8 => add::<8>(rows, (&self.bins, packed), offsets, cells),
-            9 => add::<9>(rows, (&self.bins, packed), offsets, cells),
-            10 => add::<10>(rows, (&self.bins, packed), offsets, cells),
-            11 => add::<11>(rows, (&self.bins, packed), offsets, cells),
-            _ => add::<GROUP_WIDTH_MAX>(rows, (&self.bins, packed), offsets, cells),
+/// Adds the first of these rows, so few that their packed sums cannot carry.
+#[inline(always)]
+fn add_rows<const WIDTH: usize>(
+    rows: &[RowNumber],
+    count: usize,
+    (codes, packed): (&[[i8; WIDTH]], &[u32]),
+    sums: &mut [[u64; 256]; WIDTH],
+) {
+    for (at, row) in rows[..count].iter().enumerate() {
+        // The rows of a node lie apart: memory is asked for them before they are needed.
+        if let Some(next) = rows.get(at + AHEAD) {
+            prefetch(&codes[usize::from(*next)]);
+            prefetch(&packed[usize::from(*next)]);
+        }
+        let row = usize::from(*row);
+        let packed = widen(packed[row]);
+        for (sums, code) in sums.iter_mut().zip(&codes[row]) {
+            let sum = &mut sums[usize::from(*code as u8)];
+            *sum = sum.wrapping_add(packed);
         }
     }
 }
 
-/// Rows that are fetched before any of them is added.
-const FETCHED: usize = 32;
-
-fn add<const WIDTH: usize>(
-    rows: &[u32],
-    (bins, packed): (&[u8], &[u32]),
+/// Moves packed sums, which are by code, to the cells of their features, which are by bin: the codes of
+/// the lower bins are negative.
+fn unpack<const WIDTH: usize>(
+    sums: &mut [[u64; 256]; WIDTH],
     offsets: &[usize],
     cells: &mut [Sums],
 ) {
-    let (bins, _) = bins.as_chunks::<WIDTH>();
-    let mut sums = [[0_u64; 256]; WIDTH];
-    let mut fetched = [([0_u8; WIDTH], 0_u64); FETCHED];
-    for block in rows.chunks(PACKED_ROWS) {
-        for some in block.chunks(FETCHED) {
-            // The rows of a node lie apart. Fetching them in a loop that does nothing else lets
-            // many loads wait for memory at once.
-            for (slot, row) in fetched.iter_mut().zip(some) {
-                *slot = (bins[*row as usize], widen(packed[*row as usize]));
-            }
-            for (bins, packed) in &fetched[..some.len()] {
-                for (sums, bin) in sums.iter_mut().zip(bins) {
-                    let sum = &mut sums[usize::from(*bin)];
-                    *sum = sum.wrapping_add(*packed);
-                }
-            }
-        }
-        for (sums, ends) in sums.iter_mut().zip(offsets.windows(2)) {
-            let cells = &mut cells[ends[0] - offsets[0]..ends[1] - offsets[0]];
+    for (sums, ends) in sums.iter_mut().zip(offsets.windows(2)) {
+        let cells = &mut cells[ends[0] - offsets[0]..ends[1] - offsets[0]];
+        let (lower, upper) = cells.split_at_mut(cells.len().min(128));
+        let (of_upper, of_lower) = sums.split_at_mut(128);
+        for (cells, sums) in [(lower, of_lower), (upper, of_upper)] {
             for (cell, sum) in cells.iter_mut().zip(sums) {
                 cell.add(Sums::unpack(*sum));
                 *sum = 0;

@@ -4,39 +4,18 @@ use std::cmp::Ordering;
 
 use super::histogram::{Layout, RowGroup};
 use super::packed::Lanes;
-use crate::forest::mask::{Codes, LANES, biased};
+use crate::forest::mask::{Codes, LANES};
 
-/// The codes of rows.
+/// The number of a row in its shard.
+pub(super) type RowNumber = u16;
+
+/// The codes of rows, each of them once: row by row, of some features at once. Sums of gradients, which
+/// take the longest, read whole rows; trees that are added to scores turn a block of rows into columns.
 #[derive(Debug)]
 pub(super) struct Bins {
-    /// Of each feature, one row after the other, filled up to whole blocks; absent where rows are
-    /// so many that two copies of them would be too much.
-    columns: Option<Vec<Vec<i8>>>,
-    /// The same, row by row: of some features at once, for histograms.
     groups: Vec<RowGroup>,
     /// The group of each feature, and its place there.
     places: Vec<(usize, usize)>,
-}
-
-/// How bins are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Keeping {
-    /// By column and by row, where there is room.
-    Both,
-    /// By row: for many rows.
-    Rows,
-    /// By column: for rows that are only scored.
-    Columns,
-}
-
-impl Keeping {
-    /// From so many bins on, rows that are learned from are kept once.
-    const ONCE_FROM: usize = 1 << 28;
-
-    /// How this many rows are kept that are learned from.
-    pub(super) const fn of(rows: usize, features: usize) -> Self {
-        if rows.saturating_mul(features) < Self::ONCE_FROM { Self::Both } else { Self::Rows }
-    }
 }
 
 /// The codes of some rows, column by column.
@@ -44,10 +23,7 @@ pub(super) type ColumnCodes = Vec<Vec<i8>>;
 
 impl Bins {
     /// Room for the bins of this many rows.
-    pub(super) fn new(layout: &Layout, rows: usize, keeping: Keeping) -> Self {
-        let room = |_| Vec::with_capacity(rows.next_multiple_of(LANES));
-        let columns =
-            (keeping != Keeping::Rows).then(|| (0..layout.features()).map(room).collect());
+    pub(super) fn new(layout: &Layout, rows: usize) -> Self {
         let widths = layout.group_widths();
         let place = |(group, width): (usize, &usize)| (0..*width).map(move |at| (group, at));
         let places = widths.iter().enumerate().flat_map(place).collect();
@@ -56,19 +32,11 @@ impl Bins {
             first += width;
             RowGroup::new(first - width, width, rows)
         };
-        let groups = if keeping == Keeping::Columns {
-            Vec::new()
-        } else {
-            widths.into_iter().map(group).collect()
-        };
-        Self { columns, groups, places }
+        Self { groups: widths.into_iter().map(group).collect(), places }
     }
 
     /// Adds rows whose codes are given.
     pub(super) fn push(&mut self, codes: &ColumnCodes) {
-        for (column, codes) in self.columns.iter_mut().flatten().zip(codes) {
-            column.extend_from_slice(codes);
-        }
         let mut rest = codes.as_slice();
         for group in &mut self.groups {
             let (of_group, after) = rest.split_at(group.width());
@@ -79,67 +47,43 @@ impl Bins {
 
     /// Fills up the last block.
     pub(super) fn finish(&mut self) {
-        self.columns.iter_mut().flatten().for_each(fill_up);
         self.groups.iter_mut().for_each(RowGroup::finish);
+    }
+
+    pub(super) fn features(&self) -> usize {
+        self.places.len()
     }
 
     pub(super) fn groups(&self) -> &[RowGroup] {
         &self.groups
     }
 
-    /// The codes of a feature, for a block of rows.
+    /// The codes of all features, for a block of rows.
     #[inline(always)]
-    pub(super) fn block(&self, feature: usize, block: usize, codes: &mut Codes) {
-        match &self.columns {
-            Some(columns) => *codes = columns[feature].as_chunks().0[block],
-            None => {
-                let (group, place) = self.places[feature];
-                self.groups[group].block(place, block, codes);
-            }
+    pub(super) fn block(&self, block: usize, codes: &mut [Codes]) {
+        let mut rest = codes;
+        for group in &self.groups {
+            let (of_group, after) = rest.split_at_mut(group.width());
+            group.block(block, of_group);
+            rest = after;
         }
     }
 
-    /// The code of a row.
-    pub(super) fn code(&self, feature: usize, row: u32) -> i8 {
-        match &self.columns {
-            Some(columns) => columns[feature][row as usize],
-            None => {
-                let (group, place) = self.places[feature];
-                biased(self.groups[group].bin(row as usize, place))
-            }
-        }
+    /// Finds the code of a row, of one feature.
+    #[inline(always)]
+    pub(super) fn codes_of<'a>(&'a self, feature: usize) -> impl Fn(usize) -> &'a i8 {
+        let (group, place) = self.places[feature];
+        self.groups[group].codes_of(place)
     }
 
     /// Compares the codes of a row with those of one of others.
     pub(super) fn compare(&self, row: usize, other: &Self, other_row: usize) -> Ordering {
-        let codes = |bins: &Self, row: usize, feature| bins.code(feature, row as u32);
-        (0..self.places.len())
-            .map(|feature| codes(self, row, feature).cmp(&codes(other, other_row, feature)))
+        let code = |bins: &Self, row: usize, feature| *bins.codes_of(feature)(row);
+        (0..self.features())
+            .map(|feature| code(self, row, feature).cmp(&code(other, other_row, feature)))
             .find(|ordering| ordering.is_ne())
             .unwrap_or(Ordering::Equal)
     }
-
-    /// Hands a function that tells a row's code of a feature to `work`, which is compiled for both
-    /// ways in which it may be kept.
-    #[inline]
-    pub(super) fn with_codes<T>(&self, feature: usize, work: impl CodeWork<T>) -> T {
-        match &self.columns {
-            Some(columns) => {
-                let column = &columns[feature];
-                work.run(|row| column[row as usize])
-            }
-            None => {
-                let (group, place) = self.places[feature];
-                let group = &self.groups[group];
-                work.run(|row| biased(group.bin(row as usize, place)))
-            }
-        }
-    }
-}
-
-/// Work on the codes of one feature.
-pub(super) trait CodeWork<T> {
-    fn run(self, code: impl Fn(u32) -> i8) -> T;
 }
 
 /// Labels as training sees them.
@@ -196,4 +140,34 @@ impl Labels {
 /// Fills up the last block.
 pub(super) fn fill_up<T: Copy + Default>(values: &mut Vec<T>) {
     values.resize(values.len().next_multiple_of(LANES), T::default());
+}
+
+#[cfg(test)]
+mod tests {
+    use icecore_testkit::Random;
+
+    use super::*;
+
+    #[test]
+    fn a_block_of_columns_has_the_codes_of_its_rows() {
+        let mut random = Random::new(1);
+        for features in 1..30 {
+            let layout = Layout::new(vec![256; features]);
+            let rows = 3 * LANES - 5;
+            let mut column = |_| (0..rows).map(|_| random.below(256) as u8 as i8).collect();
+            let codes: ColumnCodes = (0..features).map(&mut column).collect();
+            let mut bins = Bins::new(&layout, rows);
+            bins.push(&codes);
+            bins.finish();
+            let mut of_block = vec![[0; LANES]; features];
+            for row in 0..rows {
+                bins.block(row / LANES, &mut of_block);
+                for feature in 0..features {
+                    let expected = codes[feature][row];
+                    assert_eq!(of_block[feature][row % LANES], expected, "{features} {row}");
+                    assert_eq!(*bins.codes_of(feature)(row), expected);
+                }
+            }
+        }
+    }
 }

@@ -7,13 +7,13 @@ use std::cmp::Ordering;
 use std::ops::Range;
 
 use super::code_tree::{CodeTree, Route};
-use super::histogram::{Histogram, Layout};
+use super::histogram::{Layout, Part};
 use super::objective::{Objective, softmax_block};
 use super::packed::{Lanes, Steps};
-use super::rows::{Bins, CodeWork, Keeping, Labels, fill_up};
+use super::rows::{Bins, Labels, RowNumber, fill_up};
 use super::shards::Binned;
 use crate::arithmetic::mix_u32;
-use crate::forest::hardware::{Hardware, Work};
+use crate::forest::hardware::{Hardware, Work, prefetch};
 use crate::forest::mask::{LANES, unbiased};
 
 /// Rows with everything that boosting keeps of them.
@@ -32,9 +32,9 @@ pub(super) struct Shard {
     /// The packed gradients of each output.
     packed: Vec<Vec<[u32; LANES]>>,
     /// The sampled rows, node by node.
-    order: Vec<u32>,
+    order: Vec<RowNumber>,
     /// Where each node's rows are in `order`.
-    nodes: Vec<Range<usize>>,
+    nodes: Vec<Range<RowNumber>>,
 }
 
 /// What shards are like.
@@ -42,7 +42,6 @@ pub(super) struct Shard {
 pub(super) struct ShardShape<'a> {
     /// The most rows of one.
     pub(super) rows: usize,
-    pub(super) keeping: Keeping,
     pub(super) layout: &'a Layout,
     /// Whether labels are whole numbers below 256.
     pub(super) has_bytes: bool,
@@ -63,7 +62,7 @@ impl Shard {
     /// A shard without rows. What is kept of them has its room from the beginning.
     pub(super) fn new(shape: ShardShape<'_>) -> Self {
         Self {
-            bins: Bins::new(shape.layout, shape.rows, shape.keeping),
+            bins: Bins::new(shape.layout, shape.rows),
             labels: Labels::new(shape.has_bytes, shape.rows),
             weights: Vec::new(),
             keys: Vec::with_capacity(shape.rows.next_multiple_of(LANES)),
@@ -239,51 +238,60 @@ impl Shard {
     pub(super) fn begin_tree(&mut self, sampling: Sampling) {
         self.order.clear();
         match sampling {
-            Sampling::All => self.order.extend(0..self.rows as u32),
+            Sampling::All => self.order.extend(0..self.rows as RowNumber),
             Sampling::Hashed { key, limit } => {
                 self.order.resize(self.rows, 0);
                 let mut taken = 0;
                 for (row, id) in self.keys[..self.rows].iter().enumerate() {
-                    self.order[taken] = row as u32;
+                    self.order[taken] = row as RowNumber;
                     taken += usize::from(mix_u32(id ^ key) < limit);
                 }
                 self.order.truncate(taken);
             }
         }
         self.nodes.clear();
-        self.nodes.push(0..self.order.len());
+        self.nodes.push(0..self.order.len() as RowNumber);
     }
 
-    /// Adds the sums of a node's rows to a histogram.
-    pub(super) fn add_rows(
-        &self,
-        node: usize,
-        output: usize,
-        (layout, histogram): (&Layout, &mut Histogram),
-    ) {
-        let rows = &self.order[self.nodes[node].clone()];
-        for group in self.bins.groups() {
-            group.add_rows(rows, self.packed[output].as_flattened(), layout, histogram);
+    /// The rows of a node, with a group of their bins.
+    pub(super) fn part(&self, node: usize, output: usize, group: usize) -> Part<'_> {
+        Part {
+            group: &self.bins.groups()[group],
+            rows: &self.order[self.range(node)],
+            packed: self.packed[output].as_flattened(),
         }
     }
 
     /// Divides the rows of a node. Its sides become the next two nodes.
-    pub(super) fn divide(&mut self, node: usize, route: &Route, spare: &mut Vec<u32>) {
-        let rows = self.nodes[node].clone();
-        let order = &mut self.order[rows.clone()];
+    pub(super) fn divide(&mut self, node: usize, route: &Route, spare: &mut Vec<RowNumber>) {
+        let rows = self.range(node);
+        let order = &mut self.order[rows];
         if spare.len() < order.len() {
             spare.resize(order.len(), 0);
         }
-        let left = self.bins.with_codes(route.feature(), Divide { order, spare, route });
-        self.nodes.push(rows.start..rows.start + left);
-        self.nodes.push(rows.start + left..rows.end);
+        let code = self.bins.codes_of(route.feature());
+        let left = match route {
+            Route::Rank(split) => partition(order, spare, code, |code| split.goes_right(code)),
+            Route::Member { goes_right, .. } => {
+                partition(order, spare, code, |code| goes_right[usize::from(unbiased(code))])
+            }
+        };
+        let Range { start, end } = self.nodes[node];
+        let middle = start + left as RowNumber;
+        self.nodes.extend([start..middle, middle..end]);
+    }
+
+    /// Where a node's rows are in the order.
+    fn range(&self, node: usize) -> Range<usize> {
+        let Range { start, end } = self.nodes[node];
+        usize::from(start)..usize::from(end)
     }
 
     /// What is left of the labels of a node's rows, with their weights.
     pub(super) fn residuals(&self, node: usize) -> impl Iterator<Item = (f64, f64)> {
         let scores = self.scores[0].as_flattened();
-        self.order[self.nodes[node].clone()].iter().map(move |row| {
-            let row = *row as usize;
+        self.order[self.range(node)].iter().map(move |row| {
+            let row = usize::from(*row);
             let weight = self.weights.get(row).copied().map_or(1.0, f64::from);
             (f64::from(self.label(row) - scores[row]), weight)
         })
@@ -319,36 +327,26 @@ impl Work for Gradients<'_> {
     }
 }
 
-/// The rows of a node that are divided.
-struct Divide<'a> {
-    order: &'a mut [u32],
-    spare: &'a mut [u32],
-    route: &'a Route,
-}
-
-impl CodeWork<usize> for Divide<'_> {
-    #[inline(always)]
-    fn run(self, code: impl Fn(u32) -> i8) -> usize {
-        match self.route {
-            Route::Rank(split) => {
-                partition(self.order, self.spare, |row| split.goes_right(code(row)))
-            }
-            Route::Member { goes_right, .. } => partition(self.order, self.spare, |row| {
-                goes_right[usize::from(unbiased(code(row)))]
-            }),
-        }
-    }
-}
+/// A row's code is fetched while so many before it are divided.
+const AHEAD: usize = 32;
 
 /// Moves the rows that go right behind the others, keeping the order within both, and returns how
 /// many stay left. `spare` has room for all of them.
-fn partition(order: &mut [u32], spare: &mut [u32], goes_right: impl Fn(u32) -> bool) -> usize {
+fn partition<'a>(
+    order: &mut [RowNumber],
+    spare: &mut [RowNumber],
+    code: impl Fn(usize) -> &'a i8,
+    goes_right: impl Fn(i8) -> bool,
+) -> usize {
     let spare = &mut spare[..order.len()];
     let (mut left, mut right) = (0, 0);
     // Both places are written and one of them is kept: no branch to mispredict.
     for next in 0..order.len() {
+        if let Some(ahead) = order.get(next + AHEAD) {
+            prefetch(code(usize::from(*ahead)));
+        }
         let row = order[next];
-        let is_right = goes_right(row);
+        let is_right = goes_right(*code(usize::from(row)));
         order[left] = row;
         spare[right] = row;
         left += usize::from(!is_right);

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::histogram::Layout;
 use super::objective::Objective;
-use super::rows::{ColumnCodes, Keeping};
+use super::rows::{ColumnCodes, RowNumber};
 use super::shard::{Shard, ShardShape};
 use super::survey::Weighing;
 use super::target::Target;
@@ -17,8 +17,8 @@ use crate::forest::rank::RankTable;
 
 /// Fewer rows than these are not worth a shard of their own.
 const SHARD_ROWS_MIN: usize = 8_192;
-/// What a thread needs to divide the rows of a shard stays small.
-const SHARD_ROWS_MAX: usize = 524_288;
+/// The most rows of a shard: they have numbers, and the last block is full.
+const SHARD_ROWS_MAX: usize = RowNumber::MAX as usize / LANES * LANES;
 /// Rows that one task bins.
 const TASK_ROWS: usize = 4_096;
 /// Tasks that wait for each other.
@@ -47,25 +47,23 @@ impl Sharding<'_> {
     /// Reads rows to learn from, which are so many.
     pub(super) fn learned(&self, source: &dyn TrainingSource, rows: usize) -> Result<Kept> {
         let threads = rayon::current_num_threads().max(1);
-        let shards = (rows / SHARD_ROWS_MIN).clamp(1, threads);
-        let shard_rows = rows.div_ceil(shards).min(SHARD_ROWS_MAX).next_multiple_of(LANES);
-        self.read(source, (shard_rows, Keeping::of(rows, self.tables.len())))
+        let tasks = (rows / SHARD_ROWS_MIN).clamp(1, threads);
+        // As many for each task.
+        let shards = rows.div_ceil(SHARD_ROWS_MAX).next_multiple_of(tasks);
+        let shard_rows = rows.div_ceil(shards).next_multiple_of(LANES);
+        self.read(source, shard_rows)
     }
 
     /// Reads rows that are only scored.
     pub(super) fn watched(&self, source: &dyn TrainingSource) -> Result<Kept> {
-        self.read(source, (4 * SHARD_ROWS_MIN, Keeping::Columns))
+        self.read(source, 4 * SHARD_ROWS_MIN)
     }
 
-    fn read(
-        &self,
-        source: &dyn TrainingSource,
-        (shard_rows, keeping): (usize, Keeping),
-    ) -> Result<Kept> {
+    fn read(&self, source: &dyn TrainingSource, shard_rows: usize) -> Result<Kept> {
         let mut kept = Kept::default();
         let starts = &self.target.starts;
         let has_bytes = self.objective.has_small_labels(starts.len());
-        let shape = ShardShape { rows: shard_rows, keeping, layout: self.layout, has_bytes };
+        let shape = ShardShape { rows: shard_rows, layout: self.layout, has_bytes };
         source.read(&mut |part| {
             if self.objective.ranking().is_some() {
                 kept.groups.extend_from_slice(groups(&part)?);

@@ -206,8 +206,8 @@ proptest! {
     }
 }
 
-/// Shards of some columns, kept in a way; with the histogram of the rows that a question leads left.
-fn histogram(columns: &[Vec<f64>], keeping: Keeping, shard_rows: usize) -> Histogram {
+/// Shards of some columns, with the histogram of the rows that a question leads left.
+fn histogram(columns: &[Vec<f64>], shard_rows: usize) -> Histogram {
     let rows = columns[0].len();
     let ids: Vec<u64> = (0..rows as u64).collect();
     let cuts: Vec<Vec<f64>> = columns
@@ -239,7 +239,7 @@ fn histogram(columns: &[Vec<f64>], keeping: Keeping, shard_rows: usize) -> Histo
         categories: &CategoriesByName::new(),
         weighing: &Weighing::default(),
     };
-    let mut shards = sharding.read(&set, (shard_rows, keeping)).unwrap().shards;
+    let mut shards = sharding.read(&set, shard_rows).unwrap().shards;
     let mut sums = Histogram::zero(&layout);
     let split = crate::tree::Split {
         feature: columns.len() as u32 - 1,
@@ -260,13 +260,15 @@ fn histogram(columns: &[Vec<f64>], keeping: Keeping, shard_rows: usize) -> Histo
         shard.begin_tree(crate::gbdt::shard::Sampling::Hashed { key: 7, limit: 3 << 30 });
         let route = crate::gbdt::code_tree::Route::new(&split, &tables);
         shard.divide(0, &route, &mut Vec::new());
-        shard.add_rows(1, 0, (&layout, &mut sums));
+        for group in 0..layout.groups() {
+            sums.add_rows(&layout, std::iter::once(shard.part(1, 0, group)));
+        }
     }
     sums
 }
 
 #[test]
-fn however_bins_are_kept_the_sums_are_the_same() {
+fn however_rows_are_cut_into_shards_the_sums_are_the_same() {
     let mut random = Random::new(4);
     let columns: Vec<Vec<f64>> = (0..14)
         .map(|_| {
@@ -274,9 +276,8 @@ fn however_bins_are_kept_the_sums_are_the_same() {
             (0..1_000).map(value).collect()
         })
         .collect();
-    let both = histogram(&columns, Keeping::Both, 1_024);
-    assert_eq!(both, histogram(&columns, Keeping::Rows, 1_024));
-    assert_eq!(both, histogram(&columns, Keeping::Rows, 128));
-    assert_eq!(Keeping::of(100_000_000, 20), Keeping::Rows);
-    assert_eq!(Keeping::of(1_000_000, 24), Keeping::Both);
+    let one = histogram(&columns, 1_024);
+    for shard_rows in [64, 128, 960] {
+        assert_eq!(one, histogram(&columns, shard_rows));
+    }
 }

@@ -79,19 +79,17 @@ pub(crate) fn bind(
     inputs: &[SignatureColumn],
     categories: &CategoriesByName,
 ) -> Result<Vec<Values>> {
-    let mut arrays: Vec<(&ArrayRef, Option<&Categories>)> = Vec::with_capacity(inputs.len());
+    let mut columns = Vec::with_capacity(inputs.len());
     for (place, input) in inputs.iter().enumerate() {
         let categories = categories.get(&input.name);
         let wants_text = matches!(categories, Some(Categories::Text(_)));
-        arrays.push((find_from(place, rows, input, wants_text)?, categories));
+        let array = find_from(place, rows, input, wants_text)?;
+        columns.push(match categories {
+            None => values(array)?,
+            Some(categories) => categories.encode(array)?,
+        });
     }
-    arrays
-        .into_iter()
-        .map(|(array, categories)| match categories {
-            None => values(array),
-            Some(categories) => categories.encode(array),
-        })
-        .collect()
+    Ok(columns)
 }
 
 /// The features of a training set, in its order, for an algorithm that knows only numbers.

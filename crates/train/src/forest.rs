@@ -209,11 +209,7 @@ impl Engine {
             allocated = vec![0; self.inputs.len()];
             &mut allocated[..]
         };
-        let mut before = 0;
-        for (input, code) in self.inputs.iter().zip(codes.iter_mut()) {
-            before = input.table.code(columns[input.feature][row], before);
-            *code = before;
-        }
+        hardware.run(RowCodes { inputs: &self.inputs, columns, row, codes: &mut *codes });
         for (output, steps) in self.steps.iter().enumerate() {
             let blocks = self.blocks.as_ref().map(|blocks| &blocks[output]);
             let at_once = blocks.and_then(|blocks| blocks.sum_of_row(hardware, codes));
@@ -229,6 +225,25 @@ impl Engine {
         sums: &mut [[i64; LANES]],
     ) {
         hardware.run(Rows { engine: self, hardware, columns, start, rows, sums });
+    }
+}
+
+/// A row whose codes are looked up.
+struct RowCodes<'a> {
+    inputs: &'a [Coded],
+    columns: &'a [Values],
+    row: usize,
+    codes: &'a mut [i8],
+}
+
+impl Work for RowCodes<'_> {
+    #[inline(always)]
+    fn run(self) {
+        let mut before = 0;
+        for (input, code) in self.inputs.iter().zip(self.codes) {
+            before = input.table.code(self.columns[input.feature][self.row], before);
+            *code = before;
+        }
     }
 }
 

@@ -22,8 +22,10 @@ const COLUMNS_MAX: usize = 64;
 /// Splits that one register has the leaves of.
 const QUARTER: usize = FEW / 4;
 
-/// A tree: of each split the column, the limit and the leaves on its left; then the leaves.
+/// A tree: of each split the column, the limit and the leaves on its left; then the leaves. It
+/// begins with a cache line, of which a row needs three and that of its leaf.
 #[derive(Debug)]
+#[repr(align(64))]
 struct RowTree {
     columns: [u8; FEW],
     limits: [i8; FEW],

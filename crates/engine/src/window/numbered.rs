@@ -238,7 +238,7 @@ impl AsyncFileReader for Reader {
     ) -> BoxFuture<'a, Result<Arc<ParquetMetaData>, ParquetError>> {
         async move {
             let metadata = self.reader.get_metadata(options).await?;
-            hinted(metadata, &self.names)
+            hinted(&metadata, &self.names)
         }
         .boxed()
     }
@@ -247,7 +247,7 @@ impl AsyncFileReader for Reader {
 /// A footer that says of the texts in these columns that they were numbers when they were written:
 /// that is what Arrow's reader goes by.
 fn hinted(
-    metadata: Arc<ParquetMetaData>,
+    metadata: &ParquetMetaData,
     names: &BTreeSet<String>,
 ) -> Result<Arc<ParquetMetaData>, ParquetError> {
     let file = metadata.file_metadata();

@@ -327,7 +327,7 @@ impl Work for Gradients<'_> {
     }
 }
 
-/// A row's code is fetched while so many before it are divided.
+/// A row's code is fetched while so many before it are divided: the rows of a node lie apart.
 const AHEAD: usize = 32;
 
 /// Moves the rows that go right behind the others, keeping the order within both, and returns how

@@ -102,7 +102,7 @@ pub(super) enum Column {
 /// The texts that came last as a list and numbers, and our numbers for them.
 #[derive(Default)]
 pub(super) struct Listed {
-    list: Option<ArrayRef>,
+    list: Option<StringArray>,
     codes: Vec<u32>,
 }
 
@@ -116,12 +116,12 @@ impl Listed {
         texts: &'a DictionaryArray<Int32Type>,
         different: &'a mut Interner,
     ) -> impl FnMut(i32) -> u32 + 'a {
-        let list = texts.values();
-        if self.list.as_ref().is_none_or(|known| !Arc::ptr_eq(known, list)) {
+        let list = texts.values().as_string::<i32>();
+        if self.list.as_ref().is_none_or(|known| !is_same(known, list)) {
             self.codes = vec![Self::UNKNOWN; list.len()];
-            self.list = Some(Arc::clone(list));
+            self.list = Some(list.clone());
         }
-        let (codes, list) = (&mut self.codes, list.as_string::<i32>());
+        let codes = &mut self.codes;
         move |number| {
             let code = &mut codes[number as usize];
             if *code == Self::UNKNOWN {
@@ -130,6 +130,13 @@ impl Listed {
             *code
         }
     }
+}
+
+/// Whether two lists are one in memory. Batches of a row group have arrays of their own around it.
+fn is_same(list: &StringArray, other: &StringArray) -> bool {
+    list.len() == other.len()
+        && list.value_data().as_ptr() == other.value_data().as_ptr()
+        && list.value_offsets().as_ptr() == other.value_offsets().as_ptr()
 }
 
 /// Texts that came as a list and numbers.
@@ -181,8 +188,9 @@ impl Part {
         let keys = self.keys.fields.len();
         self.codes.push(self.keys.codes(batch.columns().get(..keys).unwrap_or_default())?);
         self.rows += batch.num_rows();
-        for (column, array) in self.columns.iter_mut().zip(batch.columns().iter().skip(keys)) {
-            column.push(array)?;
+        let arrays = self.schema.fields().iter().zip(batch.columns()).skip(keys);
+        for (column, (field, array)) in self.columns.iter_mut().zip(arrays) {
+            column.push(array, field.data_type())?;
         }
         Ok(())
     }
@@ -286,7 +294,7 @@ pub(super) fn texts<'a>(values: impl Iterator<Item = &'a [u8]>) -> StringArray {
 }
 
 impl Column {
-    fn push(&mut self, array: &ArrayRef) -> Result<()> {
+    fn push(&mut self, array: &ArrayRef, data_type: &DataType) -> Result<()> {
         if let Self::Texts { different, .. } = self
             && different.len() > TEXTS_MAX
         {
@@ -294,10 +302,7 @@ impl Column {
             *self = Self::Plain(texts.into_plain()?);
         }
         match self {
-            Self::Plain(arrays) => arrays.push(match listed(array) {
-                Some(_) => cast(array, &DataType::Utf8)?,
-                None => Arc::clone(array),
-            }),
+            Self::Plain(arrays) => arrays.push(plain(array, data_type)?),
             // There are fewer texts than a signed number holds.
             Self::Texts { different, codes, listed: known } => codes.push(match listed(array) {
                 Some(texts) => {
@@ -305,7 +310,7 @@ impl Column {
                     texts.keys().iter().map(|number| Some(code(number?) as i32)).collect()
                 }
                 None => {
-                    let texts = plain(array, &DataType::Utf8)?;
+                    let texts = plain(array, data_type)?;
                     let texts = texts.as_string::<i32>().iter();
                     texts.map(|text| Some(different.code(text?.as_bytes()) as i32)).collect()
                 }

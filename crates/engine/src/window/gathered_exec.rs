@@ -32,7 +32,7 @@ use super::asked::Inputs;
 use super::exec::{BATCHES_IN_BLOCK, ordering, slices};
 use super::gather::{Gathered, Room, gather};
 use super::logical::{describe, external, kernel, output_schema};
-use super::numbered::{with_numbers, with_texts};
+use super::numbered::with_numbers;
 use super::spilled::sorted_instead;
 
 /// Arranges events by entity and hands them to the window kernel.
@@ -40,7 +40,7 @@ use super::spilled::sorted_instead;
 pub(super) struct GatheredWindowExec {
     node: Arc<WindowNode>,
     input: Arc<dyn ExecutionPlan>,
-    /// The input's columns; texts may come as numbers.
+    /// The input's columns; texts of them may come as numbers.
     events: SchemaRef,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
@@ -55,7 +55,15 @@ enum Source {
 
 impl GatheredWindowExec {
     pub(super) fn try_new(node: Arc<WindowNode>, input: Arc<dyn ExecutionPlan>) -> Result<Self> {
-        let events = with_texts(&input.schema());
+        let events = input.schema();
+        Self::of_events(node, input, events)
+    }
+
+    fn of_events(
+        node: Arc<WindowNode>,
+        input: Arc<dyn ExecutionPlan>,
+        events: SchemaRef,
+    ) -> Result<Self> {
         let kernel = kernel(&node, events.fields()).map_err(external)?;
         let output = output_schema(&node, &kernel, &events).map_err(external)?;
         let order = ordering(&output, node.keys.len() + 1);
@@ -81,7 +89,8 @@ impl GatheredWindowExec {
         let inputs = keys + 1..keys + 1 + self.node.inputs.len();
         // Several columns of a key are told apart by what they are together.
         let wanted = (0..keys).filter(|_| keys == 1).chain(inputs).collect();
-        Self::try_new(Arc::clone(&self.node), with_numbers(&self.input, wanted, runtime)?)
+        let input = with_numbers(&self.input, wanted, runtime)?;
+        Self::of_events(Arc::clone(&self.node), input, Arc::clone(&self.events))
     }
 }
 
@@ -120,7 +129,8 @@ impl ExecutionPlan for GatheredWindowExec {
         let Ok([input]) = <[_; 1]>::try_from(children) else {
             return Err(DataFusionError::Internal("GatheredWindowExec has one input".into()));
         };
-        Ok(Arc::new(Self::try_new(Arc::clone(&self.node), input)?))
+        let (node, events) = (Arc::clone(&self.node), Arc::clone(&self.events));
+        Ok(Arc::new(Self::of_events(node, input, events)?))
     }
 
     fn execute(

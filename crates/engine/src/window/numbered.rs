@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema};
 use bytes::Bytes;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::DefaultParquetFileReaderFactory;
@@ -43,20 +43,6 @@ use crate::provider::PinnedSource;
 /// What texts are read as.
 fn numbered() -> DataType {
     DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
-}
-
-/// The columns with texts in place of numbers.
-pub(super) fn with_texts(schema: &SchemaRef) -> SchemaRef {
-    let numbered = numbered();
-    if schema.fields().iter().all(|field| field.data_type() != &numbered) {
-        return Arc::clone(schema);
-    }
-    let text = |field: &Arc<Field>| match field.data_type() == &numbered {
-        true => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8)),
-        false => Arc::clone(field),
-    };
-    let fields: Vec<_> = schema.fields().iter().map(text).collect();
-    Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
 }
 
 /// A plan whose texts in these columns come as numbers, as far as they come from Parquet files and

@@ -138,3 +138,20 @@ async fn numbers_that_do_not_fit_memory_are_sorted_as_texts() {
     assert!(batches.iter().all(|batch| batch.column(0).as_string_opt::<i32>().is_some()));
     assert_eq!(lines(&batches), direct(&events, &node));
 }
+
+// A column that is numbers by itself stays so, whatever else is read as numbers.
+#[tokio::test]
+async fn dictionaries_in_memory_keep_their_type() {
+    let events = payments(300);
+    let numbered = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+    let schema = events.schema();
+    let columns = schema.fields().iter().zip(events.columns());
+    let columns = columns.map(|(field, column)| match field.name().as_str() {
+        "user" | "merchant" => (field.name().clone(), cast(column, &numbered).unwrap(), true),
+        name => (name.to_owned(), Arc::clone(column), true),
+    });
+    let listed = RecordBatch::try_from_iter_with_nullable(columns).unwrap();
+    let run = Run { table_partitions: 2, partitions: 2, batch_rows: 50 };
+    let node = node(Emit::LastPerDay, TimeRange::default());
+    assert_eq!(planned(&listed, node.clone(), run).await, planned(&events, node, run).await);
+}

@@ -96,4 +96,4 @@ pub use scan::{ColumnRange, FilePlan, PlannedFile};
 pub use schema::{Alteration, ColumnPlace, ColumnType, NewColumn};
 pub use storage::{BucketOptions, StorageLimits, StorageOptions};
 pub use timer::{SystemTimer, Timer};
-pub use write::{Sharing, spread_columns};
+pub use write::spread_columns;

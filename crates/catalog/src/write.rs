@@ -50,7 +50,7 @@ use stage::Stage;
 pub(crate) use options::target_bytes;
 pub(crate) use sort::RowOrder;
 pub(crate) use splice::{Copied, Splice, column_leaves};
-pub use spread::{Sharing, spread_columns};
+pub use spread::spread_columns;
 
 /// What waits to be handed to its partitions takes at most this share of what may wait.
 const STAGE_SHARE: usize = 8;

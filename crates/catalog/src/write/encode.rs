@@ -19,7 +19,7 @@ use super::metrics::{FileFacts, NanCounts, data_file};
 use super::modes::Modes;
 use super::naming::data_file_path;
 use super::sort::RowOrder;
-use super::spread::{Sharing, spread_columns};
+use super::spread::spread_columns;
 use super::{WriteTarget, options};
 use crate::blocking::blocking;
 use crate::error::Context as _;
@@ -112,11 +112,8 @@ impl Encoding {
     }
 
     /// How a file is written that begins with these rows.
-    fn properties_for(&self, first: &[RecordBatch]) -> WriterProperties {
-        let rows: usize = first.iter().map(RecordBatch::num_rows).sum();
-        let dictionary_bytes = self.properties.dictionary_page_size_limit();
-        let sharing = Sharing { rows: rows.min(self.group_rows), dictionary_bytes };
-        let spread = spread_columns(first, sharing);
+    fn properties_for(&self, first: Option<&RecordBatch>) -> WriterProperties {
+        let spread = first.map(spread_columns).unwrap_or_default();
         if spread.is_empty() {
             return self.properties.clone();
         }
@@ -133,7 +130,7 @@ impl Encoding {
         &self,
         number: usize,
         (partition, directories): (Struct, &str),
-        first: &[RecordBatch],
+        first: Option<&RecordBatch>,
     ) -> Result<OpenFile> {
         let path = data_file_path(&self.location, directories, self.commit, number);
         let properties = Some(self.properties_for(first));

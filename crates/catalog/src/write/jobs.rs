@@ -206,7 +206,7 @@ async fn run(encoding: Arc<Encoding>, work: Work) -> Result<Done> {
         Some(file) => file,
         None => {
             let place = (load.partition, load.directories.as_str());
-            encoding.open(number, place, &load.pieces).await?
+            encoding.open(number, place, load.pieces.first()).await?
         }
     };
     if !load.pieces.is_empty() {

@@ -4,17 +4,12 @@ use std::fs::File;
 use std::path::Path;
 
 use futures::TryStreamExt;
-use icecore_catalog::{Sharing, spread_columns};
+use icecore_catalog::spread_columns;
 use icecore_core::{BatchStream, Error, Result};
 use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnPath;
-
-/// Rows of a row group: a file is begun before it is known how many there will be.
-const GROUP_ROWS: usize = 1 << 20;
-/// Bytes that the dictionary of a column may take, as in tables.
-const DICTIONARY_BYTES: usize = 2 << 20;
 
 /// Writes rows to a new Parquet file (zstd) in bounded memory, syncs it, and returns how many it
 /// has. A file of that name is replaced; one that fails half-way is left behind as it is, so give
@@ -32,20 +27,10 @@ pub async fn write_parquet(mut rows: BatchStream, path: &Path) -> Result<u64> {
     let schema = rows.schema().clone();
     let first = rows.try_next().await?;
     let mut properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).map_err(encode)?))
-        .set_max_row_group_row_count(Some(GROUP_ROWS))
-        .set_dictionary_page_size_limit(DICTIONARY_BYTES);
-    let sharing = Sharing { rows: GROUP_ROWS, dictionary_bytes: DICTIONARY_BYTES };
-    for column in spread_columns(first.as_slice(), sharing) {
-        let is_moment =
-            schema.field_with_name(&column).is_ok_and(|it| it.data_type().is_temporal());
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).map_err(encode)?));
+    for column in first.iter().flat_map(spread_columns) {
         let path = ColumnPath::new(vec![column]);
-        properties = properties.set_column_dictionary_enabled(path.clone(), false);
-        if is_moment {
-            // Differences of moments are smaller than what a compressor makes of moments, and
-            // several times as fast.
-            properties = properties.set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
-        }
+        properties = properties.set_column_dictionary_enabled(path, false);
     }
     let mut writer =
         ArrowWriter::try_new(file, schema, Some(properties.build())).map_err(encode)?;

@@ -102,7 +102,7 @@ pub(super) enum Column {
 /// The texts that came last as a list and numbers, and our numbers for them.
 #[derive(Default)]
 pub(super) struct Listed {
-    list: Option<StringArray>,
+    list: Option<ArrayRef>,
     codes: Vec<u32>,
 }
 
@@ -117,9 +117,9 @@ impl Listed {
         different: &'a mut Interner,
     ) -> impl FnMut(i32) -> u32 + 'a {
         let list = texts.values().as_string::<i32>();
-        if self.list.as_ref().is_none_or(|known| !is_same(known, list)) {
+        if self.list.as_ref().is_none_or(|known| !is_same(known.as_string(), list)) {
             self.codes = vec![Self::UNKNOWN; list.len()];
-            self.list = Some(list.clone());
+            self.list = Some(Arc::clone(texts.values()));
         }
         let codes = &mut self.codes;
         move |number| {

@@ -11,6 +11,7 @@ use icecore_core::{
 };
 use quick_cache::sync::Cache;
 use quick_cache::{DefaultHashBuilder, Weighter};
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tracing::debug;
 
@@ -61,6 +62,9 @@ struct Inner {
     is_polling: AtomicBool,
     epoch: std::sync::Mutex<Option<Bytes>>,
     started: Instant,
+    /// Where the store is asked beside the requests. Who looks into the memory may run on another
+    /// runtime, which may have no timers and end at any time.
+    runtime: Option<Handle>,
 }
 
 #[derive(Debug, Clone)]
@@ -85,7 +89,8 @@ impl std::fmt::Debug for Inner {
 }
 
 impl CachedStore {
-    /// Keeps what is read from a store.
+    /// Keeps what is read from a store. Jobs that write are noticed by a task of the runtime that
+    /// this is called on, or of that of the first request.
     #[must_use]
     pub fn new(store: Arc<dyn OnlineStore>, options: &CacheOptions) -> Self {
         let items = usize::try_from(options.bytes / (2 * ENTRY_OVERHEAD)).unwrap_or(usize::MAX);
@@ -99,6 +104,7 @@ impl CachedStore {
             is_polling: AtomicBool::new(false),
             epoch: std::sync::Mutex::default(),
             started: Instant::now(),
+            runtime: Handle::try_current().ok(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -176,13 +182,25 @@ impl CachedStore {
             return;
         }
         inner.polled_at_ms.store(at.max(1), Ordering::Relaxed);
-        let inner = Arc::clone(inner);
-        tokio::spawn(async move {
-            if let Ok(found) = inner.store.get(&[EPOCH_KEY.to_owned()]).await {
-                inner.epoch_is(found.into_iter().next().flatten());
+        let polling = Polling(Arc::clone(inner));
+        let look = async move {
+            if let Ok(found) = polling.0.store.get(&[EPOCH_KEY.to_owned()]).await {
+                polling.0.epoch_is(found.into_iter().next().flatten());
             }
-            inner.is_polling.store(false, Ordering::Release);
-        });
+        };
+        match &inner.runtime {
+            Some(runtime) => runtime.spawn(look),
+            None => tokio::spawn(look),
+        };
+    }
+}
+
+/// A look at the store, which however it ends lets the next one begin.
+struct Polling(Arc<Inner>);
+
+impl Drop for Polling {
+    fn drop(&mut self) {
+        self.0.is_polling.store(false, Ordering::Release);
     }
 }
 

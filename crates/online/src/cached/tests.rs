@@ -68,15 +68,39 @@ async fn values_are_remembered_until_they_are_written_here_and_absences_are_not(
 #[tokio::test]
 async fn what_a_job_of_another_process_wrote_is_seen_when_it_says_so() {
     let Fixture { store, cached, .. } = fixture(LONG).await;
-    assert_eq!(read(&cached, "a").await, None);
     store.put(vec![entry("a", "1")]).await.unwrap();
+    assert_eq!(read(&cached, "a").await, Some("1".into()));
+    store.put(vec![entry("a", "2")]).await.unwrap();
     invalidate_caches(&*store, Timestamp::from_micros(7)).await.unwrap();
     let seen = async {
-        while read(&cached, "a").await.is_none() {
+        while read(&cached, "a").await != Some("2".into()) {
             tokio::task::yield_now().await;
         }
     };
     tokio::time::timeout(Duration::from_secs(60), seen).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_looks_into_the_memory_may_be_gone_at_once() {
+    let Fixture { store, cached, .. } = fixture(LONG).await;
+    store.put(vec![entry("a", "1")]).await.unwrap();
+    assert_eq!(read(&cached, "a").await, Some("1".into()));
+    invalidate_caches(&*store, Timestamp::from_micros(7)).await.unwrap();
+    let look = || {
+        let cached = cached.clone();
+        // A runtime without timers, of which nothing is left when it has looked.
+        let look = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(async { cached.peek("a", Instant::now()) })
+        };
+        tokio::task::spawn_blocking(look)
+    };
+    let forgotten = async {
+        while look().await.unwrap().is_some() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), forgotten).await.unwrap();
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use super::Begin;
 /// A connection that nothing was read of.
 pub(super) type Arrival = (TcpStream, SocketAddr);
 
-/// The threads, one for each core.
+/// The threads, one for every other core: what is not in memory is worked on by the others.
 #[derive(Debug)]
 pub(super) struct Threads {
     arrivals: Vec<mpsc::UnboundedSender<Arrival>>,
@@ -26,7 +26,7 @@ impl Threads {
     /// Starts them. They end when this is dropped and no connection is left here, or when the
     /// library is gone.
     pub(super) fn start(begin: &Begin) -> io::Result<Self> {
-        let count = available_parallelism().map_or(1, usize::from);
+        let count = available_parallelism().map_or(1, |cores| cores.get().div_ceil(2));
         let arrivals = (0..count).map(|number| start_one(begin.clone(), number));
         Ok(Self { arrivals: arrivals.collect::<io::Result<_>>()?, next: 0 })
     }
@@ -40,7 +40,7 @@ impl Threads {
 }
 
 fn start_one(begin: Begin, number: usize) -> io::Result<mpsc::UnboundedSender<Arrival>> {
-    let runtime = Builder::new_current_thread().enable_io().build()?;
+    let runtime = Builder::new_current_thread().enable_all().build()?;
     let (arrivals, arrived) = mpsc::unbounded_channel();
     thread::Builder::new()
         .name(format!("connections-{number}"))

@@ -67,6 +67,7 @@ expression = "decline_count_30d / txn_count_30d"
 "#;
 
 fn main() -> Result<(), Box<dyn Error>> {
+    icecore_engine::share_heaps();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [events, work, rounds] = arguments.as_slice() else {
         return Err("usage: incremental_day EVENTS.parquet WORK_DIR ROUNDS".into());

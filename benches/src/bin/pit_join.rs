@@ -23,6 +23,7 @@ use serde_json::{Value as Json, json};
 type Outcome = Result<Json, Box<dyn Error>>;
 
 fn main() -> Result<(), Box<dyn Error>> {
+    icecore_engine::share_heaps();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [operation, lake, rest @ ..] = arguments.as_slice() else {
         return Err("usage: pit_join load|join LAKE ARGUMENTS".into());

@@ -35,6 +35,7 @@ const SCANNED: [&str; 6] = [
 const SCANNED_FROM: &str = "2023-02-01";
 
 fn main() -> Result<(), Box<dyn Error>> {
+    icecore_engine::share_heaps();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [operation, lake, table, rest @ ..] = arguments.as_slice() else {
         return Err("usage: table_ops OPERATION LAKE TABLE [ARGUMENTS]".into());

@@ -23,6 +23,7 @@ use icecore_kernel::{WindowColumn, WindowSpec};
 use serde_json::json;
 
 fn main() -> Result<(), Box<dyn Error>> {
+    icecore_engine::share_heaps();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [side, events, features, threads, memory] = arguments.as_slice() else {
         return Err("usage: window_features icecore|datafusion EVENTS FEATURES THREADS MIB".into());

@@ -22,6 +22,7 @@ use crate::args::Cli;
 use crate::report::Answer;
 
 fn main() -> ExitCode {
+    icecore::engine::share_heaps();
     let matches = Cli::command().get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let json = cli.json;

@@ -28,6 +28,44 @@ fn pyiceberg_and_duckdb_read_every_table_as_icecore_does() {
     }
 }
 
+#[test]
+fn columns_that_are_read_fast_are_read_by_all() {
+    let Some(python) = python() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let project = dir.path().join("project");
+    assert!(run(&["init", project.to_str().unwrap(), "--template", "empty"]).status.success());
+    let mut rows = "id,measured,rounded\n".to_owned();
+    let mut random = 1_u32;
+    for n in 0..6_000_u32 {
+        random = random.wrapping_mul(1_103_515_245).wrapping_add(12_345);
+        let (measured, rounded) = (f64::from(random).sqrt(), f64::from(random % 300_007) / 1e3);
+        writeln!(rows, "{},{measured},{rounded}", n % 40).unwrap();
+    }
+    let csv = project.join("rows.csv");
+    std::fs::write(&csv, rows).unwrap();
+    json(&project, &["ingest", "lab.measured", csv.to_str().unwrap()]);
+    let database = project.join(".icecore/catalog.db");
+    let database = database.to_str().unwrap();
+    let codecs = script(&python, "column_codecs.py", &[database, "lab.measured"]);
+    assert_eq!(codecs["measured"], serde_json::json!(["UNCOMPRESSED"]), "{codecs:#}");
+    assert_eq!(codecs["rounded"], serde_json::json!(["LZ4"]), "{codecs:#}");
+    let read = script(&python, "read_tables.py", &[database]);
+    let sums = "SELECT sum(measured) AS measured, sum(rounded) AS rounded FROM lab.measured";
+    let ours = json(&project, &["sql", sums]);
+    for reader in ["pyiceberg", "duckdb"] {
+        let table = &read[reader]["lab.measured"];
+        assert_eq!(table["rows"], 6_000, "{reader}");
+        for column in ["measured", "rounded"] {
+            let (ours, theirs) = (ours[0][column].as_f64(), table["sums"][column].as_f64());
+            let (ours, theirs) = (ours.unwrap(), theirs.unwrap());
+            assert!(
+                (ours - theirs).abs() <= 1e-9 * ours,
+                "{reader}: {column}: {theirs}, not {ours}"
+            );
+        }
+    }
+}
+
 // C40-C46
 #[test]
 fn duckdb_computes_the_same_window_features_from_the_raw_events() {

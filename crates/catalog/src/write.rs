@@ -7,6 +7,7 @@
 
 mod buffer;
 mod cast;
+mod codec;
 mod conform;
 mod default;
 pub(crate) mod deletion_vector;

@@ -45,7 +45,8 @@ pub(super) async fn splice(
     let stored = StoredFile::open(target.table.file_io(), &task.file).await?;
     let columns = target.moved_columns()?;
     let partition = task.file.partition().clone();
-    let file = Splice::begin(&target.write_target(), &columns, partition).await?;
+    let like = stored.metadata();
+    let file = Splice::begin(&target.write_target(), &columns, partition, like).await?;
     let deleted = deleted_positions(&target.table, task).await?;
     let layout = Layout::new(&stored, file.fields()?, target.has_lineage());
     let plan = layout.plan(patch, &deleted);

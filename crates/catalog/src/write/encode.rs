@@ -9,15 +9,18 @@ use iceberg::io::{FileIO, FileWrite};
 use iceberg::spec::{DataFile, Struct};
 use icecore_core::{Error, Result};
 use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, Type};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnPath;
 use uuid::Uuid;
 
+use super::codec::faster_codec;
 use super::metrics::{FileFacts, NanCounts, data_file};
 use super::modes::Modes;
 use super::naming::data_file_path;
+use super::options::Codec;
 use super::sort::RowOrder;
 use super::spread::spread_columns;
 use super::{WriteTarget, options};
@@ -32,6 +35,7 @@ pub(super) struct Encoding {
     spec_id: i32,
     order: Option<RowOrder>,
     properties: WriterProperties,
+    codec: Codec,
     modes: Modes,
     /// Where data files go.
     location: String,
@@ -56,6 +60,7 @@ impl Encoding {
             order: RowOrder::try_new(&schema, metadata.default_sort_order())?,
             schema,
             properties: options::writer_properties(metadata, group_rows)?,
+            codec: options::codec(metadata)?,
             modes: Modes::of(metadata)?,
             location: options::data_location(metadata),
             commit: target.commit,
@@ -84,10 +89,6 @@ impl Encoding {
         &self.io
     }
 
-    pub(super) const fn properties(&self) -> &WriterProperties {
-        &self.properties
-    }
-
     /// Where data files go.
     pub(super) fn location(&self) -> &str {
         &self.location
@@ -113,14 +114,42 @@ impl Encoding {
 
     /// How a file is written that begins with these rows.
     fn properties_for(&self, first: Option<&RecordBatch>) -> WriterProperties {
-        let spread = first.map(spread_columns).unwrap_or_default();
+        let Some(first) = first else { return self.properties.clone() };
+        let spread = spread_columns(first);
         if spread.is_empty() {
             return self.properties.clone();
         }
         let mut builder = self.properties.clone().into_builder();
-        for column in spread {
-            let path = ColumnPath::new(vec![column]);
+        for name in spread {
+            let path = ColumnPath::new(vec![name.clone()]);
+            let codec = match (self.codec, first.column_by_name(&name)) {
+                (Codec::ByColumn(level), Some(column)) => faster_codec(column, level),
+                _ => None,
+            };
+            if let Some(codec) = codec {
+                builder = builder.set_column_compression(path.clone(), codec);
+            }
             builder = builder.set_column_dictionary_enabled(path, false);
+        }
+        builder.build()
+    }
+
+    /// How a file is written whose rows come from another one: measured numbers as they are there.
+    pub(super) fn properties_like(&self, other: &ParquetMetaData) -> WriterProperties {
+        let Some(group) = other.row_groups().first() else { return self.properties.clone() };
+        let mut builder = self.properties.clone().into_builder();
+        for column in group.columns() {
+            let is_number =
+                matches!(column.column_type(), Type::DOUBLE | Type::FLOAT | Type::INT64);
+            if !is_number || column.dictionary_page_offset().is_some() {
+                continue;
+            }
+            let (path, codec) = (column.column_path(), column.compression());
+            let is_quick = matches!(codec, Compression::UNCOMPRESSED | Compression::LZ4_RAW);
+            if is_quick && matches!(self.codec, Codec::ByColumn(_)) {
+                builder = builder.set_column_compression(path.clone(), codec);
+            }
+            builder = builder.set_column_dictionary_enabled(path.clone(), false);
         }
         builder.build()
     }

@@ -18,6 +18,8 @@ const PAGE_ROWS: &str = "write.parquet.page-row-limit";
 const DICTIONARY_BYTES: &str = "write.parquet.dict-size-bytes";
 const CODEC: &str = "write.parquet.compression-codec";
 const LEVEL: &str = "write.parquet.compression-level";
+/// Not of the format: whether columns may have another codec than zstd where that is faster to read.
+const QUICK: &str = "icecore.quick-codec.enabled";
 const BLOOM_FILTER: &str = "write.parquet.bloom-filter-enabled.column.";
 const BLOOM_FPP: &str = "write.parquet.bloom-filter-fpp.column.";
 const BLOOM_BYTES: &str = "write.parquet.bloom-filter-max-bytes";
@@ -63,7 +65,7 @@ pub(super) fn writer_properties(
     let keys = key_columns(metadata);
     let page_rows = if keys.is_empty() { PAGE_ROWS_OF.0 } else { PAGE_ROWS_OF.1 };
     let builder = WriterProperties::builder()
-        .set_compression(compression(properties)?)
+        .set_compression(codec(metadata)?.compression())
         // A buffer grows by at most one chunk beyond a row group, and stays one row group.
         .set_max_row_group_row_count(Some(group_rows + CHUNK_ROWS))
         .set_data_page_size_limit(page_bytes)
@@ -193,26 +195,63 @@ pub(super) fn named<'p>(
     columns.collect()
 }
 
-fn compression(properties: &HashMap<String, String>) -> Result<Compression> {
+/// How a table compresses its columns.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Codec {
+    /// All alike.
+    One(Compression),
+    /// With zstd of this level, but for columns that are read faster from another.
+    ByColumn(ZstdLevel),
+}
+
+impl Codec {
+    /// What columns are compressed with of which nothing else is known.
+    pub(super) const fn compression(self) -> Compression {
+        match self {
+            Self::One(compression) => compression,
+            Self::ByColumn(level) => Compression::ZSTD(level),
+        }
+    }
+}
+
+/// How a table compresses its columns.
+///
+/// # Errors
+///
+/// `InvalidInput` naming a property whose value is none; `Unsupported` for another codec.
+pub(super) fn codec(metadata: &TableMetadata) -> Result<Codec> {
+    let properties = metadata.properties();
     let wrong = |level: &dyn std::fmt::Display, error: ParquetError| {
         Error::invalid(format!("table property `{LEVEL}` is `{level}`")).with_source(error)
+    };
+    let is_quick = match properties.get(QUICK).map(String::as_str) {
+        None | Some("true") => true,
+        Some("false") => false,
+        Some(other) => {
+            return Err(Error::invalid(format!("table property `{QUICK}` is `{other}`"))
+                .with_help("set it to `true` or `false`"));
+        }
     };
     match properties.get(CODEC).map_or("zstd", String::as_str).to_ascii_lowercase().as_str() {
         "zstd" => {
             let level = number(properties, LEVEL)?.unwrap_or(1_i32);
-            ZstdLevel::try_new(level).map(Compression::ZSTD).map_err(|error| wrong(&level, error))
+            let level = ZstdLevel::try_new(level).map_err(|error| wrong(&level, error))?;
+            let all = Codec::One(Compression::ZSTD(level));
+            Ok(if is_quick { Codec::ByColumn(level) } else { all })
         }
         "gzip" => {
             let level = number(properties, LEVEL)?.unwrap_or(6_u32);
-            GzipLevel::try_new(level).map(Compression::GZIP).map_err(|error| wrong(&level, error))
+            let level = GzipLevel::try_new(level).map_err(|error| wrong(&level, error))?;
+            Ok(Codec::One(Compression::GZIP(level)))
         }
-        "snappy" => Ok(Compression::SNAPPY),
-        "uncompressed" | "none" => Ok(Compression::UNCOMPRESSED),
+        "snappy" => Ok(Codec::One(Compression::SNAPPY)),
+        "lz4" | "lz4_raw" => Ok(Codec::One(Compression::LZ4_RAW)),
+        "uncompressed" | "none" => Ok(Codec::One(Compression::UNCOMPRESSED)),
         other => Err(Error::new(
             ErrorKind::Unsupported,
             format!("table property `{CODEC}` is `{other}`, which icecore does not write"),
         )
-        .with_help("set it to `zstd`, `snappy`, `gzip` or `uncompressed`")),
+        .with_help("set it to `zstd`, `lz4`, `snappy`, `gzip` or `uncompressed`")),
     }
 }
 

@@ -13,6 +13,7 @@ use iceberg::spec::{DataFile, Schema, Struct};
 use icecore_core::{Error, Result};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
+use parquet::file::metadata::ParquetMetaData;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::{SchemaDescriptor, TypePtr};
 
@@ -64,7 +65,8 @@ struct Group {
 pub(crate) type Copied = (usize, Vec<StoredChunk>);
 
 impl Splice {
-    /// Begins a file of these columns in a partition of the table's present partitioning.
+    /// Begins a file of these columns in a partition of the table's present partitioning, of which
+    /// the rows come from another file.
     ///
     /// # Errors
     ///
@@ -73,6 +75,7 @@ impl Splice {
         target: &WriteTarget,
         columns: &Arc<Schema>,
         partition: Struct,
+        source: &ParquetMetaData,
     ) -> Result<Self> {
         let arrow = schema::to_arrow(columns)?;
         let encoding = Encoding::try_new(target, arrow.clone(), Limits::default().group_rows)?;
@@ -80,7 +83,7 @@ impl Splice {
             (target.metadata.current_schema(), target.metadata.default_partition_spec());
         let directories = partition_directories(table, spec, &partition)?;
         let path = data_file_path(encoding.location(), &directories, target.commit, 0);
-        let properties = Some(encoding.properties().clone());
+        let properties = Some(encoding.properties_like(source));
         let writer = ArrowWriter::try_new(Vec::new(), arrow.clone(), properties);
         let (writer, factory) =
             writer.and_then(ArrowWriter::into_serialized_writer).map_err(cannot_encode)?;

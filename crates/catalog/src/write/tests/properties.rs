@@ -1,9 +1,13 @@
 //! What a table's properties do to its files.
 
+use arrow::array::{ArrayRef, Float64Array};
 use iceberg::spec::Datum;
 use icecore_core::ErrorKind;
-use parquet::basic::Compression;
-use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
+use icecore_testkit::Random;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::{
+    ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader,
+};
 
 use super::*;
 
@@ -149,4 +153,40 @@ async fn files_go_where_the_table_wants_them_in_its_codec() {
     refused("write.parquet.compression-codec", "rar").await;
     let error = refused("write.target-file-size-bytes", "big").await;
     assert_eq!(error, "table property `write.target-file-size-bytes` is `big`, which is no number");
+}
+
+/// A measured number, a rounded one, and one that takes few values.
+fn measured() -> RecordBatch {
+    let mut random = Random::new(7);
+    let mut floats = |of: &mut dyn FnMut(&mut Random) -> f64| {
+        Arc::new(Float64Array::from_iter_values((0..20_000).map(|_| of(&mut random)))) as ArrayRef
+    };
+    let measured = floats(&mut |random| random.unit().sqrt());
+    let rounded = floats(&mut |random| random.below(300_000) as f64 / 1_000.0);
+    let few = floats(&mut |random| random.below(9) as f64);
+    RecordBatch::try_from_iter([("measured", measured), ("rounded", rounded), ("few", few)])
+        .unwrap()
+}
+
+#[tokio::test]
+async fn measured_numbers_have_the_codec_that_is_read_fastest() {
+    async fn codecs(properties: &[(&str, &str)]) -> Vec<Compression> {
+        let rows = measured();
+        let bench = Bench::in_memory(&rows.schema(), &layout(properties));
+        let (written, _) = bench.write(vec![rows.clone()], Limits::default()).await.unwrap();
+        let file = written.files.first().unwrap();
+        assert_eq!(lines(&bench.rows(file).await), lines(&rows));
+        let metadata = footer(&bench, file).await;
+        metadata.row_group(0).columns().iter().map(ColumnChunkMetaData::compression).collect()
+    }
+    let zstd = |level| Compression::ZSTD(ZstdLevel::try_new(level).unwrap());
+    let quick = [Compression::UNCOMPRESSED, Compression::LZ4_RAW, zstd(1)];
+    assert_eq!(codecs(&[]).await, quick);
+    // A footer does not tell the level.
+    assert_eq!(codecs(&[("icecore.quick-codec.enabled", "false")]).await, [zstd(1); 3]);
+    let lz4 = [("write.parquet.compression-codec", "lz4")];
+    assert_eq!(codecs(&lz4).await, [Compression::LZ4_RAW; 3]);
+    let snappy = [("write.parquet.compression-codec", "snappy")];
+    assert_eq!(codecs(&snappy).await, [Compression::SNAPPY; 3]);
+    refused("icecore.quick-codec.enabled", "perhaps").await;
 }

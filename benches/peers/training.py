@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Trains and scores boosted trees beside LightGBM and XGBoost: same rows, same parameters, 2 threads.
+"""Trains and scores boosted trees beside LightGBM, XGBoost and CatBoost: same rows, comparable parameters, 2 threads.
 
-Usage: training.py BOOST [--runs N] [--sets a,b] [--output results/training.json]
+Usage: training.py BOOST [--runs N] [--sets a,b] [--engines icecore,lightgbm,…] [--output results/training.json]
 
 BOOST is `cargo build --release -p icecore-benches --bin boost`. Each engine runs in a process of
 its own, one after the other, N times; what is reported is the median. Fit time includes binning.
-`pip install lightgbm xgboost numpy`.
+`pip install lightgbm xgboost catboost lleaves numpy`. CatBoost grows oblivious trees of depth 5, whatever the shape,
+and scores rows that are already in its own pool; lleaves compiles the model that icecore trained, and trains none.
+Everything scores on one thread.
 """
 
 import argparse
@@ -79,6 +81,8 @@ def peer(engine, train, test, features, shape, seed, model):
         return np.ascontiguousarray(data[:features].T), data[features]
 
     (x, y), (xt, yt) = read(train), read(test)
+    if engine == "lleaves":
+        return compiled(xt, model)
     # What reading the files took does not count.
     with open("/proc/self/clear_refs", "w") as refs:
         refs.write("5")
@@ -93,6 +97,15 @@ def peer(engine, train, test, features, shape, seed, model):
             "objective": "binary", "learning_rate": 0.05, "bagging_fraction": 0.8, "bagging_freq": 1,
             "min_data_in_leaf": 50, "min_sum_hessian_in_leaf": 0, "num_threads": 2, "verbosity": -1,
             "seed": seed, **size}, data, 300)
+    elif engine == "catboost":
+        import catboost as cb
+
+        loaded = memory("VmRSS")
+        start, cpu = time.perf_counter(), time.process_time()
+        booster = cb.CatBoostClassifier(
+            iterations=300, depth=5, learning_rate=0.05, bootstrap_type="Bernoulli", subsample=0.8, border_count=254,
+            thread_count=2, random_seed=seed, allow_writing_files=False, verbose=False)
+        booster.fit(x, y)
     else:
         import xgboost as xgb
 
@@ -109,6 +122,11 @@ def peer(engine, train, test, features, shape, seed, model):
     if engine == "lightgbm":
         def predict(rows, **more):
             return booster.predict(rows, num_threads=1, **more)
+    elif engine == "catboost":
+        xt = cb.Pool(xt)
+
+        def predict(rows):
+            return booster.predict(rows, prediction_type="Probability", thread_count=1)[:, 1]
     else:
         booster.set_param({"nthread": 1})
 
@@ -118,7 +136,7 @@ def peer(engine, train, test, features, shape, seed, model):
     for _ in range(2):
         begin = time.process_time()
         scores = predict(xt)
-        best = min(best, (time.process_time() - begin) / len(xt))
+        best = min(best, (time.process_time() - begin) / len(yt))
     out = {"fit_s": wall, "fit_cpu_s": used, "auc": auc(yt, scores), "peak_mib": peak,
            "predict_ns": best * 1e9}
     if engine == "lightgbm" and os.path.exists(model):
@@ -131,6 +149,22 @@ def peer(engine, train, test, features, shape, seed, model):
         out["predict_our_model_ns"] = (time.process_time() - begin) / len(xt) * 1e9
         out["our_model_checksum"] = float(theirs.sum())
     print(json.dumps(out))
+
+
+def compiled(rows, model):
+    """Scores with the model that lleaves compiles."""
+    import lleaves
+
+    start, cpu = time.perf_counter(), time.process_time()
+    booster = lleaves.Model(model_file=model)
+    booster.compile()
+    out = {"compile_s": time.perf_counter() - start, "compile_cpu_s": time.process_time() - cpu}
+    best = float("inf")
+    for _ in range(5):
+        begin = time.process_time()
+        scores = booster.predict(rows, n_jobs=1)
+        best = min(best, (time.process_time() - begin) / len(rows))
+    print(json.dumps({**out, "predict_ns": best * 1e9, "our_model_checksum": float(scores.sum())}))
 
 
 def main():

@@ -25,13 +25,14 @@ fn set_most(heaps: std::ffi::c_int) -> bool {
     unsafe { libc::mallopt(libc::M_ARENA_MAX, heaps) == 1 }
 }
 
-#[cfg(all(test, target_os = "linux", target_env = "gnu"))]
+#[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn threads_that_share_heaps_allocate_as_ever() {
         share_heaps();
+        #[cfg(all(target_os = "linux", target_env = "gnu"))]
         assert!(set_most(2));
         let work = |seed: usize| {
             let kept: Vec<Vec<usize>> = (0..2_000).map(|n| vec![seed; n % 700 + 1]).collect();

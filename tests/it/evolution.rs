@@ -63,6 +63,36 @@ fn a_table_is_altered_step_by_step() {
 
 // C155 C156
 #[test]
+fn properties_are_set_and_removed_and_say_what_they_do() {
+    let (_dir, project) = project();
+    ingest(&project, "id,amount,note\n1,1.5,x\n", &[]);
+    let set = |arguments: &[&str]| {
+        let mut all = vec!["table", "set", "shop.orders"];
+        all.extend(arguments);
+        json(&project, &all)
+    };
+    let properties = || {
+        json(&project, &["table", "show", "shop.orders"])["properties"].as_object().unwrap().clone()
+    };
+    let (codec, quick) = ("write.parquet.compression-codec", "icecore.quick-codec.enabled");
+    let said = format!("{codec}=lz4");
+    assert_eq!(set(&[&said, "--dry-run"])["set"][codec], "lz4");
+    assert_eq!(properties()[codec], "zstd");
+    set(&[&said, "icecore.quick-codec.enabled=false"]);
+    assert_eq!((&properties()[codec], &properties()[quick]), (&"lz4".into(), &"false".into()));
+    ingest(&project, "id,amount,note\n2,2.5,y\n", &[]);
+    set(&["--unset", quick]);
+    assert!(!properties().contains_key(quick));
+    let (status, error) = failure(&project, &["table", "set", "shop.orders", "codec"]);
+    assert!(status == 2 && error.contains("name=value"), "{error}");
+    let (status, error) = failure(&project, &["table", "set", "shop.orders"]);
+    assert!(status == 2 && error.contains("NAME=VALUE"), "{error}");
+    let both = ["table", "set", "shop.orders", &said, "--unset", codec];
+    assert!(failure(&project, &both).1.contains("set and removed"));
+    assert!(failure(&project, &["table", "set", "shop.nobody", &said]).1.contains("shop.nobody"));
+}
+
+#[test]
 fn changes_are_read_from_where_the_last_reading_ended() {
     let (_dir, project) = project();
     let one = ingest(&project, "id,v\n1,one\n2,two\n3,three\n", &[]);

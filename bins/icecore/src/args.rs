@@ -6,6 +6,7 @@ pub(crate) mod features;
 pub(crate) mod models;
 pub(crate) mod monitor;
 pub(crate) mod online;
+pub(crate) mod properties;
 pub(crate) mod push;
 pub(crate) mod refs;
 pub(crate) mod retrieve;
@@ -303,6 +304,8 @@ pub(crate) enum TableCommand {
     Publish(refs::PublishArgs),
     /// Take over the rows that a snapshot of another branch appended
     CherryPick(refs::CherryPickArgs),
+    /// Set and remove properties: `set T write.parquet.compression-codec=lz4`
+    Set(properties::PropertyArgs),
     /// Upgrade a table to a later version of Iceberg's format
     Upgrade(refs::UpgradeArgs),
     /// Make an older snapshot the current one; nothing is lost

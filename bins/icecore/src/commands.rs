@@ -11,6 +11,7 @@ mod models;
 mod monitor;
 mod online;
 mod project;
+mod properties;
 mod push;
 mod refs;
 mod rows;

@@ -8,7 +8,7 @@ use icecore_core::{
 use serde_json::json;
 
 use super::Context;
-use super::{alter, changes, refs, sql, upkeep};
+use super::{alter, changes, properties, refs, sql, upkeep};
 use crate::args::{self, TableCommand};
 use crate::report::{Answer, columns, facts, table};
 
@@ -41,6 +41,7 @@ pub(super) async fn run(context: &Context, command: TableCommand) -> Result<Answ
         TableCommand::FastForward(args) => refs::fast_forward(&project, args).await,
         TableCommand::Publish(args) => refs::publish(&project, args).await,
         TableCommand::CherryPick(args) => refs::cherry_pick(&project, args).await,
+        TableCommand::Set(args) => properties::set(&project, args).await,
         TableCommand::Upgrade(args) => refs::upgrade(&project, args).await,
         TableCommand::Rollback { table, to, force, dry_run } => {
             let policy = if force { RollbackPolicy::Force } else { RollbackPolicy::AncestorsOnly };

@@ -1,0 +1,32 @@
+//! `icecore table set`.
+
+use std::collections::BTreeMap;
+
+use icecore::Project;
+use icecore_core::{Error, Result};
+use serde_json::json;
+
+use crate::args::properties::PropertyArgs;
+use crate::report::Answer;
+
+pub(super) async fn set(project: &Project, args: PropertyArgs) -> Result<Answer> {
+    let PropertyArgs { table, set, unset, dry_run } = args;
+    let catalog = project.catalog();
+    let before = catalog.describe(&table).await?.properties;
+    if let Some(name) = unset.iter().find(|name| set.iter().any(|(set, _)| set == *name)) {
+        return Err(Error::invalid(format!("`{name}` would be set and removed")));
+    }
+    let set: BTreeMap<String, String> = set.into_iter().collect();
+    let lines = set.iter().map(|(name, value)| {
+        let had = before.get(name).map_or("none", String::as_str);
+        format!("{name} = {value} (it had {had})")
+    });
+    let removed = unset.iter().map(|name| format!("{name} is removed"));
+    let lines: Vec<String> = lines.chain(removed).collect();
+    let json = json!({ "table": table, "set": set, "unset": unset, "dry_run": dry_run });
+    if !dry_run {
+        catalog.set_properties(&table, set, unset).await?;
+    }
+    let verb = if dry_run { "would have" } else { "has" };
+    Ok(Answer::new(json, format!("`{table}` {verb}\n{}", lines.join("\n"))))
+}

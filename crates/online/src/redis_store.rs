@@ -44,8 +44,8 @@ impl Default for RedisOptions {
 /// An [`OnlineStore`] on a Redis or Valkey server.
 ///
 /// Values are strings, so any client reads them: `GET churn:u42`. One connection to each server
-/// carries all requests, so that those of many callers share round trips; it is made at the first
-/// one and made anew when it breaks. A batch is pipelined, not transactional: after an error, a
+/// carries all requests of a tokio runtime, so that those of many callers share round trips; it is
+/// made at the first one, made anew when it breaks, and ends with the runtime. A batch is pipelined, not transactional: after an error, a
 /// part of it may be stored, and repeating it is safe. Whether a row is older than what is there
 /// is decided on the server, in one step.
 #[derive(Clone)]

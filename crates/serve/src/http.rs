@@ -15,6 +15,7 @@ use axum::{Router, ServiceExt};
 use icecore_core::{Error, Result};
 use icecore_tls::{Connection, Protocol, TlsListener};
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{interval, sleep, timeout};
 use tracing::{info, warn};
@@ -54,7 +55,7 @@ pub async fn serve(
         .local_addr()
         .map_err(|error| Error::unavailable("the socket is closed").with_source(error))?;
     service.check_address(address)?;
-    let service = Arc::new(service);
+    let service = Arc::new(service.asking_on(Handle::current()));
     let (stop, stopping) = watch::channel(false);
     let stopped = tokio::spawn(async move {
         shutdown.await;

@@ -1,5 +1,7 @@
 //! The slow path: the newest predictions in the lakehouse.
 
+mod apart;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,6 +22,8 @@ use tokio::time::Instant;
 use tracing::{debug, info};
 
 use crate::ScoreRoute;
+
+pub(crate) use apart::Apart;
 
 /// A score as the lakehouse has it.
 #[derive(Debug, Clone, PartialEq)]

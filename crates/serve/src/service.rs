@@ -10,12 +10,14 @@ use icecore_online::CachedStore;
 use icecore_push::Pushes;
 use icecore_tls::TlsOptions;
 use serde::Serialize;
+use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout};
 use tracing::{Instrument, debug, info_span, warn};
 
 use crate::answer::{Answer, Outcome, Reason};
 use crate::auth::{Access, TokenGrant};
 use crate::breaker::Breaker;
+use crate::lake::Apart;
 use crate::log::{LogOptions, RequestLog, RequestSink, Sampled, Writer};
 use crate::models::{ModelSource, Models};
 use crate::places::{Place, Places};
@@ -93,6 +95,12 @@ impl ScoreService {
     #[must_use]
     pub fn with_memory(mut self, cached: CachedStore) -> Self {
         self.memory = Some(cached);
+        self
+    }
+
+    /// Asks the lakehouse on this runtime, whichever thread a request is answered on.
+    pub(crate) fn asking_on(mut self, runtime: Handle) -> Self {
+        self.lake = Arc::new(Apart::new(self.lake, runtime));
         self
     }
 

@@ -1,6 +1,7 @@
-//! The connection to a server: one for all requests, made when it is needed.
+//! The connection to a server: one for all requests of a runtime, made when it is needed.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use futures::future::{BoxFuture, FutureExt, Shared};
 use redis::aio::MultiplexedConnection;
@@ -8,6 +9,8 @@ use redis::{
     AsyncConnectionConfig, Client, ConnectionInfo, FromRedisValue, Pipeline, RedisError,
     TlsCertificates,
 };
+use tokio::runtime::{Handle, Id};
+use tokio::sync::oneshot;
 
 use super::RedisOptions;
 use super::place::{Kind, Place, at};
@@ -25,19 +28,38 @@ enum End {
 
 /// A connection that is replaced when it breaks.
 ///
+/// Each runtime that asks has one of its own, which ends with it: a thread that has its own runtime
+/// waits for the server itself, and not for another thread that does.
+///
 /// A failed attempt is forgotten at once, whatever the reason was, so the next request tries anew:
 /// a server that comes back, has loaded its data or got its password right is found.
 pub(super) struct Line {
     end: End,
     config: AsyncConnectionConfig,
-    slot: Mutex<Slot>,
+    slots: Mutex<HashMap<Id, Slot>>,
 }
 
-#[derive(Default)]
+/// The connection of a runtime.
 struct Slot {
     /// Tells the connection that broke from the one that replaced it meanwhile.
     generation: u64,
     connecting: Option<Connecting>,
+    /// Dropped with this, which ends the task that waits for the runtime's end.
+    _watched: oneshot::Sender<()>,
+}
+
+/// Forgets the connection of a runtime when the runtime drops its tasks.
+struct Watch {
+    line: Weak<Line>,
+    runtime: Id,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if let Some(line) = self.line.upgrade() {
+            line.lock().remove(&self.runtime);
+        }
+    }
 }
 
 impl Line {
@@ -73,7 +95,7 @@ impl Line {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(options.connect_timeout))
             .set_response_timeout(Some(options.response_timeout));
-        Self { end, config, slot: Mutex::default() }
+        Self { end, config, slots: Mutex::default() }
     }
 
     /// Does one round trip. A connection that broke since the last one is replaced, once: every
@@ -85,7 +107,14 @@ impl Line {
         let mut may_repeat = true;
         loop {
             let (generation, connecting) = self.current();
-            let mut connection = connecting.await?;
+            let mut connection = match connecting.await {
+                Ok(connection) => connection,
+                Err(error) => {
+                    // The attempt may have ended with its task, which then could not say so.
+                    self.discard(generation);
+                    return Err(error);
+                }
+            };
             match request.query_async(&mut connection).await {
                 Err(error) if self.is_lost(&error) => {
                     self.discard(generation);
@@ -107,10 +136,26 @@ impl Line {
     }
 
     pub(super) fn current(self: &Arc<Self>) -> (u64, Connecting) {
-        let mut slot = self.lock();
+        let runtime = Handle::current().id();
+        let mut begun = None;
+        let mut slots = self.lock();
+        let slot = slots.entry(runtime).or_insert_with(|| {
+            let (watched, over) = oneshot::channel();
+            begun = Some(over);
+            Slot { generation: 0, connecting: None, _watched: watched }
+        });
         let generation = slot.generation;
-        let connecting = slot.connecting.get_or_insert_with(|| self.connect(generation));
-        (generation, connecting.clone())
+        let connecting = slot.connecting.get_or_insert_with(|| self.connect(generation)).clone();
+        // A runtime that is ending drops what it is given, and the watch wants this lock then.
+        drop(slots);
+        if let Some(over) = begun {
+            let watch = Watch { line: Arc::downgrade(self), runtime };
+            tokio::spawn(async move {
+                let _watch = watch;
+                over.await
+            });
+        }
+        (generation, connecting)
     }
 
     /// Connects in a task of its own: a request that gives up early must not undo the progress.
@@ -129,15 +174,23 @@ impl Line {
             .shared()
     }
 
-    fn discard(&self, generation: u64) {
-        let mut slot = self.lock();
-        if slot.generation == generation {
-            *slot = Slot { generation: generation + 1, connecting: None };
+    /// Forgets the connection of this runtime, if it is still that one.
+    pub(super) fn discard(&self, generation: u64) {
+        if let Some(slot) = self.lock().get_mut(&Handle::current().id())
+            && slot.generation == generation
+        {
+            (slot.generation, slot.connecting) = (generation + 1, None);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Slot> {
-        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+    /// How many runtimes have a connection.
+    #[cfg(test)]
+    pub(super) fn runtimes(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Id, Slot>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -129,6 +129,34 @@ async fn a_connection_is_made_even_if_its_caller_gives_up_early() {
 }
 
 #[tokio::test]
+async fn each_runtime_has_a_connection_that_ends_with_it() {
+    let Some(server) = RedisServer::start() else { return };
+    let store = store(&server).await;
+    store.put(vec![entry("k", None)]).await.unwrap();
+    let slots = || store.inner.network.first().runtimes();
+    assert_eq!(slots(), 1);
+    for round in 0..3 {
+        let (there, seen) = (store.clone(), store.clone());
+        let ask = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.unwrap().block_on(async move {
+                let value = there.get(&["k".to_owned()]).await.unwrap();
+                if round == 1 {
+                    // It ends while it connects.
+                    there.inner.network.first().discard(0);
+                    assert!(there.ping().now_or_never().is_none());
+                }
+                (value, seen.inner.network.first().runtimes())
+            })
+        };
+        let (value, meanwhile) = tokio::task::spawn_blocking(ask).await.unwrap();
+        assert_eq!((value, meanwhile), (vec![Some("0.9312".into())], 2));
+        assert_eq!(slots(), 1, "what has ended is forgotten");
+    }
+    assert_eq!(store.get(&["k".to_owned()]).await.unwrap(), [Some("0.9312".into())]);
+}
+
+#[tokio::test]
 async fn a_failed_sign_in_is_not_kept() {
     let Some(server) = RedisServer::start() else { return };
     let url = format!("redis://:hunter2@127.0.0.1:{}/0", server.port());

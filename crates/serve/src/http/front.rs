@@ -4,8 +4,8 @@
 //! begins here. A request for a score that has come whole is answered here, by the same code as
 //! everywhere; the first one that is anything else takes the connection, with every byte of it, to
 //! the library for good. No request with a body is read here, so where one ends and the next begins
-//! is never in doubt, and nothing is waited for but the first byte of a request. What is not in
-//! memory is looked for on the runtime that all share.
+//! is never in doubt. While a score that is not in memory is looked for, the other connections of
+//! the thread go on.
 
 mod memory;
 mod parse;
@@ -20,19 +20,16 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use axum::http::Method;
-use axum::http::request::Parts;
 use axum::serve::Listener;
 use icecore_core::{Error, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
-use tracing::{Span, warn};
+use tracing::warn;
 
 use super::begun;
 use super::entry::{score_span, scored};
-use super::reply::Whole;
 use crate::ScoreService;
 use memory::Desk;
 use parse::{Room, next_score};
@@ -71,8 +68,6 @@ struct Begin {
     stopping: watch::Receiver<bool>,
     hand: mpsc::Sender<Handed>,
     on_its_way: OnItsWay,
-    /// Where everything is done that may have to wait.
-    runtime: Handle,
 }
 
 impl Front {
@@ -90,7 +85,7 @@ impl Front {
     ) -> Result<(Self, impl Future<Output = ()> + Send + 'static)> {
         let (hand, handed) = mpsc::channel(QUEUE);
         let (on_its_way, mut left) = mpsc::channel(1);
-        let begin = Begin { service, stopping, hand, on_its_way, runtime: Handle::current() };
+        let begin = Begin { service, stopping, hand, on_its_way };
         let threads = Threads::start(&begin).map_err(|error| {
             Error::unavailable("cannot start threads for connections").with_source(error)
         })?;
@@ -188,7 +183,7 @@ impl Begin {
                 let end = End { date: dates.at(started, || service.now()), is_last };
                 if !desk.answer(service, (&asked, &span, started), &mut output, end) {
                     let Some(head) = asked.head() else { break };
-                    let reply = self.look_for(head, span).await?;
+                    let reply = scored(service, &head, Some(span)).await;
                     is_last |= has_begun(stopping);
                     let date = dates.at(Instant::now(), || service.now());
                     write(&mut output, &reply, End { date, is_last });
@@ -208,13 +203,6 @@ impl Begin {
             }
             input.clear();
         }
-    }
-
-    /// The reply for a score that is not in memory. Nothing if the service ends meanwhile.
-    async fn look_for(&self, head: Parts, span: Span) -> Option<Whole> {
-        let service = Arc::clone(&self.service);
-        let looking = async move { scored(&service, &head, Some(span)).await };
-        self.runtime.spawn(looking).await.ok()
     }
 }
 

@@ -1,7 +1,8 @@
 //! The threads on which connections begin.
 //!
-//! Each has a runtime of its own, with its own connections: an answer from memory takes less time
-//! than to hand a task to another thread, or to wake one that looks for tasks.
+//! Each has a runtime of its own, with its own connections to clients and to the cache: an answer
+//! from either takes less time than to hand a task to another thread, or to wake one that looks for
+//! tasks.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -15,7 +16,7 @@ use super::Begin;
 /// A connection that nothing was read of.
 pub(super) type Arrival = (TcpStream, SocketAddr);
 
-/// The threads, one for every other core: what is not in memory is worked on by the others.
+/// The threads, one for every other core: what the lakehouse is asked is worked on by the others.
 #[derive(Debug)]
 pub(super) struct Threads {
     arrivals: Vec<mpsc::UnboundedSender<Arrival>>,

@@ -77,6 +77,11 @@ fn properties_are_set_and_removed_and_say_what_they_do() {
     let (codec, quick) = ("write.parquet.compression-codec", "icecore.quick-codec.enabled");
     let said = format!("{codec}=lz4");
     assert_eq!(set(&[&said, "--dry-run"])["set"][codec], "lz4");
+    for how in [&["--dry-run"][..], &[]] {
+        let brotli = format!("{codec}=brotli");
+        let asked = [&["table", "set", "shop.orders", &brotli], how].concat();
+        assert!(failure(&project, &asked).1.contains("brotli"), "before anything is written by it");
+    }
     assert_eq!(properties()[codec], "zstd");
     set(&[&said, "icecore.quick-codec.enabled=false"]);
     assert_eq!((&properties()[codec], &properties()[quick]), (&"lz4".into(), &"false".into()));

@@ -48,7 +48,7 @@ use jobs::Jobs;
 use split::{Placed, Splitter};
 use stage::Stage;
 
-pub(crate) use options::target_bytes;
+pub(crate) use options::{check as check_written, target_bytes};
 pub(crate) use sort::RowOrder;
 pub(crate) use splice::{Copied, Splice, column_leaves};
 pub use spread::spread_columns;

@@ -24,7 +24,9 @@ pub(super) async fn set(project: &Project, args: PropertyArgs) -> Result<Answer>
     let removed = unset.iter().map(|name| format!("{name} is removed"));
     let lines: Vec<String> = lines.chain(removed).collect();
     let json = json!({ "table": table, "set": set, "unset": unset, "dry_run": dry_run });
-    if !dry_run {
+    if dry_run {
+        catalog.check_set_properties(&table, &set, &unset).await?;
+    } else {
         catalog.set_properties(&table, set, unset).await?;
     }
     let verb = if dry_run { "would have" } else { "has" };

@@ -14,6 +14,7 @@ use crate::error::Context;
 use crate::ids::new_uuid;
 use crate::schema;
 use crate::tables::Created;
+use crate::write::check_written;
 
 /// Stands for a location that somebody else chooses.
 const NOWHERE: &str = "memory:///nowhere";
@@ -82,8 +83,9 @@ fn first_metadata(new: &NewTable, location: String, uuid: Uuid) -> Result<TableM
         .build();
     let cannot = || "cannot create the table's metadata";
     let built = TableMetadataBuilder::from_table_creation(creation).context(cannot)?;
-    let built = built.assign_uuid(uuid).build();
-    Ok(built.context(cannot)?.metadata)
+    let metadata = built.assign_uuid(uuid).build().context(cannot)?.metadata;
+    check_written(&metadata)?;
+    Ok(metadata)
 }
 
 /// The version of the format that a table is created in.

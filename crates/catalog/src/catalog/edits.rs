@@ -11,7 +11,9 @@ use icecore_core::{Error, Result, TableName};
 use super::IcebergCatalog;
 pub(super) use super::create::check_properties;
 use crate::commit::{self, Edit, Plan};
+use crate::error::Context;
 use crate::schema;
+use crate::write::check_written;
 
 /// Which columns, partitioning and order new files of a table have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +39,8 @@ impl IcebergCatalog {
     ///
     /// # Errors
     ///
-    /// `InvalidInput` for a property that Iceberg keeps to itself.
+    /// `InvalidInput` for a property that Iceberg keeps to itself, and for a value that files could
+    /// not be written by; `Unsupported` for a codec that icecore does not write.
     pub async fn set_properties(
         &self,
         table: &TableName,
@@ -47,6 +50,21 @@ impl IcebergCatalog {
         check_properties(set.keys().chain(&remove))?;
         self.edit(table, |head| plan_properties(head, &set, &remove)).await?;
         Ok(())
+    }
+
+    /// Whether [`set_properties`](Self::set_properties) would take this now. Nothing is changed.
+    ///
+    /// # Errors
+    ///
+    /// Those of it.
+    pub async fn check_set_properties(
+        &self,
+        table: &TableName,
+        set: &BTreeMap<String, String>,
+        remove: &[String],
+    ) -> Result<()> {
+        check_properties(set.keys().chain(remove))?;
+        plan_properties(&self.tables_now().load(table).await?, set, remove).map(|_| ())
     }
 
     /// Upgrades a table to a later version of Iceberg's format. Its files stay as they are; readers
@@ -175,6 +193,15 @@ pub(super) fn plan_properties(
         .collect();
     if updates.is_empty() && removals.is_empty() {
         return Ok(Plan::Nothing);
+    }
+    let cannot = || "cannot change the table's properties";
+    let after = metadata.clone().into_builder(None).set_properties(updates.clone());
+    let after = after.context(cannot)?.remove_properties(&removals).context(cannot)?;
+    if let Err(error) = check_written(&after.build().context(cannot)?.metadata)
+        // What another engine has set that icecore does not write is no reason to refuse the rest.
+        && check_written(metadata).is_ok()
+    {
+        return Err(error);
     }
     Ok(Plan::Apply {
         requirements: vec![TableRequirement::UuidMatch { uuid: metadata.uuid() }],

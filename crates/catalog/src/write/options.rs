@@ -51,6 +51,17 @@ pub(super) fn data_location(metadata: &TableMetadata) -> String {
     }
 }
 
+/// Whether files can be written as a table's properties say.
+///
+/// # Errors
+///
+/// Those of [`writer_properties`].
+pub(crate) fn check(metadata: &TableMetadata) -> Result<()> {
+    target_bytes(metadata)?;
+    group_bytes(metadata)?;
+    writer_properties(metadata, CHUNK_ROWS).map(|_| ())
+}
+
 /// How Parquet files are written.
 ///
 /// # Errors

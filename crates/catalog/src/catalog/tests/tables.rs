@@ -97,6 +97,38 @@ async fn properties_are_set_and_removed_in_one_step() {
 }
 
 #[tokio::test]
+async fn values_that_no_file_could_be_written_by_are_refused_when_they_are_set() {
+    let lake = Lake::new().await;
+    let set = |name: &str, value: &str| -> BTreeMap<String, String> {
+        [(name.to_owned(), value.to_owned())].into()
+    };
+    let files = lake.files_on_disk();
+    let codec = "write.parquet.compression-codec";
+    for (name, value) in [
+        (codec, "brotli"),
+        ("write.parquet.compression-level", "99"),
+        ("write.parquet.page-row-limit", "many"),
+        ("write.target-file-size-bytes", "-1"),
+        ("write.parquet.row-group-size-bytes", "1 GB"),
+        ("icecore.quick-codec.enabled", "maybe"),
+    ] {
+        let error = lake.catalog.set_properties(&lake.table, set(name, value), vec![]).await;
+        let error = error.unwrap_err();
+        assert!(error.to_string().contains(name), "{error}");
+        let told = lake.catalog.check_set_properties(&lake.table, &set(name, value), &[]).await;
+        assert_eq!(told.unwrap_err().to_string(), error.to_string());
+    }
+    assert_eq!(lake.files_on_disk(), files);
+    lake.catalog.check_set_properties(&lake.table, &set(codec, "snappy"), &[]).await.unwrap();
+    assert_eq!(lake.files_on_disk(), files);
+    let mut new = NewTable::new(columns());
+    new.properties = set(codec, "lzo");
+    let table = TableName::parse("test.other").unwrap();
+    let error = lake.catalog.ensure_table(&table, &new).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+}
+
+#[tokio::test]
 async fn columns_are_added_and_widened() {
     let lake = Lake::new().await;
     let before = lake.append(&[(1, 1)]).await;

@@ -1,8 +1,12 @@
-//! Descriptions of files, told again with something changed, and of their partitions in words.
+//! Descriptions of files, told again with something changed, and of their partitions: in words, and
+//! in a form in which they compare.
 
 use iceberg::spec::{
-    DataFile, DataFileBuilder, Literal, PrimitiveLiteral, PrimitiveType, Transform, Type,
+    DataFile, DataFileBuilder, Literal, PrimitiveLiteral, PrimitiveType, Struct, Transform, Type,
 };
+
+/// Days before and after 1970 that the iceberg crate's calendar certainly has.
+pub(crate) const CALENDAR_DAYS: i32 = 90_000_000;
 
 /// A value of a partition field in words, for people.
 pub(crate) fn in_words(transform: Transform, of: &Type, value: Option<&Literal>) -> String {
@@ -18,9 +22,10 @@ pub(crate) fn in_words(transform: Transform, of: &Type, value: Option<&Literal>)
 }
 
 /// Whether the iceberg crate has words for a value: it has none, and panics, for moments before 1970
-/// with a time zone, and for dates and numbers beyond what its calendar and its decimals know.
+/// with a time zone, for dates and numbers beyond what its calendar and its decimals know, and for
+/// numbers from before their column became wider.
 pub(crate) fn has_words(of: &Type, value: Option<&Literal>) -> bool {
-    const DAYS: i32 = 90_000_000;
+    const DAYS: i32 = CALENDAR_DAYS;
     const MICROS: i64 = DAYS as i64 * 86_400_000_000;
     let (Type::Primitive(of), Some(Literal::Primitive(value))) = (of, value) else { return true };
     match (of, value) {
@@ -38,7 +43,27 @@ pub(crate) fn has_words(of: &Type, value: Option<&Literal>) -> bool {
         (PrimitiveType::Decimal { scale, .. }, PrimitiveLiteral::Int128(number)) => {
             *scale <= 28 && number.unsigned_abs() < 1 << 95
         }
+        (PrimitiveType::Long, PrimitiveLiteral::Int(_)) => false,
         _ => true,
+    }
+}
+
+/// A partition whose values are as wide as they get: one that was written before a column became
+/// wider is the same as one that was written since.
+pub(crate) fn wide_partition(partition: &Struct) -> Struct {
+    let widest = |value: &Literal| match value {
+        Literal::Primitive(value) => Literal::Primitive(wide(value)),
+        other => other.clone(),
+    };
+    partition.iter().map(|value| value.map(widest)).collect()
+}
+
+/// A value of a partition in the widest type that its column may have.
+pub(crate) fn wide(value: &PrimitiveLiteral) -> PrimitiveLiteral {
+    match value {
+        PrimitiveLiteral::Int(value) => PrimitiveLiteral::Long((*value).into()),
+        PrimitiveLiteral::Float(value) => PrimitiveLiteral::Double(f64::from(value.0).into()),
+        other => other.clone(),
     }
 }
 
@@ -75,6 +100,12 @@ pub(crate) fn told_again(file: &DataFile) -> DataFileBuilder {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_value_from_before_its_column_became_wider_has_words() {
+        let of = Type::Primitive(PrimitiveType::Long);
+        assert_eq!(in_words(Transform::Identity, &of, Some(&Literal::int(5))), "5");
+    }
 
     #[test]
     fn every_value_has_words() {

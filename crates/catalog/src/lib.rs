@@ -67,6 +67,7 @@ mod sql;
 mod storage;
 mod tables;
 mod timer;
+mod transform;
 mod write;
 
 pub use catalog::{

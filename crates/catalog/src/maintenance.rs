@@ -14,6 +14,7 @@ mod delete;
 mod expire;
 mod hold;
 mod list;
+mod neighbours;
 mod place;
 mod reach;
 mod regroup;

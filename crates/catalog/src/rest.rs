@@ -3,6 +3,7 @@
 
 mod auth;
 mod http;
+mod lent;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -10,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use iceberg::spec::TableMetadata;
 use iceberg::{TableRequirement, TableUpdate};
-use icecore_core::{Error, ErrorKind, Result, TableName};
+use icecore_core::{Error, ErrorKind, Result, TableName, Timestamp};
 use serde::Serialize;
 
 use crate::error::Context;
@@ -18,7 +19,7 @@ use crate::ids::{Ids, new_uuid};
 pub(crate) use auth::Credentials;
 pub(crate) use http::RestOptions;
 use http::{Answer, Body, Delivery, Http};
-pub(crate) use wire::Lent;
+use lent::Lent;
 use wire::{
     CommitRequest, CommitResponse, ConfigResponse, CreateRequest, Identifier, LoadResponse,
     NamespacesResponse, TablesResponse,
@@ -38,8 +39,18 @@ pub(crate) struct RestCatalog {
     root: String,
     /// Where new tables are put, if the client says so and not the server.
     base: Option<String>,
-    /// The state of each table that was loaded last, by the mark that the server gave it.
-    marks: Mutex<HashMap<TableName, (String, String)>>,
+    /// The state of each table that was loaded last.
+    marks: Mutex<HashMap<TableName, Mark>>,
+}
+
+/// A state of a table that is known.
+#[derive(Debug, Clone)]
+struct Mark {
+    /// What the server calls it.
+    etag: String,
+    location: String,
+    /// When other credentials are needed for its files, if some were lent.
+    renewed_at: Option<Timestamp>,
 }
 
 /// What the server says about a table.
@@ -229,29 +240,46 @@ impl RestCatalog {
     }
 
     /// The table as it is now. A state that was loaded before is not sent again where the server
-    /// knows how to say so, unless it is `afresh`.
-    pub(crate) async fn load(&self, name: &TableName, afresh: Afresh) -> Result<Loaded> {
+    /// knows how to say so, unless it is `afresh` or the credentials that came with it are old:
+    /// others come only with a state.
+    pub(crate) async fn load(
+        &self,
+        name: &TableName,
+        afresh: Afresh,
+        now: Timestamp,
+    ) -> Result<Loaded> {
         let mark = match afresh {
             Afresh::No => self.marks().get(name).cloned(),
             Afresh::Yes => None,
         };
-        let known = mark.as_ref().map(|(mark, _)| mark.as_str());
-        let answer = self.http.get(&self.table_path(name), known).await?;
+        let mark = mark.filter(|mark| mark.renewed_at.is_none_or(|at| now < at));
+        let known = mark.as_ref().map(|mark| mark.etag.as_str());
+        let answer = self.http.get_table(&self.table_path(name), known).await?;
         match (answer.status, mark) {
             (404, _) => return Ok(Loaded::Missing),
-            (304, Some((_, location))) => return Ok(Loaded::Same(location)),
+            (304, Some(mark)) => return Ok(Loaded::Same(mark.location)),
             _ => {}
         }
         let etag = answer.etag.clone();
         let loaded: LoadResponse = self.http.parse(&answer)?;
         let state = loaded.state(name)?;
         if let Some(etag) = etag {
-            self.marks().insert(name.clone(), (etag, state.location.clone()));
+            let location = state.location.clone();
+            let renewed_at = state.lent.iter().map(|lent| lent.renewed_at(now)).min();
+            self.marks().insert(name.clone(), Mark { etag, location, renewed_at });
         }
         Ok(Loaded::New(Box::new(state)))
     }
 
-    fn marks(&self) -> std::sync::MutexGuard<'_, HashMap<TableName, (String, String)>> {
+    /// Where the metadata of a table is, or `None` where there is no such table. Little more than
+    /// that is sent, and no credentials: whoever asks it asks it of every table.
+    pub(crate) async fn pointer(&self, name: &TableName) -> Result<Option<String>> {
+        let path = format!("{}?snapshots=refs", self.table_path(name));
+        let found: Option<wire::PointerResponse> = self.http.get_json(&path).await?;
+        found.map(|found| found.location(name)).transpose()
+    }
+
+    fn marks(&self) -> std::sync::MutexGuard<'_, HashMap<TableName, Mark>> {
         self.marks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

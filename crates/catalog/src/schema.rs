@@ -14,7 +14,7 @@ mod type_text;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
@@ -54,12 +54,20 @@ pub(crate) fn describe_identifier(schema: &Schema) -> Vec<String> {
 pub(crate) fn names_are_stable(metadata: &TableMetadata) -> bool {
     let mut name_of = BTreeMap::new();
     let mut id_of = BTreeMap::new();
-    metadata.schemas_iter().all(|schema| {
-        schema.field_id_to_name_map().iter().all(|(id, name)| {
-            *name_of.entry(*id).or_insert_with(|| name.clone()) == *name
-                && *id_of.entry(name.clone()).or_insert(*id) == *id
+    has_all_schemas(metadata)
+        && metadata.schemas_iter().all(|schema| {
+            schema.field_id_to_name_map().iter().all(|(id, name)| {
+                *name_of.entry(*id).or_insert_with(|| name.clone()) == *name
+                    && *id_of.entry(name.clone()).or_insert(*id) == *id
+            })
         })
-    })
+}
+
+/// Whether no schema of the table's past is seen to be gone: they are numbered as they come. Some
+/// engines drop those that no snapshot has any more, and files from their time are still there.
+fn has_all_schemas(metadata: &TableMetadata) -> bool {
+    let ids: BTreeSet<i32> = metadata.schemas_iter().map(|schema| schema.schema_id()).collect();
+    ids.into_iter().zip(0..).all(|(id, place)| id == place)
 }
 
 /// The error for a column that a table does not have: it lists those that it has.

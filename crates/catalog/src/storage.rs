@@ -31,7 +31,7 @@ use icecore_core::{Error, Result};
 use object_store::ObjectStore;
 
 pub(crate) use avro::{
-    Codec, Headers, ListKind, ManifestKind, ManifestWriter, NewEntry, write_list,
+    Codec, Headers, ListKind, ManifestKind, ManifestWriter, NewEntry, avro_name, write_list,
 };
 pub use buckets::BucketOptions;
 pub use limits::StorageLimits;

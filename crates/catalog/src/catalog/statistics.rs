@@ -11,7 +11,7 @@ use iceberg::puffin::{APACHE_DATASKETCHES_THETA_V1, CREATED_BY_PROPERTY, PuffinR
 use iceberg::spec::{BlobMetadata, StatisticsFile};
 use iceberg::table::Table;
 use iceberg::{TableRequirement, TableUpdate};
-use icecore_core::{Error, PinnedTable, Result};
+use icecore_core::{Error, ErrorKind, PinnedTable, Result};
 use serde_json::{Value, json};
 
 use super::IcebergCatalog;
@@ -23,6 +23,8 @@ const MAGIC: &[u8; 4] = b"PFA1";
 const NO_FLAGS: [u8; 4] = [0; 4];
 /// A statistics file larger than this is not read into memory.
 const FILE_BYTES_MAX: i64 = 256 << 20;
+/// How often others may put statistics of the same snapshot first.
+const TRIES_MAX: usize = 8;
 
 /// A piece of statistics of a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,14 +49,29 @@ impl IcebergCatalog {
     pub async fn put_statistics(
         &self,
         pin: &PinnedTable,
-        mut blobs: Vec<StatisticsBlob>,
+        blobs: Vec<StatisticsBlob>,
     ) -> Result<()> {
+        for _ in 1..TRIES_MAX {
+            match self.try_put(pin, &blobs).await {
+                // What others put there meanwhile has to be written along.
+                Err(error) if error.kind() == ErrorKind::Conflict => {
+                    tracing::debug!(table = %pin.table, %error, "other statistics came first");
+                }
+                done => return done,
+            }
+        }
+        self.try_put(pin, &blobs).await
+    }
+
+    /// Writes statistics along with those that are there, unless those change meanwhile.
+    async fn try_put(&self, pin: &PinnedTable, new: &[StatisticsBlob]) -> Result<()> {
         let table = self.tables_now().load(&pin.table).await?;
         let sequence_number = snapshot_of(&table, pin)?;
+        let before = path_of(&table, pin);
         let others = read(&table, pin.snapshot.get()).await?.into_iter();
-        let is_replaced = |other: &StatisticsBlob| blobs.iter().any(|new| new.kind == other.kind);
-        let kept: Vec<StatisticsBlob> = others.filter(|other| !is_replaced(other)).collect();
-        blobs.extend(kept);
+        let is_kept = |other: &StatisticsBlob| new.iter().all(|new| new.kind != other.kind);
+        let blobs: Vec<StatisticsBlob> =
+            new.iter().cloned().chain(others.filter(is_kept)).collect();
         let file = encode(&blobs, (pin.snapshot.get(), sequence_number))?;
         let id = new_uuid(&**self.tables_now().ids());
         let location = table.metadata().location().trim_end_matches('/');
@@ -70,9 +87,8 @@ impl IcebergCatalog {
         let output =
             table.file_io().new_output(&path).context(|| format!("cannot create `{path}`"))?;
         output.write(file.bytes).await.context(|| format!("cannot write `{path}`"))?;
-        let done = self.edit(&pin.table, |head| plan(head, pin, &statistics)).await;
-        if done.as_ref().is_err_and(|error| error.kind() != icecore_core::ErrorKind::OutcomeUnknown)
-        {
+        let done = self.edit(&pin.table, |head| plan(head, pin, (before, &statistics))).await;
+        if done.as_ref().is_err_and(|error| error.kind() != ErrorKind::OutcomeUnknown) {
             self.tables_now().discard(&[path]).await;
         }
         done.map(|_| ())
@@ -99,8 +115,30 @@ fn snapshot_of(table: &Table, pin: &PinnedTable) -> Result<i64> {
     }
 }
 
-fn plan(head: &Table, pin: &PinnedTable, statistics: &StatisticsFile) -> Result<Plan> {
+/// The file that holds the statistics of a pinned snapshot.
+fn path_of<'t>(table: &'t Table, pin: &PinnedTable) -> Option<&'t str> {
+    let file = table.metadata().statistics_for_snapshot(pin.snapshot.get());
+    file.map(|file| file.statistics_path.as_str())
+}
+
+/// Names statistics that were written along with those of the file `before`.
+fn plan(
+    head: &Table,
+    pin: &PinnedTable,
+    (before, statistics): (Option<&str>, &StatisticsFile),
+) -> Result<Plan> {
     snapshot_of(head, pin)?;
+    let now = path_of(head, pin);
+    if now == Some(statistics.statistics_path.as_str()) {
+        return Ok(Plan::Nothing);
+    }
+    if now != before {
+        return Err(Error::new(
+            ErrorKind::Conflict,
+            format!("other statistics of `{pin}` were put there first"),
+        )
+        .with_help("put them again"));
+    }
     Ok(Plan::Apply {
         requirements: vec![TableRequirement::UuidMatch { uuid: head.metadata().uuid() }],
         updates: vec![TableUpdate::SetStatistics { statistics: statistics.clone() }],
@@ -114,7 +152,7 @@ async fn read(table: &Table, snapshot: i64) -> Result<Vec<StatisticsBlob>> {
     let path = &file.statistics_path;
     if file.file_size_in_bytes > FILE_BYTES_MAX {
         return Err(Error::new(
-            icecore_core::ErrorKind::LimitExceeded,
+            ErrorKind::LimitExceeded,
             format!("the statistics in `{path}` have {} bytes", file.file_size_in_bytes),
         ));
     }

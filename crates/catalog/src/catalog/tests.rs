@@ -8,6 +8,7 @@ mod faults;
 mod foreign;
 mod history;
 mod isolation;
+mod lent;
 mod lineage;
 mod older_partitions;
 mod oracle;
@@ -16,8 +17,10 @@ mod replace;
 mod rowlevel;
 mod serial;
 mod services;
+mod statistics;
 mod tables;
 mod transaction;
+mod widened;
 
 use std::sync::Mutex;
 

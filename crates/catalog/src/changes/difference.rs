@@ -57,7 +57,11 @@ fn identity(task: &FileTask) -> Identity {
     (task.file.file_path().to_owned(), deletes)
 }
 
-/// Files by how many more times the later state has them.
+/// Files by how many more times the later state has them, each as it is with its deletes.
+///
+/// Where a rewrite of delete files lies between two hops, one file is there in more ways than two:
+/// as it was before the first hop and after it, and the same of the second. All of them count: only
+/// together do their rows come to what changed.
 #[derive(Default)]
 struct Balance {
     files: BTreeMap<Identity, (i64, Option<FileTask>)>,
@@ -73,21 +77,23 @@ impl Balance {
 
     fn finish(self) -> Difference {
         let mut found = Difference { shared: self.shared, ..Difference::default() };
-        let mut by_path: BTreeMap<String, (Option<FileTask>, Option<FileTask>)> = BTreeMap::new();
+        let mut by_path: BTreeMap<String, [Vec<FileTask>; 2]> = BTreeMap::new();
         for ((path, _), (net, task)) in self.files {
-            let sides = by_path.entry(path).or_default();
-            match net {
-                0 => {}
-                ..0 => sides.0 = task,
-                _ => sides.1 = task,
-            }
+            let Some(task) = task else { continue };
+            let [old, new] = by_path.entry(path).or_default();
+            let side = if net < 0 { old } else { new };
+            side.extend((0..net.unsigned_abs()).map(|_| task.clone()));
         }
-        for sides in by_path.into_values() {
-            match sides {
-                (Some(old), Some(new)) => found.shifted.push((old, new)),
-                (Some(old), None) => found.gone.push(old),
-                (None, Some(new)) => found.come.push(new),
-                (None, None) => {}
+        for [old, new] in by_path.into_values() {
+            let (mut old, mut new) = (old.into_iter(), new.into_iter());
+            loop {
+                // Any two of one file tell what they have in common by their deletes alone.
+                match (old.next(), new.next()) {
+                    (Some(old), Some(new)) => found.shifted.push((old, new)),
+                    (Some(old), None) => found.gone.push(old),
+                    (None, Some(new)) => found.come.push(new),
+                    (None, None) => break,
+                }
             }
         }
         found

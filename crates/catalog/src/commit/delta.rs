@@ -10,6 +10,7 @@ use icecore_core::Result;
 
 use super::manifests::spec_of;
 use super::partitions::Touched;
+use crate::described::wide_partition;
 use crate::storage::KnownFile;
 
 /// What a new snapshot changes.
@@ -112,7 +113,7 @@ pub(crate) struct FileSet {
 #[derive(Debug, Clone, PartialEq)]
 struct Member {
     offset: Option<i64>,
-    /// Its partition, where it is known.
+    /// Its partition in the widest form, where it is known.
     partition: Option<Struct>,
 }
 
@@ -132,7 +133,7 @@ impl FileSet {
                 self.deletes = true;
             }
         }
-        let partition = Some(file.partition().clone());
+        let partition = Some(wide_partition(file.partition()));
         self.enter(file.file_path(), Member { offset: file.content_offset(), partition });
     }
 
@@ -177,10 +178,11 @@ impl FileSet {
 
     /// Whether one of them may lie in this partition.
     pub(super) fn touch(&self, partition: &Struct) -> bool {
+        let partition = wide_partition(partition);
         self.files
             .values()
             .flatten()
-            .any(|member| member.partition.as_ref().is_none_or(|of_member| of_member == partition))
+            .any(|member| member.partition.as_ref().is_none_or(|of_member| *of_member == partition))
     }
 
     const fn may_be_in(&self, content: ManifestContentType) -> bool {
@@ -188,5 +190,27 @@ impl FileSet {
             ManifestContentType::Data => self.data,
             ManifestContentType::Deletes => self.deletes,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use iceberg::spec::{DataContentType, DataFileBuilder, DataFileFormat, Literal};
+
+    use super::*;
+
+    #[test]
+    fn a_partition_is_touched_however_wide_its_column_was() {
+        let partition = |value: Literal| Struct::from_iter([Some(value)]);
+        let mut file = DataFileBuilder::default();
+        file.content(DataContentType::Data)
+            .file_path("a".to_owned())
+            .file_format(DataFileFormat::Parquet)
+            .partition(partition(Literal::int(5)))
+            .record_count(1)
+            .file_size_in_bytes(1);
+        let files = FileSet::of([&file.build().unwrap()]);
+        assert!(files.touch(&partition(Literal::long(5))));
+        assert!(!files.touch(&partition(Literal::long(6))));
     }
 }

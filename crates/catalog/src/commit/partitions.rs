@@ -9,6 +9,7 @@ use iceberg::spec::{
 use icecore_core::{Error, Result};
 
 use super::place::{Place, place};
+use crate::described::{wide, wide_partition};
 
 /// Partitions of one spec.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub(crate) struct Touched {
     pub(super) schema: SchemaRef,
     /// The types of its fields, where all of its columns are there.
     types: Option<StructType>,
+    /// Their values in the widest form: another engine may have widened a column between two files
+    /// of one partition.
     pub(super) tuples: HashSet<Struct>,
 }
 
@@ -29,7 +32,7 @@ impl Touched {
             types: spec.partition_type(schema).ok(),
             spec: spec.clone(),
             schema: schema.clone(),
-            tuples: files.iter().map(|file| file.partition().clone()).collect(),
+            tuples: files.iter().map(|file| wide_partition(file.partition())).collect(),
         }
     }
 
@@ -45,7 +48,7 @@ impl Touched {
         file: &DataFile,
     ) -> Result<bool> {
         if spec.spec_id() == self.spec.spec_id() {
-            return Ok(self.tuples.contains(file.partition()));
+            return Ok(self.tuples.contains(&wide_partition(file.partition())));
         }
         match place(self, spec, file) {
             Place::Inside => Ok(true),
@@ -90,6 +93,7 @@ fn across(metadata: &TableMetadata, file: &DataFile) -> Error {
     .with_help("overwrite by a filter, or rewrite the table once in its present partitioning")
 }
 
+/// Whether a value in its widest form lies between the bounds of a manifest. Errs towards yes.
 fn in_range(value: &PrimitiveLiteral, of: &PrimitiveType, summary: &FieldSummary) -> bool {
     // Bounds say nothing about NaN.
     if matches!(value, PrimitiveLiteral::Float(_) | PrimitiveLiteral::Double(_)) {
@@ -100,7 +104,9 @@ fn in_range(value: &PrimitiveLiteral, of: &PrimitiveType, summary: &FieldSummary
     };
     let bound = |bytes| Datum::try_from_bytes(bytes, of.clone());
     match (bound(lower), bound(upper)) {
-        (Ok(lower), Ok(upper)) => lower.literal() <= value && value <= upper.literal(),
+        (Ok(lower), Ok(upper)) => {
+            wide(lower.literal()) <= *value && *value <= wide(upper.literal())
+        }
         _ => true,
     }
 }

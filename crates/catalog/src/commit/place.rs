@@ -4,9 +4,10 @@ use iceberg::spec::{
     DataContentType, DataFile, Datum, Literal, PartitionField, PartitionSpec, PrimitiveLiteral,
     PrimitiveType, Struct, Transform, Type,
 };
-use iceberg::transform::create_transform_function;
 
 use super::partitions::Touched;
+use crate::described::wide;
+use crate::transform::Function;
 
 /// Where a file lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +38,7 @@ enum Values {
 pub(super) fn place(touched: &Touched, spec: &PartitionSpec, file: &DataFile) -> Place {
     let fields = touched.spec.fields();
     let values: Vec<Values> =
-        fields.iter().map(|field| values_of(field, touched, spec, file)).collect();
+        fields.iter().map(|field| values_of(field, touched, spec, file).widened()).collect();
     let one = |values: &Values| match values {
         Values::One(value) => Some(value.clone()),
         Values::Between { .. } | Values::Unknown => None,
@@ -52,6 +53,19 @@ pub(super) fn place(touched: &Touched, spec: &PartitionSpec, file: &DataFile) ->
 }
 
 impl Values {
+    /// The same in the form of the partitions that they are compared with.
+    fn widened(self) -> Self {
+        match self {
+            Self::One(Some(Literal::Primitive(value))) => {
+                Self::One(Some(Literal::Primitive(wide(&value))))
+            }
+            Self::Between { lower, upper, nulls } => {
+                Self::Between { lower: wide(&lower), upper: wide(&upper), nulls }
+            }
+            other => other,
+        }
+    }
+
     fn may_be(&self, value: Option<&Literal>) -> bool {
         match (self, value) {
             (Self::One(one), value) => one.as_ref() == value,
@@ -108,9 +122,9 @@ fn follows(
         // A null has null as its transform, and nothing else has.
         return value.is_none().then_some(None);
     };
-    let days = |days: i32| apply(wanted, &Datum::date(days));
+    let days = |days: i32| apply(wanted, &Datum::date(days)).map(Some);
     match (known, wanted, value) {
-        (Transform::Identity, _, value) => apply(wanted, &datum(source, value)?),
+        (Transform::Identity, _, value) => apply(wanted, &datum(source, value)?).map(Some),
         (Transform::Bucket(many), Transform::Bucket(few), PrimitiveLiteral::Int(bucket))
             if *few > 0 && many % few == 0 =>
         {
@@ -149,10 +163,9 @@ fn datum(of: &PrimitiveType, value: &PrimitiveLiteral) -> Option<Datum> {
     Datum::try_from_bytes(&bytes, of.clone()).ok()
 }
 
-fn apply(transform: &Transform, value: &Datum) -> Option<Option<Literal>> {
-    let function = create_transform_function(transform).ok()?;
-    let result = function.transform_literal(value).ok()?;
-    Some(result.map(|datum| Literal::Primitive(datum.literal().clone())))
+fn apply(transform: &Transform, value: &Datum) -> Option<Literal> {
+    let result = Function::new(*transform).ok()?.value(value)?;
+    Some(Literal::Primitive(result.literal().clone()))
 }
 
 /// What the statistics of a data file say.
@@ -170,7 +183,7 @@ fn within_bounds(field: &PartitionField, source: &PrimitiveType, file: &DataFile
     let bound = |bounds: &std::collections::HashMap<i32, Datum>| {
         let bound = bounds.get(&field.source_id)?.clone();
         let bound = bound.to(&Type::Primitive(source.clone())).ok()?;
-        match apply(&field.transform, &bound)?? {
+        match apply(&field.transform, &bound)? {
             Literal::Primitive(value) => Some(value),
             Literal::Struct(_) | Literal::List(_) | Literal::Map(_) => None,
         }
@@ -181,5 +194,26 @@ fn within_bounds(field: &PartitionField, source: &PrimitiveType, file: &DataFile
         }
         (Some(lower), Some(upper)) => Values::Between { lower, upper, nulls: nulls != Some(0) },
         _ => Values::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_before_1970_lies_on_its_own_day() {
+        let late = Literal::timestamptz(-86_400_500_000);
+        let of = PrimitiveType::Timestamptz;
+        let day = follows(&Transform::Day, &Transform::Identity, Some(&late), &of);
+        assert_eq!(day, Some(Some(Literal::date(-2))));
+    }
+
+    #[test]
+    fn nothing_follows_from_a_day_beyond_the_calendar() {
+        let (day, of) = (Literal::date(i32::MAX), PrimitiveType::Timestamptz);
+        for wanted in [Transform::Year, Transform::Month] {
+            assert_eq!(follows(&wanted, &Transform::Day, Some(&day), &of), None);
+        }
     }
 }

@@ -53,6 +53,10 @@ impl Regroup {
     }
 
     /// What it would come to on this state.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` for an unknown branch.
     pub(crate) async fn look(&self, head: &Table) -> Result<Regrouped> {
         let mut did = Regrouped::default();
         let (before, groups) = self.groups(head).await?;
@@ -85,7 +89,7 @@ impl Regroup {
     /// The manifests of the branch, of which there are so many, by what can be in one; those that
     /// name no live file are left out.
     async fn groups(&self, head: &Table) -> Result<(u64, Vec<Vec<ManifestFile>>)> {
-        let tip = Tip::at(head, self.branch.as_str());
+        let tip = Tip::of(head, &self.branch, false)?;
         let Some(parent) = tip.snapshot else { return Ok((0, Vec::new())) };
         let list = storage::load_list(head, parent).await?;
         let (mut count, mut groups) = (0, BTreeMap::<(u8, i32), Vec<ManifestFile>>::new());
@@ -110,7 +114,7 @@ impl Regroup {
 impl Change for Regroup {
     async fn plan(&self, head: &Table, attempt: &mut Attempt) -> Result<Plan> {
         super::check_writable(head)?;
-        let tip = Tip::at(head, self.branch.as_str());
+        let tip = Tip::of(head, &self.branch, false)?;
         let mut done = Regrouped::default();
         let (before, groups) = self.groups(head).await?;
         done.before = before;

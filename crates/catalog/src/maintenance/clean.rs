@@ -9,6 +9,7 @@ use object_store::ObjectStore;
 
 use super::delete::delete;
 use super::list::{Listed, list};
+use super::neighbours::{Hidden, check_own, tables_inside};
 use super::place::Place;
 use super::reach::{Damage, Named, live_files, skeleton, statistics};
 use crate::planted::{self, PlantedBug};
@@ -104,6 +105,7 @@ pub(crate) async fn clean(
     options: &CleanOptions,
 ) -> Result<CleanReport> {
     let head = tables.load(name).await?;
+    check_own(name, &head)?;
     let now = tables.clock().now().micros();
     let cutoff = Timestamp::from_micros(now.saturating_sub(options.older_than.micros()));
     let cutoff = if planted::has(PlantedBug::YoungIsGarbage) {
@@ -112,7 +114,8 @@ pub(crate) async fn clean(
         cutoff
     };
     let mut sweep = Sweep::new(tables, name, options.on_mismatch);
-    let others = sweep.tables_inside(&head).await?;
+    // What is below the directory of a table that nobody may see would be taken for garbage.
+    let others = tables_inside(tables, name, &head, Hidden::Fails).await?;
     // First the files, then the state: what is committed meanwhile is in the state.
     sweep.collect(head.metadata().location(), store, (cutoff, &others)).await?;
     sweep.protect_current(&head).await?;
@@ -166,32 +169,6 @@ impl<'a> Sweep<'a> {
             listed: 0,
             protected: HashSet::new(),
         }
-    }
-
-    /// Directories of other tables inside of this one's.
-    async fn tables_inside(&self, head: &Table) -> Result<Vec<Place>> {
-        let own = Place::of(head.metadata().location());
-        let mut inside = Vec::new();
-        for other in self.tables.list().await? {
-            if other == *self.name {
-                continue;
-            }
-            let Some(location) = self.tables.pointer(&other).await? else { continue };
-            let Some(directory) = directory_of(&location) else { continue };
-            if directory == own {
-                return Err(Error::invalid(format!(
-                    "tables `{}` and `{other}` share the location `{}`",
-                    self.name,
-                    head.metadata().location()
-                ))
-                .with_note("files of one are no garbage of the other")
-                .with_help("drop one of the two names"));
-            }
-            if directory.is_below(&own) {
-                inside.push(directory);
-            }
-        }
-        Ok(inside)
     }
 
     /// Takes every old file below a directory for garbage.
@@ -294,12 +271,4 @@ impl<'a> Sweep<'a> {
             })
             .unzip()
     }
-}
-
-/// The table's directory, from where its metadata is.
-fn directory_of(metadata_location: &str) -> Option<Place> {
-    let Place { path, storage } = Place::of(metadata_location);
-    let (directory, _) = path.rsplit_once('/')?;
-    let directory = directory.strip_suffix("/metadata").unwrap_or(directory);
-    Some(Place { path: directory.to_owned(), storage })
 }

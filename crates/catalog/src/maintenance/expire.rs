@@ -10,9 +10,11 @@ use iceberg::spec::{SnapshotRef, TableMetadata};
 use iceberg::table::Table;
 use iceberg::{TableRequirement, TableUpdate};
 use icecore_core::{Error, RefName, Result, SnapshotId, TableName, Timestamp};
+use tokio::sync::OnceCell;
 
 use super::delete::delete;
 use super::hold::SnapshotHolder;
+use super::neighbours::{Hidden, check_own, tables_inside};
 use super::place::Place;
 use super::reach::{Damage, Named, live_files, skeleton, statistics};
 use super::retention::{Asked, Retention, decide};
@@ -115,7 +117,8 @@ pub(crate) async fn expire(
     name: &TableName,
     options: ExpireOptions,
 ) -> Result<ExpireReport> {
-    let expiry = Expiry { tables, name, options: &options, seen: Mutex::default() };
+    let (seen, alone) = (Mutex::default(), OnceCell::new());
+    let expiry = Expiry { tables, name, options: &options, seen, alone };
     let head = tables.load(name).await?;
     let decided = expiry.decide(&head).await?;
     let io = tables.io();
@@ -205,6 +208,8 @@ struct Expiry<'a> {
     name: &'a TableName,
     options: &'a ExpireOptions,
     seen: Mutex<Seen>,
+    /// Known once no other name was found that leads to the table's files.
+    alone: OnceCell<()>,
 }
 
 /// What the states looked like that a plan was made for: one of them was committed on.
@@ -218,6 +223,7 @@ struct Seen {
 impl Expiry<'_> {
     /// What of a state goes, with everybody asked who may need it.
     async fn decide(&self, head: &Table) -> Result<Retention> {
+        check_own(self.name, head)?;
         let metadata = head.metadata();
         let asked = Asked {
             older_than_ms: self.options.older_than.map(Timestamp::millis),
@@ -238,10 +244,21 @@ impl Expiry<'_> {
                 }
             }
         }
-        match decided.held.iter().next() {
-            Some((id, by)) if !self.options.snapshots.is_empty() => Err(self.needed(*id, by)),
-            _ => Ok(decided),
+        if let Some((id, by)) = decided.held.iter().next()
+            && !self.options.snapshots.is_empty()
+        {
+            return Err(self.needed(*id, by));
         }
+        if !decided.expired.is_empty() {
+            // Before the commit: what cannot be deleted need not be expired.
+            self.alone.get_or_try_init(|| self.check_alone(head)).await?;
+        }
+        Ok(decided)
+    }
+
+    /// Fails where another name leads to the table's files, which may need those that go.
+    async fn check_alone(&self, head: &Table) -> Result<()> {
+        tables_inside(self.tables, self.name, head, Hidden::IsSkipped).await.map(|_| ())
     }
 
     /// For snapshots that were named: whatever a ref leads to by its rules is needed.

@@ -3,11 +3,11 @@
 use iceberg::spec::{
     Datum, FieldSummary, PartitionSpec, PrimitiveLiteral, PrimitiveType, Struct, Transform, Type,
 };
-use iceberg::transform::{BoxedTransformFunction, create_transform_function};
 use icecore_core::CompareOp;
 
 use super::possible::has_nan;
 use super::{Asked, Filter, Known, Membership, Nulls, Question, Tree, Value};
+use crate::transform::Function;
 
 /// What a filter asks of partitions of one spec: a partition that fails it holds no row that passes
 /// the filter.
@@ -101,7 +101,7 @@ fn project(transform: Transform, question: &Question) -> Option<Question> {
     let function = match transform {
         Transform::Identity => return Some(question.clone()),
         Transform::Void | Transform::Unknown => return None,
-        transform => create_transform_function(&transform).ok()?,
+        transform => Function::new(transform).ok()?,
     };
     Some(match question {
         Question::IsNull => Question::IsNull,
@@ -135,13 +135,10 @@ fn project(transform: Transform, question: &Question) -> Option<Question> {
 }
 
 /// What a value may have become, in order. Some writers rounded moments before 1970 up instead of
-/// down, so those are looked for in the next partition too.
-fn transformed(
-    transform: Transform,
-    function: &BoxedTransformFunction,
-    value: &Datum,
-) -> Option<Vec<Datum>> {
-    let result = function.transform_literal(value).ok()??;
+/// down, some of them only those in the last second of a day, so those are looked for in the next
+/// partition too. No writer is known that rounded further down.
+fn transformed(transform: Transform, function: &Function, value: &Datum) -> Option<Vec<Datum>> {
+    let result = function.value(value)?;
     let is_time =
         matches!(transform, Transform::Year | Transform::Month | Transform::Day | Transform::Hour);
     let next = match result.literal() {
@@ -183,3 +180,6 @@ fn neighbour(value: &Datum, step: i8) -> Option<Datum> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -96,8 +96,9 @@ impl Http {
         &self.base
     }
 
-    /// Reads, again if it does not answer. `known` is the mark of what is known already.
-    pub(super) async fn get(&self, path: &str, known: Option<&str>) -> Result<Answer> {
+    /// Reads a table, with credentials for its files. `known` is the mark of what is known already,
+    /// of which neither comes again.
+    pub(super) async fn get_table(&self, path: &str, known: Option<&str>) -> Result<Answer> {
         let build = || {
             let request = self.request(Method::GET, path);
             let request = request.header("x-iceberg-access-delegation", "vended-credentials");
@@ -106,10 +107,15 @@ impl Http {
                 None => request,
             }
         };
+        self.get(&build).await
+    }
+
+    /// Reads, again if the server does not answer.
+    async fn get(&self, build: &(dyn Fn() -> RequestBuilder + Sync)) -> Result<Answer> {
         let mut number = 0;
         loop {
             number += 1;
-            let (sent, wait) = self.send(&build).await;
+            let (sent, wait) = self.send(build).await;
             let error = match sent {
                 Delivery::Answered(answer) if matches!(answer.status, 429 | 500..) => {
                     self.refusal(&answer)
@@ -129,7 +135,7 @@ impl Http {
 
     /// Reads a document, or `None` where there is none.
     pub(super) async fn get_json<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>> {
-        let answer = self.get(path, None).await?;
+        let answer = self.get(&|| self.request(Method::GET, path)).await?;
         if answer.status == 404 { Ok(None) } else { self.parse(&answer).map(Some) }
     }
 

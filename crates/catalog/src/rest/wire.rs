@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::State;
+use super::lent::{Lent, placed};
 use crate::error::Context;
 
 type Properties = BTreeMap<String, String>;
@@ -80,11 +81,17 @@ impl<'a> Identifier<'a> {
     }
 }
 
-/// Credentials for what lies below a place.
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Lent {
-    pub(crate) prefix: String,
-    pub(crate) config: Properties,
+/// As much of a table as says where its metadata is.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct PointerResponse {
+    metadata_location: Option<String>,
+}
+
+impl PointerResponse {
+    pub(super) fn location(self, name: &TableName) -> Result<String> {
+        self.metadata_location.ok_or_else(|| no_location(name))
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -100,17 +107,20 @@ pub(super) struct LoadResponse {
 
 impl LoadResponse {
     pub(super) fn state(self, name: &TableName) -> Result<State> {
-        let location = self.metadata_location.ok_or_else(|| {
-            Error::corrupt(format!("the catalog names no metadata file of table `{name}`"))
-        })?;
+        let location = self.metadata_location.ok_or_else(|| no_location(name))?;
         let mut lent = self.storage_credentials.unwrap_or_default();
         // Servers of before there were prefixes put them among the table's settings.
         let config = self.config.unwrap_or_default();
         if lent.is_empty() && config.contains_key("s3.access-key-id") {
-            lent.push(Lent { prefix: self.metadata.location().to_owned(), config });
+            lent.push(Lent::everywhere(config));
         }
+        let lent = placed(lent, &self.metadata, &location);
         Ok(State { location, metadata: self.metadata, lent })
     }
+}
+
+fn no_location(name: &TableName) -> Error {
+    Error::corrupt(format!("the catalog names no metadata file of table `{name}`"))
 }
 
 #[derive(Debug, Serialize)]

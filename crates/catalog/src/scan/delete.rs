@@ -7,10 +7,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use iceberg::metadata_columns::RESERVED_FIELD_ID_DELETE_FILE_PATH;
-use iceberg::spec::{DataContentType, Datum, Literal, PrimitiveLiteral, Struct};
+use iceberg::spec::{DataContentType, Datum, PrimitiveLiteral, Struct};
 use icecore_core::{Error, Result};
 
 use super::task::DeleteTask;
+use crate::described::wide_partition;
 use crate::storage::{KnownFile, ListedFile};
 
 pub(super) use keys::DeletedKeys;
@@ -32,7 +33,8 @@ pub(super) struct DeleteIndex {
     everywhere: Vec<Arc<DeleteTask>>,
 }
 
-/// A partition of a spec.
+/// A partition of a spec, in its widest form: a column may become wider between the rows and what
+/// deletes them.
 type Partition = (i32, Struct);
 
 impl DeleteIndex {
@@ -42,7 +44,7 @@ impl DeleteIndex {
     ///
     /// `DataCorrupt` for a second deletion vector of one data file, or for a vector of none.
     pub(super) fn add(&mut self, delete: DeleteTask, is_global: bool) -> Result<()> {
-        let partition = (delete.spec_id, normal(delete.file.partition()));
+        let partition = (delete.spec_id, wide_partition(delete.file.partition()));
         let path = delete.only_path().map(str::to_owned);
         let delete = Arc::new(delete);
         if delete.is_vector() {
@@ -78,7 +80,7 @@ impl DeleteIndex {
             return found;
         }
         let path = file.file_path();
-        let partition = (spec_id, normal(file.partition()));
+        let partition = (spec_id, wide_partition(file.partition()));
         let from = |deletes: Option<&Vec<Arc<DeleteTask>>>| deletes.cloned().unwrap_or_default();
         let vector = self.vectors.get(path).filter(|vector| sequence <= vector.sequence);
         if let Some(vector) = vector {
@@ -105,16 +107,6 @@ impl DeleteIndex {
             && self.keys.is_empty()
             && self.everywhere.is_empty()
     }
-}
-
-/// A partition whose values are as wide as they get, because a column may have become wider since.
-fn normal(partition: &Struct) -> Struct {
-    let wide = |value: &Literal| match value {
-        Literal::Primitive(PrimitiveLiteral::Int(value)) => Literal::long(*value),
-        Literal::Primitive(PrimitiveLiteral::Float(value)) => Literal::double(f64::from(value.0)),
-        other => other.clone(),
-    };
-    partition.iter().map(|value| value.map(wide)).collect()
 }
 
 impl DeleteTask {

@@ -14,7 +14,7 @@ use super::task::{self, FileFacts, FileTask};
 use super::{columns_of, snapshot};
 use crate::predicate::{Filter, from_datum, from_literal};
 use crate::schema;
-use crate::storage::{FileKey, KnownFile as _, ListedFile};
+use crate::storage::{FileKey, KnownFile as _, ListedFile, avro_name};
 
 /// The files of a pinned table that may hold rows that pass a filter.
 #[derive(Debug, Clone)]
@@ -163,8 +163,11 @@ fn is_selective(filter: &Filter, tasks: &[FileTask]) -> bool {
 fn binds_by_name(table: &Table, columns: &Schema) -> bool {
     let has_default =
         columns.field_id_to_fields().values().any(|field| field.initial_default.as_ref().is_some());
+    // PyIceberg and Spark make names in files such as Avro takes: `user-id` is `user_x2Did` there.
+    let has_other_names =
+        columns.field_id_to_fields().values().any(|field| avro_name(&field.name) != field.name);
     let has_mapping = table.metadata().properties().contains_key(DEFAULT_SCHEMA_NAME_MAPPING);
-    !has_default && !has_mapping && schema::names_are_stable(table.metadata())
+    !has_default && !has_other_names && !has_mapping && schema::names_are_stable(table.metadata())
 }
 
 /// A partitioning, as far as it is needed to describe its files.

@@ -2,6 +2,7 @@ mod delete_files;
 mod deletes;
 mod every_type;
 mod filters;
+mod names;
 
 use std::sync::Arc;
 

@@ -26,6 +26,7 @@ pub(super) use list::list;
 pub(crate) use list::{ListKind, write_list};
 pub(super) use manifest::{Bounds, Columns, Counts, Manifest, manifest};
 pub(crate) use manifest::{Headers, ManifestKind, ManifestWriter, NewEntry};
+pub(crate) use schema::avro_name;
 
 const MAGIC: &[u8] = b"Obj\x01";
 const SYNC_BYTES: usize = 16;

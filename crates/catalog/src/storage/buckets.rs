@@ -8,6 +8,7 @@ use std::time::Duration;
 use object_store::aws::AmazonS3Builder;
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::path::Path;
 use object_store::{BackoffConfig, ClientOptions, Error, ObjectStore, Result, RetryConfig};
 
 /// How buckets are reached. What is not set comes from the environment, as with the tools of each
@@ -59,7 +60,7 @@ type Lent = BTreeMap<String, String>;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Buckets {
     options: BucketOptions,
-    /// What a catalog lent, by `scheme/bucket`.
+    /// What a catalog lent, by the key of what it is for: all that lies below.
     lent: Arc<Mutex<BTreeMap<String, Lent>>>,
 }
 
@@ -68,17 +69,28 @@ impl Buckets {
         Self { options, lent: Arc::default() }
     }
 
-    /// Takes credentials that a catalog lent, and says whether they are new.
-    pub(super) fn lend(&self, head: &str, properties: Lent) -> bool {
+    /// Takes credentials that a catalog lent for what lies below a key, and says whether they are
+    /// new.
+    pub(super) fn lend(&self, key: &Path, properties: Lent) -> bool {
         let mut lent = self.lent.lock().unwrap_or_else(PoisonError::into_inner);
-        lent.insert(head.to_owned(), properties.clone()) != Some(properties)
+        lent.insert(key.as_ref().to_owned(), properties.clone()) != Some(properties)
     }
 
-    /// Connects to the bucket of `scheme/bucket`.
-    pub(super) fn connect(&self, head: &str) -> Result<Arc<dyn ObjectStore>> {
+    /// The narrowest of the keys that credentials were lent for and that this one lies below.
+    pub(super) fn lent_for(&self, key: &Path) -> Option<String> {
+        let lent = self.lent.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut above = key.as_ref();
+        while !lent.contains_key(above) {
+            (above, _) = above.rsplit_once('/')?;
+        }
+        Some(above.to_owned())
+    }
+
+    /// Connects to the bucket of `scheme/bucket`, with the credentials that were lent for a key.
+    pub(super) fn connect(&self, head: &str, lent_for: &str) -> Result<Arc<dyn ObjectStore>> {
         let lent = {
             let lent = self.lent.lock().unwrap_or_else(PoisonError::into_inner);
-            lent.get(head).cloned().unwrap_or_default()
+            lent.get(lent_for).cloned().unwrap_or_default()
         };
         match head.split_once('/') {
             Some(("s3", bucket)) => self.s3(bucket, &lent),

@@ -19,22 +19,25 @@ use super::buckets::Buckets;
 use super::local::DurableFiles;
 use super::location::{LOCAL, split};
 
-/// What is deleted from one store: its part of a key, the store, and the keys in it.
+/// What is deleted from one store: the part of a key that it does not know, the store, and the keys
+/// in it.
 type Batch = (String, Arc<dyn ObjectStore>, Vec<Result<Path>>);
 
 /// Objects that are deleted at once.
 const DELETES_AT_ONCE: usize = 16;
 
 /// Local files and every bucket that a key names. Buckets are connected to when first used.
+#[derive(Clone)]
 pub(crate) struct Router {
     local: Arc<dyn ObjectStore>,
     buckets: Buckets,
-    open: Mutex<HashMap<String, Arc<dyn ObjectStore>>>,
+    /// Connections by what they are for: a bucket, or what credentials were lent for in it.
+    open: Arc<Mutex<HashMap<String, Arc<dyn ObjectStore>>>>,
 }
 
 impl Router {
     pub(crate) fn new(buckets: Buckets) -> Self {
-        Self { local: Arc::new(DurableFiles::default()), buckets, open: Mutex::default() }
+        Self { local: Arc::new(DurableFiles::default()), buckets, open: Arc::default() }
     }
 
     /// The store of a key, the part of the key that it does not know, and the key in it.
@@ -47,24 +50,24 @@ impl Router {
         if head == LOCAL {
             return Ok((Arc::clone(&self.local), head.to_owned(), inner));
         }
+        let place = self.buckets.lent_for(key).unwrap_or_else(|| head.to_owned());
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let store = match open.get(head) {
+        let store = match open.get(&place) {
             Some(store) => Arc::clone(store),
             None => {
-                let store = self.buckets.connect(head)?;
-                open.insert(head.to_owned(), Arc::clone(&store));
+                let store = self.buckets.connect(head, &place)?;
+                open.insert(place, Arc::clone(&store));
                 store
             }
         };
         Ok((store, head.to_owned(), inner))
     }
 
-    /// Takes credentials for a bucket that a catalog lent.
+    /// Takes credentials that a catalog lent for what lies below a key.
     pub(crate) fn lend(&self, key: &Path, properties: BTreeMap<String, String>) {
-        if let Some((head, _)) = split(key).filter(|(head, _)| *head != LOCAL)
-            && self.buckets.lend(head, properties)
-        {
-            self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(head);
+        let is_in_bucket = split(key).is_some_and(|(head, _)| head != LOCAL);
+        if is_in_bucket && self.buckets.lend(key, properties) {
+            self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(key.as_ref());
         }
     }
 
@@ -137,10 +140,8 @@ impl ObjectStore for Router {
         &self,
         locations: BoxStream<'static, Result<Path>>,
     ) -> BoxStream<'static, Result<Path>> {
-        // The stores are looked up here: the stream must not borrow the router.
-        let (local, buckets) = (Arc::clone(&self.local), self.buckets.clone());
-        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let routes = Self { local, buckets, open: Mutex::new(open) };
+        // The stream must not borrow the router.
+        let routes = self.clone();
         locations
             .ready_chunks(1000)
             .map(move |chunk| {
@@ -149,7 +150,9 @@ impl ObjectStore for Router {
                 for location in chunk {
                     match location.and_then(|key| routes.route(&key)) {
                         Ok((store, head, inner)) => {
-                            match by_store.iter_mut().find(|(other, ..)| *other == head) {
+                            // A bucket has as many as there are credentials for it.
+                            let is_same = |batch: &&mut Batch| Arc::ptr_eq(&batch.1, &store);
+                            match by_store.iter_mut().find(is_same) {
                                 Some((.., keys)) => keys.push(Ok(inner)),
                                 None => by_store.push((head, store, vec![Ok(inner)])),
                             }
@@ -196,3 +199,6 @@ impl ObjectStore for Router {
         Err(Error::NotSupported { source })
     }
 }
+
+#[cfg(test)]
+mod tests;

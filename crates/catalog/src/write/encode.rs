@@ -72,12 +72,14 @@ impl Encoding {
     }
 
     /// Whether this much should wait no longer: it fills a row group, or a file where a file must
-    /// be sorted as a whole.
+    /// be sorted as a whole. Nothing is never enough: whoever encodes what is would not come to an
+    /// end.
     pub(super) const fn is_enough(&self, rows: usize, bytes: usize) -> bool {
-        match self.order {
-            Some(_) => bytes >= self.target_bytes,
-            None => rows >= self.group_rows || bytes >= self.group_bytes,
-        }
+        rows > 0
+            && match self.order {
+                Some(_) => bytes >= self.target_bytes,
+                None => rows >= self.group_rows || bytes >= self.group_bytes,
+            }
     }
 
     /// Whether a file is written in one go.

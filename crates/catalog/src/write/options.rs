@@ -34,13 +34,21 @@ const KEY_DICTIONARY: usize = 128 << 10;
 const FPP: f64 = 0.01;
 
 /// The size that files should have.
+///
+/// # Errors
+///
+/// `InvalidInput` for a property that is no size.
 pub(crate) fn target_bytes(metadata: &TableMetadata) -> Result<usize> {
-    Ok(number(metadata.properties(), TARGET_FILE_BYTES)?.unwrap_or(512 << 20))
+    Ok(size(metadata.properties(), TARGET_FILE_BYTES)?.unwrap_or(512 << 20))
 }
 
 /// The size in memory that row groups should have.
+///
+/// # Errors
+///
+/// `InvalidInput` for a property that is no size.
 pub(super) fn group_bytes(metadata: &TableMetadata) -> Result<usize> {
-    Ok(number(metadata.properties(), ROW_GROUP_BYTES)?.unwrap_or(128 << 20))
+    Ok(size(metadata.properties(), ROW_GROUP_BYTES)?.unwrap_or(128 << 20))
 }
 
 /// Where data files go, without a slash at the end.
@@ -263,6 +271,15 @@ pub(super) fn codec(metadata: &TableMetadata) -> Result<Codec> {
             format!("table property `{CODEC}` is `{other}`, which icecore does not write"),
         )
         .with_help("set it to `zstd`, `lz4`, `snappy`, `gzip` or `uncompressed`")),
+    }
+}
+
+/// A size in bytes. Nothing fits into zero, and whoever filled it would not come to an end.
+fn size(properties: &HashMap<String, String>, name: &str) -> Result<Option<usize>> {
+    match number::<usize>(properties, name)? {
+        Some(0) => Err(Error::invalid(format!("table property `{name}` is `0`"))
+            .with_help(format!("set it to a number of bytes, or remove `{name}`"))),
+        bytes => Ok(bytes),
     }
 }
 

@@ -3,10 +3,14 @@
 use std::collections::BTreeMap;
 
 use arrow::array::AsArray;
+use iceberg::spec::{
+    DataContentType, DataFileBuilder, DataFileFormat, ManifestContentType, Operation,
+};
 use icecore_core::{Literal, Predicate, SnapshotId};
 use proptest::prelude::*;
 
 use super::*;
+use crate::commit::{AddedFiles, FileChange, FileSet, OwnedRemoval, load};
 use crate::{
     AlterOptions, Alteration, ChangeMode, ChangeOptions, Changes, NewColumn, RowMode, RowOptions,
 };
@@ -209,6 +213,70 @@ async fn deleted_rows_are_changes_however_they_were_deleted() {
         assert_eq!(found, expected);
         let back = sorted(read(&lake, &four, &one, net()).await);
         assert_eq!(back, [1, 2, 3].map(|n| change("insert", (n, 1), 0)));
+    }
+}
+
+/// Writes files of position deletes anew, as Spark's `rewrite_position_delete_files` does: what
+/// they delete stays the same, and the snapshot says nothing of data files.
+async fn rewrite_deletes(lake: &Lake) -> PinnedTable {
+    let head = lake.catalog.tables_now().load(&lake.table).await.unwrap();
+    let (metadata, io) = (head.metadata_ref(), head.file_io());
+    let current = metadata.current_snapshot().unwrap();
+    let list = crate::storage::load_list(&head, current).await.unwrap();
+    let (mut old, mut new) = (Vec::new(), Vec::new());
+    for manifest in list.iter().filter(|file| file.content == ManifestContentType::Deletes) {
+        let manifest = load(&head, manifest).await.unwrap();
+        for entry in manifest.entries().iter().filter(|entry| entry.is_alive()) {
+            let file = entry.data_file();
+            let path = format!("{}-anew.parquet", file.file_path().trim_end_matches(".parquet"));
+            let bytes = io.new_input(file.file_path()).unwrap().read().await.unwrap();
+            io.new_output(&path).unwrap().write(bytes).await.unwrap();
+            let mut described = DataFileBuilder::default();
+            described
+                .content(DataContentType::PositionDeletes)
+                .file_path(path)
+                .file_format(DataFileFormat::Parquet)
+                .partition(file.partition().clone())
+                .record_count(file.record_count())
+                .file_size_in_bytes(file.file_size_in_bytes())
+                .referenced_data_file(file.referenced_data_file());
+            new.push(described.build().unwrap());
+            old.push(file.clone());
+        }
+    }
+    assert!(!old.is_empty());
+    let mut change = FileChange::new(metadata.clone(), Operation::Replace);
+    change.added = vec![AddedFiles {
+        content: ManifestContentType::Deletes,
+        schema: metadata.current_schema().clone(),
+        spec: metadata.default_partition_spec().clone(),
+        sequence: None,
+        files: new,
+    }];
+    change.removed = OwnedRemoval::Files(FileSet::of(&old));
+    lake.catalog.commit_change(&lake.table, change).await.unwrap().pinned
+}
+
+#[tokio::test]
+async fn what_was_deleted_before_its_delete_files_were_written_anew_is_a_change() {
+    let lake = lake_of(2).await;
+    let mut pins = vec![lake.append(&[(1, 1), (2, 1), (3, 1), (4, 1), (5, 2)]).await];
+    pins.push(delete(&lake, 2, RowMode::MergeOnRead).await);
+    pins.push(rewrite_deletes(&lake).await);
+    pins.push(delete(&lake, 3, RowMode::MergeOnRead).await);
+    let found = sorted(read(&lake, &pins[0], &pins[3], net()).await);
+    assert_eq!(found, [change("delete", (2, 1), 0), change("delete", (3, 1), 0)]);
+    pins.push(rewrite_deletes(&lake).await);
+    pins.push(delete(&lake, 1, RowMode::CopyOnWrite).await);
+    for from in &pins {
+        for to in &pins {
+            let (before, after) = (lake.rows(from).await, lake.rows(to).await);
+            for options in [net(), log(), net().with_key(["number"])] {
+                let changes = read(&lake, from, to, options).await;
+                assert_eq!(sorted_rows(applied(&before, &in_steps(&changes))), after);
+                assert_eq!(changes.len(), before.len().abs_diff(after.len()), "no row too many");
+            }
+        }
     }
 }
 

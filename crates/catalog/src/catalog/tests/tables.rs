@@ -110,6 +110,8 @@ async fn values_that_no_file_could_be_written_by_are_refused_when_they_are_set()
         ("write.parquet.page-row-limit", "many"),
         ("write.target-file-size-bytes", "-1"),
         ("write.parquet.row-group-size-bytes", "1 GB"),
+        ("write.parquet.row-group-size-bytes", "0"),
+        ("write.target-file-size-bytes", "0"),
         ("icecore.quick-codec.enabled", "maybe"),
     ] {
         let error = lake.catalog.set_properties(&lake.table, set(name, value), vec![]).await;

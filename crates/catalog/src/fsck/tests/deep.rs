@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
+use arrow::array::{ArrayRef, BinaryArray, RecordBatch, TimestampMicrosecondArray};
 use iceberg::TableUpdate;
 use iceberg::spec::{DataFile, DataFileBuilder, Datum, Literal, Struct};
-use icecore_core::NewTable;
+use icecore_core::{BatchStream, CommitOptions, NewTable};
 
 use super::*;
 use crate::catalog::tests::columns;
@@ -98,6 +99,23 @@ async fn what_a_manifest_says_of_a_file_is_compared_with_its_rows() {
     let elsewhere = Struct::from_iter([Some(Literal::date(2))]);
     let found = found_after(|file| file.partition(elsewhere)).await;
     assert!(found.contains(&WrongPartition), "{found:?}");
+}
+
+#[tokio::test]
+async fn rows_lie_where_their_partition_says_whatever_it_is_by() {
+    // One in the last second of a day before 1970.
+    let at = TimestampMicrosecondArray::from(vec![-86_400_500_000, -1, 0]).with_timezone("+00:00");
+    let bytes = BinaryArray::from(vec![&b"ab"[..], &b"ac"[..], &b"b"[..]]);
+    let columns = [("at", Arc::new(at) as ArrayRef), ("bytes", Arc::new(bytes) as ArrayRef)];
+    let rows = RecordBatch::try_from_iter(columns).unwrap();
+    for by in ["day(at)", "bytes", "truncate(1, bytes)"] {
+        let lake = Lake::empty().await;
+        let new = NewTable::new(rows.schema()).with_partition_by([by]);
+        lake.catalog.ensure_table(&lake.table, &new).await.unwrap();
+        let stream = BatchStream::from_batches(rows.schema(), vec![rows.clone()]);
+        lake.catalog.commit(&lake.table, stream, CommitOptions::default()).await.unwrap();
+        assert_eq!(deep(&lake).await.findings, [], "{by}");
+    }
 }
 
 #[tokio::test]

@@ -156,6 +156,25 @@ async fn a_neighbour_a_table_inside_and_a_shared_location_are_left_alone() {
 }
 
 #[tokio::test]
+async fn a_table_whose_files_may_be_those_of_another_is_not_cleaned() {
+    let lake = Lake::new().await;
+    lake.append(&[(1, 1)]).await;
+    let set = [("gc.enabled".to_owned(), "false".to_owned())].into();
+    lake.catalog.set_properties(&lake.table, set, Vec::new()).await.unwrap();
+    put(&directory(&lake).join("data/orphan.parquet"));
+    let before = files(&lake);
+    lake.clock.set("2040-01-01");
+    let error = lake.catalog.clean(&lake.table, CleanOptions::default()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(error.to_string().contains("`gc.enabled` is `false`"), "{error}");
+    assert_eq!(files(&lake), before);
+    let remove = vec!["gc.enabled".to_owned()];
+    let none = std::collections::BTreeMap::new();
+    lake.catalog.set_properties(&lake.table, none, remove).await.unwrap();
+    assert_eq!(clean_later(&lake).await.deleted_files, 1);
+}
+
+#[tokio::test]
 async fn nothing_goes_while_something_that_may_name_files_cannot_be_read() {
     let lake = Lake::new().await;
     lake.append(&[(1, 1)]).await;

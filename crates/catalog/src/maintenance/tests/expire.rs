@@ -224,6 +224,62 @@ async fn expiring_twice_expires_once() {
 }
 
 #[tokio::test]
+async fn a_table_whose_files_may_be_those_of_another_keeps_them() {
+    let (lake, pins) = daily(3).await;
+    let set = async |value: &str| {
+        let set = [("gc.enabled".to_owned(), value.to_owned())].into();
+        lake.catalog.set_properties(&lake.table, set, Vec::new()).await.unwrap();
+    };
+    // As Spark's `snapshot` procedure leaves it.
+    set("false").await;
+    let before = files(&lake);
+    for dry_run in [true, false] {
+        let options = everything().with_dry_run(dry_run);
+        let error = lake.catalog.expire(&lake.table, options).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(error.to_string().contains("`gc.enabled` is `false`"), "{error}");
+        assert!(error.help().unwrap().contains("gc.enabled=true"), "{error:?}");
+    }
+    assert_eq!((ids(&lake).await, files(&lake)), (ids_of(&pins), before));
+    set("TRUE").await;
+    assert_eq!(expire(&lake, everything()).await.expired, ids_of(&pins[..2]));
+}
+
+#[tokio::test]
+async fn nothing_goes_while_another_name_leads_to_the_same_files() {
+    // As a rename leaves them that dies half way, or a table that is registered twice. The metadata
+    // may be elsewhere than the table's other files.
+    for directory in ["ns/events", "elsewhere"] {
+        let (lake, pins) = daily(3).await;
+        let pointers = lake.catalog.tables_now().pointers();
+        let old = pointers.find(&lake.table).await.unwrap().unwrap();
+        let own = old.replace("warehouse/ns/events", &format!("warehouse/{directory}"));
+        if own != old {
+            let path = |location: &str| crate::storage::local_path(location).unwrap();
+            std::fs::create_dir_all(path(&own).parent().unwrap()).unwrap();
+            std::fs::copy(path(&old), path(&own)).unwrap();
+            pointers.swap(&lake.table, &old, &own).await;
+        }
+        let alias = TableName::parse("ns.alias").unwrap();
+        pointers.create(&alias, &own).await;
+        let before = files(&lake);
+        for dry_run in [true, false] {
+            let options = everything().with_dry_run(dry_run);
+            let error = lake.catalog.expire(&lake.table, options).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput);
+            assert!(error.to_string().contains("`ns.events` and `ns.alias` share"), "{error}");
+        }
+        assert_eq!((ids(&lake).await, files(&lake)), (ids_of(&pins), before));
+        // Where nothing would go, nobody has to look.
+        let kept = ExpireOptions::default().with_retain_last(Some(3));
+        assert_eq!(lake.catalog.expire(&lake.table, kept).await.unwrap().expired, []);
+        lake.catalog.drop_table(&alias).await.unwrap();
+        let report = lake.catalog.expire(&lake.table, everything()).await.unwrap();
+        assert_eq!(report.expired, ids_of(&pins[..2]));
+    }
+}
+
+#[tokio::test]
 async fn a_snapshot_whose_files_are_damaged_can_be_expired() {
     let (lake, pins) = daily(3).await;
     let table = lake.catalog.tables_now().load(&lake.table).await.unwrap();

@@ -1,10 +1,11 @@
 //! The same files in fewer manifests.
 
-use icecore_core::SnapshotCatalog;
+use icecore_core::{ErrorKind, SnapshotCatalog};
 
 use super::*;
 use crate::MetadataTable;
 use crate::RewriteManifestsOptions;
+use crate::catalog::tests::named;
 
 async fn manifests(lake: &Lake) -> usize {
     let table = lake.catalog.metadata_table(&lake.table, MetadataTable::Manifests).await.unwrap();
@@ -95,4 +96,28 @@ async fn an_empty_table_has_nothing_to_rewrite() {
     let options = RewriteManifestsOptions::default().with_force(true);
     let report = lake.catalog.rewrite_manifests(&lake.table, options).await.unwrap();
     assert_eq!((report.manifests_before, report.entries), (0, 0));
+}
+
+#[tokio::test]
+async fn a_branch_that_is_not_there_is_not_made() {
+    let lake = scattered().await;
+    let before = (lake.catalog.refs(&lake.table).await.unwrap(), files(&lake));
+    for dry_run in [true, false] {
+        let options = RewriteManifestsOptions::default()
+            .with_branch(named("nowhere"))
+            .with_force(true)
+            .with_dry_run(dry_run);
+        let error = lake.catalog.rewrite_manifests(&lake.table, options).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");
+        assert!(error.to_string().contains("nowhere"), "{error}");
+    }
+    assert_eq!((lake.catalog.refs(&lake.table).await.unwrap(), files(&lake)), before);
+    // One that is there is rewritten by itself.
+    let pinned = lake.pin("latest").await.unwrap();
+    lake.catalog.branch(&pinned, &named("dev")).await.unwrap();
+    let options = RewriteManifestsOptions::default().with_branch(named("dev"));
+    let report = lake.catalog.rewrite_manifests(&lake.table, options).await.unwrap();
+    assert_eq!((report.manifests_before, report.manifests_after), (12, 1));
+    assert_eq!(lake.pin("latest").await.unwrap(), pinned);
+    assert_sound(&lake).await;
 }

@@ -66,7 +66,8 @@ impl StoredFile {
             offset.zip(end).is_some_and(|(offset, end)| range.start <= offset && end <= range.end)
         };
         let has_bloom = chunk.bloom_filter_offset().is_some();
-        chunk.statistics().is_some_and(is_sound)
+        let values = u64::try_from(chunk.num_values()).ok();
+        chunk.statistics().is_some_and(|statistics| is_sound(statistics, values))
             && chunk.crypto_metadata().is_none()
             && within(chunk.data_page_offset(), 0)
             && pages.iter().all(|page| within(page.offset, page.compressed_page_size.into()))
@@ -159,24 +160,29 @@ impl StoredFile {
     }
 }
 
-/// Whether bounds are what every reader takes them for. Old writers ordered text by signed bytes, and
-/// some let a NaN be a bound, or took a zero of one sign for one of the other.
-fn is_sound(statistics: &Statistics) -> bool {
+/// Whether bounds of so many values are what every reader takes them for. Old writers ordered text
+/// by signed bytes, and some let a NaN be a bound, or took a zero of one sign for one of the other.
+/// Some give no bounds to numbers among which a NaN is, and others mean by that that all are NaN.
+fn is_sound(statistics: &Statistics, values: Option<u64>) -> bool {
     let is_float = |min: f64, max: f64| {
         let is_positive_zero = min == 0.0 && min.is_sign_positive();
         let is_negative_zero = max == 0.0 && max.is_sign_negative();
         !min.is_nan() && !max.is_nan() && !is_positive_zero && !is_negative_zero
     };
-    let floats = match statistics {
+    let floats: Option<(Option<f64>, Option<f64>)> = match statistics {
         Statistics::Float(of) => {
-            of.min_opt().zip(of.max_opt()).map(|(min, max)| ((*min).into(), (*max).into()))
+            Some((of.min_opt().copied().map(f64::from), of.max_opt().copied().map(f64::from)))
         }
-        Statistics::Double(of) => of.min_opt().zip(of.max_opt()).map(|(min, max)| (*min, *max)),
+        Statistics::Double(of) => Some((of.min_opt().copied(), of.max_opt().copied())),
         _ => None,
     };
-    !statistics.is_min_max_deprecated()
-        && statistics.null_count_opt().is_some()
-        && floats.is_none_or(|(min, max)| is_float(min, max))
+    let nulls = statistics.null_count_opt();
+    let are_sound = match floats {
+        None => true,
+        Some((Some(min), Some(max))) => is_float(min, max),
+        Some(_) => nulls == values,
+    };
+    !statistics.is_min_max_deprecated() && nulls.is_some() && are_sound
 }
 
 /// Bytes of a file, and where in it they are.
@@ -215,5 +221,30 @@ impl ChunkReader for FilePart {
         } else {
             Err(ParquetError::EOF("a column is cut short".to_owned()))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_without_bounds_are_sound_only_if_all_are_null() {
+        let sound = |min: Option<f64>, max: Option<f64>, nulls: Option<u64>| {
+            let double = Statistics::double(min, max, None, nulls, false);
+            let narrow = |bound: Option<f64>| bound.map(|bound| bound as f32);
+            let float = Statistics::float(narrow(min), narrow(max), None, nulls, false);
+            let (double, float) = (is_sound(&double, Some(4)), is_sound(&float, Some(4)));
+            assert_eq!(double, float);
+            double
+        };
+        assert!(sound(Some(1.0), Some(2.0), Some(1)));
+        assert!(sound(None, None, Some(4)));
+        // As parquet-java leaves it where a NaN is among the numbers.
+        assert!(!sound(None, None, Some(1)));
+        assert!(!sound(Some(1.0), None, Some(0)));
+        assert!(!sound(None, None, None));
+        assert!(!sound(Some(f64::NAN), Some(2.0), Some(0)));
+        assert!(is_sound(&Statistics::int64(None, None, None, Some(1), false), Some(4)));
     }
 }

@@ -43,10 +43,16 @@ pub(super) fn row() -> impl Strategy<Value = Row> {
         prop::option::of(-4_i64..5),
         prop::option::of(prop::sample::select(floats)),
         prop::option::of("[ab]{0,2}"),
-        prop::option::of((-3_i64..4).prop_map(|half_days| half_days * DAY / 2)),
+        prop::option::of(moments()),
         prop::option::of(-2_i32..3),
     );
     row.prop_map(|(n, f, text, at, day)| Row { n, f, text, at, day })
+}
+
+/// Around noon and midnight, before and after 1970.
+fn moments() -> impl Strategy<Value = i64> {
+    let beside = prop::sample::select(vec![0, 0, 0, -1, -2, -500_000, -1_000_000, 1]);
+    (-4_i64..5, beside).prop_map(|(half_days, micros)| half_days * DAY / 2 + micros)
 }
 
 pub(super) fn predicates() -> impl Strategy<Value = Predicate> {
@@ -56,7 +62,7 @@ pub(super) fn predicates() -> impl Strategy<Value = Predicate> {
         prop::sample::select(floats).prop_map(Literal::Float),
     ];
     let moment = prop_oneof![
-        (-4_i64..5).prop_map(|half| Literal::Timestamp(Timestamp::from_micros(half * DAY / 2))),
+        moments().prop_map(|micros| Literal::Timestamp(Timestamp::from_micros(micros))),
         (-2_i32..3).prop_map(|day| Literal::Date(Date::from_days(day))),
         Just(Literal::Text("1970-01-01T12:00:00+00:00".to_owned())),
         Just(Literal::Text("1970-01-02".to_owned())),

@@ -180,8 +180,8 @@ pub(super) fn decimal_bytes(precision: u32) -> usize {
     bits.div_ceil(8) as usize
 }
 
-/// A name as Avro takes it, made as other writers make it.
-fn avro_name(name: &str) -> String {
+/// A name as Avro takes it, made as other writers make it: in manifests, and in data files too.
+pub(crate) fn avro_name(name: &str) -> String {
     let mut made = String::with_capacity(name.len());
     for (place, letter) in name.chars().enumerate() {
         match letter {

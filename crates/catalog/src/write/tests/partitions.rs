@@ -55,6 +55,12 @@ async fn times_before_the_epoch_go_to_the_period_that_they_lie_in() {
     check(dates, "x", &[int(17_486), int(-1), int(0)]).await;
 }
 
+#[tokio::test]
+async fn the_last_second_of_a_day_before_the_epoch_goes_to_that_day() {
+    let times = moments(vec![-2 * DAY - 2, -DAY - 500_000, -DAY]);
+    check(times, "day(x)", &[int(-3), int(-2), int(-1)]).await;
+}
+
 /// The hashes of appendix B of Iceberg's specification, as buckets of 1000.
 #[tokio::test]
 async fn buckets_are_those_of_the_specification() {

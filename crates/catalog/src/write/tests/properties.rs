@@ -155,6 +155,24 @@ async fn files_go_where_the_table_wants_them_in_its_codec() {
     assert_eq!(error, "table property `write.target-file-size-bytes` is `big`, which is no number");
 }
 
+#[tokio::test]
+async fn files_and_row_groups_of_no_size_are_refused() {
+    // Another engine may have set it, so whoever writes has to look.
+    for name in ["write.target-file-size-bytes", "write.parquet.row-group-size-bytes"] {
+        assert_eq!(refused(name, "0").await, format!("table property `{name}` is `0`"));
+    }
+    // One byte is a size: each chunk is a row group, and each file holds one.
+    let smallest =
+        [("write.target-file-size-bytes", "1"), ("write.parquet.row-group-size-bytes", "1")];
+    let orders: [&[&str]; 2] = [&[], &["id"]];
+    for sort_by in orders {
+        let layout = Layout { properties: &smallest, sort_by, ..Layout::default() };
+        let bench = Bench::in_memory(&events_schema(), &layout);
+        let (written, _) = bench.write(vec![events(0..10_000)], Limits::default()).await.unwrap();
+        assert_eq!((written.rows, written.files.len()), (10_000, 2));
+    }
+}
+
 /// A measured number, a rounded one, and one that takes few values.
 fn measured() -> RecordBatch {
     let mut random = Random::new(7);

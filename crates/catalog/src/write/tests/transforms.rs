@@ -89,7 +89,8 @@ fn every_transform_gives_the_values_that_pyiceberg_gives() {
 
 #[test]
 fn moments_in_nanoseconds_lie_where_their_microsecond_does() {
-    let moments = [0_i64, -1, 999, -1000, -1001, 3_600_000_000_000, -86_400_000_000_001];
+    let moments =
+        [0_i64, -1, 999, -1000, -1001, 3_600_000_000_000, -86_400_000_000_001, -86_400_500_000_001];
     let (coarse_schema, coarse) = schema_of("timestamp");
     let (fine_schema, fine) = schema_of("timestamp_ns");
     for transform in

@@ -1,0 +1,47 @@
+use std::sync::Arc;
+
+use iceberg::spec::{NestedField, Schema};
+use icecore_core::{Date, Literal, Predicate, Timestamp};
+
+use super::*;
+use crate::schema::partition_spec;
+
+/// Whether a partition of this number may hold values that compare so.
+fn may_hold(of: PrimitiveType, by: &str, (op, value): (CompareOp, Literal), number: i32) -> bool {
+    let field = NestedField::optional(1, "x", Type::Primitive(of));
+    let schema = Schema::builder().with_fields([Arc::new(field)]).build().unwrap();
+    let spec = partition_spec(&schema, &[by.to_owned()]).unwrap().bind(schema.clone()).unwrap();
+    let filter = Filter::bind(&Predicate::compare("x", op, value), &schema).unwrap();
+    let partition = Struct::from_iter([Some(iceberg::spec::Literal::int(number))]);
+    PartitionFilter::new(&filter, &spec).may_hold(&partition)
+}
+
+#[test]
+fn a_moment_before_1970_is_looked_for_on_its_day_and_the_next() {
+    use CompareOp::{Eq, Gt, GtEq, Lt, LtEq};
+    // In the last second of day -2, which some writers take for day -1.
+    let late = Literal::Timestamp(Timestamp::from_micros(-86_400_500_000));
+    let held = |op: CompareOp| -> Vec<i32> {
+        let of = || PrimitiveType::Timestamptz;
+        (-4..2).filter(|day| may_hold(of(), "day(x)", (op, late.clone()), *day)).collect()
+    };
+    assert_eq!(held(Eq), [-2, -1]);
+    for op in [Lt, LtEq] {
+        assert_eq!(held(op), [-4, -3, -2, -1], "{op:?}");
+    }
+    for op in [Gt, GtEq] {
+        assert_eq!(held(op), [-2, -1, 0, 1], "{op:?}");
+    }
+}
+
+#[test]
+fn a_date_beyond_the_calendar_asks_nothing_of_partitions() {
+    for days in [-100_000_000, 100_000_000] {
+        for by in ["year(x)", "month(x)"] {
+            for op in [CompareOp::Eq, CompareOp::Lt, CompareOp::Gt] {
+                let date = Literal::Date(Date::from_days(days));
+                assert!(may_hold(PrimitiveType::Date, by, (op, date), 0), "{by} {op:?} {days}");
+            }
+        }
+    }
+}

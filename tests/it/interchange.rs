@@ -99,6 +99,7 @@ fn exported_models_predict_there_what_they_predict_here() {
     let Some(python) = python() else { return };
     let dir = tempfile::tempdir().unwrap();
     let class = rows(|score| f64::from(u8::from(score > 1.0)));
+    let often = rows(|score| f64::from(u8::from(score > 0.8)));
     let classes = rows(|score| score.clamp(0.0, 2.0).round());
     let counts = rows(|score| score.max(0.0).round());
     let given = |pairs: &[(&str, ParamValue)]| {
@@ -106,6 +107,7 @@ fn exported_models_predict_there_what_they_predict_here() {
     };
     let few = ("n_estimators", ParamValue::from(15_i64));
     let of = |objective: &str| given(&[few.clone(), ("objective", objective.into())]);
+    let none = given(&[few.clone(), ("min_samples_leaf", 400_i64.into())]);
     let steps = [
         StepSpec::new("impute", given(&[("indicator", true.into())])).with_columns(["a"]),
         StepSpec::new("scale", BTreeMap::new()).with_columns(["a"]),
@@ -114,6 +116,9 @@ fn exported_models_predict_there_what_they_predict_here() {
     ];
     for (name, steps, algorithm, params, set) in [
         ("binary", &[][..], "gbdt", of("binary"), &class),
+        // Without a split: every row has the share of ones, which is somewhat above one half.
+        ("constant", &[], "gbdt", none, &often),
+        ("two_classes", &[], "gbdt", of("multiclass"), &class),
         ("classes", &[], "gbdt", of("multiclass"), &classes),
         ("number", &[], "gbdt", of("squared"), &counts),
         ("poisson", &[], "gbdt", of("poisson"), &counts),
@@ -127,18 +132,8 @@ fn exported_models_predict_there_what_they_predict_here() {
         let model = pipeline(steps, algorithm, &params).unwrap().fit(set).unwrap();
         let file = dir.path().join(format!("{name}.onnx"));
         std::fs::write(&file, to_onnx(&*model).unwrap()).unwrap();
-        let table: Vec<Vec<Option<f64>>> = (0..set.rows())
-            .map(|row| {
-                let columns = set.features().columns().iter();
-                let cell = |column: &ArrayRef| {
-                    let column = column.as_primitive::<Float64Type>();
-                    column.is_valid(row).then(|| column.value(row))
-                };
-                columns.map(cell).collect()
-            })
-            .collect();
         let asked = dir.path().join("rows.json");
-        std::fs::write(&asked, serde_json::to_vec(&table).unwrap()).unwrap();
+        std::fs::write(&asked, serde_json::to_vec(&table(set)).unwrap()).unwrap();
         let theirs =
             script(&python, "run_onnx.py", &[file.to_str().unwrap(), asked.to_str().unwrap()]);
         let ours = model.predict(set.features()).unwrap();
@@ -148,12 +143,38 @@ fn exported_models_predict_there_what_they_predict_here() {
             ours.as_fixed_size_list_opt().map_or(ours.clone(), |lists| lists.values().clone());
         let ours = ours.as_primitive::<Float64Type>().values().to_vec();
         for (row, ours) in ours.chunks(classes).enumerate() {
-            let theirs: Vec<f64> =
-                theirs[row].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect();
-            let theirs = &theirs[theirs.len() - classes..];
-            for (a, b) in ours.iter().zip(theirs) {
+            let scores = theirs["scores"][row].as_array().unwrap();
+            let scores = scores[scores.len() - classes..].iter().map(|v| v.as_f64().unwrap());
+            for (a, b) in ours.iter().zip(scores) {
                 assert!((a - b).abs() <= 1e-5 * (1.0 + a.abs()), "{name}, row {row}: {a} {b}");
+            }
+            if let (Some(label), Some(given)) = (label(ours), theirs["labels"][row].as_u64()) {
+                assert_eq!(given, label, "{name}, row {row}: {ours:?}");
             }
         }
     }
+}
+
+/// The rows of a set as lists of numbers.
+fn table(set: &TrainingSet) -> Vec<Vec<Option<f64>>> {
+    let row = |row: usize| {
+        let cell = |column: &ArrayRef| {
+            let column = column.as_primitive::<Float64Type>();
+            column.is_valid(row).then(|| column.value(row))
+        };
+        set.features().columns().iter().map(cell).collect()
+    };
+    (0..set.rows()).map(row).collect()
+}
+
+/// The most probable class, by the probabilities of all or by that of the second; none where
+/// floats do not tell two of them apart.
+fn label(probabilities: &[f64]) -> Option<u64> {
+    let of_all = match probabilities {
+        [second] => vec![1.0 - second, *second],
+        of_all => of_all.to_vec(),
+    };
+    let mut order: Vec<usize> = (0..of_all.len()).collect();
+    order.sort_by(|a, b| of_all[*b].total_cmp(&of_all[*a]));
+    (of_all[order[0]] - of_all[order[1]] > 1e-4).then_some(order[0] as u64)
 }

@@ -9,8 +9,10 @@ use icecore_core::{Result, is_text_type};
 use serde::{Deserialize, Serialize};
 
 use crate::columns::{self, Values};
+use crate::tree::CATEGORIES_MAX;
 
-/// The categories of one feature, in order. A value that is not among them is missing.
+/// The categories of one feature, in order. A value that is not among them is missing, but for
+/// [`Self::Codes`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Categories {
@@ -18,6 +20,9 @@ pub(crate) enum Categories {
     Text(Vec<String>),
     /// Of numbers.
     Number(#[serde(with = "crate::exact::list")] Vec<f64>),
+    /// So many whole numbers, from zero on. Another number has the place after the last, because
+    /// XGBoost does not send it where missing values go.
+    Codes(usize),
 }
 
 impl Eq for Categories {}
@@ -35,6 +40,7 @@ impl Categories {
         match self {
             Self::Text(values) => values.len(),
             Self::Number(values) => values.len(),
+            Self::Codes(count) => *count,
         }
     }
 
@@ -47,6 +53,8 @@ impl Categories {
                     values.iter().all(|value| value.is_finite())
                         && values.windows(2).all(|pair| pair[0] < pair[1])
                 }
+                // The place after the last has to be one that a set can name.
+                Self::Codes(count) => *count <= CATEGORIES_MAX,
             }
     }
 
@@ -55,10 +63,12 @@ impl Categories {
         match self {
             Self::Text(values) => Box::new(values.iter().cloned()),
             Self::Number(values) => Box::new(values.iter().map(ToString::to_string)),
+            Self::Codes(count) => Box::new((0..*count).map(|code| code.to_string())),
         }
     }
 
-    /// The place of each value among the categories; NaN where it is missing or not among them.
+    /// The place of each value among the categories; NaN where it is missing, and but for
+    /// [`Self::Codes`], where it is not among them.
     pub(crate) fn encode(&self, array: &dyn Array) -> Result<Values> {
         let place =
             |found: std::result::Result<usize, usize>| found.map_or(f64::NAN, |place| place as f64);
@@ -80,7 +90,24 @@ impl Categories {
                 };
                 Ok(values.iter().map(find).collect())
             }
+            Self::Codes(count) => {
+                let values = columns::values(array)?;
+                Ok(values.iter().map(|value| code(*value, *count as f64)).collect())
+            }
         }
+    }
+}
+
+/// The place of a number among this many codes: as a float, cut to a whole number, as XGBoost does.
+fn code(value: f64, count: f64) -> f64 {
+    let value = f64::from(value as f32);
+    if value.is_nan() {
+        value
+    } else if (0.0..count).contains(&value) {
+        // Adding zero turns a negative zero into a positive one.
+        value.trunc() + 0.0
+    } else {
+        count
     }
 }
 
@@ -160,7 +187,6 @@ mod tests {
     use arrow::array::{Float64Array, StringArray};
 
     use super::*;
-    use crate::tree::CATEGORIES_MAX;
 
     #[test]
     fn rare_and_unknown_values_are_missing() {
@@ -185,5 +211,14 @@ mod tests {
         let codes = categories.encode(&Float64Array::from(vec![-0.0, 3.0, 1.0])).unwrap();
         assert_eq!(codes[..2], [1.0, 2.0]);
         assert!(codes[2].is_nan());
+    }
+
+    #[test]
+    fn a_number_that_is_no_code_is_not_missing() {
+        let asked = [3.0, 3.5, 3.999_999_999_9, -0.0, -0.5, 254.0, 1e300, f64::NAN];
+        let codes = Categories::Codes(254).encode(&Float64Array::from(asked.to_vec())).unwrap();
+        assert_eq!(codes[..7], [3.0, 3.0, 4.0, 0.0, 254.0, 254.0, 254.0]);
+        assert!(codes[7].is_nan());
+        assert!(Categories::Codes(254).is_sound(1_000) && !Categories::Codes(255).is_sound(1_000));
     }
 }

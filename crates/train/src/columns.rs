@@ -62,7 +62,9 @@ fn find_from<'a>(
             .with_candidates(&input.name, names));
     };
     let data_type = field.data_type();
-    if !is_feature_type(data_type) || is_text_type(data_type) != wants_text {
+    // A column in which nothing is known is of no type, and so of any.
+    let is_null = *data_type == DataType::Null;
+    if !is_null && (!is_feature_type(data_type) || is_text_type(data_type) != wants_text) {
         let wanted = if wants_text { "no text" } else { "neither a number nor a boolean" };
         return Err(Error::invalid(format!(
             "the model's input `{}` has type {data_type}, which is {wanted}",

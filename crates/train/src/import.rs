@@ -37,12 +37,14 @@ pub(crate) const SHARES: &str = "imported_shares";
 ///
 /// Predictions are those of the library but for the last digits: LightGBM's sums are doubles,
 /// XGBoost's and ONNX's are floats, ours are exact. Columns are bound by name; a model without names
-/// has inputs `Column_0`, `Column_1` and so on.
+/// has inputs `Column_0`, `Column_1` and so on. Of a model of XGBoost that stopped early, the rounds
+/// up to the best count, as in its interface for scikit-learn.
 ///
 /// # Errors
 ///
 /// `DataCorrupt` if the bytes are no such model, or say what cannot be; `Unsupported` for what
-/// has no counterpart here: linear leaves, DART, objectives without a known meaning.
+/// has no counterpart here: linear leaves, DART, objectives without a known meaning, raw scores of
+/// three classes or more.
 pub fn import_model(bytes: &[u8]) -> Result<Arc<dyn Model>> {
     if bytes.starts_with(b"ICEMODEL") {
         return crate::decode_model(bytes);
@@ -69,7 +71,8 @@ pub fn import_model(bytes: &[u8]) -> Result<Arc<dyn Model>> {
 /// What was read.
 struct Imported {
     format: &'static str,
-    objective: String,
+    /// What the file says of how it was learned, and what was made of that.
+    params: Vec<(&'static str, String)>,
     names: Vec<String>,
     /// The categories of features that have some, by the feature's number.
     categories: BTreeMap<usize, Categories>,
@@ -120,10 +123,10 @@ impl Imported {
                 (algorithm, 0.0, Scorer::LinearClasses(classes))
             }
         };
-        let params = [("format", self.format.to_owned()), ("objective", self.objective)];
+        let params = [("format", self.format.to_owned())].into_iter().chain(self.params);
         let header = Header {
             algorithm: algorithm.to_owned(),
-            params: params.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+            params: params.map(|(name, value)| (name.to_owned(), value)).collect(),
             signature: ModelSignature { inputs, output: scorer.output() },
             rows: rows as u64,
             provenance: Vec::new(),

@@ -8,6 +8,7 @@ use crate::arithmetic::mix_pair;
 use crate::canonical::canonical_order;
 use crate::columns;
 use crate::metrics::Measure;
+use crate::preprocess;
 
 /// The importance of each input: how much worse the measure becomes, in the mean of `repeats`
 /// shuffles of its values among the rows (Breiman, "Random forests", 2001).
@@ -50,8 +51,7 @@ pub fn permutation_importance(
                 let mut arrays = set.features().columns().to_vec();
                 arrays[at] = arrow::compute::take(&arrays[at], &rows, None)?;
                 let features = RecordBatch::try_new(schema.clone(), arrays)?;
-                let shuffled =
-                    TrainingSet::new(features, set.labels().clone(), set.row_ids().clone())?;
+                let shuffled = preprocess::with_features(&set, features)?;
                 let score = measure.of(model, &shuffled)?.ok_or_else(undefined)?;
                 lost += if measure.greater_is_better() { whole - score } else { score - whole };
             }
@@ -78,5 +78,16 @@ mod tests {
         let order = UInt64Array::from_iter_values((0..3_000).map(|row| row * 7 % 3_000));
         assert_eq!(of(&set.take(&order).unwrap()), importance);
         assert!(permutation_importance(&*model, &set, Measure::RocAuc, (0, 1)).is_err());
+    }
+
+    #[test]
+    fn a_ranking_is_measured_within_its_groups() {
+        let groups = UInt64Array::from_iter_values((0..2_000).map(|row| row / 10));
+        let set = churn(2_000, 61).with_groups(groups).unwrap();
+        let mut given = params([("n_estimators", 20.0)]);
+        given.insert("objective".to_owned(), "lambdarank".into());
+        let model = make("gbdt", &given).fit(&set).unwrap();
+        let importance = permutation_importance(&*model, &set, Measure::Ndcg(10), (2, 1)).unwrap();
+        assert!(importance[0] > 0.005 && importance[4] == 0.0, "{importance:?}");
     }
 }

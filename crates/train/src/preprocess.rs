@@ -67,7 +67,8 @@ pub(crate) fn prepared(
     with_features(set, apply(steps, inputs, set.features())?)
 }
 
-fn with_features(set: &TrainingSet, features: RecordBatch) -> Result<TrainingSet> {
+/// The set with other features: its labels, ids, groups and weights are as they were.
+pub(crate) fn with_features(set: &TrainingSet, features: RecordBatch) -> Result<TrainingSet> {
     let new = TrainingSet::new(features, set.labels().clone(), set.row_ids().clone())?;
     let mut new = new.with_provenance(set.provenance().to_vec());
     if let Some(groups) = set.groups() {

@@ -104,10 +104,24 @@ impl Recipe {
     /// What is measured where nobody says.
     pub(super) fn measure(&self) -> Measure {
         if self.ranks() {
-            let at = self.params.get("ndcg_at").and_then(ParamValue::as_int);
-            return Measure::Ndcg(at.and_then(|at| usize::try_from(at).ok()).unwrap_or(10));
+            return Measure::Ndcg(self.ndcg_at());
         }
         Measure::usual(self.output())
+    }
+
+    /// The measure of this name, of the quantile or the first rows that the parameters say.
+    pub(super) fn measure_named(&self, name: &str) -> Result<Measure> {
+        let alpha = self.params.get("alpha").and_then(ParamValue::as_float).unwrap_or(0.5);
+        Ok(match Measure::named(name, alpha)? {
+            Measure::Ndcg(_) => Measure::Ndcg(self.ndcg_at()),
+            other => other,
+        })
+    }
+
+    /// How many first rows of a query count.
+    fn ndcg_at(&self) -> usize {
+        let at = self.params.get("ndcg_at").and_then(ParamValue::as_int);
+        at.and_then(|at| usize::try_from(at).ok()).unwrap_or(10)
     }
 
     /// Whether the model orders the rows of each query.
@@ -221,4 +235,33 @@ fn divided(validation: &BooleanArray) -> Result<Split> {
         .with_help("change `[split]` in the training set's file and build it again"));
     }
     Ok(split)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_measure_that_is_named_takes_its_parameter_from_the_recipe() {
+        let mut recipe = Recipe {
+            algorithm: "gbdt".to_owned(),
+            params: BTreeMap::new(),
+            validation: 0.0,
+            split_seed: 0,
+            folds: 0,
+            folds_by: FoldBy::Row,
+            group: None,
+            ranked_by: None,
+            gap: 0,
+            weight: None,
+            preprocess: Vec::new(),
+        };
+        assert_eq!(recipe.measure_named("ndcg").unwrap(), Measure::Ndcg(10));
+        recipe.params.insert("ndcg_at".to_owned(), ParamValue::Int(3));
+        recipe.params.insert("alpha".to_owned(), ParamValue::Float(0.9));
+        assert_eq!(recipe.measure_named("ndcg").unwrap(), Measure::Ndcg(3));
+        assert_eq!(recipe.measure_named("quantile_loss").unwrap(), Measure::QuantileLoss(0.9));
+        assert_eq!(recipe.measure_named("map").unwrap(), Measure::Map);
+        assert!(recipe.measure_named("nope").is_err());
+    }
 }

@@ -25,10 +25,7 @@ impl Project {
     ) -> Result<()> {
         let measure = match &spec.measure {
             None => training.recipe.measure(),
-            Some(name) => {
-                let alpha = training.recipe.params.get("alpha");
-                Measure::named(name, alpha.and_then(|alpha| alpha.as_float()).unwrap_or(0.5))?
-            }
+            Some(name) => training.recipe.measure_named(name)?,
         };
         let candidates = match spec.trials {
             None => grid(&spec.params)?,

@@ -66,14 +66,8 @@ pub(crate) fn write_values(column: &ArrayRef) -> Result<Vec<Value>> {
             let values = column.as_string::<i32>();
             values.iter().map(|value| value.map_or(Value::Null, Value::from)).collect()
         }
-        DataType::List(_) => {
-            let lists = column.as_list::<i32>();
-            let list = |row: Option<ArrayRef>| match row {
-                None => Ok(Value::Null),
-                Some(items) => Ok(Value::Array(write_values(&items)?)),
-            };
-            lists.iter().map(list).collect::<Result<_>>()?
-        }
+        DataType::List(_) => write_lists(column.as_list::<i32>().iter())?,
+        DataType::FixedSizeList(..) => write_lists(column.as_fixed_size_list().iter())?,
         DataType::Struct(fields) => {
             let columns = column.as_struct().columns().iter().map(write_values);
             let columns = columns.collect::<Result<Vec<_>>>()?;
@@ -96,4 +90,34 @@ pub(crate) fn write_values(column: &ArrayRef) -> Result<Vec<Value>> {
             (0..column.len()).map(text).collect()
         }
     })
+}
+
+fn write_lists(rows: impl Iterator<Item = Option<ArrayRef>>) -> Result<Vec<Value>> {
+    let list = |row: Option<ArrayRef>| match row {
+        None => Ok(Value::Null),
+        Some(items) => Ok(Value::Array(write_values(&items)?)),
+    };
+    rows.map(list).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{FixedSizeListArray, ListArray};
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn lists_are_lists_whether_their_length_is_fixed_or_not() {
+        let rows = vec![Some(vec![Some(0.5), Some(0.25)]), None, Some(vec![Some(1.0), None])];
+        let fixed = FixedSizeListArray::from_iter_primitive::<Float64Type, _, _>(rows.clone(), 2);
+        let free = ListArray::from_iter_primitive::<Float64Type, _, _>(rows);
+        let expected = [json!([0.5, 0.25]), json!(null), json!([1.0, null])];
+        for column in [Arc::new(fixed) as ArrayRef, Arc::new(free)] {
+            assert_eq!(write_values(&column).unwrap(), expected);
+            assert_eq!(write_values(&column.slice(1, 2)).unwrap(), expected[1..]);
+        }
+    }
 }

@@ -8,7 +8,7 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use icecore_core::{Error, ErrorKind, OutputKind, Result};
+use icecore_core::{Error, ErrorKind, OutputKind, Result, SignatureColumn};
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
@@ -52,7 +52,7 @@ pub(super) async fn describe(
     let inputs: Vec<Value> = signature
         .inputs
         .iter()
-        .map(|input| json!({ "name": input.name, "datatype": "FP64", "shape": [-1] }))
+        .map(|input| json!({ "name": input.name, "datatype": datatype(input), "shape": [-1] }))
         .collect();
     // How many classes there are, only the model's answers say.
     let width = if signature.output == OutputKind::Classes { -1 } else { 1 };
@@ -188,17 +188,16 @@ fn object(body: &[u8]) -> Result<Map<String, Value>> {
         .map_err(|error| Error::invalid(format!("the request cannot be read: {error}")))
 }
 
+/// What the protocol calls an input's type: text is bytes, and any number may be sent.
+fn datatype(input: &SignatureColumn) -> &'static str {
+    if input.data_type.contains("Utf8") { "BYTES" } else { "FP64" }
+}
+
 fn tensors(
     model: &LoadedModel,
     request: &Map<String, Value>,
     predictions: &ArrayRef,
 ) -> Result<Value> {
-    let rows = predictions.len();
-    let flat = match predictions.as_list_opt::<i32>() {
-        Some(lists) => Arc::clone(lists.values()),
-        None => Arc::clone(predictions),
-    };
-    let width = flat.len().checked_div(rows).unwrap_or(1);
     let asked = request.get("outputs").and_then(Value::as_array);
     let name = asked.and_then(|outputs| outputs.first()).and_then(|output| output.get("name"));
     let name = name.and_then(Value::as_str).unwrap_or("predict");
@@ -206,17 +205,26 @@ fn tensors(
         "model_name": model.name,
         "model_version": model.version,
         "parameters": {},
-        "outputs": [{
-            "name": name,
-            "shape": [rows, width],
-            "datatype": "FP64",
-            "data": crate::features::write_values(&flat)?,
-        }],
+        "outputs": [output(name, predictions)?],
     });
     if let (Some(fields), Some(id)) = (document.as_object_mut(), request.get("id")) {
         fields.insert("id".to_owned(), id.clone());
     }
     Ok(document)
+}
+
+/// Predictions as a tensor: one number a row, or one of each class.
+fn output(name: &str, predictions: &ArrayRef) -> Result<Value> {
+    let (flat, width) = match predictions.as_fixed_size_list_opt() {
+        Some(lists) => (lists.values(), lists.value_length()),
+        None => (predictions, 1),
+    };
+    Ok(json!({
+        "name": name,
+        "shape": [predictions.len(), width],
+        "datatype": "FP64",
+        "data": crate::features::write_values(flat)?,
+    }))
 }
 
 /// A refusal as the protocol has it.
@@ -235,4 +243,35 @@ fn mlflow_refusal(error: &Error) -> Response {
     };
     let body = json!({ "error_code": code, "message": error.to_string() });
     reply(status_of(error.kind()), &body)
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{FixedSizeListArray, Float64Array};
+    use arrow::datatypes::Float64Type;
+
+    use super::*;
+
+    #[test]
+    fn classes_are_a_tensor_of_numbers() {
+        let rows = [[0.5, 0.25, 0.25], [0.0, 1.0, 0.0]].map(|row| Some(row.map(Some)));
+        let classes = FixedSizeListArray::from_iter_primitive::<Float64Type, _, _>(rows, 3);
+        let classes: ArrayRef = Arc::new(classes);
+        let tensor = output("predict", &classes).unwrap();
+        assert_eq!(tensor["shape"], json!([2, 3]));
+        assert_eq!(tensor["data"], json!([0.5, 0.25, 0.25, 0.0, 1.0, 0.0]));
+        let numbers: ArrayRef = Arc::new(Float64Array::from(vec![0.5, 0.75]));
+        let tensor = output("predict", &numbers).unwrap();
+        assert_eq!((&tensor["shape"], &tensor["data"]), (&json!([2, 1]), &json!([0.5, 0.75])));
+    }
+
+    #[test]
+    fn an_input_of_text_is_one_of_bytes() {
+        let input = |data_type: &str| SignatureColumn {
+            name: "x".to_owned(),
+            data_type: data_type.to_owned(),
+        };
+        let types = ["Utf8", "Dictionary(Int32, Utf8)", "Int64"].map(|of| datatype(&input(of)));
+        assert_eq!(types, ["BYTES", "BYTES", "FP64"]);
+    }
 }

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{Field, Schema};
 use icecore_core::{Error, ErrorKind, ModelSignature, Result};
 use serde_json::{Map, Value};
 
@@ -187,17 +186,13 @@ impl Frame {
         Ok(frame)
     }
 
-    /// The rows as a model takes them.
+    /// The rows as a model takes them. A column in which nothing is known has no type: to the model
+    /// its values are missing, whether the input is text or not.
     pub(crate) fn batch(&self) -> Result<RecordBatch> {
         let (mut fields, mut columns) = (Vec::new(), Vec::new());
         for (name, column) in &self.columns {
-            // A column in which nothing is known is one of numbers that are missing.
-            let column = match column.data_type() {
-                DataType::Null => cast(column, &DataType::Float64)?,
-                _ => Arc::clone(column),
-            };
             fields.push(Field::new(name, column.data_type().clone(), true));
-            columns.push(column);
+            columns.push(Arc::clone(column));
         }
         let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
         Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)?)
@@ -265,5 +260,37 @@ fn flatten(value: &Value, to: &mut Vec<Value>, depth: usize) -> Result<()> {
             to.push(value.clone());
             Ok(())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::DataType;
+    use icecore_core::{OutputKind, SignatureColumn};
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_column_in_which_nothing_is_known_has_no_type() {
+        let column = |name: &str, data_type: &str| SignatureColumn {
+            name: name.to_owned(),
+            data_type: data_type.to_owned(),
+        };
+        let signature = ModelSignature {
+            inputs: vec![column("plan", "Utf8"), column("amount", "Float64")],
+            output: OutputKind::Probability,
+        };
+        for body in [
+            json!({ "dataframe_records": [{ "plan": null, "amount": 3 }] }),
+            json!({ "inputs": [[null, 3]] }),
+        ] {
+            let frame = Frame::of_mlflow(body.as_object().unwrap(), &signature).unwrap();
+            let rows = frame.batch().unwrap();
+            let type_of = |name: &str| rows.column_by_name(name).unwrap().data_type().clone();
+            assert_eq!((type_of("plan"), type_of("amount")), (DataType::Null, DataType::Int64));
+        }
+        let rows = Frame::of_csv("plan,amount\n,3\n").unwrap().batch().unwrap();
+        assert_eq!(*rows.column_by_name("plan").unwrap().data_type(), DataType::Null);
     }
 }

@@ -46,8 +46,9 @@ pub(super) fn write(model: &FittedModel, ensemble: &Ensemble) -> Result<String> 
     let averages = if ensemble.link == Link::Mean { "average_output\n" } else { "" };
     let infos = categories.iter().map(|categories| match categories {
         None => "[-1e+308:1e+308]".to_owned(),
+        // Without any category there is one nevertheless: an item that is empty is not there.
         Some(categories) => {
-            spaced((0..categories.len()).map(|at| at.to_string())).replace(' ', ":")
+            spaced((0..categories.len().max(1)).map(|at| at.to_string())).replace(' ', ":")
         }
     });
     let text_lists: Vec<&Vec<String>> = categories
@@ -198,7 +199,7 @@ fn bits(set: CategorySet, inverted: bool, categories: &Categories) -> Result<Vec
             continue;
         }
         let number = match categories {
-            Categories::Text(_) => place as f64,
+            Categories::Text(_) | Categories::Codes(_) => place as f64,
             Categories::Number(values) => values[place],
         };
         if !(0.0..=CATEGORY_MAX).contains(&number) || number.fract() != 0.0 {

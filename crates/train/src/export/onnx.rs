@@ -105,7 +105,18 @@ impl Lists {
     }
 }
 
+/// Two classes as the log odds of the second: ONNX Runtime takes two base values for those of one
+/// score, and tells the label by the second score alone.
+fn log_odds(mut classes: Ensemble) -> Ensemble {
+    classes.trees.iter_mut().step_by(2).for_each(|tree| tree.scale(-1.0));
+    let base = classes.bases[1] - classes.bases[0];
+    Ensemble { link: Link::Logistic, bases: vec![base], ..classes }
+}
+
 fn write_trees(ensemble: &Ensemble, table: &str, graph: &mut Graph) -> Result<()> {
+    if ensemble.link == Link::Softmax && ensemble.outputs() == 2 {
+        return write_trees(&log_odds(ensemble.clone()), table, graph);
+    }
     let outputs = ensemble.outputs();
     let votes = (ensemble.trees.len() / outputs.max(1)).max(1) as f64;
     let share = if ensemble.link == Link::Mean { 1.0 / votes } else { 1.0 };
@@ -113,7 +124,14 @@ fn write_trees(ensemble: &Ensemble, table: &str, graph: &mut Graph) -> Result<()
     for (number, tree) in ensemble.trees.iter().enumerate() {
         lists.add(tree, (number as i64, (number % outputs) as i64), share)?;
     }
-    if ensemble.trees.is_empty() {
+    let mut bases = ensemble.bases.clone();
+    let mut leaves = ensemble.trees.iter().flat_map(Tree::leaf_values);
+    if ensemble.link == Link::Logistic && leaves.all(|value| value >= 0.0) {
+        // Where no leaf is negative, ONNX Runtime takes the sum for a probability, whose label
+        // begins at one half.
+        lists.add(&Tree::constant(-1.0), (ensemble.trees.len() as i64, 0), 1.0)?;
+        bases.iter_mut().for_each(|base| *base += 1.0);
+    } else if ensemble.trees.is_empty() {
         for output in 0..outputs as i64 {
             lists.add(&Tree::constant(0.0), (output, output), 1.0)?;
         }
@@ -123,7 +141,7 @@ fn write_trees(ensemble: &Ensemble, table: &str, graph: &mut Graph) -> Result<()
         Link::Softmax => "SOFTMAX",
         Link::Mean | Link::Shares | Link::Identity | Link::Exp => "NONE",
     };
-    let bases = Attribute::Doubles(ensemble.bases.clone());
+    let bases = Attribute::Doubles(bases);
     if matches!(ensemble.link, Link::Identity | Link::Exp) {
         let kind = ["target_treeids", "target_nodeids", "target_ids", "target_weights_as_tensor"];
         let mut attributes = lists.attributes(kind);

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{AsArray, Float64Array, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, AsArray, Float64Array, RecordBatch, StringArray};
 use arrow::datatypes::Float64Type;
 use icecore_core::ParamValue;
 use proptest::prelude::*;
@@ -69,8 +69,75 @@ fn a_model_without_trees_is_exported_as_its_constant() {
 }
 
 #[test]
+fn two_classes_are_exported_to_onnx_as_one_probability() {
+    let set = churn(1_000, 7);
+    let model = make("gbdt", &given("multiclass", &[])).fit(&set).unwrap();
+    let back = import_model(&to_onnx(&*model).unwrap()).unwrap();
+    assert_eq!(back.signature().output, icecore_core::OutputKind::Probability);
+    let ours = predictions(&*model, set.features());
+    let theirs = predictions(&*back, &numbered(set.features()));
+    assert_eq!((ours.len(), theirs.len()), (2_000, 1_000));
+    for (ours, theirs) in ours.chunks(2).zip(theirs) {
+        assert!((ours[1] - theirs).abs() < 1e-9, "{ours:?} {theirs}");
+    }
+}
+
+// The leaf that tells ONNX Runtime that the sum is no probability changes no prediction.
+#[test]
+fn a_model_without_a_negative_leaf_is_exported_to_onnx_with_one() {
+    let set = churn(200, 8);
+    let more = [("min_samples_leaf", ParamValue::Int(150))];
+    let model = make("gbdt", &given("binary", &more)).fit(&set).unwrap();
+    let file = to_onnx(&*model).unwrap();
+    let back = import_model(&file).unwrap();
+    assert_eq!((model.rounds(), back.rounds()), (Some(0), Some(1)));
+    let ours = predictions(&*model, set.features());
+    for (ours, theirs) in ours.iter().zip(predictions(&*back, &numbered(set.features()))) {
+        assert!((ours - theirs).abs() < 1e-9, "{ours} {theirs}");
+    }
+}
+
+/// Rows whose columns have the names that a graph with one input gives them.
+fn numbered(rows: &RecordBatch) -> RecordBatch {
+    let columns = rows.columns().iter().enumerate();
+    let columns = columns.map(|(at, column)| (format!("Column_{at}"), column.clone(), true));
+    RecordBatch::try_from_iter_with_nullable(columns).unwrap()
+}
+
+// Nothing tells that they are text but the list of pandas.
+#[test]
+fn text_that_no_split_is_about_stays_text() {
+    let text = |value: Option<&str>| Arc::new(StringArray::from(vec![value; 90])) as ArrayRef;
+    let columns: Vec<(&str, ArrayRef, bool)> = vec![
+        ("x", Arc::new(Float64Array::from_iter_values((0..90).map(f64::from))), true),
+        ("same", text(Some("a")), true),
+        ("none", text(None), true),
+    ];
+    let set = icecore_core::TrainingSet::new(
+        RecordBatch::try_from_iter_with_nullable(columns).unwrap(),
+        (0..90).map(|row| f64::from(u8::from(row > 40))).collect::<Vec<_>>().into(),
+        arrow::array::UInt64Array::from_iter_values(0..90),
+    );
+    let set = set.unwrap();
+    let model = make("gbdt", &params([("min_samples_leaf", 2.0)])).fit(&set).unwrap();
+    let exported = to_lightgbm(&*model).unwrap();
+    assert!(exported.contains("\nfeature_infos=[-1e+308:1e+308] 0 0\n"), "{exported}");
+    assert!(exported.ends_with("\npandas_categorical:[[\"a\"],[]]\n"), "{exported}");
+    let back = import_model(exported.as_bytes()).unwrap();
+    let types = back.signature().inputs.iter().map(|input| input.data_type.as_str());
+    assert_eq!(types.collect::<Vec<_>>(), ["Float64", "Utf8", "Utf8"]);
+    let ours = predictions(&*model, set.features());
+    for (ours, theirs) in ours.iter().zip(predictions(&*back, set.features())) {
+        assert!((ours - theirs).abs() < 1e-9);
+    }
+    // A category that was not among them is text as well.
+    let other = exported.replace("[[\"a\"],[]]", "[[\"b\"],[\"c\"]]");
+    assert!(import_model(other.as_bytes()).unwrap().predict(set.features()).is_ok());
+}
+
+#[test]
 fn the_folder_of_mlflow_has_a_definition_and_the_model() {
-    let columns: Vec<(&str, arrow::array::ArrayRef, bool)> = vec![
+    let columns: Vec<(&str, ArrayRef, bool)> = vec![
         ("o'clock", Arc::new(Float64Array::from_iter_values((0..90).map(f64::from))), true),
         (
             "tier",

@@ -39,7 +39,7 @@ pub(super) fn read(text: &str) -> Result<Imported> {
         None => return Err(corrupt("its trees do not end")),
     };
     let trees: Vec<RawTree> = blocks.into_iter().map(RawTree::read).collect::<Result<_>>()?;
-    let codes = codes(&trees, names.len())?;
+    let codes = codes(&trees, names.len(), &pandas)?;
     let (places, categories) = named(codes, &pandas)?;
     let mut trees: Vec<Tree> =
         trees.iter().map(|tree| tree.convert(names.len(), &places)).collect::<Result<_>>()?;
@@ -51,9 +51,9 @@ pub(super) fn read(text: &str) -> Result<Imported> {
     }
     let gains = gains(&trees, names.len());
     let ensemble = Ensemble { link, bases: vec![0.0; outputs], trees, gains };
-    let objective = objective.to_owned();
+    let params = vec![("objective", objective.to_owned())];
     let scorer = ImportedScorer::Trees(ensemble);
-    Ok(Imported { format: "lightgbm", objective, names, categories, steps: Vec::new(), scorer })
+    Ok(Imported { format: "lightgbm", params, names, categories, steps: Vec::new(), scorer })
 }
 
 /// What the sum of trees means, and what it is multiplied with.
@@ -209,14 +209,12 @@ fn missing(threshold: f64, decision: u8) -> Result<Side> {
 type Places = BTreeMap<usize, BTreeMap<u32, u8>>;
 
 /// The values that categories have in pandas, by the numbers of features that have some.
-fn pandas(
-    text: &str,
-    fields: &Fields<'_>,
-    features: usize,
-) -> Result<BTreeMap<usize, Vec<serde_json::Value>>> {
+type Pandas = BTreeMap<usize, Vec<serde_json::Value>>;
+
+fn pandas(text: &str, fields: &Fields<'_>, features: usize) -> Result<Pandas> {
     let line = text.lines().rev().find_map(|line| line.strip_prefix("pandas_categorical:"));
-    let lists = line.map(str::trim).filter(|lists| !matches!(*lists, "null" | "[]" | "[[]]"));
-    let Some(lists) = lists else { return Ok(BTreeMap::new()) };
+    let lists = line.map(str::trim).filter(|lists| !matches!(*lists, "null" | "[]"));
+    let Some(lists) = lists else { return Ok(Pandas::new()) };
     let lists: Vec<Vec<serde_json::Value>> = serde_json::from_str(lists)
         .map_err(|error| corrupt("its categories of pandas cannot be read").with_source(error))?;
     // A feature of categories lists them, one of numbers has a range.
@@ -228,6 +226,9 @@ fn pandas(
         .map(|(feature, _)| feature)
         .collect();
     if infos.len() != features || categorical.len() != lists.len() {
+        if lists.iter().all(Vec::is_empty) {
+            return Ok(Pandas::new());
+        }
         return Err(unsupported("a model of pandas categories that names no features for them")
             .with_help("a feature of one category says nothing: train it without"));
     }
@@ -237,7 +238,7 @@ fn pandas(
 /// Categories in our order, and the places of the numbers that splits name.
 fn named(
     codes: BTreeMap<usize, BTreeSet<u32>>,
-    pandas: &BTreeMap<usize, Vec<serde_json::Value>>,
+    pandas: &Pandas,
 ) -> Result<(Places, BTreeMap<usize, Categories>)> {
     let (mut places, mut categories) = (Places::new(), BTreeMap::new());
     for (feature, codes) in codes {
@@ -275,11 +276,32 @@ fn named(
         };
         categories.insert(feature, values);
     }
+    for (feature, values) in pandas {
+        // A feature that no split is about is text in the rows nevertheless.
+        if let (false, Some(texts)) = (categories.contains_key(feature), texts(values)) {
+            categories.insert(*feature, Categories::Text(texts));
+        }
+    }
     Ok((places, categories))
 }
 
+/// Values that all are text, in our order, and no more than a feature may have.
+fn texts(values: &[serde_json::Value]) -> Option<Vec<String>> {
+    let texts: Option<Vec<String>> =
+        values.iter().map(|value| value.as_str().map(str::to_owned)).collect();
+    let mut texts = texts?;
+    texts.sort_unstable();
+    texts.dedup();
+    texts.truncate(CATEGORIES_MAX);
+    Some(texts)
+}
+
 /// The numbers of categories that the splits of each feature name.
-fn codes(trees: &[RawTree], features: usize) -> Result<BTreeMap<usize, BTreeSet<u32>>> {
+fn codes(
+    trees: &[RawTree],
+    features: usize,
+    pandas: &Pandas,
+) -> Result<BTreeMap<usize, BTreeSet<u32>>> {
     let mut named: BTreeMap<usize, BTreeSet<u32>> = BTreeMap::new();
     let mut ordered = BTreeSet::new();
     for tree in trees {
@@ -297,7 +319,7 @@ fn codes(trees: &[RawTree], features: usize) -> Result<BTreeMap<usize, BTreeSet<
     if named.values().any(|set| set.len() > CATEGORIES_MAX) {
         return Err(unsupported("a feature with more than 254 categories"));
     }
-    if named.keys().any(|feature| ordered.contains(feature)) {
+    if named.keys().chain(pandas.keys()).any(|feature| ordered.contains(feature)) {
         return Err(corrupt("a feature is both a number and a category"));
     }
     Ok(named)

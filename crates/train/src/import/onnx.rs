@@ -24,6 +24,8 @@ use model::{DOUBLE, FLOAT, Graph, INT64, Input, OnnxNode, STRING, Tensor};
 
 /// The most columns of a table within a graph.
 const WIDTH_MAX: usize = 100_000;
+/// The most columns of all tables within a graph, each with what happened to it.
+const COLUMNS_MAX: usize = 1 << 22;
 
 /// What a name in a graph stands for.
 #[derive(Debug, Clone)]
@@ -42,7 +44,8 @@ pub(super) fn looks_like(bytes: &[u8]) -> bool {
 pub(super) fn read(bytes: &[u8]) -> Result<Imported> {
     let Graph { inputs: given, outputs, nodes, constants } = model::read(bytes)?;
     let (names, tables) = inputs(&given)?;
-    let mut walk = Walk { known: tables, constants, names, hot: Hot::default(), found: None };
+    let (hot, found, room) = (Hot::default(), None, COLUMNS_MAX);
+    let mut walk = Walk { known: tables, constants, names, hot, found, room };
     for node in &nodes {
         walk.step(node)?;
     }
@@ -60,7 +63,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<Imported> {
     let used = names.into_iter().enumerate();
     let used = used.filter(|(at, input)| !input.is_text || hot.has(*at));
     let names = used.map(|(_, input)| input.name).collect();
-    Ok(Imported { format: "onnx", objective, names, categories, steps, scorer })
+    let params = vec![("objective", objective)];
+    Ok(Imported { format: "onnx", params, names, categories, steps, scorer })
 }
 
 /// A column of the graph's inputs.
@@ -120,12 +124,14 @@ struct Walk {
     names: Vec<Named>,
     hot: Hot,
     found: Option<(String, ImportedScorer)>,
+    /// How many columns there is room for.
+    room: usize,
 }
 
 impl Walk {
     fn step(&mut self, node: &OnnxNode) -> Result<()> {
         if let ("Constant", Some(tensor)) = (node.op.as_str(), node.tensor("value")) {
-            for output in &node.outputs {
+            if let Some(output) = node.outputs.first() {
                 self.constants.insert(output.clone(), tensor.clone());
             }
             return Ok(());
@@ -149,6 +155,11 @@ impl Walk {
             }
             _ => self.other(node)?,
         };
+        if let Known::Table(columns) = &known {
+            let size: usize = columns.iter().map(Feature::size).sum();
+            let left = self.room.checked_sub(size.saturating_mul(node.outputs.len()));
+            self.room = left.ok_or_else(|| unsupported("a graph of so many columns"))?;
+        }
         for output in &node.outputs {
             self.known.insert(output.clone(), known.clone());
         }
@@ -257,8 +268,11 @@ impl Walk {
     fn chosen(&self, node: &OnnxNode) -> Result<Vec<Feature>> {
         let chosen = node.inputs.get(1).and_then(|name| self.constants.get(name));
         let chosen = chosen.ok_or_else(|| corrupt("a choice of columns is not there"))?;
+        if chosen.numbers.len() > WIDTH_MAX {
+            return Err(unsupported("so many columns"));
+        }
         let table = self.table(node, 0)?;
-        let column = |at: &f64| table.get(*at as usize).cloned();
+        let column = |at: &f64| table.get(usize::try_from(*at as i64).ok()?).cloned();
         let columns: Option<Vec<Feature>> = chosen.numbers.iter().map(column).collect();
         columns.ok_or_else(|| corrupt("a column that is chosen is not there"))
     }
@@ -273,3 +287,6 @@ impl Walk {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

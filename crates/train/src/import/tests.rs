@@ -153,6 +153,49 @@ fn check_any(bytes: &[u8]) {
     }
 }
 
+// XGBoost sends what no split names to the left, also what is no category: only what is missing
+// goes another way. The predictions are those of `Booster.predict`.
+#[test]
+fn a_category_that_xgboost_never_saw_is_not_missing() {
+    let model = import_model(BINARY[4]).unwrap();
+    let asked = [3.0, 3.5, 12.0, 253.0, 254.0, 300.0, 1e30, -1.0, -0.5, f64::NAN];
+    let column = |at: usize| -> Float64Array {
+        asked.iter().map(|value| Some(if at == 0 { *value } else { 0.0 })).collect()
+    };
+    let columns = (0..5).map(|at| (format!("f{at}"), Arc::new(column(at)) as _, true));
+    let rows = RecordBatch::try_from_iter_with_nullable(columns).unwrap();
+    let mut expected = vec![0.473_421_1; asked.len()];
+    expected[..2].copy_from_slice(&[0.597_544_85; 2]);
+    expected[9] = 0.460_890_6;
+    let again = crate::decode_model(&model.encode().unwrap()).unwrap();
+    for model in [model, again] {
+        for (row, given) in predictions(&model.predict(&rows).unwrap()).into_iter().enumerate() {
+            assert!((given - expected[row]).abs() < 2e-6, "{}: {given}", asked[row]);
+        }
+    }
+}
+
+#[test]
+fn of_a_model_that_stopped_early_the_rounds_up_to_the_best_count() {
+    for (name, trees) in [("xgboost_binary.json", 3), ("xgboost_multiclass.json", 9)] {
+        let (_, text) = FILES.into_iter().find(|(file, _)| *file == name).unwrap();
+        let stopped = |best: &str| {
+            let attributes = format!("\"attributes\":{{\"best_iteration\":\"{best}\"}}");
+            import_model(text.replace("\"attributes\":{}", &attributes).as_bytes())
+        };
+        let model = stopped("2").unwrap();
+        assert_eq!(model.rounds(), Some(3));
+        let params = crate::file::decode(&model.encode().unwrap()).unwrap().header.params;
+        assert_eq!(params["trees"], format!("{trees} of {}, up to the best round", 2 * trees));
+        // The last round is the best, or there are fewer than that.
+        let whole = import_model(text.as_bytes()).unwrap().encode().unwrap();
+        for last in ["5", "77"] {
+            assert!(stopped(last).unwrap().encode().unwrap() == whole);
+        }
+        assert!(stopped("x").is_err());
+    }
+}
+
 // Text that is one-hot encoded in an ONNX graph: a step of preprocessing before a linear model of
 // three classes.
 #[test]

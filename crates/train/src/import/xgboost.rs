@@ -22,6 +22,14 @@ struct Learner {
     gradient_booster: Booster,
     learner_model_param: Param,
     objective: Objective,
+    #[serde(default)]
+    attributes: Attributes,
+}
+
+#[derive(Deserialize, Default)]
+struct Attributes {
+    /// The best round, where learning was stopped early.
+    best_iteration: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -35,6 +43,13 @@ struct Booster {
 struct Model {
     trees: Vec<RawTree>,
     tree_info: Vec<usize>,
+    #[serde(default)]
+    gbtree_model_param: TreesParam,
+}
+
+#[derive(Deserialize, Default)]
+struct TreesParam {
+    num_parallel_tree: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -92,9 +107,6 @@ fn convert(file: File) -> Result<Imported> {
         ("gbtree", Some(model)) => model,
         (name, _) => return Err(unsupported(&format!("the booster `{name}` of XGBoost"))),
     };
-    let number = |text: &str| {
-        text.parse::<usize>().map_err(|_| corrupt(&format!("`{text}` is no such number")))
-    };
     let features = number(&learner.learner_model_param.num_feature)?;
     let outputs = number(&learner.learner_model_param.num_class)?.max(1);
     if features > 1_000_000 || outputs > 1_000 {
@@ -110,15 +122,34 @@ fn convert(file: File) -> Result<Imported> {
         return Err(unsupported("a model of several outputs that are no classes"));
     }
     let bases = bases(&learner.learner_model_param.base_score, link, outputs)?;
-    let trees = in_turn(&model, outputs)?
-        .into_iter()
-        .map(|tree| tree.convert(features))
-        .collect::<Result<Vec<Tree>>>()?;
+    let all = in_turn(&model, outputs)?;
+    let used = up_to_the_best(&all, (&learner.attributes, &model.gbtree_model_param, outputs))?;
+    let mut params = vec![("objective", learner.objective.name)];
+    if used.len() < all.len() {
+        params.push(("trees", format!("{} of {}, up to the best round", used.len(), all.len())));
+    }
+    let trees = used.iter().map(|tree| tree.convert(features)).collect::<Result<Vec<Tree>>>()?;
     let categories = categories(&model.trees)?;
     let gains = gains(&trees, features);
     let scorer = ImportedScorer::Trees(Ensemble { link, bases, trees, gains });
-    let objective = learner.objective.name;
-    Ok(Imported { format: "xgboost", objective, names, categories, steps: Vec::new(), scorer })
+    Ok(Imported { format: "xgboost", params, names, categories, steps: Vec::new(), scorer })
+}
+
+fn number(text: &str) -> Result<usize> {
+    text.parse().map_err(|_| corrupt(&format!("`{text}` is no such number")))
+}
+
+/// The trees that count: where learning was stopped early, those up to the best round, as in
+/// XGBoost's interface for scikit-learn.
+fn up_to_the_best<'t, 'm>(
+    trees: &'t [&'m RawTree],
+    (attributes, param, outputs): (&Attributes, &TreesParam, usize),
+) -> Result<&'t [&'m RawTree]> {
+    let Some(best) = &attributes.best_iteration else { return Ok(trees) };
+    let parallel = param.num_parallel_tree.as_deref().map_or(Ok(1), number)?.max(1);
+    let rounds = number(best)?.saturating_add(1);
+    let count = rounds.saturating_mul(parallel).saturating_mul(outputs);
+    Ok(&trees[..count.min(trees.len())])
 }
 
 /// The trees of each class in turn. With `num_parallel_tree`, a round has several of one class,
@@ -141,7 +172,8 @@ fn in_turn(model: &Model, outputs: usize) -> Result<Vec<&RawTree>> {
 }
 
 /// The categories of features that have some: all numbers that a set of ours can name, because
-/// XGBoost sends those of no set to the left and not where missing values go.
+/// XGBoost sends those of no set to the left and not where missing values go, and any other number
+/// as well.
 fn categories(trees: &[RawTree]) -> Result<BTreeMap<usize, Categories>> {
     let mut categories = BTreeMap::new();
     let mut ordered = std::collections::BTreeSet::new();
@@ -151,8 +183,7 @@ fn categories(trees: &[RawTree]) -> Result<BTreeMap<usize, Categories>> {
                 continue;
             }
             if tree.split_type.get(at) == Some(&1) {
-                let all = (0..CATEGORIES_MAX).map(|category| category as f64).collect();
-                categories.insert(*feature, Categories::Number(all));
+                categories.insert(*feature, Categories::Codes(CATEGORIES_MAX));
             } else {
                 ordered.insert(*feature);
             }
@@ -242,7 +273,8 @@ impl RawTree {
 }
 
 impl RawTree {
-    /// The categories that a node does not name: those that it names go right.
+    /// The categories that a node does not name, and the place of numbers that are none: those that
+    /// it names go right.
     fn others_than(&self, node: i64) -> Result<CategorySet> {
         let missing = || corrupt("a set of categories in it is not there");
         let at = self.categories_nodes.iter().position(|of| *of == node).ok_or_else(missing)?;
@@ -254,7 +286,7 @@ impl RawTree {
             return Err(unsupported("a category above 253"));
         }
         let mut others = CategorySet::default();
-        for category in (0..CATEGORIES_MAX as i64).filter(|category| !named.contains(category)) {
+        for category in (0..=CATEGORIES_MAX as i64).filter(|category| !named.contains(category)) {
             others.insert(category as u8);
         }
         Ok(others)

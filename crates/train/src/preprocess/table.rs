@@ -46,8 +46,9 @@ pub(crate) enum Column {
 }
 
 impl Column {
-    pub(super) fn new(array: &dyn Array) -> Result<Self> {
-        if icecore_core::is_text_type(array.data_type()) {
+    /// The rows of a column that is text or is not, which one of nulls alone does not tell.
+    fn new(array: &dyn Array, is_text: bool) -> Result<Self> {
+        if is_text {
             let text = arrow::compute::cast(array, &DataType::Utf8)?;
             return Ok(Self::Text(text.as_string::<i32>().clone()));
         }
@@ -87,7 +88,10 @@ impl Table {
         }
         let columns = bound
             .into_iter()
-            .map(|(feature, array)| Ok((feature, Column::new(array)?)))
+            .map(|(feature, array)| {
+                let column = Column::new(array, feature.is_text)?;
+                Ok((feature, column))
+            })
             .collect::<Result<_>>()?;
         Ok(Self { rows: rows.num_rows(), columns })
     }

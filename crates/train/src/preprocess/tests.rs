@@ -1,7 +1,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Float64Array, RecordBatch, StringArray, UInt64Array};
+use arrow::array::{
+    ArrayRef, AsArray, Float64Array, NullArray, RecordBatch, StringArray, UInt64Array,
+};
 use arrow::datatypes::Float64Type;
 use icecore_core::{ErrorKind, Model, ParamValue, Prediction};
 use icecore_testkit::{Random, check_trainer};
@@ -53,6 +55,25 @@ fn seen(steps: &[StepSpec], set: &TrainingSet) -> RecordBatch {
 fn column(rows: &RecordBatch, name: &str) -> Vec<f64> {
     let column = rows.column_by_name(name).unwrap_or_else(|| panic!("{name} of {rows:?}"));
     column.as_primitive::<Float64Type>().values().to_vec()
+}
+
+// A request that knows nothing of an input has a column of no type.
+#[test]
+fn a_column_of_nulls_is_one_of_missing_values_whatever_the_input_is() {
+    let set = shops(600);
+    for steps in [all_steps(), Vec::new()] {
+        let given = params([("n_estimators", 5.0)]);
+        let model = pipeline(&steps, "gbdt", &given).unwrap().fit(&set).unwrap();
+        let predicted = |spend: ArrayRef, shop: ArrayRef| {
+            let columns = vec![("spend", spend, true), ("shop", shop, true)];
+            let rows = RecordBatch::try_from_iter_with_nullable(columns).unwrap();
+            model.predict(&rows).unwrap().as_primitive::<Float64Type>().values().to_vec()
+        };
+        let nulls = || Arc::new(NullArray::new(2)) as ArrayRef;
+        let typed =
+            predicted(Arc::new(Float64Array::new_null(2)), Arc::new(StringArray::new_null(2)));
+        assert_eq!(predicted(nulls(), nulls()), typed);
+    }
 }
 
 fn numbers(values: Vec<f64>) -> TrainingSet {

@@ -75,6 +75,11 @@ impl Feature {
         self
     }
 
+    /// How much there is to remember of it.
+    pub(super) const fn size(&self) -> usize {
+        1 + self.steps.len()
+    }
+
     pub(super) const fn is_text(&self) -> bool {
         self.is_text
     }

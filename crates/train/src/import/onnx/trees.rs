@@ -1,6 +1,6 @@
 //! `TreeEnsembleClassifier` and `TreeEnsembleRegressor`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use icecore_core::Result;
 
@@ -11,6 +11,11 @@ use crate::tree::{Ensemble, Link, Node, Question, Side, Split, TREES_MAX, Tree};
 
 /// The most classes of a model.
 const CLASSES_MAX: usize = 1_000;
+/// Nodes that a model may have, however few are in the file: a node there is one of each class that
+/// its tree speaks about.
+const NODES_MAX: usize = 1 << 21;
+/// By how much sums of floats that are probabilities may be above one.
+const ROUNDING: f64 = 1e-6;
 
 /// The lists of a node.
 struct Lists {
@@ -75,7 +80,7 @@ impl Lists {
 
     /// The trees, each with its number and its root: the node that no other leads to.
     fn roots(&self) -> Result<Vec<(i64, i64)>> {
-        let mut led = std::collections::BTreeSet::new();
+        let mut led = BTreeSet::new();
         for (place, tree) in self.tree_ids.iter().enumerate() {
             if self.modes[place] != "LEAF" {
                 led.extend([(*tree, self.yes[place]), (*tree, self.no[place])]);
@@ -84,16 +89,52 @@ impl Lists {
         let roots: Vec<(i64, i64)> =
             self.places.keys().filter(|key| !led.contains(*key)).copied().collect();
         let is_one_each = roots.windows(2).all(|pair| pair[0].0 != pair[1].0);
-        let trees: std::collections::BTreeSet<i64> = self.tree_ids.iter().copied().collect();
+        let trees: BTreeSet<i64> = self.tree_ids.iter().copied().collect();
         if !is_one_each || roots.len() != trees.len() {
             return Err(corrupt("a tree in it has not one root"));
         }
         Ok(roots)
     }
 
-    /// One tree, whose leaves say what they add to a class.
-    fn tree(&self, (tree, root): (i64, i64), class: i64, table: &[Feature]) -> Result<Tree> {
-        build(root, self.places.len(), |number| {
+    /// The trees of each class in turn. One that does not speak about a class is a leaf of zero.
+    fn trees(&self, roots: &[(i64, i64)], ids: &[i64], table: &[Feature]) -> Result<Vec<Tree>> {
+        let mut spoken: BTreeSet<(i64, i64)> = BTreeSet::new();
+        let (mut nodes, mut weights) = (roots.len() * ids.len(), 0);
+        for ((tree, _), adds) in &self.weights {
+            spoken.extend(adds.iter().map(|(id, _)| (*tree, *id)));
+            weights += adds.len();
+        }
+        let all = |tree: i64| (tree, i64::MIN)..=(tree, i64::MAX);
+        let mut sizes = Vec::with_capacity(roots.len());
+        for (tree, _) in roots {
+            let size = self.places.range(all(*tree)).count();
+            nodes = nodes.saturating_add(size.saturating_mul(spoken.range(all(*tree)).count()));
+            sizes.push(size);
+        }
+        if nodes > NODES_MAX + 8 * (self.places.len() + weights) {
+            return Err(unsupported("so many trees of so many classes"));
+        }
+        let mut trees = Vec::with_capacity(roots.len() * ids.len());
+        for (root, size) in roots.iter().zip(sizes) {
+            for id in ids {
+                trees.push(if spoken.contains(&(root.0, *id)) {
+                    self.tree(*root, (*id, size), table)?
+                } else {
+                    Tree::constant(0.0)
+                });
+            }
+        }
+        Ok(trees)
+    }
+
+    /// One tree of so many nodes, whose leaves say what they add to a class.
+    fn tree(
+        &self,
+        (tree, root): (i64, i64),
+        (class, nodes): (i64, usize),
+        table: &[Feature],
+    ) -> Result<Tree> {
+        build(root, nodes, |number| {
             let place = self.places.get(&(tree, number)).copied();
             let at = place.ok_or_else(|| corrupt("a node of its trees is not there"))?;
             if self.modes[at] == "LEAF" {
@@ -144,34 +185,60 @@ pub(super) fn read(node: &OnnxNode, table: &[Feature], features: usize) -> Resul
         .iter()
         .map(|id| bases.get(*id as usize).or(bases.first()).copied().unwrap_or(0.0))
         .collect();
-    let mut trees = Vec::with_capacity(roots.len() * shape.ids.len());
+    if bases.iter().any(|base| !base.is_finite()) {
+        return Err(corrupt("its base values are no numbers"));
+    }
+    let mut trees = lists.trees(&roots, &shape.ids, table)?;
+    let link = shape.meaning(&trees, &bases)?;
     let count = roots.len().max(1) as f64;
     // Averages are shares of the sum; votes are divided by their number later.
-    let factor = match (shape.link, shape.averages) {
+    let factor = match (link, shape.averages) {
         (Link::Mean, false) => count,
         (Link::Mean, true) | (_, false) => 1.0,
         (_, true) => 1.0 / count,
     };
-    for root in &roots {
-        for id in &shape.ids {
-            let mut tree = lists.tree(*root, *id, table)?;
-            tree.scale(factor);
-            trees.push(tree);
-        }
-    }
-    if bases.iter().any(|base| !base.is_finite()) {
-        return Err(corrupt("its base values are no numbers"));
+    for tree in &mut trees {
+        tree.scale(factor);
     }
     let gains = gains(&trees, features);
-    Ok(ImportedScorer::Trees(Ensemble { link: shape.link, bases, trees, gains }))
+    Ok(ImportedScorer::Trees(Ensemble { link, bases, trees, gains }))
 }
 
 /// What sums over trees mean.
 struct Shape {
     link: Link,
+    /// What they mean where they should be probabilities and are none.
+    raw: Option<Link>,
     /// The classes or targets that are summed.
     ids: Vec<i64>,
     averages: bool,
+}
+
+impl Shape {
+    fn meaning(&self, trees: &[Tree], bases: &[f64]) -> Result<Link> {
+        let is_raw = matches!(self.link, Link::Mean | Link::Shares)
+            && !bases.iter().enumerate().all(|(output, base)| {
+                let of_output = trees.iter().skip(output).step_by(bases.len());
+                are_probabilities(*base, of_output)
+            });
+        match (is_raw, self.raw) {
+            (false, _) => Ok(self.link),
+            (true, Some(raw)) => Ok(raw),
+            (true, None) => Err(unsupported("raw scores of classes, which are no probabilities")
+                .with_help("convert the model so that it gives probabilities: no `raw_scores`")),
+        }
+    }
+}
+
+/// Whether all sums of a leaf of each tree lie between zero and one. ONNX Runtime takes no others
+/// for probabilities: where anything is negative, the first class has the negative score.
+fn are_probabilities<'t>(base: f64, trees: impl Iterator<Item = &'t Tree>) -> bool {
+    let (mut least, mut sum) = (base, base);
+    for tree in trees {
+        least = tree.leaf_values().fold(least, f64::min);
+        sum += tree.leaf_values().fold(0.0, f64::max);
+    }
+    least >= 0.0 && sum <= 1.0 + ROUNDING
 }
 
 fn classes(node: &OnnxNode, lists: &Lists, transform: &str) -> Result<Shape> {
@@ -186,13 +253,16 @@ fn classes(node: &OnnxNode, lists: &Lists, transform: &str) -> Result<Shape> {
     if ids.iter().any(|id| *id < 0 || *id as usize >= labels) {
         return Err(corrupt("a class of its leaves is not there"));
     }
-    let shape = |link, ids| Shape { link, ids, averages: false };
+    let shape = |link, ids| Shape { link, raw: None, ids, averages: false };
     match (labels, ids.len(), transform) {
         // Leaves that say one number speak for the second class.
         (2, 0 | 1, "LOGISTIC") => {
             Ok(shape(Link::Logistic, vec![ids.first().copied().unwrap_or(0)]))
         }
-        (2, 0 | 1, "NONE") => Ok(shape(Link::Mean, vec![ids.first().copied().unwrap_or(0)])),
+        (2, 0 | 1, "NONE") => {
+            let shape = shape(Link::Mean, vec![ids.first().copied().unwrap_or(0)]);
+            Ok(Shape { raw: Some(Link::Identity), ..shape })
+        }
         (2, 2, "NONE") => Ok(shape(Link::Mean, vec![1])),
         (_, _, "SOFTMAX") => Ok(shape(Link::Softmax, (0..labels as i64).collect())),
         (_, _, "NONE") => Ok(shape(Link::Shares, (0..labels as i64).collect())),
@@ -214,5 +284,5 @@ fn numbers(node: &OnnxNode, transform: &str) -> Result<Shape> {
         "LOGISTIC" => Link::Logistic,
         other => return Err(unsupported(&format!("numbers by `{other}`"))),
     };
-    Ok(Shape { link, ids: vec![0], averages })
+    Ok(Shape { link, raw: None, ids: vec![0], averages })
 }

@@ -15,7 +15,7 @@ use crate::base;
 use crate::compute::{ComputeMode, ComputeOptions, ComputeReport, Run, TRIES_MAX, effective_range};
 use crate::counted::ProgressCallback;
 use crate::hash::sha256_hex;
-use crate::job::{BACKFILL, COMPLETE, DEFINITION_HASH, SOURCES, VIEW, range_text};
+use crate::job::{BACKFILL, COMPLETE, DEFINITION_HASH, SOURCES, Stretch, VIEW, range_text};
 use crate::output::{OnNothing, computed_table, head, history};
 use crate::partition::grain;
 
@@ -154,16 +154,16 @@ pub async fn backfill(
     let done = begun.is_some() && finished(engine, table, &log).await?;
     let begun = begun.filter(|_| !done);
     let resumed = begun.is_some();
-    let at = begun.unwrap_or_else(|| options.at.clone());
     let compute = ComputeOptions {
         from: options.from,
         to: options.to,
-        at,
+        at: options.at.clone(),
         run: options.run.clone(),
         dry_run: options.dry_run,
         ..ComputeOptions::default()
     };
-    let run = Run::begin(engine, definitions, view, &compute).await.map_err(|error| {
+    let run = Run::begin(engine, (definitions, view), &compute, begun.as_deref()).await;
+    let run = run.map_err(|error| {
         if resumed {
             error.with_help("`--restart` begins again with the sources as they are")
         } else {
@@ -188,14 +188,15 @@ pub async fn backfill(
         notes: Vec::new(),
     };
     if options.dry_run {
-        for range in &steps.ranges {
-            let step = run.of_range((*range, OnNothing::Remove), &[]).await?;
+        for (index, range) in steps.ranges.iter().enumerate() {
+            let stretch = stretch(&options, (index, steps.ranges.len()), *range);
+            let step = run.of_range((stretch, OnNothing::Remove), &[]).await?;
             report.skipped += usize::from(!step.changed);
             report.input_rows += step.input_rows;
         }
         return Ok(report);
     }
-    let job = Job { engine, definitions, view, options: &options, pinned: selectors(&run.sources) };
+    let job = Job { engine, definitions, view, options: &options, pins: &run.sources };
     job.run(&mut report).await?;
     let log = history(engine, table).await?;
     let state = head(&log);
@@ -211,9 +212,11 @@ pub async fn backfill(
     Ok(report)
 }
 
-fn selectors(pins: &[PinnedTable]) -> Vec<(TableName, SnapshotSelector)> {
-    let named = pins.iter().filter(|pin| pin.snapshot != PinnedTable::EMPTY);
-    named.map(|pin| (pin.table.clone(), SnapshotSelector::Id(pin.snapshot))).collect()
+/// What a step replaces: the last one everything that comes after it too, where no end was asked
+/// for.
+fn stretch(options: &BackfillOptions, (index, of): (usize, usize), range: TimeRange) -> Stretch {
+    let is_last = index + 1 == of && options.to.is_none();
+    if is_last { Stretch::last(range) } else { Stretch::of(range) }
 }
 
 /// Whether nobody else wrote rows since the first step of a backfill.
@@ -263,7 +266,7 @@ fn interrupted(
     view: &FeatureView,
     hash: &str,
     wanted: &str,
-) -> Option<Vec<(TableName, SnapshotSelector)>> {
+) -> Option<Vec<PinnedTable>> {
     let newest = history.iter().rev().filter(|snapshot| snapshot.on_main).find(|snapshot| {
         let field = |name: &str| snapshot.summary.get(name).map(String::as_str);
         let backfill = field(BACKFILL).unwrap_or_default();
@@ -276,8 +279,7 @@ fn interrupted(
     if step == of {
         return None;
     }
-    let sources: Vec<PinnedTable> = serde_json::from_str(newest.summary.get(SOURCES)?).ok()?;
-    Some(sources.into_iter().map(|pin| (pin.table, SnapshotSelector::Id(pin.snapshot))).collect())
+    serde_json::from_str(newest.summary.get(SOURCES)?).ok()
 }
 
 /// The ranges of the steps.
@@ -358,7 +360,8 @@ struct Job<'a> {
     definitions: &'a Definitions,
     view: &'a FeatureView,
     options: &'a BackfillOptions,
-    pinned: Vec<(TableName, SnapshotSelector)>,
+    /// States of the sources, that of a table without any row among them.
+    pins: &'a [PinnedTable],
 }
 
 impl Job<'_> {
@@ -388,7 +391,6 @@ impl Job<'_> {
         };
         tell(0, 0);
         let compute = ComputeOptions {
-            at: self.pinned.clone(),
             run: self.options.run.clone(),
             mode: ComputeMode::Range,
             progress: Some(ProgressCallback::new(move |done| tell(done.rows_in, done.rows_out))),
@@ -399,11 +401,13 @@ impl Job<'_> {
         if range == TimeRange::default() {
             extra.push((COMPLETE, "true".to_owned()));
         }
+        let stretch = stretch(self.options, (place.index, place.of), range);
         let mut tries = 0;
         loop {
             tries += 1;
-            let run = Run::begin(self.engine, self.definitions, self.view, &compute).await?;
-            match run.of_range((range, OnNothing::Remove), &extra).await {
+            let of = (self.definitions, self.view);
+            let run = Run::begin(self.engine, of, &compute, Some(self.pins)).await?;
+            match run.of_range((stretch, OnNothing::Remove), &extra).await {
                 Err(error) if error.kind() == ErrorKind::Conflict && tries < TRIES_MAX => {}
                 done => return done,
             }

@@ -14,7 +14,7 @@ use crate::counted::{Counts, ProgressCallback};
 use crate::document::joined;
 use crate::estimate::{Estimate, estimate};
 use crate::incremental;
-use crate::job::{COMPLETE, Found, Job, RUN_ID, range_text};
+use crate::job::{COMPLETE, Found, Job, RUN_ID, Stretch, range_text};
 use crate::local::{compute, pin_sources, source_schema};
 use crate::output::{
     Area, OnNothing, Written, computed_table, counted, ensure_table, head, history, replace,
@@ -123,7 +123,7 @@ pub async fn compute_view(
     let (mut tries, mut before) = (0, None::<ComputeReport>);
     loop {
         tries += 1;
-        let run = Run::begin(engine, definitions, view, &options).await?;
+        let run = Run::begin(engine, (definitions, view), &options, None).await?;
         let done = async {
             match options.mode {
                 ComputeMode::Incremental => Box::pin(incremental::compute(&run)).await,
@@ -183,20 +183,23 @@ pub(crate) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// Looks at the table, then pins and opens the sources.
+    /// Looks at the table, then opens the sources at these pins, or pins them as the options say.
     pub(crate) async fn begin(
         engine: &'a Engine,
-        definitions: &'a Definitions,
-        view: &'a FeatureView,
+        (definitions, view): (&'a Definitions, &'a FeatureView),
         options: &'a ComputeOptions,
+        pins: Option<&[PinnedTable]>,
     ) -> Result<Self> {
         let table = computed_table(definitions, view)?;
         // What others write from here on is not overwritten unseen.
         let history = history(engine, table).await?;
         let standing = base::written_down(engine, table).await?;
-        let sources = pin_sources(engine, view, &options.at)
-            .await
-            .map_err(|error| locate_source(definitions, view, error))?;
+        let sources = match pins {
+            Some(pins) => pins.to_vec(),
+            None => pin_sources(engine, view, &options.at)
+                .await
+                .map_err(|error| locate_source(definitions, view, error))?,
+        };
         let source = Source::open(engine, definitions, view, &sources).await.map_err(joined)?;
         let definition_hash = definitions.definition_hash(view);
         Ok(Self { engine, source, table, history, standing, sources, definition_hash, options })
@@ -239,8 +242,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    pub(crate) fn job(&self, range: TimeRange) -> Job {
-        Job::new(self.view(), &self.definition_hash, &self.sources, range)
+    pub(crate) fn job(&self, stretch: Stretch) -> Job {
+        Job::new(self.view(), &self.definition_hash, &self.sources, stretch)
     }
 
     /// The rows of a range, or all.
@@ -251,19 +254,22 @@ impl<'a> Run<'a> {
         let extra = is_all.then(|| (COMPLETE, "true".to_owned()));
         let is_full = self.options.mode == ComputeMode::Full;
         let on_nothing = if is_full { OnNothing::Remove } else { OnNothing::Keep };
-        let mut report = self.of_range((range, on_nothing), extra.as_slice()).await?;
+        // A grid ends somewhere even if nobody said where.
+        let has_end = self.options.to.is_some();
+        let stretch = if has_end { Stretch::of(range) } else { Stretch::last(range) };
+        let mut report = self.of_range((stretch, on_nothing), extra.as_slice()).await?;
         notes.append(&mut report.notes);
         report.notes = notes;
         Ok(report)
     }
 
-    /// The rows of exactly this range, with these fields in the summary.
+    /// The rows of exactly this stretch, with these fields in the summary.
     pub(crate) async fn of_range(
         &self,
-        (range, on_nothing): (TimeRange, OnNothing),
+        (stretch, on_nothing): (Stretch, OnNothing),
         extra: &[(&str, String)],
     ) -> Result<ComputeReport> {
-        let job = self.job(range);
+        let (job, range) = (self.job(stretch), stretch.range);
         let mut report = self.report(range, Vec::new());
         let found = job.find(&self.history);
         let is_full = self.options.mode == ComputeMode::Full;
@@ -288,7 +294,7 @@ impl<'a> Run<'a> {
         let counts = Arc::new(Counts::new(self.options.progress.clone()));
         let rows = compute(self.engine, &self.source, range, &counts, None).await?;
         let rows = counted(rows, Arc::clone(&counts));
-        let area = (Area::Range(range, on_nothing), rows);
+        let area = (Area::Range(stretch.replaced, on_nothing), rows);
         let written = replace(self.engine, &self.source, self.table, area, commit).await?;
         self.finish(&mut report, &counts, written);
         Ok(report)

@@ -13,7 +13,7 @@ use crate::changed::changed_events;
 use crate::compute::{ComputeReport, Run, effective_range};
 use crate::counted::Counts;
 use crate::estimate::{Estimate, estimate};
-use crate::job::{COMPLETE, INCREMENTAL_FROM};
+use crate::job::{COMPLETE, INCREMENTAL_FROM, Stretch};
 use crate::local::{compute as compute_rows, source_schema};
 use crate::output::{Area, counted, head, replace};
 
@@ -127,7 +127,7 @@ async fn write(
     };
     let base = head(&run.history);
     let extra = [(COMPLETE, "true".to_owned()), (INCREMENTAL_FROM, base.to_string())];
-    let commit = run.commit_options(&run.job(all), &extra);
+    let commit = run.commit_options(&run.job(Stretch::last(all)), &extra);
     let rows = counted(rows, Arc::clone(&counts));
     let area = (Area::Affected(affected), rows);
     let written = replace(run.engine, &run.source, run.table, area, commit).await?;

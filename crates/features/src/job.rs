@@ -14,6 +14,8 @@ pub(crate) const DEFINITION_HASH: &str = "icecore.definition-hash";
 pub(crate) const SOURCES: &str = "icecore.sources";
 /// Summary field: the range of event timestamps, `from/to`, `..` standing for no bound.
 pub(crate) const RANGE: &str = "icecore.range";
+/// Summary field: the range whose rows were replaced, where that is not the range of the new ones.
+const REPLACED: &str = "icecore.replaced";
 /// Summary field: whether the table now holds what the sources give, all of it and nothing else.
 pub(crate) const COMPLETE: &str = "icecore.complete";
 /// Summary field: the snapshot from which only what changed was computed.
@@ -23,13 +25,35 @@ pub(crate) const BACKFILL: &str = "icecore.backfill";
 /// Summary field: the run that asked for it.
 pub(crate) const RUN_ID: &str = "icecore.run-id";
 
+/// The moments that a computation is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stretch {
+    /// Those of its rows.
+    pub(crate) range: TimeRange,
+    /// Those whose rows it replaces.
+    pub(crate) replaced: TimeRange,
+}
+
+impl Stretch {
+    /// Rows that replace those of the same moments.
+    pub(crate) const fn of(range: TimeRange) -> Self {
+        Self { range, replaced: range }
+    }
+
+    /// Rows after which there are none: later ones that the table holds are of other events or of
+    /// another definition.
+    pub(crate) const fn last(range: TimeRange) -> Self {
+        Self { range, replaced: TimeRange { from: range.from, to: None } }
+    }
+}
+
 /// What decides every row of a computation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Job {
     view: String,
     definition_hash: String,
     sources: String,
-    range: TimeRange,
+    stretch: Stretch,
     mode: WriteMode,
 }
 
@@ -38,26 +62,31 @@ impl Job {
         view: &FeatureView,
         definition_hash: &str,
         sources: &[PinnedTable],
-        range: TimeRange,
+        stretch: Stretch,
     ) -> Self {
         Self {
             view: view.name.clone(),
             definition_hash: definition_hash.to_owned(),
             // Pins are text and numbers, which always serialize.
             sources: serde_json::to_string(sources).unwrap_or_default(),
-            range,
+            stretch,
             mode: view.write,
         }
     }
 
     /// The fields that say in a snapshot's summary what it holds.
-    pub(crate) fn summary(&self) -> [(&'static str, String); 4] {
-        [
+    pub(crate) fn summary(&self) -> Vec<(&'static str, String)> {
+        let Stretch { range, replaced } = self.stretch;
+        let mut fields = vec![
             (VIEW, self.view.clone()),
             (DEFINITION_HASH, self.definition_hash.clone()),
             (SOURCES, self.sources.clone()),
-            (RANGE, range_text(self.range)),
-        ]
+            (RANGE, range_text(range)),
+        ];
+        if replaced != range {
+            fields.push((REPLACED, range_text(replaced)));
+        }
+        fields
     }
 
     /// The snapshot that already did this work, if nothing since then touched what it wrote.
@@ -103,9 +132,10 @@ impl Job {
         match self.mode {
             WriteMode::Append => appended,
             WriteMode::OverwritePartitions => {
-                let other = snapshot.summary.get(RANGE).and_then(|text| parse_range(text).ok());
+                let other = snapshot.summary.get(REPLACED).or(snapshot.summary.get(RANGE));
+                let other = other.and_then(|text| parse_range(text).ok());
                 let same_view = snapshot.summary.get(VIEW) == Some(&self.view);
-                same_view && other.is_some_and(|other| !overlaps(self.range, other))
+                same_view && other.is_some_and(|other| !overlaps(self.stretch.replaced, other))
             }
             _ => false,
         }
@@ -161,7 +191,7 @@ mod tests {
             view: "v".to_owned(),
             definition_hash: "h".to_owned(),
             sources: "[]".to_owned(),
-            range,
+            stretch: Stretch::of(range),
             mode,
         }
     }
@@ -210,5 +240,22 @@ mod tests {
         assert!(matches!(other_pins.find(&history(snapshot(2, "replace", None))), Found::New));
         let undone = history(snapshot(2, "delete", None));
         assert_ne!(ours.id(ours.find(&undone)), ours.id(Found::New));
+    }
+
+    #[test]
+    fn work_that_replaced_what_comes_after_it_undoes_what_was_there() {
+        let later = job(WriteMode::OverwritePartitions, range("2024-02-01", "2024-02-02"));
+        let mut others = job(WriteMode::OverwritePartitions, range("..", "2024-01-01"));
+        others.sources = "[1]".to_owned();
+        let is_done = |others: &Job| {
+            let then = snapshot(2, "overwrite", Some(others));
+            let history = [snapshot(1, "overwrite", Some(&later)), then];
+            matches!(later.find(&history), Found::Done(_))
+        };
+        assert!(is_done(&others));
+        others.stretch = Stretch::last(others.stretch.range);
+        assert!(!is_done(&others));
+        // The same rows, and others are gone.
+        assert!(others.summary().contains(&(REPLACED, "../..".to_owned())));
     }
 }

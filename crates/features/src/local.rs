@@ -5,14 +5,14 @@ use std::sync::Arc;
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use async_trait::async_trait;
+use datafusion::common::DataFusionError;
 use datafusion::dataframe::DataFrame;
-use datafusion::functions::core::expr_fn::coalesce;
-use datafusion::logical_expr::{Expr, cast, lit};
+use datafusion::logical_expr::{Expr, cast, when};
 use datafusion::prelude::ident;
 use futures::StreamExt;
 use icecore_core::{
     Aggregate, AggregateFunction, BatchStream, Closed, Error, FeatureEngine, FeatureView,
-    PinnedTable, Result, SnapshotCatalog, SnapshotSelector, TimeRange, Window,
+    PinnedTable, Result, SnapshotCatalog, SnapshotSelector, Span, TimeRange, Window,
 };
 use icecore_engine::{Engine, WindowNode, from_datafusion, window_frame};
 use icecore_kernel::{WindowColumn, WindowSpec};
@@ -27,10 +27,14 @@ use crate::order;
 use crate::partition::{FEATURE_DATE, has_feature_date};
 use crate::source::{Inputs, Source, events_range, idle, locate_source};
 
-/// How many events the entity had lately; rows without any stay out.
-const RECENT: &str = "__recent";
-/// When everything that a row was computed from was known.
+/// When the last of the events in a row's windows was known.
 const KNOWN: &str = "__known";
+/// How many events are in its windows.
+const COUNTED: &str = "__counted";
+/// How many of those say when they were known.
+const DATED: &str = "__dated";
+/// When the first of the events was known that the row is there for.
+const FOUND: &str = "__found";
 
 /// Computes feature rows with the local query engine.
 ///
@@ -212,11 +216,8 @@ fn features(source: &Source<'_>, events: DataFrame, range: TimeRange) -> Result<
         output_time: view.event_timestamp.clone(),
         asked: None,
     };
-    let mut frame = window_frame(events, node).map_err(|error| locate(source, error))?;
-    if view.emit.is_scheduled() {
-        frame = frame.filter(ident(RECENT).gt(lit(0_i64))).map_err(from_datafusion)?;
-    }
-    with_derived(source, frame)?.select(output(source)).map_err(from_datafusion)
+    let frame = window_frame(events, node).map_err(|error| locate(source, error))?;
+    with_derived(source, frame)?.select(output(source)?).map_err(from_datafusion)
 }
 
 /// Adds the derived features that are stored.
@@ -238,15 +239,13 @@ pub(crate) fn with_derived(source: &Source<'_>, mut frame: DataFrame) -> Result<
 }
 
 /// Keys, times, features, and the date to partition by.
-fn output(source: &Source<'_>) -> Vec<Expr> {
+fn output(source: &Source<'_>) -> Result<Vec<Expr>> {
     let view = source.view;
     let same = |name: &String| ident(name).alias(name);
     let mut columns: Vec<Expr> = source.keys.iter().map(same).collect();
     columns.push(same(&view.event_timestamp));
     if let Some(created) = &view.created_timestamp {
-        // A row of empty windows rests on nothing that could have been late.
-        let known = coalesce(vec![ident(KNOWN), ident(&view.event_timestamp)]);
-        columns.push(known.alias(created));
+        columns.push(known().map_err(from_datafusion)?.alias(created));
     }
     columns.extend(on_demand::stored_features(view).iter().map(same));
     if has_feature_date(view) {
@@ -254,7 +253,14 @@ fn output(source: &Source<'_>) -> Vec<Expr> {
         let date = cast(cast(ident(&view.event_timestamp), plain), DataType::Date32);
         columns.push(date.alias(FEATURE_DATE));
     }
-    columns
+    Ok(columns)
+}
+
+/// When a row was known: once all events in its windows were, and one that it is there for. Null
+/// where one of them does not say when, for a join that goes by this column never sees such events.
+fn known() -> Result<Expr, DataFusionError> {
+    let later = when(ident(KNOWN).gt(ident(FOUND)), ident(KNOWN)).otherwise(ident(FOUND))?;
+    when(ident(DATED).eq(ident(COUNTED)), later).end()
 }
 
 /// The windows of a view's aggregates.
@@ -281,7 +287,7 @@ pub(crate) fn hidden_column(
 }
 
 /// The bounds that all windows share; those that they do not are no bounds for all of them.
-pub(crate) fn shared_bounds(view: &FeatureView, columns: &[WindowColumn]) -> Closed {
+fn shared_bounds(view: &FeatureView, columns: &[WindowColumn]) -> Closed {
     let mut all = columns.iter().map(|column| column.closed);
     let closed = all.next().unwrap_or(view.closed);
     if all.all(|other| other == closed) { closed } else { Closed::Both }
@@ -289,22 +295,30 @@ pub(crate) fn shared_bounds(view: &FeatureView, columns: &[WindowColumn]) -> Clo
 
 fn window_spec(view: &FeatureView, inputs: &Inputs) -> Result<WindowSpec> {
     let mut columns = window_columns(view, inputs);
-    let closed = shared_bounds(view, &columns);
-    if view.emit.is_scheduled() {
-        let idle = idle(view).ok_or_else(|| {
-            Error::invalid(format!("`{}` would have rows for ever", view.name))
-                .with_help("add `ttl = \"90d\"`, or a window of finite length")
-        })?;
-        let window = (Window::last(idle), view.closed);
-        columns.push(hidden_column(RECENT, (AggregateFunction::Count, None), window));
+    let idle = idle(view);
+    if view.emit.is_scheduled() && idle.is_none() {
+        return Err(Error::invalid(format!("`{}` would have rows for ever", view.name))
+            .with_help("add `ttl = \"90d\"`, or a window of finite length"));
     }
     if let Some(created) = &view.created_timestamp {
+        let created = inputs.column(created);
         let widest = view.widest_window().filter(|_| !view.has_lifetime());
         let widest = widest.map_or(Window::LIFETIME, Window::last);
-        let newest = (AggregateFunction::Max, inputs.column(created));
-        columns.push(hidden_column(KNOWN, newest, (widest, closed)));
+        let counting = (widest, shared_bounds(view, &columns));
+        // What a row is there for may lie in none of its windows: an event of its own moment, or
+        // one that is not too old. Any of them is enough.
+        let there = match idle.filter(|_| view.emit.is_scheduled()) {
+            Some(idle) => (Window::last(idle), Closed::Both),
+            None => (Window::last(Span::from_micros(1)), Closed::Right),
+        };
+        columns.extend([
+            hidden_column(KNOWN, (AggregateFunction::Max, created), counting),
+            hidden_column(COUNTED, (AggregateFunction::Count, None), counting),
+            hidden_column(DATED, (AggregateFunction::Count, created), counting),
+            hidden_column(FOUND, (AggregateFunction::Min, created), there),
+        ]);
     }
-    Ok(WindowSpec { columns, emit: view.emit.clone(), idle: idle(view) })
+    Ok(WindowSpec { columns, emit: view.emit.clone(), idle })
 }
 
 /// An error about a window column, at the aggregate that it belongs to.

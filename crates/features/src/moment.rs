@@ -2,20 +2,21 @@
 
 mod asks;
 
+use arrow::datatypes::DataType;
 use datafusion::dataframe::DataFrame;
 use datafusion::logical_expr::{Expr, cast, lit, when};
 use datafusion::prelude::ident;
 use datafusion::scalar::ScalarValue;
 use icecore_core::{
-    AggregateFunction, Closed, Emit, Error, FeatureView, PinnedTable, Result, Span, TimeRange,
-    Timestamp, Window,
+    AggregateFunction, Closed, Emit, Error, FeatureView, PinnedTable, Result, Shape, Span,
+    TimeRange, Timestamp, Window,
 };
 use icecore_engine::{AskedRows, Engine, WindowNode, from_datafusion, window_frame};
-use icecore_kernel::WindowSpec;
+use icecore_kernel::{WindowColumn, WindowSpec};
 
 use crate::Definitions;
 use crate::document::joined;
-use crate::local::{hidden_column, locate, shared_bounds, window_columns, with_derived};
+use crate::local::{hidden_column, locate, window_columns, with_derived};
 use crate::on_demand;
 use crate::source::{Inputs, Source};
 
@@ -86,7 +87,7 @@ pub async fn features_at(
     let question = Question { source: &source, inputs: Inputs::of(view), rules };
     let events = question.events(asked)?;
     let frame = window_frame(events, question.node()).map_err(|error| locate(&source, error))?;
-    let frame = with_derived(&source, frame)?;
+    let frame = with_derived(&source, question.strictly(frame)?)?;
     frame.select(question.output()?).map_err(from_datafusion)
 }
 
@@ -173,26 +174,42 @@ impl Question<'_> {
         let view = self.view();
         let mut columns = window_columns(view, &self.inputs);
         if self.rules.strict {
-            columns.iter_mut().for_each(|column| column.closed = opened(column.closed));
+            let stepped = columns.iter().filter(|column| step(column).is_some());
+            let stepped: Vec<WindowColumn> = stepped.map(opened_at_steps).collect();
+            let trailing = columns.iter_mut().filter(|column| ends_at_moments(column.window));
+            trailing.for_each(|column| column.closed = opened(column.closed));
+            columns.extend(stepped);
         }
-        let shared = shared_bounds(view, &columns);
-        let shared = if self.rules.strict { opened(shared) } else { shared };
-        let reach = self.reach().map_or(Window::LIFETIME, Window::last);
-        let times = Some(self.inputs.columns.len());
-        columns.push(hidden_column(
-            MomentColumns::NEWEST,
-            (AggregateFunction::Max, times),
-            (reach, shared),
-        ));
+        // The bounds of a ttl belong to it, whatever those of windows do.
+        let closed = if self.rules.strict { Closed::Left } else { Closed::Both };
+        let reach = (self.reach().map_or(Window::LIFETIME, Window::last), closed);
+        let newest = (AggregateFunction::Max, Some(self.inputs.columns.len()));
+        columns.push(hidden_column(MomentColumns::NEWEST, newest, reach));
         if let Some(created) = self.created() {
             let newest = (AggregateFunction::Max, Some(created));
-            columns.push(hidden_column(MomentColumns::KNOWN, newest, (reach, shared)));
+            columns.push(hidden_column(MomentColumns::KNOWN, newest, reach));
         }
-        let idle = self.idle().map_or(Window::LIFETIME, Window::last);
-        let closed = if self.rules.strict { opened(view.closed) } else { view.closed };
-        columns.push(hidden_column(RECENT, (AggregateFunction::Count, None), (idle, closed)));
+        let idle = (self.idle().map_or(Window::LIFETIME, Window::last), closed);
+        columns.push(hidden_column(RECENT, (AggregateFunction::Count, None), idle));
         // Rows come out where they are asked for.
         WindowSpec { columns, emit: Emit::EachEvent, idle: None }
+    }
+
+    /// Where a step falls on the moment, takes the window without events of that step.
+    fn strictly(&self, mut frame: DataFrame) -> Result<DataFrame> {
+        if !self.rules.strict {
+            return Ok(frame);
+        }
+        for column in &window_columns(self.view(), &self.inputs) {
+            let Some((every, align)) = step(column) else { continue };
+            let moment = cast(ident(&self.view().event_timestamp), DataType::Int64);
+            let past = (moment - lit(align.micros())) % lit(every.micros());
+            let value = when(past.eq(lit(0_i64)), ident(at_steps(column)))
+                .otherwise(ident(&column.name))
+                .map_err(from_datafusion)?;
+            frame = frame.with_column(&column.name, value).map_err(from_datafusion)?;
+        }
+        Ok(frame)
     }
 
     fn output(&self) -> Result<Vec<Expr>> {
@@ -210,6 +227,32 @@ impl Question<'_> {
         columns.push(lit(true).alias(MomentColumns::ANSWERED));
         Ok(columns)
     }
+}
+
+/// Whether a window ends at each moment that it is asked for. Of the others, only one that ends at
+/// steps can have events of the moment, where a step falls on it.
+fn ends_at_moments(window: Window) -> bool {
+    window.offset.micros() == 0 && !window.is_stepped()
+}
+
+/// Of such a window, how far apart its ends are, and how far after the epoch.
+fn step(column: &WindowColumn) -> Option<(Span, Span)> {
+    let is_closed = matches!(column.closed, Closed::Both | Closed::Right);
+    match column.window.shape {
+        Shape::Hopping { every, align, .. } if is_closed && column.window.offset.micros() == 0 => {
+            Some((every, align))
+        }
+        _ => None,
+    }
+}
+
+/// The name of a window's column for moments that a step falls on.
+fn at_steps(column: &WindowColumn) -> String {
+    format!("__at_steps_{}", column.name)
+}
+
+fn opened_at_steps(column: &WindowColumn) -> WindowColumn {
+    WindowColumn { name: at_steps(column), closed: opened(column.closed), ..column.clone() }
 }
 
 /// Bounds without the moment itself.

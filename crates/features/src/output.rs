@@ -77,7 +77,7 @@ pub(crate) fn head(history: &[SnapshotInfo]) -> SnapshotId {
     newest.map_or(PinnedTable::EMPTY, |snapshot| snapshot.id)
 }
 
-/// Replaces rows in one commit.
+/// Replaces rows in one commit: those of the area, or all where a range is written over everything.
 ///
 /// # Errors
 ///
@@ -87,7 +87,7 @@ pub(crate) async fn replace(
     source: &Source<'_>,
     table: &TableName,
     (area, rows): (Area, BatchStream),
-    commit: CommitOptions,
+    mut commit: CommitOptions,
 ) -> Result<Written> {
     let catalog = engine.catalog();
     let write = source.view.write;
@@ -98,17 +98,23 @@ pub(crate) async fn replace(
     let keys = ProfileOptions::default().with_private(source.keys.iter().cloned());
     let statistics = TableWriter::new(catalog, table, keys).await?;
     let rows = statistics.observe(rows);
-    let (filter, mode) = match area {
-        _ if write == WriteMode::Overwrite => (None, TableWriteMode::Replace),
-        _ if write != WriteMode::OverwritePartitions || is_empty => (None, TableWriteMode::Append),
+    if is_empty {
+        // Overwriting with nothing would remove what is there.
+        commit.mode = WriteMode::Append;
+    }
+    let (filter, mode) = match (area, write) {
+        // However ranges are written, all other rows are still those of the sources.
+        (Area::Affected(affected), _) => {
+            (Some(RowFilter::from(affected as Arc<dyn RowTest>)), TableWriteMode::Delta)
+        }
+        _ if is_empty => (None, TableWriteMode::Append),
         // A range is made of whole partitions.
-        Area::Range(range, _) => {
+        (Area::Range(range, _), WriteMode::OverwritePartitions) => {
             let range = RowFilter::from(within(&source.view.event_timestamp, range));
             (Some(range), TableWriteMode::ReplacePartitions)
         }
-        Area::Affected(affected) => {
-            (Some(RowFilter::from(affected as Arc<dyn RowTest>)), TableWriteMode::Delta)
-        }
+        (Area::Range(..), WriteMode::Overwrite) => (None, TableWriteMode::Replace),
+        (Area::Range(..), _) => (None, TableWriteMode::Append),
     };
     let Some(filter) = filter else {
         let done = catalog.commit(table, rows, commit).await?;

@@ -11,7 +11,7 @@ use arrow::util::display::array_value_to_string;
 use futures::TryStreamExt;
 use icecore_core::{
     Error, ErrorKind, PinnedTable, Result, ScanOptions, SnapshotCatalog, SnapshotSelector,
-    TableName, TimeRange,
+    TimeRange,
 };
 use icecore_engine::{Engine, from_datafusion};
 use sha2::{Digest, Sha256};
@@ -85,7 +85,7 @@ pub async fn verify_view(
     let view = definitions.view(view)?;
     let hash = definitions.definition_hash(view);
     let latest = ComputeOptions::default();
-    let run = Run::begin(engine, definitions, view, &latest).await?;
+    let run = Run::begin(engine, (definitions, view), &latest, None).await?;
     let found = base::find(engine, run.table, view, &hash, &run.history).await?;
     let (sources, to) = match found {
         Base::Found(standing) => match standing.sources.as_slice() {
@@ -98,9 +98,8 @@ pub async fn verify_view(
         }
         Base::No(error) => return Err(error),
     };
-    let pinned = ComputeOptions { at: selectors(&sources), ..ComputeOptions::default() };
-    let then = Run::begin(engine, definitions, view, &pinned).await?;
-    let mut range = effective_range(engine, &then.source, &pinned, &mut Vec::new()).await?;
+    let then = Run::begin(engine, (definitions, view), &latest, Some(&sources)).await?;
+    let mut range = effective_range(engine, &then.source, &latest, &mut Vec::new()).await?;
     range.to = range.to.and(to.or(range.to));
     let state = SnapshotSelector::Id(head(&run.history));
     let table = engine.catalog().pin(run.table, &state).await?;
@@ -114,11 +113,6 @@ fn mixed(view: &str) -> Error {
     Error::invalid(format!("the rows of `{view}` were not all computed from the same sources"))
         .with_note("ranges of it were computed since everything was")
         .with_help(format!("`icecore features compute {view}` makes them agree"))
-}
-
-fn selectors(pins: &[PinnedTable]) -> Vec<(TableName, SnapshotSelector)> {
-    let named = pins.iter().filter(|pin| pin.snapshot != PinnedTable::EMPTY);
-    named.map(|pin| (pin.table.clone(), SnapshotSelector::Id(pin.snapshot))).collect()
 }
 
 /// Which entities are looked at: as good as chance, and the same every time.

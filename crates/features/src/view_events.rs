@@ -71,7 +71,8 @@ impl ViewEvents {
             inputs: inputs.collect(),
             columns: window_columns(view, &Inputs::of(view)),
             masks,
-            recent: (idle.map_or(Window::LIFETIME, Window::last), view.closed),
+            // The bounds of a ttl belong to it, whatever those of windows do.
+            recent: (idle.map_or(Window::LIFETIME, Window::last), Closed::Both),
             reach: view.widest_window().max(idle).filter(|_| !view.has_lifetime()),
             view: view.clone(),
         })

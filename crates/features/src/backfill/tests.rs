@@ -1,6 +1,6 @@
 use std::sync::Mutex;
 
-use icecore_core::SnapshotCatalog;
+use icecore_core::{CommitOptions, NewTable, ScanOptions, SnapshotCatalog};
 
 use super::*;
 use crate::compute::compute_view;
@@ -53,8 +53,8 @@ async fn steps_give_what_everything_at_once_gives() {
 }
 
 /// A backfill that is killed when its step begins.
-async fn killed_at(lake: &Lakehouse, step: usize) {
-    let (engine, definitions) = (lake.engine.clone(), views());
+async fn killed_at(lake: &Lakehouse, definitions: &Definitions, step: usize) {
+    let (engine, definitions) = (lake.engine.clone(), definitions.clone());
     let (sender, reached) = tokio::sync::oneshot::channel();
     let sender = Mutex::new(Some(sender));
     let progress = BackfillCallback::new(move |progress: BackfillProgress| {
@@ -79,7 +79,7 @@ async fn an_interrupted_backfill_goes_on_with_the_sources_that_it_began_with() {
     let all = events(22, 150);
     let lake = Lakehouse::open(2).await;
     lake.append(&all, 1000).await;
-    killed_at(&lake, 4).await;
+    killed_at(&lake, &views(), 4).await;
     // What came in meanwhile is not in the later half of the rows alone.
     lake.append(&[event("late", "2023-11-20", 1.0)], 1).await;
     let report = run(&lake, TRANSACTIONS, in_steps(10)).await;
@@ -93,6 +93,46 @@ async fn an_interrupted_backfill_goes_on_with_the_sources_that_it_began_with() {
     assert_eq!(lake.rows(&table(TRANSACTIONS)).await, at_once(&more, TRANSACTIONS).await);
 }
 
+// A grid ends at its last event: later rows are of another definition.
+#[tokio::test]
+async fn the_last_step_leaves_no_row_after_the_end_of_its_grid() {
+    let all = events(21, 200);
+    let lake = Lakehouse::open(1).await;
+    lake.append(&all, 1000).await;
+    let sparse = VIEWS.replacen("emit = { every = \"1d\" }", "emit = { every = \"30d\" }", 1);
+    let sparse = Definitions::parse("f.toml", &sparse).unwrap();
+    compute_view(&lake.engine, &sparse, CHURN, ComputeOptions::default()).await.unwrap();
+    let expected = at_once(&all, CHURN).await;
+    let moment = |rows: &[String]| {
+        let moments = rows.iter().filter_map(|row| row.split(' ').nth(1));
+        moments.max().map(str::to_owned)
+    };
+    assert!(moment(&lake.rows(&table(CHURN)).await) > moment(&expected));
+    run(&lake, CHURN, in_steps(45)).await;
+    assert_eq!(lake.rows(&table(CHURN)).await, expected);
+}
+
+// A source without any row is held like every other: what comes into it meanwhile is not read.
+#[tokio::test]
+async fn a_source_that_was_empty_is_so_to_the_last_step() {
+    let all = events(24, 150);
+    let lake = Lakehouse::open(2).await;
+    let pin = lake.append(&all, 1000).await;
+    let more = TableName::parse("events.more").unwrap();
+    let schema = lake.catalog.schema(&pin).await.unwrap();
+    lake.catalog.ensure_table(&more, &NewTable::new(schema)).await.unwrap();
+    let both = "source_sql = \"SELECT * FROM events.raw_transactions UNION ALL \
+                SELECT * FROM events.more\"";
+    let text = VIEWS.replacen("source = \"events.raw_transactions\"", both, 1);
+    let definitions = Definitions::parse("f.toml", &text).unwrap();
+    killed_at(&lake, &definitions, 4).await;
+    let rows = lake.catalog.scan(&pin, ScanOptions::default()).await.unwrap();
+    lake.catalog.commit(&more, rows, CommitOptions::new(WriteMode::Append)).await.unwrap();
+    let report = backfill(&lake.engine, &definitions, TRANSACTIONS, in_steps(10)).await.unwrap();
+    assert!(report.resumed && report.skipped >= 1, "{report:?}");
+    assert_eq!(lake.rows(&table(TRANSACTIONS)).await, at_once(&all, TRANSACTIONS).await);
+}
+
 #[tokio::test]
 async fn a_backfill_can_be_begun_again_and_looked_at_before() {
     let lake = Lakehouse::open(2).await;
@@ -101,7 +141,7 @@ async fn a_backfill_can_be_begun_again_and_looked_at_before() {
     let report = run(&lake, TRANSACTIONS, dry).await;
     assert!(report.steps.len() > 5 && report.snapshot_id.is_none());
     assert_eq!(lake.catalog.tables().await.unwrap().len(), 1);
-    killed_at(&lake, 3).await;
+    killed_at(&lake, &views(), 3).await;
     lake.append(&[event("late", "2023-11-20", 1.0)], 1).await;
     let report = run(&lake, TRANSACTIONS, BackfillOptions { restart: true, ..in_steps(10) }).await;
     assert!(!report.resumed);

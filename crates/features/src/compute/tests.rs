@@ -1,4 +1,5 @@
-use icecore_core::{FeatureEngine, SnapshotCatalog};
+use icecore_catalog::RowOptions;
+use icecore_core::{FeatureEngine, Literal, Predicate, SnapshotCatalog};
 use proptest::prelude::*;
 
 use super::*;
@@ -218,6 +219,52 @@ async fn an_empty_source_changes_nothing() {
     assert_eq!(lake.pin(TRANSACTIONS_TABLE).await.snapshot, before.snapshot_id.unwrap());
 }
 
+// C146
+#[tokio::test]
+async fn a_range_without_rows_does_not_empty_a_table_that_is_overwritten() {
+    let lake = Lakehouse::open(1).await;
+    lake.append(&events(6, 50), 50).await;
+    let definitions = views_with("write = \"overwrite_partitions\"", "write = \"overwrite\"");
+    let before = compute_all(&lake, &definitions, TRANSACTIONS).await;
+    let none = from_to("2030-01-01", "2030-02-01");
+    let report =
+        compute_view(&lake.engine, &definitions, TRANSACTIONS, none.clone()).await.unwrap();
+    assert_eq!((report.rows, report.changed, report.removed_rows), (0, false, 0));
+    assert_eq!(report.snapshot_id, before.snapshot_id);
+    assert_eq!(lake.rows(TRANSACTIONS_TABLE).await.len() as u64, before.rows);
+    // Whoever insists on it gets it.
+    let full = ComputeOptions { mode: ComputeMode::Full, ..none };
+    let report = compute_view(&lake.engine, &definitions, TRANSACTIONS, full).await.unwrap();
+    assert_eq!((report.changed, report.removed_rows), (true, before.rows));
+}
+
+// A grid ends at its last event: later rows are of another definition, or of events that are gone.
+#[tokio::test]
+async fn everything_leaves_no_row_after_the_end_of_its_grid() {
+    let lake = Lakehouse::open(1).await;
+    let last = [event("u", "2026-05-25T10:00:00Z", 1.0), event("v", "2026-06-01", 1.0)];
+    lake.append(&last, 10).await;
+    let weekly = views_with("emit = { every = \"1d\" }", "emit = { every = \"7d\" }");
+    compute_all(&lake, &weekly, CHURN).await;
+    assert_eq!(newest(&lake).await.as_deref(), Some("2026-06-04T00:00:00Z"));
+    let full = ComputeOptions { mode: ComputeMode::Full, ..ComputeOptions::default() };
+    for (gone, expected) in
+        [("nobody", Some("2026-06-01T00:00:00Z")), ("v", Some("2026-05-26T00:00:00Z")), ("u", None)]
+    {
+        let gone = Predicate::equal("user_token", Literal::Text(gone.to_owned()));
+        lake.catalog.delete(&source(), gone, RowOptions::default()).await.unwrap();
+        compute_view(&lake.engine, &views(), CHURN, full.clone()).await.unwrap();
+        assert_eq!(newest(&lake).await.as_deref(), expected);
+    }
+}
+
+/// The moment of the last churn row.
+async fn newest(lake: &Lakehouse) -> Option<String> {
+    let rows = lake.rows(CHURN_TABLE).await;
+    let cells = rows.iter().filter_map(|row| row.split(' ').nth(1));
+    cells.filter_map(|cell| cell.strip_prefix("event_timestamp=")).max().map(str::to_owned)
+}
+
 #[tokio::test]
 async fn a_dry_run_reads_statistics_and_changes_nothing() {
     let lake = Lakehouse::open(1).await;
@@ -292,6 +339,66 @@ async fn the_created_timestamp_is_that_of_the_latest_known_event() {
         assert!(row.contains(" known_at=2024-01-11T00:00:00Z txn_count_7d="), "{row}");
     }
     assert_eq!(rows.len(), 2);
+}
+
+/// The view's source with a column that says when each event was known: an hour later, or fifteen
+/// days later if its amount is above five, or never if it is negative.
+const KNOWN_AT: &str = "source_sql = '''SELECT *, CASE WHEN amount >= 0 THEN event_timestamp + CASE WHEN amount > 5 THEN INTERVAL '15 days' ELSE INTERVAL '1 hour' END END AS known_at FROM events.raw_transactions'''\ncreated_timestamp = \"known_at\"";
+
+/// Users, with the moments in January of their rows and when those were known.
+async fn known_rows(lake: &Lakehouse, view: &str) -> Vec<String> {
+    let text = format!(
+        "[[entity]]\nname = \"user\"\njoin_keys = [\"user_token\"]\n[[feature_view]]\nname = \"v\"\nentities = [\"user\"]\n{KNOWN_AT}\ntable = \"out.v\"\nttl = \"90d\"\n{view}\n[[feature_view.aggregate]]\nname = \"n\"\nfunction = \"count\"\nwindows = [\"7d\"]\n"
+    );
+    let definitions = Definitions::parse("f.toml", &text).unwrap();
+    compute_all(lake, &definitions, "v").await;
+    let rows = lake.rows("out.v").await;
+    let short = |row: &String| {
+        let cells = row.split(' ').take(3).filter_map(|cell| cell.split_once('='));
+        let values = cells.map(|(_, value)| value.replace("2024-01-", "").replace(":00:00Z", ""));
+        values.collect::<Vec<_>>().join(" ")
+    };
+    rows.iter().map(short).collect()
+}
+
+// C117: the event of a row's own moment may be in none of its windows, but without it there is no
+// row.
+#[tokio::test]
+async fn a_row_was_not_known_before_the_event_that_it_is_there_for() {
+    for closed in ["left", "none"] {
+        let lake = Lakehouse::open(1).await;
+        lake.append(&[event("u", "2024-01-01", 1.0), event("u", "2024-01-05", 9.0)], 10).await;
+        let rows = known_rows(&lake, &format!("closed = \"{closed}\"")).await;
+        assert_eq!(rows, ["u 01T00 01T01", "u 05T00 20T00"], "{closed}");
+    }
+}
+
+// C117: rows of a grid go on when the event that they are there for is out of all windows.
+#[tokio::test]
+async fn a_row_of_empty_windows_was_not_known_before_any_event_of_its_entity() {
+    let lake = Lakehouse::open(1).await;
+    lake.append(&[event("late", "2024-01-01", 9.0), event("u", "2024-01-12", 1.0)], 10).await;
+    // One of these is enough for a row of the eleventh, and neither is in its window.
+    lake.append(&[event("both", "2024-01-01", 1.0), event("both", "2024-01-02", 9.0)], 10).await;
+    let rows = known_rows(&lake, "emit = { every = \"1d\" }").await;
+    let late: Vec<&String> = rows.iter().filter(|row| row.starts_with("late ")).collect();
+    assert_eq!(late.len(), 12);
+    assert!(late.iter().all(|row| row.ends_with(" 16T00")), "{late:?}");
+    for row in ["both 01T00 01T01", "both 02T00 17T00", "both 11T00 01T01"] {
+        assert!(rows.iter().any(|found| found == row), "{row}: {rows:?}");
+    }
+}
+
+// C117: an event without a created timestamp was never known, and no row that counts it was.
+#[tokio::test]
+async fn a_row_with_an_event_that_was_never_known_was_not_either() {
+    let lake = Lakehouse::open(1).await;
+    let days = [("2024-01-01", -1.0), ("2024-01-02", 1.0), ("2024-01-09", 1.0)];
+    lake.append(&days.map(|(day, amount)| event("u", day, amount)), 10).await;
+    for closed in ["both", "left"] {
+        let rows = known_rows(&lake, &format!("closed = \"{closed}\"")).await;
+        assert_eq!(rows, ["u 01T00 -", "u 02T00 -", "u 09T00 09T01"], "{closed}");
+    }
 }
 
 #[tokio::test]

@@ -295,6 +295,31 @@ async fn a_new_day_leaves_the_files_of_other_days_alone() {
     assert_eq!(summary["icecore.incremental-from"], first.snapshot_id.unwrap().to_string());
 }
 
+// C145: however ranges are written, changed events replace their own rows and no others.
+#[tokio::test]
+async fn a_table_that_is_overwritten_keeps_the_rows_that_nothing_acted_on() {
+    let text = VIEWS.replacen("write = \"overwrite_partitions\"", "write = \"overwrite\"", 1);
+    let definitions = Definitions::parse("f.toml", &text).unwrap();
+    let lake = Lakehouse::open(1).await;
+    let old = [event("u1", "2024-01-01", 1.0), event("u2", "2024-01-02", 1.0)];
+    lake.append(&old, 10).await;
+    incremental(&lake, &definitions, TRANSACTIONS).await.unwrap();
+    lake.append(&[event("u1", "2024-01-05", 1.0)], 1).await;
+    let report = incremental(&lake, &definitions, TRANSACTIONS).await.unwrap();
+    assert_eq!((report.rows, report.entities), (1, Some(1)));
+    assert_eq!(lake.rows(TABLE).await.len(), 3);
+    // All of somebody's rows go, and nobody else's.
+    let filter = Predicate::equal("user_token", Literal::Text("u1".to_owned()));
+    lake.catalog.delete(&source(), filter, RowOptions::default()).await.unwrap();
+    let report = incremental(&lake, &definitions, TRANSACTIONS).await.unwrap();
+    assert_eq!((report.rows, report.removed_rows), (0, 2));
+    let kept = lake.rows(TABLE).await;
+    assert!(kept.len() == 1 && kept[0].contains("user_token=u2"), "{kept:?}");
+    let full = ComputeOptions { mode: ComputeMode::Full, ..ComputeOptions::default() };
+    compute_view(&lake.engine, &definitions, TRANSACTIONS, full).await.unwrap();
+    assert_eq!(lake.rows(TABLE).await, kept);
+}
+
 // A change of a column that no feature looks at is none, and is not looked at again.
 #[tokio::test]
 async fn a_change_that_no_feature_sees_is_remembered_as_none() {

@@ -4,7 +4,7 @@ use icecore_core::{ErrorKind, FeatureEngine};
 
 use super::*;
 use crate::LocalFeatureEngine;
-use crate::fixture::{DAY, Lakehouse, VIEWS, events, text_rows};
+use crate::fixture::{DAY, Lakehouse, VIEWS, event, events, text_rows};
 
 const FIRST: i64 = 1_700_006_400_000_000;
 
@@ -51,10 +51,10 @@ fn moments() -> Vec<i64> {
 // C3 C41 C116
 #[tokio::test]
 async fn a_moment_that_is_asked_about_sees_what_a_row_of_that_moment_would() {
-    for seed in 0..4 {
+    for (seed, closed) in (0..).zip(["both", "left", "right", "none"]) {
         let lake = Lakehouse::open(2).await;
         lake.append(&events(seed, 120), 50).await;
-        let definitions = Definitions::parse("f.toml", VIEWS).unwrap();
+        let definitions = shaped(closed);
         for view in &definitions.views {
             let moments = moments();
             let mut emitting = definitions.clone();
@@ -118,6 +118,7 @@ async fn strictly_before_is_a_microsecond_earlier() {
     let lake = Lakehouse::open(1).await;
     lake.append(&events(2, 80), 80).await;
     let text = VIEWS.replace("closed = \"both\"", "closed = \"right\"");
+    let text = text.replacen("\"90d\"]", "\"90d\", \"7d offset 1d\", \"tumbling 1d\"]", 1);
     let definitions = Definitions::parse("f.toml", &text).unwrap();
     let name = "user_transaction_features";
     let strict = MomentRules { strict: true, ..MomentRules::default() };
@@ -136,6 +137,62 @@ async fn strictly_before_is_a_microsecond_earlier() {
         let without = Definitions::parse("f.toml", &without).unwrap();
         let expected = answered(&lake, (&without, name), &hit, MomentRules::default()).await;
         assert_eq!(strictly, expected);
+    }
+}
+
+/// The demo's views with windows of every shape, and these bounds.
+fn shaped(closed: &str) -> Definitions {
+    let all = "windows = [\"7d\", \"30d\", \"90d\"]";
+    assert!(VIEWS.contains(all));
+    let shapes = "windows = [\"7d\", \"30d\", \"90d\", \"1d offset 1d\", \"tumbling 1d\", \
+                  \"hopping 2d every 1d\", \"to date 1d\", \"lifetime\"]";
+    let closed = format!("closed = \"{closed}\"");
+    let text = VIEWS.replacen(all, shapes, 1).replacen("closed = \"both\"", &closed, 1);
+    Definitions::parse("f.toml", &text).unwrap()
+}
+
+// C117: only events of the very moment stay out, whichever windows have some.
+#[tokio::test]
+async fn strictness_is_about_the_moment_and_no_other_end_of_a_window() {
+    let lake = Lakehouse::open(1).await;
+    let days = ["2024-01-01", "2024-01-02", "2024-01-03"];
+    lake.append(&days.map(|day| event("u", day, 1.0)), 10).await;
+    let strict = MomentRules { strict: true, ..MomentRules::default() };
+    let name = "user_transaction_features";
+    // The end of a complete day is a moment like any other, unless it is the one that is asked for.
+    for (moment, expected) in [
+        ("2024-01-03", [2, 2, 2, 1, 0, 1, 0, 2]),
+        ("2024-01-03T12:00:00Z", [3, 3, 3, 1, 1, 2, 0, 3]),
+    ] {
+        let at = [Timestamp::parse(moment).unwrap().micros()];
+        let rows = answered(&lake, (&shaped("right"), name), &at, strict).await;
+        let cells = rows[0].split(' ').filter(|cell| cell.starts_with("txn_count"));
+        let counts: Vec<i64> =
+            cells.map(|cell| cell.split_once('=').unwrap().1.parse().unwrap()).collect();
+        assert_eq!((rows.len(), counts), (1, expected.to_vec()), "{moment}");
+    }
+}
+
+// The bounds of a ttl belong to it, whatever those of windows do.
+#[tokio::test]
+async fn an_event_as_old_as_the_ttl_is_recent() {
+    let lake = Lakehouse::open(1).await;
+    lake.append(&[event("u", "2024-01-01", 1.0)], 10).await;
+    let first = Timestamp::parse("2024-01-01").unwrap().micros();
+    let name = "user_transaction_features";
+    let strict = MomentRules { strict: true, ..MomentRules::default() };
+    for closed in ["both", "left", "right", "none"] {
+        let definitions = shaped(closed);
+        for (moment, rules, rows) in [
+            (first, MomentRules::default(), 1),
+            (first, strict, 0),
+            (first + 90 * DAY, MomentRules::default(), 1),
+            (first + 90 * DAY, strict, 1),
+            (first + 90 * DAY + 1, MomentRules::default(), 0),
+        ] {
+            let found = answered(&lake, (&definitions, name), &[moment], rules).await;
+            assert_eq!(found.len(), rows, "{closed} {moment} {rules:?}");
+        }
     }
 }
 

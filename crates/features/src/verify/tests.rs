@@ -1,5 +1,5 @@
 use icecore_catalog::RowOptions;
-use icecore_core::{BatchStream, CommitOptions, Literal, Predicate, WriteMode};
+use icecore_core::{BatchStream, CommitOptions, Literal, Predicate, TableName, WriteMode};
 
 use super::*;
 use crate::compute::compute_view;

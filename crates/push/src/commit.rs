@@ -2,23 +2,27 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use icecore_core::{
     BatchStream, CommitOptions, PushSource, Result, SnapshotCatalog, SnapshotId, TableName,
     WriteMode,
 };
-use icecore_materialize::{MaterializeOptions, Source, materialize_view, view_status};
+use icecore_materialize::{MaterializeOptions, Source, fillings, materialize_view, view_status};
 use serde::Serialize;
+use tokio::time::Instant;
 
 use crate::Pushes;
-use crate::queue::Batch;
+use crate::queue::{Batch, fit};
 use crate::source::Lane;
 
 /// How often it is looked whether something has to be done.
 const TICK: Duration = Duration::from_millis(200);
 /// How long a commit that failed is left alone at most.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// How long an online store that failed is left alone.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
 
 /// What a commit of pushed events did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -62,7 +66,8 @@ impl Pushes {
 
     async fn run_lane(&self, lane: &Lane) {
         let mut pause = self.options.commit_every;
-        let mut last = tokio::time::Instant::now();
+        let mut last = Instant::now();
+        let mut catch_up_at = last;
         loop {
             tokio::time::sleep(TICK.min(self.options.commit_every)).await;
             let Ok(queue) = lane.queue() else {
@@ -70,12 +75,20 @@ impl Pushes {
                 continue;
             };
             if self.store.is_some()
+                && catch_up_at <= Instant::now()
                 && let Err(error) = self.catch_up(lane).await
             {
                 tracing::debug!(%error, "events are not online yet");
+                catch_up_at = Instant::now() + STORE_PAUSE.min(self.options.commit_every);
             }
-            let is_full = queue.lengths().2 > self.options.queue_bytes / 2;
-            if lane.waits_since().is_none() || (last.elapsed() < pause && !is_full) {
+            let is_full = queue.bytes_waiting() > self.options.queue_bytes / 2;
+            let wait = match (lane.waits_since(), self.is_stale(lane)) {
+                (None, false) => continue,
+                (Some(_), false) => pause,
+                // Views that could not be materialized do not wait for the next event.
+                (_, true) => pause.min(PAUSE_MAX),
+            };
+            if last.elapsed() < wait && !is_full {
                 continue;
             }
             pause = match self.commit(&lane.source.name).await {
@@ -85,11 +98,12 @@ impl Pushes {
                     (pause * 2).clamp(TICK, PAUSE_MAX)
                 }
             };
-            last = tokio::time::Instant::now();
+            last = Instant::now();
         }
     }
 
-    /// Commits the events of a source that the table does not have.
+    /// Commits the events of a source that the table does not have. Then views are materialized,
+    /// and what the online store did not take before is written.
     ///
     /// # Errors
     ///
@@ -101,9 +115,15 @@ impl Pushes {
         lane.note(&committed);
         if self.options.materialize
             && let Ok(report) = &committed
-            && report.snapshot_id.is_some()
+            && (report.snapshot_id.is_some() || self.is_stale(lane))
         {
             self.materialize(lane).await;
+        }
+        if self.store.is_some()
+            && committed.is_ok()
+            && let Err(error) = Box::pin(self.catch_up(lane)).await
+        {
+            tracing::warn!(source = lane.source.name, %error, "events are not online yet");
         }
         committed
     }
@@ -162,12 +182,11 @@ impl Pushes {
     }
 
     fn is_committed(&self, lane: &Lane, end: u64) -> Result<()> {
-        lane.queue()?.committed(end)?;
-        // What the store has not got by now it gets from the table.
-        for batch in lane.behind() {
-            if batch.position < end && batch.to.is_offline() {
-                lane.is_online(batch.position);
-            }
+        let queue = lane.queue()?;
+        queue.committed(end)?;
+        if self.store.is_none() {
+            // Without a store nobody catches up here: what can come from the table shall.
+            queue.leave_to_table(end);
         }
         Ok(())
     }
@@ -183,46 +202,61 @@ impl Pushes {
         Ok(positions.max())
     }
 
+    /// Whether views are still to be brought to a state that the table has.
+    pub(crate) fn is_stale(&self, lane: &Lane) -> bool {
+        self.options.materialize && self.store.is_some() && lane.stale.load(Ordering::Relaxed)
+    }
+
+    /// Brings the views to the newest state of the table. Where that fails it is tried again.
     async fn materialize(&self, lane: &Lane) {
-        let Some(store) = &self.store else { return };
+        let (Some(store), Ok(queue)) = (&self.store, lane.queue()) else { return };
+        let end = queue.committed_end();
         let source = Source {
             engine: &self.engine,
             definitions: &self.definitions,
             store,
             now: self.clock.now(),
         };
+        let (mut views, mut is_stale) = (Vec::new(), false);
         for view in self.definitions.views_of(&lane.source.table) {
             if !view.is_stored() && view.online.is_rows() {
                 continue;
             }
+            views.push(view.name.as_str());
             if let Err(error) = Box::pin(bring(&source, &view.name)).await {
+                is_stale = true;
                 tracing::warn!(view = view.name, %error, "the view was not materialized");
             }
+        }
+        lane.stale.store(is_stale, Ordering::Relaxed);
+        // A view that was never materialized has its rows from pushes alone.
+        if !is_stale
+            && let Ok(filled) = fillings(&**store.store(), &views).await
+            && filled.iter().all(Option::is_some)
+        {
+            queue.leave_to_table(end);
         }
     }
 }
 
 /// Brings a view that was materialized before to the newest state of its table.
 async fn bring(source: &Source<'_>, view: &str) -> Result<()> {
-    if view_status(source, view).await?.state != "never" {
-        materialize_view(source, view, MaterializeOptions::default()).await?;
+    match view_status(source, view).await?.state {
+        "never" => Ok(()),
+        // It may have begun before the newest commit, so the view is not there yet.
+        "running" => {
+            let message = format!("another materialization of `{view}` is running");
+            Err(icecore_core::Error::new(icecore_core::ErrorKind::Conflict, message))
+        }
+        _ => materialize_view(source, view, MaterializeOptions::default()).await.map(drop),
     }
-    Ok(())
 }
 
 /// The rows of batches that may have been accepted before and after a column was added.
 fn of_one_schema(batches: Vec<arrow::array::RecordBatch>) -> Result<BatchStream> {
     let widest = batches.iter().map(|batch| batch.schema()).max_by_key(|s| s.fields().len());
     let schema = widest.unwrap_or_else(|| Arc::new(arrow::datatypes::Schema::empty()));
-    let mut fitted = Vec::with_capacity(batches.len());
-    for batch in batches {
-        let columns =
-            schema.fields().iter().map(|field| match batch.column_by_name(field.name()) {
-                Some(column) => Ok(arrow::compute::cast(column, field.data_type())?),
-                None => Ok(arrow::array::new_null_array(field.data_type(), batch.num_rows())),
-            });
-        let columns = columns.collect::<Result<Vec<_>>>()?;
-        fitted.push(arrow::array::RecordBatch::try_new(Arc::clone(&schema), columns)?);
-    }
+    let fitted =
+        batches.into_iter().map(|batch| fit(&batch, &schema)).collect::<Result<Vec<_>>>()?;
     Ok(BatchStream::from_batches(schema, fitted))
 }

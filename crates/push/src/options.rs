@@ -8,7 +8,8 @@ use std::time::Duration;
 pub struct PushOptions {
     /// Rows of one push.
     pub rows_max: usize,
-    /// Bytes of events that may wait for their commit, of each source; beyond it pushes are refused.
+    /// Bytes of events that may wait for their commit or for the online store, of each source;
+    /// beyond it pushes are refused.
     pub queue_bytes: u64,
     /// How often what has come is committed.
     pub commit_every: Duration,

@@ -14,8 +14,9 @@ use icecore_materialize::PushedEvents;
 use icecore_online::FeatureStore;
 use serde::Serialize;
 use serde_json::Value;
+use tokio::time::Instant;
 
-use crate::queue::{Batch, NewBatch, to_bytes};
+use crate::queue::{Batch, NewBatch, fit, to_bytes};
 use crate::source::Lane;
 use crate::{PushOptions, PushStatus, Target};
 
@@ -23,6 +24,8 @@ use crate::{PushOptions, PushStatus, Target};
 const KEY_MAX: usize = 256;
 /// How long a push waits for the online store. What is late is written later.
 const ONLINE_DEADLINE: Duration = Duration::from_secs(1);
+/// For how long what came before is written at once: commits wait meanwhile.
+const CATCH_UP_MAX: Duration = Duration::from_secs(2);
 
 /// Events of one push.
 #[derive(Debug, Clone)]
@@ -124,7 +127,8 @@ impl Pushes {
     /// `NotFound` for an unknown source or column; `InvalidInput` with every value that does not
     /// fit as a [related](Error::related) error, and nothing accepted; `Conflict` for other events
     /// under a known key; `LimitExceeded` for too many rows; `Unavailable` while too many wait for
-    /// their commit, if the disk fails, and where another process has the queue.
+    /// their commit or for the online store, if the disk fails, and where another process has the
+    /// queue.
     pub async fn push(&self, push: Push) -> Result<PushReceipt> {
         let lane = self.lane(&push.source)?;
         let count = push.columns.values().map(Vec::len).max().unwrap_or(0);
@@ -189,18 +193,23 @@ impl Pushes {
         if !accepted.is_repeated {
             lane.accepted_rows.fetch_add(count, Ordering::Relaxed);
         }
-        if !to.is_online() || self.store.is_none() {
+        if self.store.is_none() && !accepted.is_repeated {
+            // Nobody is promised that it is written later.
+            queue.written(accepted.position);
+        }
+        if self.store.is_none() || !to.is_online() {
             return Ok(receipt);
         }
+        let _underway = lane.underway(accepted.position);
         let name = queue.name();
         let written = self.write_online(lane, &name, (accepted.position, &rows));
         receipt.online = match tokio::time::timeout(ONLINE_DEADLINE, written).await {
-            Ok(Ok(())) => OnlineOutcome::Written,
+            Ok(Ok(())) => {
+                queue.written(accepted.position);
+                OnlineOutcome::Written
+            }
             failed => {
                 tracing::warn!(source = lane.source.name, ?failed, "events are not online yet");
-                let pending = queue.pending();
-                let found = pending.iter().find(|batch| batch.position == accepted.position);
-                found.into_iter().for_each(|batch| lane.is_behind(batch));
                 OnlineOutcome::Later
             }
         };
@@ -221,15 +230,40 @@ impl Pushes {
         Ok(())
     }
 
-    /// Writes what the online store did not take before.
+    /// Writes what the online store did not take before, for a while. What cannot be written stays,
+    /// and is not in the way of the rest.
     pub(crate) async fn catch_up(&self, lane: &Lane) -> Result<()> {
-        let queue = lane.queue()?.name();
+        let queue = lane.queue()?;
+        let (name, end, begun) = (queue.name(), queue.committed_end(), Instant::now());
+        let mut caught_up = Ok(());
         for batch in lane.behind() {
-            let batch: Arc<Batch> = batch;
-            self.write_online(lane, &queue, (batch.position, &batch.events()?)).await?;
-            lane.is_online(batch.position);
+            // What the table has it may lose again. Where views are to be brought to its newest
+            // state anyway, that decides.
+            if batch.to.is_offline() && batch.position < end && self.is_stale(lane) {
+                continue;
+            }
+            match self.write_again(lane, &name, &batch).await {
+                Ok(()) => queue.written(batch.position),
+                Err(error) => {
+                    let is_down = error.kind().is_retryable();
+                    caught_up = Err(error);
+                    if is_down {
+                        break;
+                    }
+                }
+            }
+            if begun.elapsed() > CATCH_UP_MAX {
+                break;
+            }
         }
-        Ok(())
+        queue.settle()?;
+        caught_up
+    }
+
+    async fn write_again(&self, lane: &Lane, queue: &str, batch: &Batch) -> Result<()> {
+        let plan = lane.plan(&self.engine, &self.definitions).await?;
+        let rows = fit(&batch.events()?, &plan.schema)?;
+        self.write_online(lane, queue, (batch.position, &rows)).await
     }
 
     pub(crate) fn lane(&self, source: &str) -> Result<&Lane> {

@@ -1,4 +1,5 @@
-//! Batches that are on the disk before anyone is told, until the table has them.
+//! Batches that are on the disk before anyone is told, until the table and the online store have
+//! them.
 
 mod batch;
 mod segment;
@@ -7,7 +8,7 @@ mod state;
 mod tests;
 mod writer;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
@@ -17,7 +18,7 @@ use icecore_core::{Error, ErrorKind, Result, Timestamp};
 use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 
-pub(crate) use batch::{Batch, to_bytes};
+pub(crate) use batch::{Batch, fit, to_bytes};
 use segment::{Segment, failed};
 use state::State;
 use writer::{Request, Writer};
@@ -27,11 +28,11 @@ use crate::Target;
 /// How much a queue holds.
 #[derive(Debug, Clone)]
 pub(crate) struct Limits {
-    /// Bytes of batches that the table does not have.
+    /// Bytes of batches that the table or the online store does not have.
     pub(crate) bytes_max: u64,
     /// When a file is closed and the next one begun.
     pub(crate) segment_bytes: u64,
-    /// Files that stay when the table has all of them, for the names in them.
+    /// Files that stay when all of them is done with, for the names in them.
     pub(crate) segments_kept: usize,
 }
 
@@ -69,6 +70,8 @@ pub(crate) struct Queue {
     requests: Option<mpsc::SyncSender<Request>>,
     writer: Option<std::thread::JoinHandle<()>>,
     limits: Limits,
+    /// One change of the state at a time: each begins with what the one before has written.
+    changing: Mutex<()>,
     /// Held as long as the queue is open.
     _lock: File,
 }
@@ -84,7 +87,9 @@ struct Inner {
     state: State,
     /// What the table does not have, in order.
     pending: VecDeque<Arc<Batch>>,
-    /// Bytes of those, and of those that are on their way to the disk.
+    /// What the online store is not known to have, whether the table has it or not.
+    behind: BTreeMap<u64, Arc<Batch>>,
+    /// Bytes of all those, and of those that are on their way to the disk.
     bytes: u64,
     /// Names that are remembered: their batch's position and hash.
     keys: HashMap<String, (u64, [u8; 32])>,
@@ -102,7 +107,8 @@ impl Shared {
 }
 
 impl Queue {
-    /// Opens the queue in a directory, which is made where it is not there.
+    /// Opens the queue in a directory, which is made where it is not there. What it has from
+    /// before is not known to be online.
     ///
     /// # Errors
     ///
@@ -113,6 +119,7 @@ impl Queue {
         let state = State::open(dir)?;
         let mut inner = Inner {
             pending: VecDeque::new(),
+            behind: BTreeMap::new(),
             bytes: 0,
             keys: HashMap::new(),
             segments: VecDeque::new(),
@@ -155,8 +162,8 @@ impl Queue {
             .name("icecore-push".to_owned())
             .spawn(move || writer.run(&received))
             .map_err(|error| Error::unavailable("no thread can be begun").with_source(error))?;
-        let (dir, requests) = (dir.to_owned(), Some(requests));
-        Ok(Self { dir, shared, requests, writer: Some(writer), limits, _lock: lock })
+        let (dir, requests, changing) = (dir.to_owned(), Some(requests), Mutex::default());
+        Ok(Self { dir, shared, requests, writer: Some(writer), limits, changing, _lock: lock })
     }
 
     /// The name that no other queue has.
@@ -186,7 +193,8 @@ impl Queue {
                 return Err(Error::unavailable(format!("the queue accepts nothing: {why}")));
             }
             if inner.bytes + bytes > self.limits.bytes_max && inner.bytes > 0 {
-                let waiting = format!("{} bytes of events wait for their commit", inner.bytes);
+                let waiting =
+                    format!("{} bytes of events wait for the table or the store", inner.bytes);
                 return Err(Error::unavailable(waiting).with_help("try again in a moment"));
             }
             inner.bytes += bytes;
@@ -208,11 +216,38 @@ impl Queue {
         self.shared.lock().pending.iter().cloned().collect()
     }
 
-    /// Batches, rows and bytes that the table does not have, and the position after the last one.
-    pub(crate) fn lengths(&self) -> (u64, u64, u64, u64) {
-        let inner = self.shared.lock();
-        let rows = inner.pending.iter().map(|batch| u64::from(batch.rows)).sum();
-        (inner.pending.len() as u64, rows, inner.bytes, inner.next)
+    /// Bytes of the batches that the table does not have.
+    pub(crate) fn bytes_waiting(&self) -> u64 {
+        self.shared.lock().pending.iter().map(|batch| batch.events.len() as u64).sum()
+    }
+
+    /// Bytes that count against the limit.
+    pub(crate) fn bytes_kept(&self) -> u64 {
+        self.shared.lock().bytes
+    }
+
+    /// The batches that the online store is not known to have, in order.
+    pub(crate) fn behind(&self) -> Vec<Arc<Batch>> {
+        self.shared.lock().behind.values().cloned().collect()
+    }
+
+    /// The online store has a batch.
+    pub(crate) fn written(&self, position: u64) {
+        self.shared.lock().let_go(position);
+    }
+
+    /// What the table has before this position, the online store gets from there.
+    pub(crate) fn leave_to_table(&self, end: u64) {
+        let mut inner = self.shared.lock();
+        let end = end.min(inner.state.committed);
+        let left = inner.behind.range(..end).filter(|(_, batch)| batch.to.is_offline());
+        let left: Vec<u64> = left.map(|(position, _)| *position).collect();
+        left.into_iter().for_each(|position| inner.let_go(position));
+    }
+
+    /// The first position that the table does not have.
+    pub(crate) fn committed_end(&self) -> u64 {
+        self.shared.lock().state.committed
     }
 
     /// Where the commit that was begun and not ended would end.
@@ -222,23 +257,37 @@ impl Queue {
 
     /// Remembers where a commit that is about to begin ends.
     pub(crate) fn begin(&self, end: u64) -> Result<()> {
-        let mut state = self.shared.lock().state.clone();
-        state.attempt = Some(end);
-        state.write(&self.dir)?;
-        self.shared.lock().state = state;
-        Ok(())
+        self.change(|state| state.attempt = Some(end))
     }
 
     /// Everything before this position is in the table.
     pub(crate) fn committed(&self, end: u64) -> Result<()> {
+        self.change(|state| {
+            state.committed = state.committed.max(end);
+            state.attempt = state.attempt.filter(|attempt| *attempt > state.committed);
+        })
+    }
+
+    /// Remembers how far the online store is, where that has changed.
+    pub(crate) fn settle(&self) -> Result<()> {
+        let is_settled = {
+            let inner = self.shared.lock();
+            inner.first_behind(inner.state.committed) == inner.state.behind
+        };
+        if is_settled { Ok(()) } else { self.change(|_| {}) }
+    }
+
+    /// Changes the state, on the disk first, and lets go of what is done with.
+    fn change(&self, edit: impl FnOnce(&mut State)) -> Result<()> {
+        let _alone = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut state = self.shared.lock().state.clone();
-        state.committed = state.committed.max(end);
-        state.attempt = state.attempt.filter(|attempt| *attempt > state.committed);
+        edit(&mut state);
+        state.behind = self.shared.lock().first_behind(state.committed);
         state.write(&self.dir)?;
         let old = self.shared.lock().advance(state, self.limits.segments_kept);
         for path in old {
             if let Err(error) = std::fs::remove_file(&path) {
-                tracing::warn!(%error, file = %path.display(), "cannot remove a committed file");
+                tracing::warn!(%error, file = %path.display(), "cannot remove a finished file");
             }
         }
         Ok(())
@@ -280,23 +329,51 @@ impl Inner {
             names.push(batch.key.clone());
             self.keys.insert(batch.key.clone(), (position, batch.hash));
             self.next = self.next.max(position + 1);
-            if position >= self.state.committed {
+            let is_pending = position >= self.state.committed;
+            let is_behind = self.state.behind.is_some_and(|first| position >= first);
+            if is_pending || (is_behind && batch.to.is_online()) {
                 self.bytes += batch.events.len() as u64;
-                self.pending.push_back(Arc::new(batch));
+                self.keep(Arc::new(batch));
             }
         }
         Ok(())
     }
 
-    /// Forgets what is committed; the answer are files that are of no more use.
+    /// Keeps a batch until the table and the online store have it, those of both that shall.
+    fn keep(&mut self, batch: Arc<Batch>) {
+        if batch.to.is_online() {
+            self.behind.insert(batch.position, Arc::clone(&batch));
+        }
+        if batch.position >= self.state.committed {
+            self.pending.push_back(batch);
+        }
+    }
+
+    /// Keeps a batch for the online store no more.
+    fn let_go(&mut self, position: u64) {
+        if let Some(batch) = self.behind.remove(&position)
+            && position < self.state.committed
+        {
+            self.bytes = self.bytes.saturating_sub(batch.events.len() as u64);
+        }
+    }
+
+    /// The first position before `end` that the online store is not known to have.
+    fn first_behind(&self, end: u64) -> Option<u64> {
+        self.behind.keys().next().copied().filter(|first| *first < end)
+    }
+
+    /// Forgets what is done with; the answer are files that are of no more use.
     fn advance(&mut self, state: State, kept: usize) -> Vec<PathBuf> {
-        let end = state.committed;
         self.state = state;
-        while self.pending.front().is_some_and(|batch| batch.position < end) {
-            if let Some(batch) = self.pending.pop_front() {
+        while self.pending.front().is_some_and(|batch| batch.position < self.state.committed) {
+            if let Some(batch) = self.pending.pop_front()
+                && !self.behind.contains_key(&batch.position)
+            {
                 self.bytes = self.bytes.saturating_sub(batch.events.len() as u64);
             }
         }
+        let end = self.state.behind.unwrap_or(self.state.committed);
         let mut old = Vec::new();
         // A file is done with when the next one begins with what is done with, too.
         while self.segments.len() > kept.max(1)

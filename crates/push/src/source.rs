@@ -1,8 +1,8 @@
 //! One push source: its queue, its table, its views.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -34,8 +34,10 @@ pub(crate) struct Lane {
     limits: Limits,
     queue: Mutex<Option<Arc<Queue>>>,
     plan: Mutex<Option<(Instant, Arc<Plan>)>>,
-    /// Batches that the online store does not have, and shall have.
-    behind: Mutex<BTreeMap<u64, Arc<Batch>>>,
+    /// Batches that a push writes to the online store right now.
+    underway: Mutex<BTreeSet<u64>>,
+    /// Whether there may be views that could not be materialized after a commit.
+    pub(crate) stale: AtomicBool,
     /// One commit at a time.
     pub(crate) committing: tokio::sync::Mutex<()>,
     pub(crate) accepted_rows: AtomicU64,
@@ -66,7 +68,8 @@ impl Lane {
             limits,
             queue: Mutex::default(),
             plan: Mutex::default(),
-            behind: Mutex::default(),
+            underway: Mutex::default(),
+            stale: AtomicBool::default(),
             committing: tokio::sync::Mutex::default(),
             accepted_rows: AtomicU64::new(0),
             committed_rows: AtomicU64::new(0),
@@ -75,15 +78,16 @@ impl Lane {
         }
     }
 
-    /// The queue, opened at the first use. What it has from before is not known to be online.
+    /// The queue, opened at the first use. The views may lack what the table has of it.
     pub(crate) fn queue(&self) -> Result<Arc<Queue>> {
         let mut queue = lock(&self.queue);
         if let Some(queue) = &*queue {
             return Ok(Arc::clone(queue));
         }
         let opened = Arc::new(Queue::open(&self.dir, self.limits.clone())?);
-        let online = opened.pending().into_iter().filter(|batch| batch.to.is_online());
-        lock(&self.behind).extend(online.map(|batch| (batch.position, batch)));
+        let end = opened.committed_end();
+        let is_of_table = |batch: &Arc<Batch>| batch.to.is_offline() && batch.position < end;
+        self.stale.store(opened.behind().iter().any(is_of_table), Ordering::Relaxed);
         *queue = Some(Arc::clone(&opened));
         Ok(opened)
     }
@@ -133,16 +137,19 @@ impl Lane {
         Ok(Plan { schema, views, required })
     }
 
-    pub(crate) fn is_behind(&self, batch: &Arc<Batch>) {
-        lock(&self.behind).insert(batch.position, Arc::clone(batch));
+    /// Keeps others from writing a batch to the online store as long as the answer lives.
+    pub(crate) fn underway(&self, position: u64) -> Underway<'_> {
+        lock(&self.underway).insert(position);
+        Underway { lane: self, position }
     }
 
+    /// Batches that the online store does not have, and that no push writes right now.
     pub(crate) fn behind(&self) -> Vec<Arc<Batch>> {
-        lock(&self.behind).values().cloned().collect()
-    }
-
-    pub(crate) fn is_online(&self, position: u64) {
-        lock(&self.behind).remove(&position);
+        let Some(queue) = lock(&self.queue).clone() else { return Vec::new() };
+        let mut behind = queue.behind();
+        let underway = lock(&self.underway);
+        behind.retain(|batch| !underway.contains(&batch.position));
+        behind
     }
 
     pub(crate) fn status(&self) -> PushStatus {
@@ -153,9 +160,9 @@ impl Lane {
             table: self.source.table.clone(),
             batches: pending.len() as u64,
             rows: pending.iter().map(|batch| u64::from(batch.rows)).sum(),
-            bytes: pending.iter().map(|batch| batch.events.len() as u64).sum(),
+            bytes: queue.as_ref().map_or(0, |queue| queue.bytes_kept()),
             oldest: pending.first().map(|batch| batch.at),
-            behind: lock(&self.behind).len() as u64,
+            behind: self.behind().len() as u64,
             accepted_rows: self.accepted_rows.load(Ordering::Relaxed),
             committed_rows: self.committed_rows.load(Ordering::Relaxed),
             failed_commits: self.failed_commits.load(Ordering::Relaxed),
@@ -182,6 +189,20 @@ impl Lane {
     pub(crate) fn waits_since(&self) -> Option<Timestamp> {
         let queue = lock(&self.queue).clone()?;
         queue.pending().first().map(|batch| batch.at)
+    }
+}
+
+/// A push that writes a batch to the online store. However it ends, the batch is behind then,
+/// unless the queue was told that it is written.
+#[derive(Debug)]
+pub(crate) struct Underway<'a> {
+    lane: &'a Lane,
+    position: u64,
+}
+
+impl Drop for Underway<'_> {
+    fn drop(&mut self) {
+        lock(&self.lane.underway).remove(&self.position);
     }
 }
 

@@ -15,7 +15,8 @@ pub struct PushStatus {
     pub batches: u64,
     /// Their rows.
     pub rows: u64,
-    /// Their bytes.
+    /// Bytes that count against the queue's limit: theirs, and those of batches that the online
+    /// store does not have yet.
     pub bytes: u64,
     /// When the oldest of them came.
     pub oldest: Option<Timestamp>,

@@ -20,6 +20,8 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod outage;
+
 const DEFINITIONS: &str = r#"
 [[entity]]
 name = "user"
@@ -78,8 +80,12 @@ impl World {
     }
 
     fn pushes(&self) -> Pushes {
+        self.pushes_with(PushOptions::default())
+    }
+
+    fn pushes_with(&self, options: PushOptions) -> Pushes {
         let commit_every = Duration::from_millis(5);
-        let options = PushOptions { rows_max: 100, commit_every, ..PushOptions::default() };
+        let options = PushOptions { rows_max: 100, commit_every, ..options };
         Pushes::new(
             (self.engine.clone(), Arc::clone(&self.definitions)),
             Some(self.store.clone()),
@@ -257,4 +263,32 @@ async fn a_column_that_came_later_is_null_in_events_from_before() {
     catalog.commit(&table(), rows, CommitOptions::new(WriteMode::Append)).await.unwrap();
     assert_eq!(pushes.commit("balances").await.unwrap().rows, 1);
     assert_eq!(world.lake().await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_view_that_another_job_brings_up_to_date_is_left_to_it_until_that_is_silent_for_long() {
+    let world = World::new().await;
+    let pushes = world.pushes();
+    let source = Source {
+        engine: &world.engine,
+        definitions: &world.definitions,
+        store: &world.store,
+        now: world.clock.0,
+    };
+    let catalog = world.engine.catalog();
+    let pin = catalog.pin(&table(), &SnapshotSelector::Latest).await.unwrap();
+    for (seconds, state) in [(60, "running"), (3_600, "current")] {
+        // As a release wrote it that said only when a job began.
+        let at = Timestamp::from_micros(world.clock.0.micros() - seconds * 1_000_000);
+        let marker = json!({"source": null, "towards": pin, "schema": 0, "shape": "", "at": at});
+        let (key, value) = ("icecore:view:account".to_owned(), marker.to_string().into());
+        let entry = icecore_core::OnlineEntry { key, value, ttl: None };
+        world.store.store().put(vec![entry]).await.unwrap();
+        let event = balance(state, "2026-11-21", seconds);
+        pushes.push(Push::new("balances", event)).await.unwrap();
+        assert_eq!(pushes.commit("balances").await.unwrap().rows, 1);
+        let status = icecore_materialize::view_status(&source, "account").await.unwrap();
+        assert_eq!(status.state, state, "{seconds} seconds");
+    }
+    assert!(verify_view(&source, "account").await.unwrap().is_equal());
 }

@@ -20,6 +20,10 @@ pub(super) struct State {
     pub(super) committed: u64,
     /// Where a commit that was begun ends. It is repeated as it was, under the same name.
     pub(super) attempt: Option<u64>,
+    /// The first position before `committed` that the online store may not have. Only batches from
+    /// there on are kept for it; a file without this field keeps none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) behind: Option<u64>,
 }
 
 impl State {
@@ -34,7 +38,7 @@ impl State {
             }),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let queue = uuid::Uuid::new_v4().simple().to_string();
-                let state = Self { queue, committed: 0, attempt: None };
+                let state = Self { queue, committed: 0, attempt: None, behind: None };
                 state.write(dir)?;
                 Ok(state)
             }

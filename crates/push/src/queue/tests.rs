@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use arrow::array::{ArrayRef, Int64Array};
 use icecore_testkit::Random;
 
@@ -11,7 +13,7 @@ fn events(value: i64) -> Bytes {
 fn new(key: Option<&str>, value: i64) -> NewBatch {
     NewBatch {
         key: key.map(str::to_owned),
-        to: Target::OnlineAndOffline,
+        to: Target::Offline,
         at: Timestamp::from_micros(value),
         rows: 1,
         events: events(value),
@@ -51,6 +53,74 @@ async fn what_was_accepted_is_there_after_any_restart_and_leaves_when_it_is_comm
         assert!(files(dir.path()).unwrap().len() < 40);
     }
     assert!(expected.len() > 60 && committed > 10);
+}
+
+#[tokio::test]
+async fn what_the_online_store_lacks_is_kept_after_its_commit_and_any_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut random = Random::new(11);
+    let (mut targets, mut committed) = (Vec::<Target>::new(), 0_u64);
+    let mut online = BTreeSet::<u64>::new();
+    let positions = |batches: Vec<Arc<Batch>>| -> BTreeSet<u64> {
+        batches.iter().map(|batch| batch.position).collect()
+    };
+    for round in 0..60 {
+        let queue = Queue::open(dir.path(), small()).unwrap();
+        let behind = positions(queue.behind());
+        let lacks = |at: &u64| targets[*at as usize].is_online() && !online.contains(at);
+        let lacking: BTreeSet<u64> = (0..targets.len() as u64).filter(lacks).collect();
+        // What the store has may be written to it once more, nothing else.
+        assert!(lacking.is_subset(&behind), "round {round}: {lacking:?} {behind:?}");
+        assert!(behind.iter().all(|at| targets[*at as usize].is_online()), "round {round}");
+        online.retain(|at| !behind.contains(at));
+        for _ in 0..random.below(6) {
+            let all = [Target::Online, Target::Offline, Target::OnlineAndOffline];
+            let to = all[random.below(3) as usize];
+            let value = targets.len() as i64;
+            queue.append(NewBatch { to, ..new(None, value) }).await.unwrap();
+            targets.push(to);
+        }
+        for at in positions(queue.behind()) {
+            if random.below(3) == 0 {
+                queue.written(at);
+                online.insert(at);
+            }
+        }
+        if random.below(3) == 0 {
+            committed += random.below(targets.len() as u64 - committed + 1);
+            queue.committed(committed).unwrap();
+        }
+        if random.below(2) == 0 {
+            queue.settle().unwrap();
+        }
+        let expected: BTreeSet<u64> = (committed..targets.len() as u64).collect();
+        assert_eq!(positions(queue.pending()), expected, "round {round}");
+        let kept = queue.pending().into_iter().chain(queue.behind());
+        let kept: HashMap<u64, u64> =
+            kept.map(|batch| (batch.position, batch.events.len() as u64)).collect();
+        assert_eq!(queue.bytes_kept(), kept.values().sum::<u64>(), "round {round}");
+    }
+    assert!(targets.len() > 90 && committed > 10 && online.len() > 10);
+    let queue = Queue::open(dir.path(), small()).unwrap();
+    queue.behind().iter().for_each(|batch| queue.written(batch.position));
+    queue.committed(targets.len() as u64).unwrap();
+    assert!(queue.bytes_kept() == 0 && files(dir.path()).unwrap().len() <= 2);
+    drop(queue);
+    assert!(Queue::open(dir.path(), small()).unwrap().behind().is_empty());
+}
+
+#[tokio::test]
+async fn a_queue_from_before_it_kept_anything_for_the_store_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = r#"{"queue":"q","committed":1,"attempt":2}"#;
+    std::fs::write(dir.path().join("state.json"), state).unwrap();
+    let queue = Queue::open(dir.path(), small()).unwrap();
+    assert_eq!((queue.name(), queue.attempt()), ("q".to_owned(), Some(2)));
+    queue.append(NewBatch { to: Target::Online, ..new(None, 1) }).await.unwrap();
+    queue.committed(2).unwrap();
+    drop(queue);
+    let queue = Queue::open(dir.path(), small()).unwrap();
+    assert_eq!((queue.behind().len(), queue.pending().len()), (1, 0));
 }
 
 #[tokio::test]

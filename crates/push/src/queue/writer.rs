@@ -118,7 +118,7 @@ impl Writer {
                 names.push(batch.key.clone());
             }
             told.push((answers, batch.position));
-            inner.pending.push_back(Arc::new(batch));
+            inner.keep(Arc::new(batch));
         }
         drop(inner);
         for (answers, position) in told {

@@ -18,7 +18,8 @@ use icecore_kernel::hash_rows;
 
 /// Keys are kept apart by so many leading bits of their hash.
 const BUCKET_BITS: u32 = 16;
-/// So many rows of a bucket are looked at.
+/// A bucket of more rows is not looked at: they are kept in memory, and of a part of them nobody
+/// could say which the other side lacks.
 const ROWS_MAX: usize = 1 << 16;
 
 /// Sums of row hashes, by bucket of keys.
@@ -43,13 +44,41 @@ impl Buckets {
         Ok(Self { columns, sums })
     }
 
-    /// The first bucket that differs, unless the columns do, or nothing does.
-    pub(crate) fn first_other(&self, other: &Self) -> Option<usize> {
+    /// The first bucket that differs and is small enough to be looked at, unless the columns
+    /// differ, or nothing does.
+    pub(crate) fn first_other(&self, other: &Self) -> Option<Other> {
         if self.columns != other.columns {
             return None;
         }
-        self.sums.iter().zip(&other.sums).position(|(one, other)| one != other)
+        let mut found = None;
+        for (at, (one, other)) in self.sums.iter().zip(&other.sums).enumerate() {
+            if one == other {
+                continue;
+            }
+            if one.1.max(other.1) <= ROWS_MAX as u64 {
+                return Some(Other::Bucket(at));
+            }
+            found = Some(Other::TooManyRows);
+        }
+        found
     }
+}
+
+/// Where two sets differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Other {
+    /// In this bucket.
+    Bucket(usize),
+    /// Only in buckets of so many rows that none is named.
+    TooManyRows,
+}
+
+/// What to say where no row can be named.
+pub(crate) fn too_many_rows() -> String {
+    format!(
+        "no row is named: those that differ share their keys, or a hash of them, with more than \
+         {ROWS_MAX} rows"
+    )
 }
 
 /// Columns by name: they may come in another order.
@@ -76,13 +105,12 @@ pub(crate) async fn rows_of(
     keys: &[String],
     at: usize,
 ) -> Result<RecordBatch> {
-    let (mut kept, mut count) = (Vec::new(), 0);
+    let mut kept = Vec::new();
     while let Some(batch) = rows.try_next().await? {
         let hashes = hashes(&batch, keys)?;
         let found = (0..batch.num_rows()).filter(|row| bucket(hashes.value(*row)) == at);
-        let found: UInt32Array = found.map(|row| row as u32).take(ROWS_MAX - count).collect();
+        let found: UInt32Array = found.map(|row| row as u32).collect();
         if !found.is_empty() {
-            count += found.len();
             kept.push(take_record_batch(&batch, &found)?);
         }
     }
@@ -209,7 +237,7 @@ mod tests {
             Buckets::read(stream(rebuilt), &keys).await.unwrap(),
             Buckets::read(stream(stored), &keys).await.unwrap(),
         );
-        let at = own.first_other(&other)?;
+        let Other::Bucket(at) = own.first_other(&other)? else { return Some(too_many_rows()) };
         let own = rows_of(stream(rebuilt), &keys, at).await.unwrap();
         let other = rows_of(stream(stored), &keys, at).await.unwrap();
         first_difference(&keys, (&own, &other)).unwrap()
@@ -234,6 +262,29 @@ mod tests {
             difference(&more, &less).await.unwrap(),
             "the inputs give a row that the table has not: (key = \"b\")"
         );
+    }
+
+    // Of a part of such a bucket, in the order in which rows happen to come, one would be named
+    // that the other side has, too.
+    #[tokio::test]
+    async fn of_a_bucket_that_is_too_large_no_row_is_named() {
+        let many: Vec<(&str, i64)> = (0..=ROWS_MAX as i64).map(|value| ("a", value)).collect();
+        let mut other: Vec<(&str, i64)> = many.iter().rev().copied().collect();
+        other[0].1 = -1;
+        let [one, other] = [many, other].map(|many| rows(&many));
+        let read = async |rows: &RecordBatch| {
+            let stream = BatchStream::from_batches(rows.schema(), vec![rows.clone()]);
+            Buckets::read(stream, &["key".to_owned()]).await.unwrap()
+        };
+        let (of_one, of_other) = (read(&one).await, read(&other).await);
+        assert_eq!(of_one.first_other(&of_other), Some(Other::TooManyRows));
+        assert!(too_many_rows().contains("65536"));
+        // Another bucket that differs is small enough.
+        let [one, other] = [(&one, 1), (&other, 2)].map(|(many, value)| {
+            concat_batches(&many.schema(), [many, &rows(&[("b", value)])]).unwrap()
+        });
+        let (of_one, of_other) = (read(&one).await, read(&other).await);
+        assert!(matches!(of_one.first_other(&of_other), Some(Other::Bucket(_))));
     }
 
     #[tokio::test]

@@ -6,7 +6,7 @@ use icecore_core::{
     Error, ErrorKind, FeatureView, Knowledge, PinnedTable, Result, SnapshotCatalog,
     SnapshotSelector, TableName,
 };
-use icecore_engine::Engine;
+use icecore_engine::{Engine, is_views_table};
 use icecore_features::{
     Definitions, FeatureSelection, feature_source, feature_table, moment_table, pin_sources,
     resolve_features, select_features,
@@ -46,11 +46,11 @@ pub(crate) async fn planned(
     (spine, at): (Option<String>, &[(TableName, SnapshotSelector)]),
 ) -> Result<DatasetPlan> {
     let views = chosen_views(definitions, spec)?;
-    let mut sources = Vec::with_capacity(views.len());
+    let (mut sources, mut at) = (Vec::with_capacity(views.len()), at.to_vec());
     for chosen in &views {
-        sources.push(chosen.sources(engine, spec, at).await?);
+        sources.push(chosen.sources(engine, spec, &mut at).await?);
     }
-    let inputs = Inputs { engine, spine: spine.as_deref(), sources: &sources, at };
+    let inputs = Inputs { engine, spine: spine.as_deref(), sources: &sources, at: &at };
     let inputs = inputs.pin_at_one_moment().await?;
     let maturity = match &spec.maturity {
         Some(maturity) => Some(matured(engine, maturity, &inputs).await?),
@@ -83,24 +83,26 @@ pub(crate) async fn planned(
     })
 }
 
-/// The moment up to which outcomes are known: that of the newest state that the spine reads.
+/// When labels are settled: outcomes are known up to the moment that the definition says, else up
+/// to the earliest of the moments at which the tables that the spine reads last got rows.
 async fn matured(
     engine: &Engine,
     maturity: &MaturitySpec,
     inputs: &[LockedInput],
 ) -> Result<LockedMaturity> {
-    let mut as_of = maturity.as_of;
-    if as_of.is_none() {
-        for input in inputs.iter().filter(|input| input.role == InputRole::Spine) {
-            let history = engine.catalog().history(&input.pin.table).await?;
-            let state = history.iter().find(|info| info.id == input.pin.snapshot);
-            as_of = as_of.max(state.map(|info| info.committed_at));
+    let as_of = match maturity.as_of {
+        Some(as_of) => as_of,
+        None => {
+            let spine = inputs.iter().filter(|input| input.role == InputRole::Spine);
+            let pins: Vec<PinnedTable> = spine.map(|input| input.pin.clone()).collect();
+            engine.known_until(&pins).await.map_err(|error| match error.kind() {
+                ErrorKind::InvalidInput => {
+                    error.with_help("add `as_of = \"2026-01-01\"` to `[maturity]`")
+                }
+                _ => error,
+            })?
         }
-    }
-    let as_of = as_of.ok_or_else(|| {
-        Error::invalid("the spine reads no table that says up to when outcomes are known")
-            .with_help("add `as_of = \"2026-01-01\"` to `[maturity]`")
-    })?;
+    };
     Ok(LockedMaturity { after: maturity.after, as_of, unmatured: maturity.unmatured })
 }
 
@@ -193,12 +195,13 @@ impl Chosen<'_> {
         spec.views.get(&self.view.name).map_or_else(Windows::default, |rules| rules.windows)
     }
 
-    /// The tables that are read for the view, and what for.
+    /// The tables that are read for the view, and what for. Where its query reads a view of the
+    /// catalog, the state of the views that it was looked through in is put into `at`.
     async fn sources(
         &self,
         engine: &Engine,
         spec: &DatasetSpec,
-        at: &[(TableName, SnapshotSelector)],
+        at: &mut Vec<(TableName, SnapshotSelector)>,
     ) -> Result<(InputRole, Vec<TableName>)> {
         if self.windows(spec) == Windows::Stored {
             return Ok((InputRole::Features, vec![feature_source(self.view)?.clone()]));
@@ -215,8 +218,18 @@ impl Chosen<'_> {
                 "let the created or the event timestamp decide, or leave `windows` out",
             ));
         }
-        let pins = pin_sources(engine, self.view, at).await?;
-        Ok((InputRole::Events, pins.into_iter().map(|pin| pin.table).collect()))
+        let pins = match &self.view.source_sql {
+            Some(query) => pin_read(engine, query, at).await?,
+            None => pin_sources(engine, self.view, at).await?,
+        };
+        let of_views = pins.iter().find(|pin| is_views_table(&pin.table));
+        if let Some(pin) = of_views.filter(|pin| at.iter().all(|(table, _)| *table != pin.table)) {
+            at.push((pin.table.clone(), SnapshotSelector::Id(pin.snapshot)));
+        }
+        let mut tables: Vec<TableName> = pins.into_iter().map(|pin| pin.table).collect();
+        // The first one is said to be where the events are.
+        tables.sort_by_key(is_views_table);
+        Ok((InputRole::Events, tables))
     }
 
     async fn lock(
@@ -303,6 +316,26 @@ impl Chosen<'_> {
     }
 }
 
+/// Pins what a query reads, the table that keeps its views with it: at the states that are named,
+/// as far as it reads those tables.
+async fn pin_read(
+    engine: &Engine,
+    query: &str,
+    at: &[(TableName, SnapshotSelector)],
+) -> Result<Vec<PinnedTable>> {
+    let mut chosen = Vec::new();
+    loop {
+        let pins = engine.pin_query_with_views(query, &chosen).await?;
+        let is_read = |table: &TableName| pins.iter().any(|pin| pin.table == *table);
+        let read: Vec<_> = at.iter().filter(|(table, _)| is_read(table)).cloned().collect();
+        // Views of another state may read other tables.
+        if read == chosen {
+            return Ok(pins);
+        }
+        chosen = read;
+    }
+}
+
 /// What has to be pinned.
 struct Inputs<'a> {
     engine: &'a Engine,
@@ -337,22 +370,10 @@ impl Inputs<'_> {
     }
 
     async fn pin(&self) -> Result<Vec<LockedInput>> {
-        let pin_spine = |at: Vec<(TableName, SnapshotSelector)>| async move {
-            match self.spine {
-                Some(spine) => self.engine.pin_query(spine, &at).await,
-                None => Ok(Vec::new()),
-            }
+        let spine = match self.spine {
+            Some(spine) => pin_read(self.engine, spine, self.at).await?,
+            None => Vec::new(),
         };
-        let mut spine = pin_spine(Vec::new()).await?;
-        let chosen: Vec<_> = self
-            .at
-            .iter()
-            .filter(|(table, _)| spine.iter().any(|pin| pin.table == *table))
-            .cloned()
-            .collect();
-        if !chosen.is_empty() {
-            spine = pin_spine(chosen).await?;
-        }
         let mut pinned: BTreeMap<TableName, PinnedTable> =
             spine.iter().map(|pin| (pin.table.clone(), pin.clone())).collect();
         let mut inputs: Vec<LockedInput> =

@@ -240,8 +240,8 @@ fn is_zero(share: &f64) -> bool {
 pub struct MaturitySpec {
     /// How long after its moment the label of a row is settled: as long as it looks ahead.
     pub after: Span,
-    /// The moment up to which outcomes are known; absent means that of the newest state that the
-    /// spine reads.
+    /// The moment up to which outcomes are known; absent means the earliest of the moments at which
+    /// the tables that the spine reads last got rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub as_of: Option<Timestamp>,
     /// What becomes of rows whose label is not settled by then.

@@ -9,3 +9,4 @@ mod retrieves;
 mod shapes;
 mod specs;
 mod statistic;
+mod views;

@@ -6,7 +6,7 @@ use icecore_engine::Engine;
 use icecore_features::Definitions;
 use icecore_kernel::ContentHash;
 
-use crate::first_difference::{Buckets, first_difference, rows_of};
+use crate::first_difference::{Buckets, Other, first_difference, rows_of, too_many_rows};
 use crate::lock::{Lock, sha256};
 use crate::rows::joined;
 use crate::statistics::ColumnStatistics;
@@ -132,7 +132,11 @@ async fn row(engine: &Engine, lock: &Lock) -> Result<Option<String>> {
     let keys: Vec<String> = plan.keys.iter().chain([&plan.event_timestamp]).cloned().collect();
     let rebuilt = Buckets::read(joined(engine, plan).await?.rows, &keys).await?;
     let stored = Buckets::read(table(engine, lock).await?, &keys).await?;
-    let Some(at) = rebuilt.first_other(&stored) else { return Ok(None) };
+    let at = match rebuilt.first_other(&stored) {
+        None => return Ok(None),
+        Some(Other::TooManyRows) => return Ok(Some(too_many_rows())),
+        Some(Other::Bucket(at)) => at,
+    };
     let rebuilt = rows_of(joined(engine, plan).await?.rows, &keys, at).await?;
     let stored = rows_of(table(engine, lock).await?, &keys, at).await?;
     first_difference(&keys, (&rebuilt, &stored))

@@ -25,6 +25,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 pub(crate) use alternatives::alternative;
+pub(crate) use calendar::DATE_ADD;
 use calendar::{DateAdd, DateDiff, Unit};
 
 /// The functions that rewritten queries call.
@@ -86,7 +87,7 @@ fn rewrite_function(function: &Function) -> Option<Expr> {
         ("dateadd" | "date_add" | "timestampadd" | "timestamp_add", [unit, count, moment])
             if as_unit(unit).is_some() =>
         {
-            Some(call(calendar::DATE_ADD, vec![as_unit(unit)?, count.clone(), moment.clone()]))
+            Some(call(DATE_ADD, vec![as_unit(unit)?, count.clone(), moment.clone()]))
         }
         ("dateadd" | "date_add" | "timestamp_add", [moment, by @ Expr::Interval(_)]) => {
             Some(plus(moment.clone(), BinaryOperator::Plus, by.clone()))
@@ -95,17 +96,17 @@ fn rewrite_function(function: &Function) -> Option<Expr> {
             Some(plus(moment.clone(), BinaryOperator::Minus, by.clone()))
         }
         ("dateadd" | "date_add", [moment, days]) => {
-            Some(call(calendar::DATE_ADD, vec![text("day"), days.clone(), moment.clone()]))
+            Some(call(DATE_ADD, vec![text("day"), days.clone(), moment.clone()]))
         }
         ("date_sub", [moment, days]) => {
             let back = Expr::UnaryOp {
                 op: UnaryOperator::Minus,
                 expr: Box::new(Expr::Nested(Box::new(days.clone()))),
             };
-            Some(call(calendar::DATE_ADD, vec![text("day"), back, moment.clone()]))
+            Some(call(DATE_ADD, vec![text("day"), back, moment.clone()]))
         }
         ("add_months", [moment, months]) => {
-            Some(call(calendar::DATE_ADD, vec![text("month"), months.clone(), moment.clone()]))
+            Some(call(DATE_ADD, vec![text("month"), months.clone(), moment.clone()]))
         }
         ("datediff" | "date_diff", [end, start]) => {
             Some(call(calendar::DATE_DIFF, vec![text("day"), start.clone(), end.clone()]))

@@ -20,8 +20,9 @@ use icecore_core::{BatchStream, Error, PinnedTable, Result, SnapshotSelector, Ta
 
 use crate::condition;
 use crate::error::OrOurs as _;
+use crate::query::{self, ViewsTable};
 use crate::resolve::{Resolver, Scope};
-use crate::{query, session, stream};
+use crate::{session, stream};
 
 /// The least memory that an engine works in.
 const MEMORY_MIN: usize = 16 << 20;
@@ -162,8 +163,33 @@ impl Engine {
         scope: &Scope,
         at: &[(TableName, SnapshotSelector)],
     ) -> Result<Vec<PinnedTable>> {
+        self.pinned(sql, (scope, at), ViewsTable::LeftOut).await
+    }
+
+    /// [`pin_query`](Self::pin_query), and with it the table in which views are kept, where the
+    /// query reads one of them. With such pins, a view says what it says now, whatever becomes of
+    /// it.
+    ///
+    /// # Errors
+    ///
+    /// As `pin_query`.
+    pub async fn pin_query_with_views(
+        &self,
+        sql: &str,
+        at: &[(TableName, SnapshotSelector)],
+    ) -> Result<Vec<PinnedTable>> {
+        self.pinned(sql, (&Scope::default(), at), ViewsTable::Read).await
+    }
+
+    async fn pinned(
+        &self,
+        sql: &str,
+        (scope, at): (&Scope, &[(TableName, SnapshotSelector)]),
+        of_views: ViewsTable,
+    ) -> Result<Vec<PinnedTable>> {
         let statement = query::parse(&self.shared.base, sql)?;
-        query::pin(&self.shared.base, &statement, &self.resolver(scope.clone()), at).await
+        let resolver = self.resolver(scope.clone());
+        query::pin(&self.shared.base, &statement, &resolver, at, of_views).await
     }
 
     /// Pins tables, and what the views among them read, at one moment: all of these pins were the
@@ -174,9 +200,9 @@ impl Engine {
     /// `NotFound` for an unknown table, naming what is near.
     pub async fn pin_tables(&self, names: &[TableName], scope: &Scope) -> Result<Vec<PinnedTable>> {
         let resolver = self.resolver(scope.clone());
-        let tables = query::expand(&self.shared.base, names.to_vec(), &resolver).await?;
+        let expanded = query::expand(&self.shared.base, names.to_vec(), &resolver).await?;
         let wanted: Vec<(TableName, SnapshotSelector)> =
-            tables.into_iter().map(|name| (name, SnapshotSelector::Latest)).collect();
+            expanded.tables.into_iter().map(|name| (name, SnapshotSelector::Latest)).collect();
         resolver.pin_all(&wanted).await
     }
 
@@ -197,7 +223,8 @@ impl Engine {
 
     /// Runs a query. Tables are `namespace.table`, also `production.namespace.table`; tables that
     /// are not among the pins are read at their latest state, which is the same for the whole
-    /// query. `namespace.table$snapshots` and the like are the tables about a table.
+    /// query, and so are views, unless the table that keeps them is among the pins.
+    /// `namespace.table$snapshots` and the like are the tables about a table.
     ///
     /// # Errors
     ///

@@ -44,6 +44,7 @@ mod engine;
 mod error;
 pub mod files;
 mod heaps;
+mod known;
 pub mod lineage;
 mod narrow;
 mod provider;
@@ -63,7 +64,7 @@ pub use heaps::share_heaps;
 pub use icecore_catalog::RowTest;
 pub use narrow::Narrowing;
 pub use resolve::Scope;
-pub use view::View;
+pub use view::{View, is_views_table};
 pub use window::{AskedRows, WindowNode, moment_of, window_frame, window_planner};
 
 #[cfg(test)]

@@ -5,11 +5,13 @@
 //! the two plans: a condition that only the incremental one has, and that stands below an aggregate
 //! or a window, leaves groups incomplete, unless it takes or leaves whole groups.
 
+mod grid;
+
 use std::collections::BTreeSet;
 
 use datafusion::common::tree_node::{TreeNode as _, TreeNodeRecursion};
 use datafusion::logical_expr::utils::split_conjunction;
-use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, Operator, Window};
+use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, Window};
 use icecore_core::Result;
 
 use crate::engine::Engine;
@@ -163,15 +165,19 @@ impl Above<'_> {
             .flat_map(|column| of_filter.sources(&Expr::Column(column.clone())).into_keys())
             .collect();
         let mut of_node = Input::of(self.input());
-        let from_start = starts_at(condition);
-        self.keys().into_iter().any(|key| {
+        let mut same = Vec::new();
+        for key in self.keys() {
             let sources = of_node.sources(key);
-            let is_same = sources.keys().cloned().collect::<BTreeSet<_>>() == wanted;
+            if sources.keys().cloned().collect::<BTreeSet<_>>() != wanted {
+                continue;
+            }
             let is_identity = sources.values().all(|how| *how == Derivation::Identity);
-            // `t >= X` beside `GROUP BY date_trunc('day', t)`: X is where a group begins, as it
-            // was taken from one. `t > X` would begin in the middle of one.
-            is_same && (is_identity || from_start || compares(condition, key))
-        })
+            if is_identity || compares(condition, key) {
+                return true;
+            }
+            same.push(key);
+        }
+        grid::takes_whole(condition, below, &same, self.input())
     }
 
     fn narrowed_by(&self, condition: &Expr) -> Narrowing {
@@ -203,21 +209,6 @@ fn compares(condition: &Expr, key: &Expr) -> bool {
         }
         Expr::Between(between) => between.expr.to_string() == key,
         Expr::InList(list) => list.expr.to_string() == key,
-        _ => false,
-    }
-}
-
-/// Whether a condition takes everything from a moment on, that moment with it.
-fn starts_at(condition: &Expr) -> bool {
-    match condition {
-        Expr::BinaryExpr(binary) => {
-            let is_column = |expr: &Expr| !expr.column_refs().is_empty();
-            match binary.op {
-                Operator::GtEq => is_column(&binary.left) && !is_column(&binary.right),
-                Operator::LtEq => is_column(&binary.right) && !is_column(&binary.left),
-                _ => false,
-            }
-        }
         _ => false,
     }
 }

@@ -13,6 +13,7 @@ use crate::dialect;
 use crate::error::OrOurs as _;
 use crate::resolve::{Named, Resolver};
 use crate::session::{CATALOG, NO_NAMESPACE};
+use crate::view::{self, is_views_table};
 
 /// Parses one query. Whatever would change something, or read what is not a table, is refused.
 pub(crate) fn parse(state: &SessionState, sql: &str) -> Result<Statement> {
@@ -112,26 +113,44 @@ pub(crate) async fn names(
     Ok(names)
 }
 
-/// The tables among these names, and those that the views among them read, each once.
+/// What names come to.
+pub(crate) struct Expanded {
+    /// The tables among them, and those that the views among them read, each once.
+    pub(crate) tables: Vec<TableName>,
+    /// Whether one is a view that the catalog keeps.
+    has_kept_views: bool,
+}
+
+/// Looks through views, down to tables.
 pub(crate) async fn expand(
     state: &SessionState,
     mut open: Vec<TableName>,
     resolver: &Resolver,
-) -> Result<Vec<TableName>> {
-    let mut found = Vec::new();
+) -> Result<Expanded> {
+    let mut expanded = Expanded { tables: Vec::new(), has_kept_views: false };
     let mut seen = Vec::new();
     while let Some(name) = open.pop() {
         if resolver.has_rows(&name) || seen.contains(&name) {
             continue;
         }
         match resolver.view(&name).await? {
-            Some(sql) => open.extend(names(state, &parse(state, &sql)?, resolver).await?),
-            None => found.push(name.clone()),
+            Some(sql) => {
+                expanded.has_kept_views |= !resolver.has_view(&name);
+                open.extend(names(state, &parse(state, &sql)?, resolver).await?);
+            }
+            None => expanded.tables.push(name.clone()),
         }
         seen.push(name);
     }
-    found.sort();
-    Ok(found)
+    expanded.tables.sort();
+    Ok(expanded)
+}
+
+/// Whether the table in which views are kept is one that a query with such a view reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ViewsTable {
+    Read,
+    LeftOut,
 }
 
 /// Pins every table that a query reads.
@@ -140,8 +159,18 @@ pub(crate) async fn pin(
     statement: &Statement,
     resolver: &Resolver,
     at: &[(TableName, SnapshotSelector)],
+    of_views: ViewsTable,
 ) -> Result<Vec<PinnedTable>> {
-    let names = expand(state, names(state, statement, resolver).await?, resolver).await?;
+    if let Some((table, selector)) = at.iter().find(|(name, _)| is_views_table(name)) {
+        // What views say decides which tables are read.
+        resolver.pin(table, selector).await?;
+    }
+    let expanded = expand(state, names(state, statement, resolver).await?, resolver).await?;
+    let mut names = expanded.tables;
+    let is_read = expanded.has_kept_views && of_views == ViewsTable::Read;
+    if is_read && !names.iter().any(is_views_table) {
+        names.push(view::table()?);
+    }
     if let Some((unread, _)) = at.iter().find(|(name, _)| !names.contains(name)) {
         let read: Vec<&str> = names.iter().map(TableName::as_str).collect();
         return Err(Error::invalid(format!("the query does not read `{unread}`"))

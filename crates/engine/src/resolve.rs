@@ -111,16 +111,44 @@ impl Resolver {
             return Ok(Some(sql.clone()));
         }
         // What is pinned is a table, and so is where views are kept.
-        if view::is_table(name) || self.pins.lock().await.contains_key(name) {
+        if view::is_views_table(name) || self.pins.lock().await.contains_key(name) {
             return Ok(None);
         }
-        let kept = self.views.get_or_try_init(|| view::all(&self.catalog)).await?;
-        Ok(kept.get(name).map(|view| view.sql.clone()))
+        Ok(self.kept().await?.get(name).map(|view| view.sql.clone()))
+    }
+
+    /// The views that the catalog keeps.
+    async fn kept(&self) -> Result<&BTreeMap<TableName, View>> {
+        self.views.get_or_try_init(|| self.read_views()).await
+    }
+
+    /// Reads the views of the pinned state of their table, which is the latest one unless somebody
+    /// pinned another.
+    async fn read_views(&self) -> Result<BTreeMap<TableName, View>> {
+        let table = view::table()?;
+        let mut pins = self.pins.lock().await;
+        let pinned = pins.get(&table).cloned();
+        let pin = match pinned {
+            Some(pin) => pin,
+            None => match self.catalog.pin(&table, &SnapshotSelector::Latest).await {
+                Ok(pin) => pin,
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(BTreeMap::new()),
+                Err(error) => return Err(error),
+            },
+        };
+        pins.insert(table, pin.clone());
+        drop(pins);
+        view::of_state(&self.catalog, &pin).await
     }
 
     /// Whether rows or a query of the scope stand for this name.
     pub(crate) fn has_rows(&self, name: &TableName) -> bool {
         self.scope.rows.contains_key(name)
+    }
+
+    /// Whether the scope has a view of this name.
+    pub(crate) fn has_view(&self, name: &TableName) -> bool {
+        self.scope.views.contains_key(name)
     }
 
     async fn view_table(&self, name: TableName, sql: &str) -> Result<Arc<dyn TableProvider>> {
@@ -164,6 +192,8 @@ impl Resolver {
         let pin = match self.catalog.pin(name, selector).await {
             Ok(pin) => pin,
             Err(error) if error.kind() == ErrorKind::NotFound => {
+                // It looks for the views, whose table is pinned for that.
+                drop(pins);
                 return Err(self.unknown(name.as_str(), error).await);
             }
             Err(error) => return Err(error),
@@ -272,7 +302,7 @@ impl Resolver {
             // The table is there, its snapshot is not.
             return error;
         }
-        if let Ok(kept) = self.views.get_or_try_init(|| view::all(&self.catalog)).await {
+        if let Ok(kept) = self.kept().await {
             tables.extend(kept.keys().chain(self.scope.views.keys()).cloned());
         }
         let error = Error::not_found(format!("there is no table `{name}`"))

@@ -4,6 +4,7 @@ mod conditions;
 mod deletes;
 mod dialect;
 mod diff;
+mod known;
 mod lineage;
 mod narrow;
 mod pruning;

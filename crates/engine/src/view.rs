@@ -10,8 +10,8 @@ use arrow::array::{Array as _, AsArray, RecordBatch, StringArray, TimestampMicro
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimestampMicrosecondType};
 use icecore_catalog::{IcebergCatalog, RowOptions, UpsertOptions};
 use icecore_core::{
-    BatchStream, CommitOptions, Error, ErrorKind, Literal, NewTable, Predicate, Result,
-    ScanOptions, SnapshotCatalog as _, SnapshotSelector, TableName, Timestamp,
+    BatchStream, CommitOptions, Error, ErrorKind, Literal, NewTable, PinnedTable, Predicate,
+    Result, ScanOptions, SnapshotCatalog as _, SnapshotSelector, TableName, Timestamp,
 };
 
 use crate::engine::Engine;
@@ -35,8 +35,15 @@ const COLUMNS: [&str; 4] = ["name", "sql", "made_by", "created_at"];
 /// Where views are kept.
 const TABLE: &str = "icecore.views";
 
-/// Whether this is where views are kept.
-pub(crate) fn is_table(name: &TableName) -> bool {
+/// The name of the table in which views are kept.
+pub(crate) fn table() -> Result<TableName> {
+    TableName::parse(TABLE)
+}
+
+/// Whether a table is the one in which views are kept. Among pins, it says which state of the views
+/// a query reads.
+#[must_use]
+pub fn is_views_table(name: &TableName) -> bool {
     name.as_str() == TABLE
 }
 
@@ -52,12 +59,19 @@ fn schema() -> SchemaRef {
 
 /// The views that a catalog keeps.
 pub(crate) async fn all(catalog: &IcebergCatalog) -> Result<BTreeMap<TableName, View>> {
-    let pin = match catalog.pin(&TableName::parse(TABLE)?, &SnapshotSelector::Latest).await {
-        Ok(pin) => pin,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(BTreeMap::new()),
-        Err(error) => return Err(error),
-    };
-    let rows = catalog.scan(&pin, ScanOptions::default().with_columns(COLUMNS)).await?;
+    match catalog.pin(&table()?, &SnapshotSelector::Latest).await {
+        Ok(pin) => of_state(catalog, &pin).await,
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(BTreeMap::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// The views that a state of their table holds.
+pub(crate) async fn of_state(
+    catalog: &IcebergCatalog,
+    pin: &PinnedTable,
+) -> Result<BTreeMap<TableName, View>> {
+    let rows = catalog.scan(pin, ScanOptions::default().with_columns(COLUMNS)).await?;
     let batch = rows.concat().await?;
     let [names, queries, makers] = [0, 1, 2].map(|at| batch.column(at).as_string_opt::<i32>());
     let moments = batch.column(3).as_primitive_opt::<TimestampMicrosecondType>();
@@ -114,7 +128,7 @@ impl Engine {
         if known.get(&view.name).is_some_and(is_same) {
             return Ok(false);
         }
-        let table = TableName::parse(TABLE)?;
+        let table = table()?;
         catalog.ensure_table(&table, &NewTable::new(schema())).await?;
         let row = RecordBatch::try_new(
             schema(),
@@ -144,7 +158,7 @@ impl Engine {
             return Ok(false);
         }
         let of_name = Predicate::equal("name", Literal::Text(name.as_str().to_owned()));
-        self.catalog().delete(&TableName::parse(TABLE)?, of_name, RowOptions::default()).await?;
+        self.catalog().delete(&table()?, of_name, RowOptions::default()).await?;
         Ok(true)
     }
 }

@@ -2,7 +2,7 @@
 
 use icecore_catalog::{ColumnRange, FilePlan};
 use icecore_core::{Date, FeatureView, Literal, PinnedTable, Result, TimeRange, Timestamp};
-use icecore_engine::Engine;
+use icecore_engine::{Engine, is_views_table};
 
 use crate::output::within;
 use crate::source::events_range;
@@ -26,7 +26,7 @@ pub(crate) async fn estimate(
     let of_table = view.source.as_ref();
     let reach = of_table.map(|_| within(&view.event_timestamp, events_range(view, range)));
     let mut estimate = Estimate { rows: 0, days: None };
-    for pin in sources {
+    for pin in sources.iter().filter(|pin| !is_views_table(&pin.table)) {
         let plan = engine.catalog().plan_files(pin, reach.as_ref()).await?;
         estimate.rows += plan.files.iter().map(|file| file.rows).sum::<u64>();
         if view.source.is_some() {

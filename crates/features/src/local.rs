@@ -137,7 +137,7 @@ pub async fn pin_sources(
             let selector = named.map_or(&SnapshotSelector::Latest, |(_, selector)| selector);
             vec![engine.catalog().pin(source, selector).await?]
         }
-        (None, Some(query)) => engine.pin_query(query, at).await?,
+        (None, Some(query)) => engine.pin_query_with_views(query, at).await?,
         (None, None) => Vec::new(),
     };
     pins.sort();

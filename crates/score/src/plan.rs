@@ -252,7 +252,7 @@ impl Planning<'_> {
             .filter(|pin| reads.contains(&pin.table))
             .map(|pin| (pin.table.clone(), SnapshotSelector::Id(pin.snapshot)))
             .collect();
-        self.engine.pin_query(query, &at).await
+        self.engine.pin_query_with_views(query, &at).await
     }
 
     /// The date to score: the wanted one or the newest that the view has. What stands for the date

@@ -57,7 +57,7 @@ pub(crate) struct LabelArgs {
     /// Only predictions of this date and earlier ones
     #[arg(long)]
     pub(crate) to: Option<Date>,
-    /// Up to when outcomes are known [default: when the newest of them was written]
+    /// Up to when outcomes are known [default: when their tables last got rows]
     #[arg(long, value_name = "TIME", value_parser = Timestamp::parse)]
     pub(crate) as_of: Option<Timestamp>,
     /// Say which dates are settled, label nothing

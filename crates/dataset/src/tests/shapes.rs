@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Float64Type, Int64Type};
 use futures::TryStreamExt;
-use icecore_core::{CompareOp, ErrorKind, Literal, Predicate, SnapshotCatalog, Span};
+use icecore_catalog::CompactOptions;
+use icecore_core::{CompareOp, ErrorKind, Literal, Predicate, SnapshotCatalog, Span, TableName};
 
 use super::lake::{CHURN, Lake, OUTCOMES, outcomes};
 use crate::{
@@ -115,6 +116,33 @@ async fn labels_that_are_not_settled_are_none() {
         .unwrap()
         .changed
     );
+}
+
+// C170: files that are written anew tell of no outcome, and a table that lags behind holds back.
+#[tokio::test(flavor = "multi_thread")]
+async fn outcomes_are_known_up_to_when_their_tables_last_got_rows() {
+    let lake = Lake::filled().await;
+    let more = outcomes(&[("u7", "2024-02-21", Some(false))]);
+    lake.write("labels.outcomes", more, icecore_core::WriteMode::Append).await;
+    let (catalog, table) = (lake.engine.catalog(), TableName::parse("labels.outcomes").unwrap());
+    let small = CompactOptions::default().with_min_input_files(2);
+    catalog.compact(&table, small).await.unwrap();
+    let history = catalog.history(&table).await.unwrap();
+    let [.., written, compacted] = history.as_slice() else { panic!("{history:?}") };
+    assert_eq!(compacted.operation, "replace");
+    let maturity = "[maturity]\nafter = \"30d\"\n";
+    let set = built(&lake, &format!("{CHURN}{maturity}")).await;
+    assert_eq!(set.lock.plan.maturity.unwrap().as_of, written.committed_at);
+    let reasons = outcomes(&[("u1", "2024-02-21", None)]);
+    lake.write("labels.reasons", reasons, icecore_core::WriteMode::Append).await;
+    let joined = CHURN.replace(
+        "SELECT user_token, observed_at AS event_timestamp, churned FROM labels.outcomes",
+        "SELECT o.user_token, o.observed_at AS event_timestamp, o.churned FROM labels.outcomes o \
+         JOIN labels.reasons r ON o.user_token = r.user_token",
+    );
+    assert_ne!(joined, CHURN);
+    let set = built(&lake, &format!("{joined}{maturity}")).await;
+    assert_eq!(set.lock.plan.maturity.unwrap().as_of, written.committed_at);
 }
 
 #[tokio::test(flavor = "multi_thread")]

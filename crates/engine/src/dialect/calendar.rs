@@ -18,7 +18,7 @@ use datafusion::logical_expr::{
 
 pub(super) use unit::Unit;
 
-pub(super) const DATE_ADD: &str = "date_add_units";
+pub(crate) const DATE_ADD: &str = "date_add_units";
 pub(super) const DATE_DIFF: &str = "date_diff_units";
 
 /// A date or moment, so many units later: a date stays one if the unit is a day or more.

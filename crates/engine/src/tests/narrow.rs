@@ -65,3 +65,96 @@ async fn conditions_that_take_whole_groups_are_fine() {
         assert_eq!(narrowing(full, condition).await, None, "{full} / {condition}");
     }
 }
+
+/// A count of days, weeks, or what else groups begin at.
+fn grouped(by: &str) -> String {
+    format!("SELECT {by} AS d, count(*) FROM events.payments WHERE TRUE GROUP BY 1")
+}
+
+// D5: the day at the edge would be computed from a part of its events.
+#[tokio::test]
+async fn a_start_in_the_middle_of_a_group_is_found() {
+    const LAST: &str = "(SELECT max(event_timestamp) FROM models.this)";
+    for (by, start) in [
+        ("date_trunc('day', event_timestamp)", "LAST - INTERVAL '6 hours'"),
+        ("date_trunc('day', event_timestamp)", "LAST - INTERVAL '1 day 6 hours'"),
+        ("date_trunc('day', event_timestamp)", "dateadd(hour, -6, LAST)"),
+        (
+            "date_trunc('day', event_timestamp)",
+            "(SELECT max(event_timestamp) - INTERVAL '6 hours' FROM models.this)",
+        ),
+        (
+            "date_trunc('day', event_timestamp)",
+            "(SELECT max(t) FROM (SELECT event_timestamp - INTERVAL '6 hours' AS t FROM models.this))",
+        ),
+        ("date_trunc('day', event_timestamp)", "TIMESTAMP '2024-02-01T12:00:00Z'"),
+        ("date_trunc('day', event_timestamp)", "'2024-02-01T00:00:00+02:00'"),
+        ("date_trunc('day', event_timestamp)", "date_trunc('hour', now())"),
+        ("date_trunc('day', event_timestamp)", "now()"),
+        ("CAST(event_timestamp AS DATE)", "LAST - INTERVAL '6 hours'"),
+        ("date_trunc('month', event_timestamp)", "LAST - INTERVAL '3 days'"),
+        ("date_trunc('month', event_timestamp)", "date_trunc('week', LAST)"),
+        ("date_trunc('week', event_timestamp)", "DATE '2024-02-06'"),
+        ("date_bin(INTERVAL '15 minutes', event_timestamp)", "LAST - INTERVAL '20 minutes'"),
+        // Hours of any day, and days that begin at another moment.
+        ("date_part('hour', event_timestamp)", "LAST"),
+        ("date_trunc('day', event_timestamp + INTERVAL '6 hours')", "DATE '2024-02-01'"),
+    ] {
+        let condition = format!("event_timestamp >= {}", start.replace("LAST", LAST));
+        let found = narrowing(&grouped(by), &condition).await;
+        assert!(found.is_some(), "{by} / {condition}");
+    }
+}
+
+#[tokio::test]
+async fn a_start_where_a_group_begins_is_fine() {
+    const LAST: &str = "(SELECT max(event_timestamp) FROM models.this)";
+    for (by, start) in [
+        ("date_trunc('day', event_timestamp)", "LAST - INTERVAL '3 days'"),
+        ("date_trunc('day', event_timestamp)", "LAST - INTERVAL '48 hours'"),
+        ("date_trunc('day', event_timestamp)", "LAST - INTERVAL '1 month'"),
+        ("date_trunc('day', event_timestamp)", "dateadd(day, -3, LAST)"),
+        (
+            "date_trunc('day', event_timestamp)",
+            "(SELECT max(event_timestamp) - INTERVAL '3 days' FROM models.this)",
+        ),
+        (
+            "date_trunc('day', event_timestamp)",
+            "(SELECT coalesce(max(event_timestamp), TIMESTAMP '1900-01-01T00:00:00Z') FROM models.this)",
+        ),
+        ("date_trunc('day', event_timestamp)", "date_trunc('day', LAST - INTERVAL '6 hours')"),
+        ("date_trunc('day', event_timestamp)", "date_trunc('month', LAST)"),
+        ("date_trunc('day', event_timestamp)", "CAST(LAST AS DATE)"),
+        ("date_trunc('day', event_timestamp)", "TIMESTAMP '2024-02-01T00:00:00Z'"),
+        ("date_trunc('day', event_timestamp)", "'2024-02-01'"),
+        ("CAST(event_timestamp AS DATE)", "LAST - INTERVAL '3 days'"),
+        ("date_trunc('month', event_timestamp)", "LAST - INTERVAL '1 month'"),
+        ("date_trunc('week', event_timestamp)", "DATE '2024-02-05'"),
+        ("date_trunc('hour', event_timestamp)", "LAST - INTERVAL '6 hours'"),
+        ("date_bin(INTERVAL '15 minutes', event_timestamp)", "LAST - INTERVAL '1 hour'"),
+    ] {
+        let start = start.replace("LAST", LAST);
+        for condition in
+            [format!("event_timestamp >= {start}"), format!("{start} <= event_timestamp")]
+        {
+            assert_eq!(narrowing(&grouped(by), &condition).await, None, "{by} / {condition}");
+        }
+    }
+    let by_day = grouped("date_trunc('day', event_timestamp)");
+    for (full, condition) in [
+        // Rows of a day are compared by their day.
+        (by_day.as_str(), "CAST(event_timestamp AS DATE) > DATE '2024-02-01'"),
+        (
+            "WITH e AS (SELECT CAST(event_timestamp AS DATE) AS d, amount FROM events.payments \
+             WHERE TRUE) SELECT d, sum(amount) FROM e GROUP BY d",
+            "event_timestamp >= (SELECT max(event_timestamp) FROM models.this)",
+        ),
+        (
+            "SELECT date_part('year', event_timestamp) AS y, date_part('month', event_timestamp) \
+             AS m, count(*) FROM events.payments WHERE TRUE GROUP BY 1, 2",
+            "event_timestamp >= date_trunc('month', (SELECT max(event_timestamp) FROM models.this))",
+        ),
+    ] {
+        assert_eq!(narrowing(full, condition).await, None, "{full} / {condition}");
+    }
+}

@@ -50,6 +50,37 @@ async fn a_view_of_the_catalog_is_read_like_a_table_and_its_tables_are_pinned() 
 }
 
 #[tokio::test]
+async fn a_pin_of_the_table_of_views_keeps_what_they_say() {
+    let lake = lake().await;
+    let put = async |sql: &str| {
+        let view = view("staging.p", sql);
+        assert!(lake.engine.put_view(&view, CommitOptions::default()).await.unwrap());
+    };
+    put("SELECT id FROM events.payments").await;
+    let sql = "SELECT id FROM staging.p ORDER BY id";
+    let pins = lake.engine.pin_query_with_views(sql, &[]).await.unwrap();
+    let views = lake.latest("icecore.views").await;
+    assert_eq!(pins, [lake.latest("events.payments").await, views.clone()]);
+    put("SELECT id * 10 AS id FROM events.payments").await;
+    assert_eq!(lake.rows(sql).await, ["10", "20"]);
+    assert_eq!(lake.rows_at(sql, &pins).await, ["1", "2"]);
+    // What a view says decides what is read.
+    lake.create("events.others", NewTable::new(payments_schema())).await;
+    put("SELECT id FROM events.others").await;
+    let now = lake.engine.pin_query_with_views(sql, &[]).await.unwrap();
+    assert_eq!(now[0], lake.latest("events.others").await);
+    let at = [(views.table.clone(), SnapshotSelector::Id(views.snapshot))];
+    assert_eq!(lake.engine.pin_query_with_views(sql, &at).await.unwrap(), pins);
+    assert!(lake.engine.drop_view(&name("staging.p")).await.unwrap());
+    assert_eq!(lake.rows_at(sql, &pins).await, ["1", "2"]);
+    // Where no view is read, their table is not.
+    let plain = "SELECT id FROM events.payments";
+    let found = lake.engine.pin_query_with_views(plain, &[]).await.unwrap();
+    assert_eq!(found, [lake.latest("events.payments").await]);
+    assert!(lake.engine.pin_query_with_views(plain, &at).await.is_err());
+}
+
+#[tokio::test]
 async fn a_view_cannot_take_the_name_of_a_table_or_read_itself() {
     let lake = lake().await;
     let taken = view("events.payments", "SELECT 1");

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use icecore_catalog::{CompactOptions, ExpireOptions, RollbackPolicy, RowOptions};
 use icecore_core::{
-    ErrorKind, Literal, Predicate, SnapshotCatalog, SnapshotSelector, TableName, Timestamp,
+    CommitOptions, ErrorKind, Literal, Predicate, SnapshotCatalog, SnapshotSelector, TableName,
+    Timestamp,
 };
+use icecore_engine::View;
 use proptest::prelude::*;
 
 use crate::compute::{ComputeMode, ComputeOptions};
@@ -318,6 +320,34 @@ async fn a_table_that_is_overwritten_keeps_the_rows_that_nothing_acted_on() {
     let full = ComputeOptions { mode: ComputeMode::Full, ..ComputeOptions::default() };
     compute_view(&lake.engine, &definitions, TRANSACTIONS, full).await.unwrap();
     assert_eq!(lake.rows(TABLE).await, kept);
+}
+
+// C145: what a source says of the same events is a part of it.
+#[tokio::test]
+async fn a_view_of_the_catalog_that_says_otherwise_is_a_source_that_changed() {
+    let from = "source = \"events.raw_transactions\"";
+    let text = VIEWS.replacen(from, "source_sql = \"SELECT * FROM events.seen\"", 1);
+    let definitions = Definitions::parse("f.toml", &text).unwrap();
+    let lake = Lakehouse::open(1).await;
+    let say = async |sql: &str| {
+        let view = View {
+            name: TableName::parse("events.seen").unwrap(),
+            sql: sql.to_owned(),
+            made_by: "test".to_owned(),
+            created_at: Timestamp::from_micros(0),
+        };
+        assert!(lake.engine.put_view(&view, CommitOptions::default()).await.unwrap());
+    };
+    lake.append(&events(3, 40), 40).await;
+    say("SELECT * FROM events.raw_transactions").await;
+    assert!(incremental(&lake, &definitions, TRANSACTIONS).await.unwrap().changed);
+    assert!(!incremental(&lake, &definitions, TRANSACTIONS).await.unwrap().changed);
+    say("SELECT * FROM events.raw_transactions WHERE amount < 40").await;
+    assert!(incremental(&lake, &definitions, TRANSACTIONS).await.unwrap().changed);
+    let found = lake.rows(TABLE).await;
+    let full = ComputeOptions { mode: ComputeMode::Full, ..ComputeOptions::default() };
+    compute_view(&lake.engine, &definitions, TRANSACTIONS, full).await.unwrap();
+    assert_eq!(lake.rows(TABLE).await, found);
 }
 
 // A change of a column that no feature looks at is none, and is not looked at again.

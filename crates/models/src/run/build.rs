@@ -182,10 +182,12 @@ impl Runner<'_> {
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
-        let has_rows = existing.as_ref().is_some_and(|(_, pin)| pin.snapshot != PinnedTable::EMPTY);
         let is_full = node.config.full_refresh.unwrap_or(self.project.surroundings.full_refresh);
-        let is_incremental =
-            node.config.materialized == Materialized::Incremental && has_rows && !is_full;
+        let may_be_incremental = node.config.materialized == Materialized::Incremental && !is_full;
+        let is_incremental = match &existing {
+            Some((_, pin)) if may_be_incremental => self.has_rows(pin).await?,
+            _ => false,
+        };
         let mut scope = self.scope();
         if let Some((_, pin)) = &existing {
             scope = scope.with_pin(pin.clone());
@@ -199,6 +201,26 @@ impl Runner<'_> {
             }
         }
         Ok(Query { sql, is_incremental, scope, existing })
+    }
+
+    /// Whether a state of a table has rows. Where its summary does not say, one is looked for.
+    async fn has_rows(&self, pin: &PinnedTable) -> Result<bool> {
+        if pin.snapshot == PinnedTable::EMPTY {
+            return Ok(false);
+        }
+        let history = self.engine.catalog().history(&pin.table).await?;
+        let state = history.iter().find(|info| info.id == pin.snapshot);
+        let count =
+            |field: &str| state.and_then(|info| info.summary.get(field)?.parse::<u64>().ok());
+        match (count("total-records"), count("total-delete-files")) {
+            (Some(0), _) => return Ok(false),
+            (Some(_), Some(0)) => return Ok(true),
+            // Records are counted with those that delete files take out.
+            _ => {}
+        }
+        let sql = format!("SELECT * FROM {} LIMIT 1", crate::template::quoted(&pin.table));
+        let rows = self.engine.sql(&sql, std::slice::from_ref(pin)).await?.concat().await?;
+        Ok(rows.num_rows() > 0)
     }
 
     /// D5: what is done where the incremental condition cuts an aggregate short.

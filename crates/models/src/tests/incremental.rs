@@ -1,5 +1,8 @@
 //! Incremental models: each strategy comes to what a full refresh comes to.
 
+use icecore_catalog::{RowMode, RowOptions};
+use icecore_core::{Literal, Predicate};
+
 use super::*;
 
 /// Runs a model day by day, and once at the end; the rows have to be the same ones.
@@ -67,6 +70,36 @@ async fn insert_overwrite() {
         same_as_full(config, select, "d").await,
         ["2026-11-01|30|2", "2026-11-02|12|2", "2026-11-03|1|1"]
     );
+}
+
+// Nothing is newer than the newest of no rows: run incrementally, such a table stays empty.
+#[tokio::test]
+async fn a_table_that_was_emptied_is_built_whole() {
+    for mode in [RowMode::CopyOnWrite, RowMode::MergeOnRead] {
+        let world = World::new().await;
+        world.write(
+            "models/m.sql",
+            "{{ config(materialized='incremental') }} select id from {{ source('raw', 't') }}
+             {% if is_incremental() %} where id > (select max(id) from {{ this }}) {% endif %}",
+        );
+        world.put("raw.t", "SELECT 1 AS id UNION ALL SELECT 2").await;
+        world.good("2026-11-01").await;
+        let (catalog, name) = (world.engine.catalog(), TableName::parse("models.m").unwrap());
+        // One by one, so that the file that had both is not just left out.
+        for id in [1, 2] {
+            let one = Predicate::In("id".to_owned(), vec![Literal::Int(id)]);
+            let options = RowOptions::default().with_mode(mode);
+            catalog.delete(&name, one, options).await.unwrap();
+        }
+        assert!(world.rows("SELECT * FROM models.m").await.is_empty());
+        let report = world.good("2026-11-02").await;
+        assert!(!report.results[0].is_incremental, "{mode:?}");
+        assert_eq!(world.rows("SELECT * FROM models.m ORDER BY id").await, ["1", "2"], "{mode:?}");
+        world.put("raw.t", "SELECT 3 AS id").await;
+        let report = world.good("2026-11-03").await;
+        assert!(report.results[0].is_incremental, "{mode:?}");
+        assert_eq!(world.rows("SELECT count(*) FROM models.m").await, ["3"], "{mode:?}");
+    }
 }
 
 /// C30-C37: the document's model, as it is written, but for its key (D7).

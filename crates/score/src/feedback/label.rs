@@ -35,8 +35,8 @@ pub struct LabelOptions {
     pub from: Option<Date>,
     /// Those of this date and earlier ones.
     pub to: Option<Date>,
-    /// Up to when outcomes are known; absent means the moment of the newest state that the
-    /// outcomes' query reads.
+    /// Up to when outcomes are known; absent means the earliest of the moments at which the tables
+    /// that the outcomes' query reads last got rows.
     pub as_of: Option<Timestamp>,
 }
 
@@ -107,7 +107,7 @@ pub async fn plan_labels(
                 _ => error,
             }
         })?;
-    let mut pins = engine.pin_query(&feedback.outcomes, &[]).await?;
+    let mut pins = engine.pin_query_with_views(&feedback.outcomes, &[]).await?;
     let as_of = match options.as_of {
         Some(as_of) => as_of,
         None => known_until(engine, &pins).await?,
@@ -206,17 +206,11 @@ fn matured(as_of: Timestamp, maturity: Span) -> Date {
     Timestamp::from_micros(settled.saturating_sub(DAY)).date()
 }
 
-/// The moment of the newest state among the tables that outcomes come from.
+/// The moment up to which the tables tell that outcomes come from.
 async fn known_until(engine: &Engine, pins: &[PinnedTable]) -> Result<Timestamp> {
-    let mut until = None;
-    for pin in pins {
-        let history = engine.catalog().history(&pin.table).await?;
-        let state = history.iter().find(|info| info.id == pin.snapshot);
-        until = until.max(state.map(|info| info.committed_at));
-    }
-    until.ok_or_else(|| {
-        Error::invalid("the outcomes come from no table that says up to when they are known")
-            .with_help("say it with `--as-of`")
+    engine.known_until(pins).await.map_err(|error| match error.kind() {
+        ErrorKind::InvalidInput => error.with_help("say it with `--as-of`"),
+        _ => error,
     })
 }
 

@@ -3,11 +3,16 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, StringArray, TimestampMicrosecondArray};
-use icecore_core::{Date, ErrorKind, OutputKind, Timestamp};
+use icecore_catalog::CompactOptions;
+use icecore_core::{
+    CommitOptions, Date, ErrorKind, OutputKind, SnapshotCatalog, TableName, Timestamp,
+};
+use icecore_engine::View;
 
 use super::lake::{Lake, adding, champion, model, spec};
 use crate::{
-    LabelOptions, LabelReport, ScoringSpec, evaluation_views, label, put_evaluation_views,
+    LabelOptions, LabelReport, ScoringSpec, evaluation_views, label, plan_labels,
+    put_evaluation_views,
 };
 
 const FEEDBACK: &str = r#"
@@ -79,6 +84,32 @@ async fn a_label_is_settled_when_its_window_is_over() {
     assert!(moments[0].starts_with("2024-01-10T23:59:59.999999"), "{moments:?}");
 }
 
+// C170: files that are written anew tell of no outcome, and a table that lags behind holds back.
+#[tokio::test(flavor = "multi_thread")]
+async fn outcomes_are_known_up_to_when_their_tables_last_got_rows() {
+    let spec = spec(FEEDBACK);
+    let lake = scored(&spec).await;
+    lake.write("labels.outcomes", outcomes(&[("u4", "2024-01-20T00:00:00Z", None)])).await;
+    let (catalog, table) = (lake.engine.catalog(), TableName::parse("labels.outcomes").unwrap());
+    let small = CompactOptions::default().with_min_input_files(2);
+    catalog.compact(&table, small).await.unwrap();
+    let history = catalog.history(&table).await.unwrap();
+    let [.., written, compacted] = history.as_slice() else { panic!("{history:?}") };
+    assert_eq!(compacted.operation, "replace");
+    let keys = ["user_token".to_owned()];
+    let plan = plan_labels(&lake.engine, &spec, &keys, &LabelOptions::default()).await.unwrap();
+    assert_eq!(plan.as_of, written.committed_at);
+    lake.write("labels.reasons", outcomes(&[("u1", "2024-01-20T00:00:00Z", None)])).await;
+    let joined = FEEDBACK.replace(
+        "SELECT user_token, seen_at, left_us FROM labels.outcomes",
+        "SELECT o.user_token, o.seen_at, o.left_us FROM labels.outcomes o \
+         JOIN labels.reasons r ON o.user_token = r.user_token",
+    );
+    let spec = self::spec(&joined);
+    let plan = plan_labels(&lake.engine, &spec, &keys, &LabelOptions::default()).await.unwrap();
+    assert_eq!(plan.as_of, written.committed_at);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn labelling_again_changes_nothing_and_late_outcomes_count_the_next_time() {
     let spec = spec(FEEDBACK);
@@ -90,6 +121,28 @@ async fn labelling_again_changes_nothing_and_late_outcomes_count_the_next_time()
     lake.write("labels.outcomes", late).await;
     let next = labelled(&lake, &spec, "2024-03-01").await;
     assert_eq!(next.labelled, first.labelled.map(|rows| rows + 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn outcomes_of_a_view_that_says_otherwise_are_labelled_again() {
+    let spec = spec(&FEEDBACK.replace("labels.outcomes", "labels.known"));
+    let lake = scored(&spec).await;
+    let put = async |sql: &str| {
+        let view = View {
+            name: TableName::parse("labels.known").unwrap(),
+            sql: sql.to_owned(),
+            made_by: "test".to_owned(),
+            created_at: Timestamp::from_micros(0),
+        };
+        assert!(lake.engine.put_view(&view, CommitOptions::default()).await.unwrap());
+    };
+    put("SELECT * FROM labels.outcomes").await;
+    assert!(labelled(&lake, &spec, "2024-03-01").await.changed);
+    assert!(!labelled(&lake, &spec, "2024-03-01").await.changed);
+    put("SELECT * FROM labels.outcomes WHERE left_us").await;
+    let then = labelled(&lake, &spec, "2024-03-01").await;
+    assert!(then.changed);
+    assert_eq!(then.labelled, then.positive);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -18,6 +18,7 @@ use icecore_core::{
 };
 use icecore_online::Origin;
 
+use crate::marker::Claim;
 use crate::reader::Reader;
 use crate::report::{MaterializeOptions, ViewReport};
 use crate::send::{Batch, send, send_all};
@@ -43,7 +44,7 @@ pub(crate) async fn run(
     source: &Source<'_>,
     shape: &ViewShape,
     (from, to): (&PinnedTable, &PinnedTable),
-    options: &MaterializeOptions,
+    (options, claim): (&MaterializeOptions, Option<&Claim<'_>>),
     report: &mut ViewReport,
 ) -> Result<()> {
     let mut gone = match only_appended(source, from, to).await? {
@@ -65,12 +66,12 @@ pub(crate) async fn run(
         }
         Ok(Batch::Changes(rows.into_changes()))
     });
-    let summary = send_all(source, &shape.view, batches, options.dry_run).await?;
+    let summary = send_all(source, &shape.view, batches, claim).await?;
     report.written += summary.applied;
     report.unchanged += summary.stale;
     report.read += read;
     gone.retain(|_, loss| loss.came.is_none_or(|came| came < loss.gone));
-    restore(source, shape, to, (options, gone), report).await
+    restore(source, shape, to, (claim, gone), report).await
 }
 
 /// Whether every commit between two states only brought rows.
@@ -153,7 +154,7 @@ pub(crate) async fn restore(
     source: &Source<'_>,
     shape: &ViewShape,
     to: &PinnedTable,
-    (options, gone): (&MaterializeOptions, Gone),
+    (claim, gone): (Option<&Claim<'_>>, Gone),
     report: &mut ViewReport,
 ) -> Result<()> {
     if gone.is_empty() {
@@ -188,8 +189,8 @@ pub(crate) async fn restore(
     }
     let (written, removed): (Vec<_>, Vec<_>) =
         changes.into_iter().partition(|change| change.row.is_some());
-    let written = send(source, &shape.view, written, options.dry_run).await?;
-    let removed = send(source, &shape.view, removed, options.dry_run).await?;
+    let written = send(source, &shape.view, written, claim).await?;
+    let removed = send(source, &shape.view, removed, claim).await?;
     report.written += written.applied;
     report.removed += removed.applied;
     report.unchanged += written.stale + removed.stale;

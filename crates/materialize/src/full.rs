@@ -8,6 +8,7 @@ use icecore_core::{
 use icecore_online::{Origin, Row, row_prefix};
 
 use crate::changed::{self, Gone, Loss};
+use crate::marker::Claim;
 use crate::reader::Reader;
 use crate::report::{MaterializeOptions, ViewReport};
 use crate::send::{Batch, send, send_all};
@@ -25,7 +26,7 @@ type Seen = DigestMap<RowVersion>;
 pub(crate) async fn run(
     source: &Source<'_>,
     planned: &Planned,
-    options: &MaterializeOptions,
+    (options, claim): (&MaterializeOptions, Option<&Claim<'_>>),
     report: &mut ViewReport,
 ) -> Result<()> {
     let Planned { shape, pin } = planned;
@@ -48,12 +49,12 @@ pub(crate) async fn run(
             None => Batch::New(rows),
         })
     });
-    let summary = send_all(source, &shape.view, batches, options.dry_run).await?;
+    let summary = send_all(source, &shape.view, batches, claim).await?;
     report.written += summary.applied;
     report.unchanged += summary.stale;
     report.read += read;
     match seen {
-        Some(seen) => correct_others(source, planned, options, &seen, report).await,
+        Some(seen) => correct_others(source, planned, claim, &seen, report).await,
         None => Ok(()),
     }
 }
@@ -83,7 +84,7 @@ fn is_newest(row: &OnlineChange, seen: &mut Seen) -> bool {
 async fn correct_others(
     source: &Source<'_>,
     planned: &Planned,
-    options: &MaterializeOptions,
+    claim: Option<&Claim<'_>>,
     seen: &Seen,
     report: &mut ViewReport,
 ) -> Result<()> {
@@ -108,13 +109,12 @@ async fn correct_others(
             }
         }
         if !removals.is_empty() {
-            report.removed +=
-                send(source, &planned.shape.view, removals, options.dry_run).await?.applied;
+            report.removed += send(source, &planned.shape.view, removals, claim).await?.applied;
         }
         cursor = page.cursor;
         if cursor.is_none() {
             break;
         }
     }
-    changed::restore(source, &planned.shape, &planned.pin, (options, too_new), report).await
+    changed::restore(source, &planned.shape, &planned.pin, (claim, too_new), report).await
 }

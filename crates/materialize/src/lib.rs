@@ -2,7 +2,8 @@
 //!
 //! [`materialize_view`] brings a view's rows in an [`OnlineStore`](icecore_core::OnlineStore) to the
 //! state of its table: the newest row of each entity. It reads only what changed since the last
-//! time, late rows and deletions included; it may be killed at any moment and repeated.
+//! time, late rows and deletions included; it may be killed at any moment and repeated. Of two that
+//! run at once, the one that began first ends with an error.
 //! [`verify_view`] proves that both agree, and names what differs. [`view_status`] says where a
 //! view stands.
 //!
@@ -43,7 +44,7 @@ mod view;
 pub use pushed::{PushedEvents, PushedViews};
 pub use report::{MaterializeOptions, MaterializeProgress, ProgressCallback, ViewReport};
 pub use status::{Filling, ViewStatus, fillings, view_status};
-pub use tiles::TileView;
+pub use tiles::{TileRows, TileView};
 pub use vector::{VectorReport, materialize_service, vectors_of};
 pub use verify::{Difference, DifferenceKind, VerifyReport, verify_view};
 pub use view::{Source, ViewShape, materialize_view, view_shape};

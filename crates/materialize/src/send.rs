@@ -4,6 +4,7 @@ use bytes::Bytes;
 use futures::{Stream, TryStreamExt};
 use icecore_core::{ApplySummary, NewestRows, OnlineChange, Result};
 
+use crate::marker::Claim;
 use crate::vector;
 use crate::view::Source;
 
@@ -34,17 +35,19 @@ impl From<Vec<OnlineChange>> for Batch {
     }
 }
 
-/// Sends rows, and makes the vectors that they are part of; nothing in a dry run.
+/// Sends rows, and makes the vectors that they are part of. A dry run holds nothing, and sends
+/// nothing.
 pub(crate) async fn send(
     source: &Source<'_>,
     view: &str,
     batch: impl Into<Batch>,
-    is_dry: bool,
+    claim: Option<&Claim<'_>>,
 ) -> Result<ApplySummary> {
     let batch = batch.into();
-    if is_dry {
+    let Some(claim) = claim else {
         return Ok(ApplySummary { applied: batch.changes().len() as u64, stale: 0 });
-    }
+    };
+    claim.hold().await?;
     let store = &**source.store.store();
     let keys: Vec<Bytes> = match vector::has_any(source.definitions) {
         true => vector::keys(batch.changes()),
@@ -63,10 +66,10 @@ pub(crate) async fn send_all(
     source: &Source<'_>,
     view: &str,
     batches: impl Stream<Item = Result<Batch>>,
-    is_dry: bool,
+    claim: Option<&Claim<'_>>,
 ) -> Result<ApplySummary> {
     let sent =
-        batches.map_ok(|batch| send(source, view, batch, is_dry)).try_buffer_unordered(IN_FLIGHT);
+        batches.map_ok(|batch| send(source, view, batch, claim)).try_buffer_unordered(IN_FLIGHT);
     let add = async |mut all: ApplySummary, one| {
         all += one;
         Ok(all)

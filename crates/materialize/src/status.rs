@@ -18,28 +18,27 @@ pub struct ViewStatus {
     pub materialized_at: Option<Timestamp>,
     /// The newest state of its table; absent where there is no table yet.
     pub table: Option<PinnedTable>,
-    /// `current`, `behind`, `interrupted` (a job did not come to its end) or `never`.
+    /// `current`, `behind`, `running` (a job said so two minutes ago at most), `interrupted` (a job
+    /// did not come to its end) or `never`.
     pub state: &'static str,
 }
 
-/// What a store was filled with.
+/// Which filling of a view a store has. As long as it is the same the store was not emptied,
+/// whatever jobs have changed since.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Filling {
-    /// The state of the table.
-    pub source: PinnedTable,
-    /// When.
-    pub at: Timestamp,
-}
+pub struct Filling(u64);
 
-/// With which rows of each view a store was filled, if it was and has not been emptied since.
+/// Which filling of each view a store has; `None` where it was not filled, was emptied since, or is
+/// being filled anew.
 ///
 /// # Errors
 ///
 /// `Unavailable` if the store does not answer.
 pub async fn fillings(store: &dyn OnlineStore, views: &[&str]) -> Result<Vec<Option<Filling>>> {
     let filling = |marker: Option<Marker>| {
-        let marker = marker?;
-        Some(Filling { source: marker.source?, at: marker.at })
+        let marker = marker.filter(|marker| marker.source.is_some())?;
+        // Earlier releases gave none; then it is another one after each job.
+        Some(Filling(marker.birth.unwrap_or(marker.at.micros().cast_unsigned())))
     };
     Ok(Marker::read_all(store, views).await?.into_iter().map(filling).collect())
 }
@@ -65,6 +64,7 @@ pub async fn view_status(source: &Source<'_>, view: &str) -> Result<ViewStatus> 
     let marker = Marker::read(&**source.store.store(), view).await?;
     let state = match &marker {
         None => "never",
+        Some(marker) if marker.is_running(source.now) => "running",
         Some(marker) if marker.towards.is_some() => "interrupted",
         Some(marker) if marker.source == table => "current",
         Some(_) => "behind",

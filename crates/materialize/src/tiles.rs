@@ -26,6 +26,7 @@ mod stored;
 mod tests;
 mod verify;
 
+pub use answer::TileRows;
 pub(crate) use fill::materialize;
 pub(crate) use origin::tile_source;
 pub(crate) use overlay::append;

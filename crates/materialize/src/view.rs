@@ -15,7 +15,7 @@ use tracing::{debug, info};
 
 use crate::changed;
 use crate::full;
-use crate::marker::Marker;
+use crate::marker::{Claim, Marker, keep};
 use crate::report::{MaterializeOptions, ViewReport};
 use crate::tiles;
 
@@ -137,12 +137,14 @@ pub(crate) async fn plan(source: &Source<'_>, view: &str) -> Result<Planned> {
 /// Brings the rows of a view in the store to the newest state of its table.
 ///
 /// Only what changed since the last time is read, unless there was no last time, its snapshot is
-/// gone, or the view's columns are others now. A job that was killed is completed by the next one.
+/// gone, or the view's columns are others now. A job that was killed is completed by the next one,
+/// which also takes over from one that is still running.
 ///
 /// # Errors
 ///
 /// `NotFound` for an unknown view or one without a table yet, `Unavailable` if the store does not
-/// answer; what was written before that is right, and a repetition goes on.
+/// answer; what was written before that is right, and a repetition goes on. `Conflict` if another
+/// job of the view has begun meanwhile.
 pub async fn materialize_view(
     source: &Source<'_>,
     view: &str,
@@ -151,60 +153,70 @@ pub async fn materialize_view(
     if !source.definitions.view(view)?.online.is_rows() {
         return Box::pin(tiles::materialize(source, view, &options)).await;
     }
+    let store = &**source.store.store();
+    // What the store has comes first: the state that is pinned after it is not older.
+    let (mut claim, marker) = Claim::open(store, view, source.now).await?;
     let planned = plan(source, view).await?;
-    let store = source.store.store();
-    let marker = Marker::read(&**store, view).await?;
     let (shape, pin) = (&planned.shape, &planned.pin);
     let mut report = ViewReport::new(view, pin);
-    let from =
-        match start(source, (shape.schema.id(), &shape.text()), pin, marker.as_ref(), &options)
-            .await?
-        {
-            Start::Changes(steps) => steps,
-            Start::Full(reason) => {
-                report.full = Some(reason);
-                Vec::new()
-            }
-        };
+    let (schema, text) = (shape.schema.id(), shape.text());
+    let start = start(source, (schema, &text), pin, marker.as_ref(), &options).await?;
     let mut next = Marker {
         source: marker.and_then(|marker| marker.source),
         towards: Some(pin.clone()),
-        schema: shape.schema.id(),
-        shape: shape.text(),
+        schema,
+        shape: text,
         at: source.now,
+        alive: None,
+        birth: None,
         generation: 0,
         covered: BTreeMap::new(),
     };
-    if report.full.is_some() {
-        // Until it is done nobody can tell which rows are there.
-        next.source = None;
-    }
     if !options.dry_run {
         source.store.keep_schema(&shape.schema).await?;
     }
-    if report.full.is_some() {
-        if !options.dry_run {
-            next.write(&**store, view).await?;
+    match start {
+        Start::Full(reason) => {
+            report.full = Some(reason);
+            // Until it is done nobody can tell which rows are there.
+            next.source = None;
+            let claim = begin(&mut claim, &next, &options).await?;
+            let run = full::run(source, &planned, (&options, claim), &mut report);
+            keep(claim, Box::pin(run)).await?;
         }
-        full::run(source, &planned, &options, &mut report).await?;
-    }
-    for (from, to) in from {
-        if !options.dry_run {
-            next.towards = Some(to.clone());
-            next.write(&**store, view).await?;
+        Start::Changes(steps) => {
+            for (from, to) in steps {
+                next.towards = Some(to.clone());
+                let claim = begin(&mut claim, &next, &options).await?;
+                let how = (&options, claim);
+                let run = changed::run(source, shape, (&from, &to), how, &mut report);
+                keep(claim, Box::pin(run)).await?;
+                next.source = Some(to);
+            }
         }
-        changed::run(source, shape, (&from, &to), &options, &mut report).await?;
-        next.source = Some(to);
     }
     if !options.dry_run {
         next = Marker { source: Some(pin.clone()), towards: None, ..next };
-        next.write(&**store, view).await?;
+        claim.end(&next).await?;
         if report.written + report.removed > 0 {
-            invalidate_caches(&**store, source.now).await?;
+            invalidate_caches(store, source.now).await?;
         }
     }
     info!(view, source = %pin, written = report.written, removed = report.removed, "materialized");
     Ok(report)
+}
+
+/// Begins a step; a dry run has none.
+async fn begin<'c, 'a>(
+    claim: &'c mut Claim<'a>,
+    marker: &Marker,
+    options: &MaterializeOptions,
+) -> Result<Option<&'c Claim<'a>>> {
+    if options.dry_run {
+        return Ok(None);
+    }
+    claim.begin(marker).await?;
+    Ok(Some(&*claim))
 }
 
 /// What has to be read.

@@ -11,10 +11,20 @@ use icecore_core::{Closed, Error, OnlineStore, Result, RowVersion, Timestamp, Wi
 use icecore_kernel::Accumulator;
 use icecore_online::{RowStatus, ViewRows};
 
-use super::event::{EventRow, Events};
+use super::event::{self, EventRow, Events};
 use super::key::{EntityKey, Kind};
 use super::spec::TileView;
 use super::stored::{Overlay, Tiles, read_events};
+
+/// What tiles say about entities.
+#[derive(Debug, Clone)]
+pub struct TileRows {
+    /// A row for each entity.
+    pub rows: ViewRows,
+    /// Whether an entity has no tiles. Then its row is what was pushed alone, and right only if the
+    /// store was filled: else there were tiles, and they were lost.
+    pub lacks_tiles: bool,
+}
 
 /// What there is of one entity: its tiles, and where its single events are among all.
 #[derive(Debug, Default)]
@@ -31,7 +41,7 @@ type Span = (i64, i128);
 
 impl TileView {
     /// The features of entities at a moment, from the tiles of a store and what was pushed since:
-    /// the columns of [`fields`](Self::fields). `with_pushed` leaves the latter out.
+    /// the columns of [`fields`](Self::fields).
     ///
     /// # Errors
     ///
@@ -41,23 +51,27 @@ impl TileView {
         store: &dyn OnlineStore,
         keys: &[ArrayRef],
         at: Timestamp,
-    ) -> Result<ViewRows> {
+    ) -> Result<TileRows> {
         self.read_tiles(store, keys, (at, true)).await
     }
 
+    /// As [`read`](Self::read); without `with_pushed`, from the tiles alone.
     pub(super) async fn read_tiles(
         &self,
         store: &dyn OnlineStore,
         keys: &[ArrayRef],
         (at, with_pushed): (Timestamp, bool),
-    ) -> Result<ViewRows> {
+    ) -> Result<TileRows> {
         let spans: Vec<Span> = self.columns.iter().map(|c| span(c.window, c.closed, at)).collect();
         let (window, closed) = self.events.recent;
         let recent = span(window, closed, at);
         let until = (i64::MIN, i128::from(at.micros()) + 1);
         let edges = self.edges(spans.iter().chain([&recent, &until]));
-        let entities = EntityKey::of(self.name(), keys)?;
-        let (entities, rows) = self.entities(store, &entities, &edges, with_pushed).await?;
+        let asked = EntityKey::of(self.name(), keys)?;
+        let (entities, rows) = self.entities(store, &asked, &edges, with_pushed).await?;
+        // A null identifies nobody.
+        let lacks_tiles =
+            asked.iter().zip(&entities).any(|(key, one)| key.is_some() && one.tiles.is_none());
         let events = Events::new(self, &rows)?;
         let columns = self.windows_of(&entities, &events, (&spans, at))?;
         let mut found = ViewRows {
@@ -82,7 +96,7 @@ impl TileView {
             }));
         }
         found.columns = self.features(columns, &found.rows)?;
-        Ok(found)
+        Ok(TileRows { rows: found, lacks_tiles })
     }
 
     /// The tiles of which only a part is in a window.
@@ -137,7 +151,14 @@ impl TileView {
             for tile in edges {
                 let first = rows.len();
                 if let Some(bytes) = next() {
-                    rows.extend(read_events(&bytes)?.1);
+                    let (at, mut events) = read_events(&bytes)?;
+                    // A job writes the events of a tile before what they come to. Until then what
+                    // it has of pushed events is counted as pushed.
+                    if one.tiles.as_ref().is_some_and(|tiles| tiles.tag.event < at.event) {
+                        let pushed = rows.get(one.pushed.clone()).unwrap_or_default();
+                        event::take_out(&mut events, pushed);
+                    }
+                    rows.extend(events);
                 }
                 one.edges.insert(*tile, first..rows.len());
             }

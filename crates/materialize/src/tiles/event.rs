@@ -18,6 +18,15 @@ pub(super) fn moment(event: &EventRow) -> i64 {
     RowVersion::of_row(event).map_or(i64::MIN, |version| version.event.micros())
 }
 
+/// Takes events out of others, which are in order: one for each.
+pub(super) fn take_out(events: &mut Vec<EventRow>, others: &[EventRow]) {
+    for other in others {
+        if let Ok(at) = events.binary_search(other) {
+            events.remove(at);
+        }
+    }
+}
+
 /// The events of a batch in the form of [`ViewEvents`](icecore_features::ViewEvents).
 pub(super) fn read(view: &TileView, batch: &RecordBatch) -> Result<Vec<(EntityKey, EventRow)>> {
     let count = view.events.keys.len();

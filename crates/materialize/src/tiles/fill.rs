@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use futures::TryStreamExt;
 use icecore_catalog::ChangeOptions;
-use icecore_core::{
-    Error, ErrorKind, OnlineChange, PinnedTable, Result, RowVersion, TimeRange, Timestamp,
-};
+use icecore_core::{OnlineChange, PinnedTable, Result, RowVersion, TimeRange, Timestamp};
 use icecore_online::invalidate_caches;
 use tracing::info;
 
@@ -17,7 +16,7 @@ use super::overlay;
 use super::spec::TileView;
 use super::stored::{Covered, Tile, Tiles, queue_id, read_events, tag, write_events};
 use crate::changed::{Side, rows_of};
-use crate::marker::Marker;
+use crate::marker::{Claim, Marker, keep};
 use crate::report::{MaterializeOptions, ViewReport};
 use crate::view::{Source, Start, start};
 
@@ -25,11 +24,6 @@ use crate::view::{Source, Start, start};
 const ENTITIES: usize = 256;
 /// Changes that are kept in memory; where there are more, everything is read in order instead.
 const CHANGES_MAX: usize = 4_000_000;
-/// Newer than every row.
-const ALWAYS: RowVersion = RowVersion {
-    event: Timestamp::from_micros(i64::MAX),
-    created: Timestamp::from_micros(i64::MAX),
-};
 
 /// What came and what is gone of one tile.
 #[derive(Debug, Default)]
@@ -40,12 +34,13 @@ struct Change {
 
 type Changes = BTreeMap<EntityKey, BTreeMap<i64, Change>>;
 
-/// One run of a job over one view.
+/// One step of a job over one view.
 struct Filling<'a> {
     source: &'a Source<'a>,
     view: &'a TileView,
     options: &'a MaterializeOptions,
-    /// The run before, and this one.
+    claim: &'a Claim<'a>,
+    /// The last step that came to its end, and this one.
     before: u64,
     tag: RowVersion,
     covered: Covered,
@@ -59,9 +54,10 @@ pub(crate) async fn materialize(
     view: &str,
     options: &MaterializeOptions,
 ) -> Result<ViewReport> {
+    let store = &**source.store.store();
+    // What the store has comes first: the state that is pinned after it is not older.
+    let (mut claim, marker) = Claim::open(store, view, source.now).await?;
     let (tiles, pin) = open(source, view).await?;
-    let store = source.store.store();
-    let marker = Marker::read(&**store, view).await?;
     let (spec, shape) =
         ((tiles.spec & u64::from(u32::MAX)) as u32, format!("tiles|{}", tiles.spec));
     let mut report = ViewReport::new(view, &pin);
@@ -75,22 +71,31 @@ pub(crate) async fn materialize(
         schema: spec,
         shape,
         at: source.now,
+        alive: None,
+        birth: None,
         generation: marker.as_ref().map_or(0, |marker| marker.generation),
         covered: known.map(|marker| marker.covered.clone()).unwrap_or_default(),
     };
     let steps = match start {
-        Start::Changes(steps) => steps.into_iter().map(|(from, to)| (Some(from), to)).collect(),
+        Start::Changes(steps) => {
+            steps.into_iter().map(|(from, to)| (Some(from), to)).collect::<Vec<_>>()
+        }
         Start::Full(reason) => {
             report.full = Some(reason);
             next.source = None;
             vec![(None, pin.clone())]
         }
     };
+    if steps.is_empty() && !options.dry_run {
+        // A process that began again may have pushed once more what the tiles have.
+        overlay::trim(source, &claim, &by_id(&next.covered)).await?;
+    }
     for (from, to) in steps {
-        next = step(source, &tiles, (from, to), (next, options), &mut report).await?;
+        let how = (next, options, &mut claim);
+        next = step(source, &tiles, (from, to), how, &mut report).await?;
     }
     if !options.dry_run && report.written + report.removed > 0 {
-        invalidate_caches(&**store, source.now).await?;
+        invalidate_caches(store, source.now).await?;
     }
     info!(view, source = %pin, written = report.written, "materialized tiles");
     Ok(report)
@@ -101,15 +106,15 @@ async fn step(
     source: &Source<'_>,
     view: &TileView,
     (from, to): (Option<PinnedTable>, PinnedTable),
-    (mut marker, options): (Marker, &MaterializeOptions),
+    (mut marker, options, claim): (Marker, &MaterializeOptions, &mut Claim<'_>),
     report: &mut ViewReport,
 ) -> Result<Marker> {
-    let store = source.store.store();
+    let ends = positions(source, &to).await?;
     marker.towards = Some(to.clone());
     if !options.dry_run {
-        marker.write(&**store, view.name()).await?;
+        claim.begin(&marker).await?;
     }
-    for (queue, end) in positions(source, &to).await? {
+    for (queue, end) in ends {
         let known = marker.covered.entry(queue).or_default();
         *known = end.max(*known);
     }
@@ -117,31 +122,52 @@ async fn step(
         source,
         view,
         options,
+        claim: &*claim,
         before: marker.generation,
-        tag: tag(marker.generation + 1, to.snapshot),
-        covered: marker.covered.iter().map(|(name, end)| (queue_id(name), *end)).collect(),
+        tag: tag(claim.number(), to.snapshot),
+        covered: by_id(&marker.covered),
         oldest: view.oldest(source.now.micros()),
     };
-    let is_done = match &from {
-        Some(from) => filling.changed(from, &to, report).await?,
-        None => false,
-    };
-    if !is_done {
-        if from.is_some() {
-            report.full = Some("more changed than is kept in memory");
-        }
-        filling.everything(&to, report).await?;
-    }
-    let generation = marker.generation + 1;
+    let held = (!options.dry_run).then_some(filling.claim);
+    keep(held, Box::pin(filling.fill(from.as_ref(), &to, report))).await?;
+    let generation = claim.number();
     let marker = Marker { source: Some(to), towards: None, generation, ..marker };
     if !options.dry_run {
-        overlay::trim(source, view.name(), &filling.covered).await?;
-        marker.write(&**store, view.name()).await?;
+        claim.end(&marker).await?;
     }
     Ok(marker)
 }
 
+/// How far the tiles are in each queue, by its number.
+fn by_id(covered: &BTreeMap<String, u64>) -> Covered {
+    covered.iter().map(|(name, end)| (queue_id(name), *end)).collect()
+}
+
 impl Filling<'_> {
+    /// Writes what changed between two states, or everything where there was none before. Then
+    /// pushed events that the tiles have by now leave.
+    async fn fill(
+        &self,
+        from: Option<&PinnedTable>,
+        to: &PinnedTable,
+        report: &mut ViewReport,
+    ) -> Result<()> {
+        let is_done = match from {
+            Some(from) => self.changed(from, to, report).await?,
+            None => false,
+        };
+        if !is_done {
+            if from.is_some() {
+                report.full = Some("more changed than is kept in memory");
+            }
+            self.everything(to, report).await?;
+        }
+        match self.options.dry_run {
+            true => Ok(()),
+            false => overlay::trim(self.source, self.claim, &self.covered).await,
+        }
+    }
+
     /// Applies what changed between two states; `false` where that is too much.
     async fn changed(
         &self,
@@ -191,7 +217,8 @@ impl Filling<'_> {
     }
 
     /// Applies the changes of some entities: first the events of tiles, then what is made of them.
-    /// A run that dies in between finds out from the tags, and does the rest.
+    /// The run after one that dies in between finds out from the tags, and does the rest. What is
+    /// changed is what the store has now, and not what was read of it before.
     async fn apply(
         &self,
         part: Vec<(EntityKey, BTreeMap<i64, Change>)>,
@@ -199,52 +226,47 @@ impl Filling<'_> {
     ) -> Result<()> {
         let (store, name) = (self.source.store.store(), self.view.name());
         let keys: Vec<_> = part.iter().map(|(entity, _)| entity.key(Kind::Tiles, name)).collect();
-        let found = store.rows(&keys).await?;
+        let found = store.rows_now(&keys).await?;
         let mut work = Vec::with_capacity(part.len());
         let mut event_keys = Vec::new();
         for ((entity, changes), row) in part.into_iter().zip(found) {
             let there = row.as_ref().map(Tiles::read).transpose()?;
-            if there.as_ref().is_some_and(|tiles| tiles.tag == self.tag) {
+            if let Some(tiles) = &there
+                && self.is_done(tiles.tag)?
+            {
                 report.unchanged += 1;
                 continue;
             }
-            self.check(there.as_ref().map(|tiles| tiles.tag))?;
             event_keys.extend(changes.keys().map(|tile| entity.events(name, *tile)));
             work.push((entity, changes, there));
         }
-        let rows = store.rows(&event_keys).await?;
+        let rows = store.rows_now(&event_keys).await?;
         let mut stored = event_keys.into_iter().zip(rows);
         let (mut first, mut then) = (Vec::new(), Vec::new());
         for (entity, changes, there) in work {
             let mut tiles = self.tiles(there);
             for (tile, change) in changes {
                 let Some((key, row)) = stored.next() else { continue };
-                let (at, mut events) = match &row {
-                    Some(row) => read_events(row)?,
-                    None => (tag(0, PinnedTable::EMPTY), Vec::new()),
+                let (is_done, mut events) = match &row {
+                    Some(row) => {
+                        let (at, events) = read_events(row)?;
+                        (self.is_done(at)?, events)
+                    }
+                    None => (false, Vec::new()),
                 };
-                if at != self.tag {
-                    self.check(row.is_some().then_some(at))?;
+                if !is_done {
                     edit(&mut events, change);
                 }
                 self.put(&mut tiles, &mut first, (key, tile, &events))?;
             }
-            let row = Some(tiles.write());
-            then.push(OnlineChange { key: entity.key(Kind::Tiles, name), row, until: ALWAYS });
             // What is too old to matter leaves with the next change of its entity.
             for tile in self.forget(&mut tiles) {
-                first.push(OnlineChange {
-                    key: entity.events(name, tile),
-                    row: None,
-                    until: ALWAYS,
-                });
+                first.push(self.change(entity.events(name, tile), None));
             }
-            if let Some(last) = then.last_mut() {
-                last.row = Some(tiles.write());
-            }
+            then.push(self.change(entity.key(Kind::Tiles, name), Some(tiles.write())));
         }
-        store.apply(first).await?;
-        report.written += store.apply(then).await?.applied;
+        self.send(first).await?;
+        report.written += self.send(then).await?;
         Ok(())
     }
 
@@ -303,12 +325,10 @@ impl Filling<'_> {
                 let key = entity.events(name, tile);
                 self.put(&mut tiles, &mut first, (key, tile, &events))?;
             }
-            let row = Some(tiles.write());
-            then.push(OnlineChange { key: entity.key(Kind::Tiles, name), row, until: ALWAYS });
+            then.push(self.change(entity.key(Kind::Tiles, name), Some(tiles.write())));
         }
-        let store = self.source.store.store();
-        store.apply(first).await?;
-        report.written += store.apply(then).await?.applied;
+        self.send(first).await?;
+        report.written += self.send(then).await?;
         Ok(())
     }
 
@@ -316,7 +336,7 @@ impl Filling<'_> {
     /// gone have to leave before what says that the table had them.
     async fn remove_others(&self, report: &mut ViewReport) -> Result<()> {
         let (store, name) = (self.source.store.store(), self.view.name());
-        overlay::trim(self.source, name, &self.covered).await?;
+        overlay::trim(self.source, self.claim, &self.covered).await?;
         for kind in [Kind::Tiles, Kind::Events] {
             let mut cursor = None;
             loop {
@@ -324,9 +344,8 @@ impl Filling<'_> {
                 let others = page.rows.into_iter().filter(|(_, row)| {
                     RowVersion::of_row(row).is_none_or(|version| version != self.tag)
                 });
-                let removals: Vec<OnlineChange> =
-                    others.map(|(key, _)| OnlineChange { key, row: None, until: ALWAYS }).collect();
-                let removed = store.apply(removals).await?.applied;
+                let removed =
+                    self.send(others.map(|(key, _)| self.change(key, None)).collect()).await?;
                 if kind == Kind::Tiles {
                     report.removed += removed;
                 }
@@ -357,13 +376,12 @@ impl Filling<'_> {
         &self,
         tiles: &mut Tiles,
         changes: &mut Vec<OnlineChange>,
-        (key, tile, events): (bytes::Bytes, i64, &[EventRow]),
+        (key, tile, events): (Bytes, i64, &[EventRow]),
     ) -> Result<()> {
         let Some(last) = events.iter().map(event::moment).max() else {
             tiles.tiles.remove(&tile);
-            // Its tag stays: a run that died has to find that this was done.
-            let row = Some(write_events(self.tag, &[]));
-            changes.push(OnlineChange { key, row, until: ALWAYS });
+            // Its tag stays: after a run that died it has to be found that this was done.
+            changes.push(self.change(key, Some(write_events(self.tag, &[]))));
             return Ok(());
         };
         let values = Events::new(self.view, events)?;
@@ -374,8 +392,7 @@ impl Filling<'_> {
             states.push(measure.aggregation.to_bytes(&state).into());
         }
         tiles.tiles.insert(tile, Tile { count: events.len() as u32, last, states });
-        let row = Some(write_events(self.tag, events));
-        changes.push(OnlineChange { key, row, until: ALWAYS });
+        changes.push(self.change(key, Some(write_events(self.tag, events))));
         Ok(())
     }
 
@@ -386,14 +403,32 @@ impl Filling<'_> {
         old
     }
 
-    /// Fails where another job has written meanwhile.
-    fn check(&self, found: Option<RowVersion>) -> Result<()> {
-        let newest = i64::try_from(self.before).unwrap_or(i64::MAX);
-        if found.is_none_or(|found| found.event.micros() <= newest) {
-            return Ok(());
+    /// A change that leaves alone what a later run has written.
+    fn change(&self, key: Bytes, row: Option<Bytes>) -> OnlineChange {
+        OnlineChange { key, row, until: self.tag }
+    }
+
+    /// Writes and removes rows, as long as the view is this run's.
+    async fn send(&self, changes: Vec<OnlineChange>) -> Result<u64> {
+        if changes.is_empty() {
+            return Ok(0);
         }
-        let message = format!("another job materializes `{}`", self.view.name());
-        Err(Error::new(ErrorKind::Conflict, message).with_help("run it again when that has ended"))
+        self.claim.hold().await?;
+        let sent = self.source.store.store().apply(changes).await?;
+        match sent.stale {
+            0 => Ok(sent.applied),
+            _ => Err(self.claim.lost()),
+        }
+    }
+
+    /// Whether a row is already what this step makes of it: an earlier run was on the same way, and
+    /// did not come to its end. Fails where the row is on another way.
+    fn is_done(&self, found: RowVersion) -> Result<bool> {
+        match u64::try_from(found.event.micros()).is_ok_and(|number| number > self.before) {
+            false => Ok(false),
+            true if found.created == self.tag.created => Ok(true),
+            true => Err(self.claim.lost()),
+        }
     }
 }
 
@@ -401,9 +436,5 @@ impl Filling<'_> {
 fn edit(events: &mut Vec<EventRow>, change: Change) {
     events.extend(change.came);
     events.sort_unstable();
-    for gone in change.gone {
-        if let Ok(at) = events.binary_search(&gone) {
-            events.remove(at);
-        }
-    }
+    event::take_out(events, &change.gone);
 }

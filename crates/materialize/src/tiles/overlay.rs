@@ -11,6 +11,7 @@ use super::event;
 use super::key::{EntityKey, Kind};
 use super::spec::TileView;
 use super::stored::{Covered, Overlay, PushedEvent, queue_id};
+use crate::marker::Claim;
 use crate::pushed::PushedEvents;
 use crate::view::Source;
 
@@ -55,8 +56,8 @@ pub(crate) async fn append(
 }
 
 /// Takes out what a state of the table has, of all entities.
-pub(super) async fn trim(source: &Source<'_>, view: &str, covered: &Covered) -> Result<()> {
-    let store = source.store.store();
+pub(super) async fn trim(source: &Source<'_>, claim: &Claim<'_>, covered: &Covered) -> Result<()> {
+    let (store, view) = (source.store.store(), claim.view());
     let mut cursor = None;
     loop {
         let page = store.scan(&Kind::Pushed.prefix(view), cursor).await?;
@@ -65,7 +66,11 @@ pub(super) async fn trim(source: &Source<'_>, view: &str, covered: &Covered) -> 
             overlay.is_ok_and(|overlay| overlay.events.iter().any(|event| event.is_in(covered)))
         });
         let entities = entities.filter_map(|(key, _)| EntityKey::of_key(Kind::Pushed, view, key));
-        change((view, source.now), &**store, entities.collect(), |_, overlay| {
+        let entities: Vec<EntityKey> = entities.collect();
+        if !entities.is_empty() {
+            claim.hold().await?;
+        }
+        change((view, source.now), &**store, entities, |_, overlay| {
             let before = overlay.events.len();
             overlay.events.retain(|event| !event.is_in(covered));
             Ok(overlay.events.len() < before)

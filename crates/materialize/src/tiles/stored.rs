@@ -8,7 +8,8 @@ use icecore_core::{Error, Result, RowVersion, SnapshotId, Timestamp};
 use super::event::EventRow;
 use super::spec::fnv;
 
-/// Which run wrote a row: its number, and the state of the table that it was on its way to.
+/// Which step of a run wrote a row: its number, and the state of the table that it was on its way
+/// to. A run that goes on with the step of one that died has another number and the same state.
 pub(super) fn tag(generation: u64, to: SnapshotId) -> RowVersion {
     let number = Timestamp::from_micros(i64::try_from(generation).unwrap_or(i64::MAX));
     RowVersion { event: number, created: Timestamp::from_micros(to.get()) }

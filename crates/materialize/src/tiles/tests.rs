@@ -1,6 +1,7 @@
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, Float64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
@@ -10,14 +11,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use icecore_catalog::{CatalogOptions, IcebergCatalog, RowOptions};
 use icecore_core::{
-    ApplySummary, BatchStream, CommitOptions, Error, FixedClock, Literal, NewTable, OnlineChange,
-    OnlineEntry, OnlineStore, Predicate, PushSource, Result, ScanPage, SnapshotCatalog,
-    SnapshotSelector, TableName, Timestamp, WriteMode,
+    ApplySummary, BatchStream, CommitOptions, Error, ErrorKind, FixedClock, Literal, NewTable,
+    OnlineChange, OnlineEntry, OnlineStore, Predicate, PushSource, Result, RowVersion, ScanPage,
+    SnapshotCatalog, SnapshotSelector, TableName, Timestamp, WriteMode,
 };
 use icecore_engine::{Engine, EngineOptions};
 use icecore_features::{AskedMoments, Definitions, MomentColumns, MomentRules, features_at};
 use icecore_online::{EmbeddedStore, FeatureStatus, FeatureStore, RowStatus};
 use icecore_testkit::Random;
+use tokio::sync::Notify;
 
 use crate::{
     MaterializeOptions, PushedEvents, PushedViews, Source, TileView, ViewReport, materialize_view,
@@ -137,11 +139,17 @@ fn batch(events: &[Event]) -> RecordBatch {
     .unwrap()
 }
 
-/// A store that fails after so many more batches: a job that dies on its way.
+/// A store that fails after so many more batches: a job that dies on its way. One of them may wait,
+/// and rows may be remembered as a cache does.
 #[derive(Debug)]
 struct Mortal {
     store: EmbeddedStore,
     batches_left: AtomicU64,
+    /// So many batches come before the one that waits.
+    waits_after: AtomicU64,
+    is_waiting: Notify,
+    goes_on: Notify,
+    memory: Mutex<Option<HashMap<Bytes, Option<Bytes>>>>,
 }
 
 #[async_trait]
@@ -159,6 +167,14 @@ impl OnlineStore for Mortal {
         self.store.delete(keys).await
     }
     async fn apply(&self, mut changes: Vec<OnlineChange>) -> Result<ApplySummary> {
+        let before = self.waits_after.load(Ordering::Relaxed);
+        if before == 0 {
+            self.waits_after.store(u64::MAX, Ordering::Relaxed);
+            self.is_waiting.notify_one();
+            self.goes_on.notified().await;
+        } else if before < u64::MAX {
+            self.waits_after.store(before - 1, Ordering::Relaxed);
+        }
         let left = self.batches_left.load(Ordering::Relaxed);
         if left == 0 {
             // A part of the batch arrives.
@@ -170,6 +186,13 @@ impl OnlineStore for Mortal {
         self.store.apply(changes).await
     }
     async fn rows(&self, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>> {
+        let found = self.store.rows(keys).await?;
+        let mut memory = self.memory.lock().unwrap();
+        let Some(memory) = &mut *memory else { return Ok(found) };
+        let rows = keys.iter().zip(found);
+        Ok(rows.map(|(key, row)| memory.entry(key.clone()).or_insert(row).clone()).collect())
+    }
+    async fn rows_now(&self, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>> {
         self.store.rows(keys).await
     }
     async fn scan(&self, prefix: &[u8], cursor: Option<Bytes>) -> Result<ScanPage> {
@@ -211,7 +234,14 @@ impl World {
         let options = CatalogOptions::new(database, warehouse).with_clock(clock.clone());
         let catalog = IcebergCatalog::open(options).await.unwrap();
         let store = EmbeddedStore::open(&dir.path().join("online"), clock).await.unwrap();
-        let mortal = Arc::new(Mortal { store, batches_left: AtomicU64::new(u64::MAX) });
+        let mortal = Arc::new(Mortal {
+            store,
+            batches_left: AtomicU64::new(u64::MAX),
+            waits_after: AtomicU64::new(u64::MAX),
+            is_waiting: Notify::new(),
+            goes_on: Notify::new(),
+            memory: Mutex::default(),
+        });
         for name in ["raw.events", "raw.mirror"] {
             catalog.ensure_table(&table(name), &NewTable::new(batch(&[]).schema())).await.unwrap();
         }
@@ -272,6 +302,11 @@ impl World {
         let rows = batch(events);
         let rows = BatchStream::from_batches(rows.schema(), vec![rows]);
         self.engine.catalog().commit(&table(name), rows, options).await.unwrap();
+    }
+
+    async fn ingest(&mut self, events: Vec<Event>) {
+        self.commit("raw.events", &events, CommitOptions::default()).await;
+        self.lake.extend(events);
     }
 
     async fn push(&mut self, count: u64) {
@@ -349,7 +384,7 @@ impl World {
     /// request sees no difference.
     async fn materialize(&mut self, is_same: bool) {
         for _ in 0..self.random.below(3) {
-            self.mortal.batches_left.store(self.random.below(6), Ordering::Relaxed);
+            self.mortal.batches_left.store(self.random.below(10), Ordering::Relaxed);
             let full = self.random.below(4) == 0;
             let ended = self.run(full).await;
             self.mortal.batches_left.store(u64::MAX, Ordering::Relaxed);
@@ -366,6 +401,45 @@ impl World {
         self.run(full).await.unwrap();
     }
 
+    /// A job of another process over one of the views.
+    async fn run_elsewhere(&self, view: &str, full: bool) {
+        let store = FeatureStore::new(self.mortal.store());
+        let source = Source { store: &store, ..self.source() };
+        let options = MaterializeOptions::default().with_full(full);
+        materialize_view(&source, view, options).await.unwrap();
+    }
+
+    /// A job over `ever`, of which a batch waits until something else has happened.
+    async fn run_around(
+        &self,
+        full: bool,
+        batch: u64,
+        meanwhile: impl Future<Output = ()>,
+    ) -> Result<ViewReport> {
+        self.mortal.waits_after.store(batch, Ordering::Relaxed);
+        let (source, options) = (self.source(), MaterializeOptions::default().with_full(full));
+        let job = Box::pin(materialize_view(&source, "ever", options));
+        let other = Box::pin(async {
+            self.mortal.is_waiting.notified().await;
+            meanwhile.await;
+            self.mortal.goes_on.notify_one();
+        });
+        let both = async { tokio::join!(job, other).0 };
+        tokio::time::timeout(Duration::from_secs(120), both).await.unwrap()
+    }
+
+    /// Takes everything out of the store.
+    async fn empty(&self) {
+        let until = RowVersion::of_row(&[u8::MAX; RowVersion::LEN]).unwrap();
+        let page = self.mortal.store.scan(b"ic:", None).await.unwrap();
+        let gone = page.rows.into_iter().map(|(key, _)| OnlineChange { key, row: None, until });
+        self.mortal.store.apply(gone.collect()).await.unwrap();
+    }
+
+    async fn state(&self, view: &str) -> &'static str {
+        view_status(&self.source(), view).await.unwrap().state
+    }
+
     /// Compares what a request would get with what the view gives for the moment, to the bit.
     async fn check(&self, what: &str) {
         let mut all = self.lake.clone();
@@ -379,7 +453,7 @@ impl World {
             let tiles = TileView::open(&self.engine, &self.definitions, view, &pin).await.unwrap();
             let keys: Vec<ArrayRef> = vec![Arc::new(StringArray::from(USERS.to_vec()))];
             let now = Timestamp::from_micros(self.now);
-            let found = tiles.read(&*self.mortal.store(), &keys, now).await.unwrap();
+            let found = tiles.read(&*self.mortal.store(), &keys, now).await.unwrap().rows;
             for (at, field) in tiles.fields().iter().enumerate() {
                 let online = &found.columns[at];
                 let offline =
@@ -514,4 +588,132 @@ async fn tiles_that_were_changed_behind_the_jobs_back_are_found_and_made_anew() 
     world.run(true).await.unwrap();
     assert!(verify_view(&world.source(), "ever").await.unwrap().is_equal());
     assert!(super::stored::Tiles::read(&row.slice(..row.len() - 1)).is_err());
+}
+
+#[tokio::test]
+async fn a_job_adds_to_what_the_store_has_and_not_to_what_was_read_of_it_before() {
+    let mut world = World::new(5).await;
+    let events = world.events(20);
+    world.ingest(events.clone()).await;
+    world.run(false).await.unwrap();
+    *world.mortal.memory.lock().unwrap() = Some(HashMap::new());
+    for view in ["spend", "ever"] {
+        for kind in ["t", "c"] {
+            let prefix = format!("ic:{view}~{kind}:");
+            let page = world.mortal.scan(prefix.as_bytes(), None).await.unwrap();
+            let keys: Vec<Bytes> = page.rows.into_iter().map(|(key, _)| key).collect();
+            assert!(!keys.is_empty());
+            world.mortal.rows(&keys).await.unwrap();
+        }
+    }
+    // More of the same tiles: first by a job of another process, and then by one of this.
+    let more = |from: i64| {
+        let next = events.iter().enumerate();
+        next.map(|(at, event)| Event { id: from + at as i64, ..event.clone() }).collect::<Vec<_>>()
+    };
+    world.ingest(more(1_000)).await;
+    for view in ["spend", "ever"] {
+        world.run_elsewhere(view, false).await;
+    }
+    world.ingest(more(2_000)).await;
+    world.run(false).await.unwrap();
+    *world.mortal.memory.lock().unwrap() = None;
+    world.check("after a job beside another one").await;
+    for view in ["spend", "ever"] {
+        assert!(verify_view(&world.source(), view).await.unwrap().is_equal());
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_another_one_takes_over_from_ends_and_harms_nothing() {
+    let mut world = World::new(7).await;
+    let events = world.events(20);
+    world.ingest(events).await;
+    world.run(false).await.unwrap();
+    for full in [true, false] {
+        // The marker of the begin, events of tiles, tiles, and the marker of the end.
+        for batch in 0..4 {
+            let events = world.events(6);
+            world.ingest(events).await;
+            let later = world.events(6);
+            let other = async {
+                world.commit("raw.events", &later, CommitOptions::default()).await;
+                world.run_elsewhere("ever", full).await;
+            };
+            let what = format!("full {full}, batch {batch}");
+            let error = world.run_around(full, batch, other).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Conflict, "{what}: {error:?}");
+            assert!(error.to_string().contains("has taken over"), "{what}: {error}");
+            world.lake.extend(later);
+            assert_eq!(world.state("ever").await, "current", "{what}");
+            let report = verify_view(&world.source(), "ever").await.unwrap();
+            assert!(report.is_equal(), "{what}: {report:?}");
+        }
+    }
+    world.run(false).await.unwrap();
+    world.check("at the end").await;
+}
+
+#[tokio::test]
+async fn a_store_that_is_emptied_under_a_job_is_not_said_to_be_filled() {
+    let mut world = World::new(8).await;
+    let events = world.events(20);
+    world.ingest(events).await;
+    // Events of tiles are on their way, or tiles.
+    for batch in [1, 2] {
+        let error = world.run_around(true, batch, world.empty()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict, "batch {batch}: {error:?}");
+        assert_eq!(world.state("ever").await, "never", "batch {batch}");
+    }
+    world.run(false).await.unwrap();
+    world.check("at the end").await;
+}
+
+#[tokio::test]
+async fn a_job_of_which_nothing_is_heard_for_long_was_interrupted() {
+    let mut world = World::new(9).await;
+    let events = world.events(20);
+    world.ingest(events).await;
+    world.mortal.batches_left.store(2, Ordering::Relaxed);
+    world.run(true).await.unwrap_err();
+    world.mortal.batches_left.store(u64::MAX, Ordering::Relaxed);
+    assert_eq!(world.state("spend").await, "running");
+    world.now += 3_600_000_000;
+    assert_eq!(world.state("spend").await, "interrupted");
+    // One that is asked for takes over at once.
+    world.mortal.batches_left.store(2, Ordering::Relaxed);
+    world.run(true).await.unwrap_err();
+    world.mortal.batches_left.store(u64::MAX, Ordering::Relaxed);
+    assert_eq!(world.state("spend").await, "running");
+    world.run(false).await.unwrap();
+    assert_eq!(world.state("spend").await, "current");
+    world.check("at the end").await;
+}
+
+#[tokio::test]
+async fn whether_an_entity_has_no_tiles_is_said_whatever_was_pushed() {
+    let mut world = World::new(10).await;
+    let events = world.events(20);
+    world.ingest(events).await;
+    world.run(false).await.unwrap();
+    let view = world.definitions.view("ever").unwrap();
+    let catalog = world.engine.catalog();
+    let pin = catalog.pin(&table("raw.events"), &SnapshotSelector::Latest).await.unwrap();
+    let tiles = TileView::open(&world.engine, &world.definitions, view, &pin).await.unwrap();
+    let event = Event { user: "new", at: world.now, amount: 1.0, kind: None, id: 0 };
+    let rows = batch(&[event]);
+    let now = Timestamp::from_micros(world.now);
+    let pushed = PushedEvents { queue: "q", position: 0, rows: &rows, now };
+    let of = (&world.engine, &world.definitions);
+    world.views().await.apply(of, &world.store, &pushed).await.unwrap();
+    let read = async |users: Vec<Option<&str>>| {
+        let keys: Vec<ArrayRef> = vec![Arc::new(StringArray::from(users))];
+        let found = tiles.read(&*world.mortal.store(), &keys, now).await.unwrap();
+        (found.rows.rows[0], found.lacks_tiles)
+    };
+    assert_eq!(read(vec![Some("a"), None]).await, (RowStatus::Found, false));
+    assert_eq!(read(vec![Some("new")]).await, (RowStatus::Found, true));
+    assert_eq!(read(vec![Some("a"), Some("nobody")]).await, (RowStatus::Found, true));
+    world.empty().await;
+    assert_eq!(read(vec![Some("a")]).await, (RowStatus::NotFound, true));
 }

@@ -88,7 +88,7 @@ async fn compare(
 ) -> Result<()> {
     let keys = batch.columns().get(..tiles.events.keys.len()).unwrap_or_default();
     let store = &**source.store.store();
-    let online = tiles.read_tiles(store, keys, (source.now, false)).await?;
+    let online = tiles.read_tiles(store, keys, (source.now, false)).await?.rows;
     let fields = tiles.fields();
     let column = |name: &str| -> Result<ArrayRef> {
         let found = batch.column_by_name(name).cloned();

@@ -13,7 +13,9 @@ use icecore_core::{
     OnlineEntry, OnlineStore, Predicate, RowVersion, ScanPage, TableName, WriteMode,
 };
 use icecore_engine::EngineOptions;
-use icecore_online::{EmbeddedStore, FeatureStatus, Origin, RowEncoder, ViewRead, row_keys};
+use icecore_online::{
+    EmbeddedStore, FeatureStatus, Origin, RowEncoder, ViewRead, row_keys, row_prefix,
+};
 use icecore_testkit::Random;
 
 use super::*;
@@ -288,6 +290,24 @@ async fn differences_are_found_and_named() {
     assert!(verify_view(&world.source(), "account").await.unwrap().is_equal());
 }
 
+#[tokio::test]
+async fn a_store_that_an_earlier_release_filled_is_brought_on_by_what_changed() {
+    let world = World::new().await;
+    world.append(&[("a", 10, 1)]).await;
+    world.materialize().await;
+    // How far it is was a value then, and is a row now.
+    let (key, store) = (row_prefix("account~m"), &world.mortal.store);
+    let row = store.rows(std::slice::from_ref(&key)).await.unwrap().remove(0).unwrap();
+    let until = RowVersion::of_row(&row).unwrap();
+    store.apply(vec![OnlineChange { key, row: None, until }]).await.unwrap();
+    let (key, value) = ("icecore:view:account".to_owned(), row.slice(RowVersion::LEN..));
+    store.put(vec![OnlineEntry { key, value, ttl: None }]).await.unwrap();
+    world.append(&[("b", 11, 2)]).await;
+    let report = world.materialize().await;
+    assert_eq!((report.full, report.read), (None, 1));
+    assert!(verify_view(&world.source(), "account").await.unwrap().is_equal());
+}
+
 /// Random rows, late ones, deletions, jobs that die, and stores that are emptied: after a job that
 /// comes to its end, the store has the newest row of every entity.
 #[tokio::test]
@@ -326,7 +346,7 @@ async fn after_catching_up_the_store_has_what_the_table_has() {
                     table.retain(|row| row.2 != gone);
                 }
                 7 => {
-                    world.mortal.batches_left.store(random.below(2), Ordering::Relaxed);
+                    world.mortal.batches_left.store(random.below(4), Ordering::Relaxed);
                     let options = MaterializeOptions::default().with_full(random.below(4) == 0);
                     let _ = materialize_view(&world.source(), "account", options).await;
                     world.mortal.batches_left.store(u64::MAX, Ordering::Relaxed);

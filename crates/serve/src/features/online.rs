@@ -5,19 +5,19 @@ use std::sync::{Mutex, PoisonError};
 
 use arrow::array::ArrayRef;
 use icecore_core::{Error, Result, Timestamp};
-use icecore_materialize::{Filling, TileView, fillings};
+use icecore_materialize::{Filling, TileRows, TileView, fillings};
 use icecore_online::{FeatureStore, RowStatus, ViewRead, ViewRows};
 use tokio::time::Instant;
 
 use super::plan::{Plan, PlannedView};
 
-/// What the store was last seen to be filled with of each view, and since when it was seen so.
+/// Which filling of each view the store was last seen to have, and since when it was seen so.
 #[derive(Debug, Default)]
 pub(super) struct Seen(Mutex<HashMap<String, (Filling, Instant)>>);
 
 impl Seen {
     /// Keeps what was just seen. Says whether the same was seen before `since`: then the store had
-    /// it all the time from then on, since it is filled with nothing twice.
+    /// it all the time from then on, since no two fillings are the same.
     fn is_known(&self, views: &[&str], found: &[Filling], since: Instant) -> bool {
         let now = Instant::now();
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -32,6 +32,25 @@ impl Seen {
             }
         }
         is_known
+    }
+}
+
+/// What the store has of a view.
+struct Found {
+    rows: ViewRows,
+    /// Whether something is not there. It may have been lost.
+    is_lacking: bool,
+}
+
+impl Found {
+    fn of_rows(rows: ViewRows) -> Self {
+        Self { is_lacking: rows.rows.contains(&RowStatus::NotFound), rows }
+    }
+
+    /// An entity without tiles may be found all the same, by what was pushed.
+    fn of_tiles(tiles: &TileView, read: &ViewRead, found: TileRows) -> Result<Self> {
+        let is_lacking = found.lacks_tiles;
+        Ok(Self { rows: selected(tiles, read, found.rows)?, is_lacking })
     }
 }
 
@@ -51,11 +70,11 @@ pub(super) async fn read_whole(
     let found = read(store, plan, reads, now).await?;
     let lacking = lacking(plan, &found);
     if lacking.is_empty() {
-        return Ok(Some(found));
+        return Ok(Some(rows_of(found)));
     }
     let Some(before) = all_fillings(store, &lacking).await? else { return Ok(None) };
     if seen.is_known(&lacking, &before, started) {
-        return Ok(Some(found));
+        return Ok(Some(rows_of(found)));
     }
     let found = read(store, plan, reads, now).await?;
     // Of another view nobody has looked what it was filled with.
@@ -63,15 +82,16 @@ pub(super) async fn read_whole(
         return Ok(None);
     }
     let after = all_fillings(store, &lacking).await?;
-    Ok((after.as_ref() == Some(&before)).then_some(found))
+    Ok((after.as_ref() == Some(&before)).then(|| rows_of(found)))
 }
 
-/// The views of which a row was not found.
-fn lacking<'p>(plan: &'p Plan, found: &[ViewRows]) -> Vec<&'p str> {
-    let lacks_some = |(view, rows): &(&PlannedView, &ViewRows)| {
-        view.tiles.is_none() && rows.rows.contains(&RowStatus::NotFound)
-    };
-    let views = plan.views.iter().zip(found).filter(lacks_some);
+fn rows_of(found: Vec<Found>) -> Vec<ViewRows> {
+    found.into_iter().map(|found| found.rows).collect()
+}
+
+/// The views of which something was not found.
+fn lacking<'p>(plan: &'p Plan, found: &[Found]) -> Vec<&'p str> {
+    let views = plan.views.iter().zip(found).filter(|(_, found)| found.is_lacking);
     views.map(|(view, _)| view.shape.view.as_str()).collect()
 }
 
@@ -87,7 +107,7 @@ async fn read(
     plan: &Plan,
     reads: &[ViewRead],
     now: Timestamp,
-) -> Result<Vec<ViewRows>> {
+) -> Result<Vec<Found>> {
     let is_rows = |(view, _): &(&PlannedView, &ViewRead)| view.tiles.is_none();
     let of_rows: Vec<ViewRead> =
         plan.views.iter().zip(reads).filter(is_rows).map(|(_, read)| read.clone()).collect();
@@ -95,15 +115,16 @@ async fn read(
         if let Some(vectors) = &plan.vectors
             && let Some(found) = vectors.read(store, reads, now).await?
         {
-            return Ok(found);
+            return Ok(found.into_iter().map(Found::of_rows).collect());
         }
-        return store.read(reads, now).await;
+        let found = store.read(reads, now).await?;
+        return Ok(found.into_iter().map(Found::of_rows).collect());
     }
     let of_tiles = plan.views.iter().zip(reads).filter_map(|(view, read)| {
         let tiles = view.tiles.as_ref()?;
         Some(async move {
             let found = tiles.read(&**store.store(), &read.keys, now).await?;
-            selected(tiles, read, found)
+            Found::of_tiles(tiles, read, found)
         })
     });
     let rows = async {
@@ -114,12 +135,12 @@ async fn read(
     };
     let (rows, tiles) =
         futures::future::try_join(rows, futures::future::try_join_all(of_tiles)).await?;
-    let (mut rows, mut tiles) = (rows.into_iter(), tiles.into_iter());
+    let (mut rows, mut tiles) = (rows.into_iter().map(Found::of_rows), tiles.into_iter());
     let next = |view: &PlannedView| match view.tiles {
         None => rows.next(),
         Some(_) => tiles.next(),
     };
-    let all: Option<Vec<ViewRows>> = plan.views.iter().map(next).collect();
+    let all: Option<Vec<Found>> = plan.views.iter().map(next).collect();
     all.ok_or_else(|| Error::internal("a view was not read"))
 }
 

@@ -11,11 +11,13 @@ use bytes::Bytes;
 use icecore_catalog::IcebergCatalog;
 use icecore_core::{
     ApplySummary, BatchStream, CommitOptions, NewTable, OnlineChange, OnlineEntry, OnlineStore,
-    ScanPage, SnapshotCatalog, TableName, WriteMode,
+    ScanPage, SnapshotCatalog, SnapshotSelector, TableName, WriteMode,
 };
 use icecore_engine::{Engine, EngineOptions};
 use icecore_features::Definitions;
-use icecore_materialize::{MaterializeOptions, Source, materialize_view};
+use icecore_materialize::{
+    MaterializeOptions, PushedEvents, PushedViews, Source, materialize_view,
+};
 use icecore_online::{EmbeddedStore, FeatureStatus};
 
 use super::*;
@@ -36,6 +38,16 @@ name = "profile"
 entities = ["user"]
 source = "ml.profile"
 columns = ["age"]
+[[feature_view]]
+name = "spend"
+entities = ["user"]
+source = "raw.payments"
+table = "ml.spend"
+online = "tiles"
+[[feature_view.aggregate]]
+name = "n"
+function = "count"
+windows = ["30d"]
 "#;
 
 /// A store that is another one at each look at it: one that is emptied and filled again between
@@ -77,9 +89,7 @@ impl OnlineStore for Turning {
         self.now().put(entries).await
     }
     async fn get(&self, keys: &[String]) -> Result<Vec<Option<Bytes>>> {
-        let is_look = keys.iter().any(|key| key.starts_with("icecore:view:"));
-        let store = if is_look { self.look() } else { self.now() };
-        store.get(keys).await
+        self.now().get(keys).await
     }
     async fn delete(&self, keys: &[String]) -> Result<u64> {
         self.now().delete(keys).await
@@ -104,15 +114,19 @@ struct World {
     _dir: tempfile::TempDir,
 }
 
-async fn write(catalog: &IcebergCatalog, table: &str, column: &str, value: i64) {
+fn event(user: &str, column: &str, value: i64) -> RecordBatch {
     let moment = clock().0.micros() - 60_000_000;
     let times = TimestampMicrosecondArray::from(vec![moment]).with_timezone("+00:00");
-    let rows = RecordBatch::try_from_iter([
-        ("user", Arc::new(StringArray::from(vec!["u1"])) as ArrayRef),
+    RecordBatch::try_from_iter([
+        ("user", Arc::new(StringArray::from(vec![user])) as ArrayRef),
         ("event_timestamp", Arc::new(times)),
         (column, Arc::new(Int64Array::from(vec![value]))),
     ])
-    .unwrap();
+    .unwrap()
+}
+
+async fn write(catalog: &IcebergCatalog, table: &str, column: &str, value: i64) {
+    let rows = event("u1", column, value);
     let table = TableName::parse(table).unwrap();
     catalog.ensure_table(&table, &NewTable::new(rows.schema())).await.unwrap();
     let stream = BatchStream::from_batches(rows.schema(), vec![rows]);
@@ -126,6 +140,9 @@ impl World {
         let catalog = catalog(&dir).await;
         write(&catalog, "ml.account", "balance", 7).await;
         write(&catalog, "ml.profile", "age", 33).await;
+        for amount in 1..4 {
+            write(&catalog, "raw.payments", "amount", amount).await;
+        }
         let engine = Engine::new(catalog, EngineOptions::default()).unwrap();
         let definitions = Definitions::parse("f.toml", DEFINITIONS).unwrap();
         let mut states = Vec::new();
@@ -137,7 +154,7 @@ impl World {
                 let now = Timestamp::from_micros(clock().0.micros() + at);
                 let (engine, definitions, store) = (&engine, &definitions, &store);
                 let source = Source { engine, definitions, store, now };
-                for view in ["account", "profile"] {
+                for view in ["account", "profile", "spend"] {
                     materialize_view(&source, view, MaterializeOptions::default()).await.unwrap();
                 }
             }
@@ -162,16 +179,37 @@ impl World {
         Self { turning, features, _dir: dir }
     }
 
+    /// A payment reaches one of the states before its table has it.
+    async fn push(&self, user: &str, state: usize) {
+        let of = (&self.features.engine, &*self.features.definitions);
+        let table = TableName::parse("raw.payments").unwrap();
+        let pin = of.0.catalog().pin(&table, &SnapshotSelector::Latest).await.unwrap();
+        let views = PushedViews::open(of.0, of.1, &pin).await.unwrap();
+        let store = FeatureStore::new(Arc::new(self.turning.states[state].clone()));
+        let rows = event(user, "amount", 1);
+        let pushed = PushedEvents { queue: "q", position: 0, rows: &rows, now: clock().0 };
+        views.apply(of, &store, &pushed).await.unwrap();
+    }
+
     /// What a user has, from where, and how often the store was looked at.
     async fn ask(
         &self,
         user: &str,
         script: &[usize],
     ) -> (Vec<Option<i64>>, Vec<FeatureStatus>, FeatureSource, usize) {
+        self.ask_for(&["account:balance", "profile:age"], user, script).await
+    }
+
+    async fn ask_for(
+        &self,
+        features: &[&str],
+        user: &str,
+        script: &[usize],
+    ) -> (Vec<Option<i64>>, Vec<FeatureStatus>, FeatureSource, usize) {
         self.turning.follow(script);
         let users: ArrayRef = Arc::new(StringArray::from(vec![user]));
         let query = FeatureQuery {
-            features: vec!["account:balance".to_owned(), "profile:age".to_owned()],
+            features: features.iter().map(|feature| (*feature).to_owned()).collect(),
             full_feature_names: false,
             entities: BTreeMap::from([("user".to_owned(), users)]),
         };
@@ -184,6 +222,16 @@ impl World {
         let values = columns.iter().map(|column| value(&column.values)).collect();
         let statuses = columns.iter().map(|column| column.statuses[0]).collect();
         (values, statuses, answer.source, *self.turning.looks.lock().unwrap())
+    }
+
+    /// How many payments a user has.
+    async fn window(
+        &self,
+        user: &str,
+        script: &[usize],
+    ) -> (Option<i64>, FeatureStatus, FeatureSource) {
+        let (values, statuses, source, _) = self.ask_for(&["spend:n_30d"], user, script).await;
+        (values[0], statuses[0], source)
     }
 }
 
@@ -237,5 +285,32 @@ async fn no_row_is_missing_because_a_store_was_emptied_and_filled_between_two_lo
             assert_eq!(values, [None, None], "{script:?}");
             assert_eq!(statuses, [FeatureStatus::NotFound; 2], "{script:?}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_window_that_has_lost_its_tiles_comes_from_the_table_whatever_was_pushed_since() {
+    let world = World::new().await;
+    let online = FeatureSource::Online;
+    let from_table = FeatureSource::Lakehouse("online_store_not_filled");
+    let (present, not_found) = (FeatureStatus::Present, FeatureStatus::NotFound);
+    // What is not in a store that was filled is nowhere, and an event that was pushed is the first.
+    assert_eq!(world.window("u1", &[]).await, (Some(3), present, online));
+    assert_eq!(world.window("u9", &[]).await, (None, not_found, online));
+    world.push("u9", 0).await;
+    assert_eq!(world.window("u9", &[]).await, (Some(1), present, online));
+    // The store was emptied: of what was there before, a pushed event says nothing.
+    assert_eq!(world.window("u1", &[1]).await, (Some(3), present, from_table));
+    world.push("u1", 1).await;
+    assert_eq!(world.window("u1", &[]).await, (Some(3), present, from_table));
+    let (_, status, source) = world.window("u9", &[]).await;
+    assert_eq!((status, source), (not_found, from_table));
+    // It is filled again.
+    assert_eq!(world.window("u1", &[2]).await, (Some(3), present, online));
+    // It is emptied, and filled again, between two looks.
+    world.push("u1", 3).await;
+    for script in [vec![3, 4], vec![2, 3, 4], vec![3, 3, 4], vec![3, 4, 4]] {
+        *world.features.seen.0.lock().unwrap() = HashMap::new();
+        assert_eq!(world.window("u1", &script).await.0, Some(3), "{script:?}");
     }
 }

@@ -76,6 +76,9 @@ def lightgbm_models():
     model = lightgbm.train(params, lightgbm.Dataset(frame, label), 20)
     rows = [list(row) for row in frame.astype(object).to_numpy()]
     booster("pandas.txt", model.save_model, frame.columns, rows, model.predict(frame))
+    # One split, about `x`: text that no split is about.
+    model = lightgbm.train({**params, "num_leaves": 2}, lightgbm.Dataset(frame, frame["x"] > 0), 1)
+    booster("pandas_aside.txt", model.save_model, frame.columns, rows, model.predict(frame))
 
 
 def xgboost_models():
@@ -105,9 +108,25 @@ def xgboost_models():
     label = (np.nan_to_num(mixed[:, 0], nan=3) % 3 == 0).astype(int) ^ CLASS
     types = ["c", "q", "q", "q", "q"]
     for name, hot in [("categories.json", 1), ("partitions.ubj", 100)]:
-        model, expected = trained(label, data=mixed, types=types, objective="binary:logistic",
-                                  max_cat_to_onehot=hot)
-        booster(name, model.save_model, columns, mixed.tolist(), expected)
+        model, _ = trained(label, data=mixed, types=types, objective="binary:logistic",
+                           max_cat_to_onehot=hot)
+        # Categories that were not there, and numbers that are none.
+        asked = mixed.copy()
+        asked[::6, 0] = RANDOM.choice([13, 253, 254, 300, 1e7, -1, -0.5, 3.5], len(asked[::6]))
+        matrix = xgboost.DMatrix(asked, feature_names=columns, feature_types=types,
+                                 enable_categorical=True)
+        booster(name, model.save_model, columns, asked.tolist(), model.predict(matrix))
+    # Stopped early: the interface for scikit-learn predicts with the rounds up to the best.
+    for name, label, params in [("stopped.json", CLASS, {}), ("stopped_classes.ubj", CLASSES, {}),
+                                ("stopped_forests.ubj", CLASS, {"num_parallel_tree": 2})]:
+        model = xgboost.XGBClassifier(n_estimators=200, learning_rate=1, n_jobs=1, subsample=0.7,
+                                      early_stopping_rounds=4, **params)
+        model.fit(GAPS[:300], label[:300], eval_set=[(GAPS[300:], label[300:])], verbose=False)
+        assert model.best_iteration + 1 < model.get_booster().num_boosted_rounds()
+        expected = model.predict_proba(GAPS)
+        expected = expected[:, 1] if expected.shape[1] == 2 else expected
+        unnamed = [f"Column_{at}" for at in range(WIDTH)]
+        booster(name, model.get_booster().save_model, unnamed, GAPS.tolist(), expected)
 
 
 def onnx(name, estimator, label, data=X, types=None, options=None, frame=None, transform=None):
@@ -155,6 +174,8 @@ def onnx_models():
     onnx("boosting", GradientBoostingClassifier(n_estimators=20, random_state=1), CLASS)
     onnx("boosting_number", GradientBoostingRegressor(n_estimators=20, random_state=1), NUMBER)
     onnx("boosting_classes", GradientBoostingClassifier(n_estimators=20, random_state=1), CLASSES)
+    onnx("raw_scores", GradientBoostingClassifier(n_estimators=20, random_state=1), CLASS,
+         options={"raw_scores": True, "zipmap": False})
     onnx("logistic", LogisticRegression(max_iter=1000), CLASS)
     onnx("linear", LinearRegression(), NUMBER)
     onnx("no_zip", LogisticRegression(max_iter=1000), CLASS, options={"zipmap": False})

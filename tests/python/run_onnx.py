@@ -14,4 +14,8 @@ session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProv
 outputs = dict(zip([output.name for output in session.get_outputs()],
                    session.run(None, {"input": rows})))
 scores = outputs.get("probabilities", outputs.get("variable"))
-print(json.dumps(np.asarray(scores, dtype=float).tolist()))
+labels = outputs.get("label")
+print(json.dumps({
+    "scores": np.asarray(scores, dtype=float).tolist(),
+    "labels": None if labels is None else labels.tolist(),
+}))

@@ -35,8 +35,18 @@ pub struct MaterializeReport {
 
 /// What a store was last filled with. It is kept in the store itself, so that a store that was
 /// emptied, or another one, is known for what it is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Marker {
+    #[serde(flatten)]
+    filled: Option<Selection>,
+    /// What runs began to fill it with since then and did not end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    begun: Vec<Selection>,
+}
+
+/// The scores of a date that are selected, in a state of their table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Selection {
     source: PinnedTable,
     date: Date,
     filter: Option<String>,
@@ -48,7 +58,7 @@ struct Marker {
 pub struct MaterializeOptions {
     /// Materializes the newest date at or before this one.
     pub date: Option<Date>,
-    /// Counts every value as written and compares with nothing.
+    /// Counts every value as written, whatever was there.
     pub full: bool,
     /// Reports what would be done and does nothing.
     pub dry_run: bool,
@@ -62,7 +72,7 @@ impl MaterializeOptions {
         self
     }
 
-    /// Counts every value as written and compares with nothing.
+    /// Counts every value as written, whatever was there.
     #[must_use]
     pub const fn with_full(mut self, full: bool) -> Self {
         self.full = full;
@@ -78,8 +88,8 @@ impl MaterializeOptions {
 }
 
 /// Copies the selected scores of the newest date to the cache and removes those that left the
-/// selection since the last time (C85, C163, D19). Safe to repeat, and to repeat after a crash:
-/// values are written before the marker that says so.
+/// selection since the last time (C85, C163, D19). Safe to repeat, and to repeat after a crash: what
+/// a run is about to write is noted before, so that the next one knows what it may have left.
 ///
 /// # Errors
 ///
@@ -101,16 +111,21 @@ pub async fn materialize(
                 .with_help(format!("score first: `icecore score {}`", scoring.name))
         },
     )?;
-    let marker = Marker { source: source.clone(), date, filter: spec.filter.clone() };
-    let mut before =
-        if options.full { HashMap::new() } else { previous(engine, store, scoring, spec).await? };
+    let selection = Selection { source: source.clone(), date, filter: spec.filter.clone() };
+    let mut marker = marker(store, scoring).await?;
+    let mut before = before(engine, scoring, spec, &marker).await?;
+    if !options.dry_run && !marker.begun.contains(&selection) {
+        marker.begun.push(selection.clone());
+        store.put(vec![marker_entry(scoring, &marker)?]).await?;
+    }
 
     let mut report = MaterializeReport { date, source, written: 0, removed: 0, unchanged: 0 };
-    let mut selection = selected(engine, scoring, spec, &marker).await?;
-    while let Some(batch) = selection.try_next().await? {
+    let mut scores = selected(engine, scoring, spec, &selection).await?;
+    while let Some(batch) = scores.try_next().await? {
         let entries = entries(spec, &batch)?;
         for entry in &entries {
-            if before.remove(&entry.key).as_ref() == Some(&entry.value) {
+            let is_same = before.remove(&entry.key).as_ref() == Some(&entry.value);
+            if is_same && !options.full {
                 report.unchanged += 1;
             } else {
                 report.written += 1;
@@ -126,7 +141,8 @@ pub async fn materialize(
         for chunk in stale.chunks(1000) {
             store.delete(chunk).await?;
         }
-        store.put(vec![marker_entry(scoring, &marker)?]).await?;
+        let done = Marker { filled: Some(selection), begun: Vec::new() };
+        store.put(vec![marker_entry(scoring, &done)?]).await?;
     }
     Ok(report)
 }
@@ -141,29 +157,33 @@ fn marker_entry(scoring: &ScoringSpec, marker: &Marker) -> Result<OnlineEntry> {
     Ok(OnlineEntry { key: marker_key(scoring), value: Bytes::from(value), ttl: None })
 }
 
-/// What the store was filled with last time, by key; empty where that cannot be read any more, in
-/// which case the old values go by their time to live.
-async fn previous(
+/// What the store says of itself; nothing where it says nothing that can be read.
+async fn marker(store: &dyn OnlineStore, scoring: &ScoringSpec) -> Result<Marker> {
+    let stored = store.get(&[marker_key(scoring)]).await?.into_iter().next().flatten();
+    Ok(stored.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default())
+}
+
+/// What the store may have from before, by key, without what cannot be read any more: those values
+/// go by their time to live.
+async fn before(
     engine: &Engine,
-    store: &dyn OnlineStore,
     scoring: &ScoringSpec,
     spec: &MaterializeSpec,
+    marker: &Marker,
 ) -> Result<HashMap<String, Bytes>> {
-    let stored = store.get(&[marker_key(scoring)]).await?.into_iter().next().flatten();
-    let Some(marker) = stored.and_then(|bytes| serde_json::from_slice::<Marker>(&bytes).ok())
-    else {
-        return Ok(HashMap::new());
-    };
     let mut values = HashMap::new();
-    let mut rows = match selected(engine, scoring, spec, &marker).await {
-        Ok(rows) => rows,
-        Err(error) => {
-            tracing::warn!(%error, source = %marker.source, "cannot read what was materialized before");
-            return Ok(values);
+    for selection in marker.filled.iter().chain(&marker.begun) {
+        let mut rows = match selected(engine, scoring, spec, selection).await {
+            Ok(rows) => rows,
+            Err(error) => {
+                let source = &selection.source;
+                tracing::warn!(%error, %source, "cannot read what was materialized before");
+                continue;
+            }
+        };
+        while let Some(batch) = rows.try_next().await? {
+            values.extend(entries(spec, &batch)?.into_iter().map(|entry| (entry.key, entry.value)));
         }
-    };
-    while let Some(batch) = rows.try_next().await? {
-        values.extend(entries(spec, &batch)?.into_iter().map(|entry| (entry.key, entry.value)));
     }
     Ok(values)
 }
@@ -172,21 +192,21 @@ async fn selected(
     engine: &Engine,
     scoring: &ScoringSpec,
     spec: &MaterializeSpec,
-    marker: &Marker,
+    selection: &Selection,
 ) -> Result<icecore_core::BatchStream> {
     let mut columns: Vec<String> = template::columns(&spec.key)?;
     columns.push(spec.value.clone());
     let columns: Vec<String> = columns.iter().map(|column| ident(column)).collect();
     let filter =
-        marker.filter.as_ref().map_or_else(String::new, |filter| format!(" AND ({filter})"));
+        selection.filter.as_ref().map_or_else(String::new, |filter| format!(" AND ({filter})"));
     let query = format!(
         "SELECT {} FROM {} WHERE {} = DATE '{}'{filter}",
         columns.join(", "),
-        table_sql(&marker.source),
+        table_sql(&selection.source),
         ident(&scoring.date_column),
-        marker.date
+        selection.date
     );
-    engine.sql(&query, std::slice::from_ref(&marker.source)).await
+    engine.sql(&query, std::slice::from_ref(&selection.source)).await
 }
 
 /// The last column is the value, those before it are the key's, in order.

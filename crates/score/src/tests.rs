@@ -3,4 +3,5 @@
 mod explains;
 mod feedbacks;
 mod lake;
+mod materialized;
 mod scores;

@@ -38,7 +38,8 @@ pub struct ScoreService {
     memory: Option<CachedStore>,
     in_flight: Places,
     cache_breaker: Breaker,
-    lake_breaker: Breaker,
+    /// One for each route: a table that cannot be read is no reason not to read the others.
+    lake_breakers: Vec<Breaker>,
     features: Option<OnlineFeatures>,
     models: Option<Models>,
     pub(crate) log: Option<RequestLog>,
@@ -69,6 +70,7 @@ impl ScoreService {
         options.tls.as_ref().map_or(Ok(()), TlsOptions::check)?;
         let routes = Routes::try_new(std::mem::take(&mut options.routes))?;
         let in_flight = Places::new(options.max_in_flight);
+        let lake_breakers = routes.iter().map(|_| Breaker::new()).collect();
         let telemetry = Telemetry::new(routes.iter().map(|route| route.declared.path.as_str()));
         Ok(Self {
             store,
@@ -77,7 +79,7 @@ impl ScoreService {
             memory: None,
             in_flight,
             cache_breaker: Breaker::new(),
-            lake_breaker: Breaker::new(),
+            lake_breakers,
             features: None,
             models: None,
             log: None,
@@ -260,16 +262,17 @@ impl ScoreService {
 
     /// The slow path: the newest score that the lakehouse has.
     async fn stored(&self, route: &Route, key: &str) -> Result<Option<LakeScore>, Reason> {
-        let declared = &route.declared;
-        if !self.lake_breaker.may_ask() {
+        let (declared, breaker) = (&route.declared, self.lake_breakers.get(route.at));
+        if breaker.is_some_and(|breaker| !breaker.may_ask()) {
             return Err(Reason::LakehouseCircuitOpen);
         }
         let lookup = self.lake.lookup(declared, key);
         let span = info_span!("look up the score in the lakehouse", table = %declared.table);
         let found = timeout(self.options.lake_deadline, lookup).instrument(span).await;
-        match &found {
-            Ok(Ok(_)) => self.lake_breaker.succeeded(),
-            Ok(Err(_)) | Err(_) => self.lake_breaker.failed(),
+        match (&found, breaker) {
+            (Ok(Ok(_)), Some(breaker)) => breaker.succeeded(),
+            (Ok(Err(_)) | Err(_), Some(breaker)) => breaker.failed(),
+            (_, None) => {}
         }
         match found {
             Ok(Ok(None)) => Ok(None),

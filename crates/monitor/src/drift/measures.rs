@@ -11,6 +11,8 @@ use crate::ColumnProfile;
 
 /// Bins of equal share that two distributions are compared over.
 const BINS: usize = 10;
+/// A number that stands for this share of the reference is a bin of its own.
+const LARGE_SHARE: f64 = 2.0 / BINS as f64;
 /// A bin that one side has nothing in counts as having this share: without, the index would be
 /// infinite for a single row.
 const LEAST_SHARE: f64 = 1e-4;
@@ -93,34 +95,38 @@ const fn exactly(value: f64) -> Measured {
 }
 
 /// Bins that each hold about a tenth of the reference. A number that many values share is never
-/// divided, so there may be fewer.
+/// divided, so there may be fewer, and one of a large share is a bin of its own: were other numbers
+/// counted with it, a column that was always 0 could become anything without drifting.
 fn bins(pairs: &[Pair]) -> Vec<Bin> {
     let mut bins: Vec<Bin> = Vec::new();
     let (mut reference, mut current, mut reached) = (0.0, 0.0, 0.0);
+    // How many tenths of the reference are in the bins before the open one.
+    let (mut tenths, mut end) = (0, f64::NEG_INFINITY);
     for pair in pairs {
+        if pair.a >= LARGE_SHARE && reference + current > 0.0 {
+            bins.push(Bin { label: number(end), reference, current });
+            (reference, current) = (0.0, 0.0);
+        }
         reference += pair.a;
         current += pair.b;
         reached += pair.a;
-        let next = (bins.len() + 1) as f64 / BINS as f64;
-        if pair.a > 0.0 && reached >= next - 1e-9 && bins.len() + 1 < BINS {
-            let label = number(pair.value + pair.reach);
-            bins.push(Bin { label, reference, current });
+        end = pair.value + pair.reach;
+        let is_full = |tenths: usize| reached >= (tenths + 1) as f64 / BINS as f64 - 1e-9;
+        if pair.a > 0.0 && tenths + 1 < BINS && is_full(tenths) {
+            bins.push(Bin { label: number(end), reference, current });
             (reference, current) = (0.0, 0.0);
-            // A number of a large share fills several bins at once.
-            while reached >= (bins.len() + 1) as f64 / BINS as f64 - 1e-9 && bins.len() + 1 < BINS {
-                bins.push(Bin { label: String::new(), reference: 0.0, current: 0.0 });
+            while tenths + 1 < BINS && is_full(tenths) {
+                tenths += 1;
             }
         }
     }
-    bins.push(Bin { label: "more".to_owned(), reference, current });
-    bins.retain(|bin| !bin.label.is_empty());
     // What lies above the reference is compared with its last bin.
-    if let [.., before, last] = bins.as_mut_slice()
-        && last.reference == 0.0
-    {
-        before.current += last.current;
-        "more".clone_into(&mut before.label);
-        bins.pop();
+    match bins.last_mut() {
+        Some(last) if reference == 0.0 && (last.reference < LARGE_SHARE || current == 0.0) => {
+            last.current += current;
+            "more".clone_into(&mut last.label);
+        }
+        _ => bins.push(Bin { label: "more".to_owned(), reference, current }),
     }
     bins
 }

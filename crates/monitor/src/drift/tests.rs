@@ -102,11 +102,28 @@ proptest! {
             let sum = |side: fn(&Bin) -> f64| drift.bins.iter().map(side).sum::<f64>();
             prop_assert!((sum(|bin| bin.reference) - 1.0).abs() < 1e-9);
             prop_assert!((sum(|bin| bin.current) - 1.0).abs() < 1e-9);
-            prop_assert!(drift.bins.len() <= 10);
+            prop_assert!(drift.bins.len() <= 12);
         }
         let (same, _) = both(&batch(&a), &batch(&a));
         prop_assert!(same.psi.unwrap().value.abs() < 1e-12 && same.js.unwrap().value < 1e-6);
     }
+}
+
+#[test]
+fn what_was_always_one_number_drifts_when_it_is_another() {
+    let (always, above, below) = (vec![3_i64; 50], vec![9; 25], vec![-7; 25]);
+    for others in [&above, &below] {
+        let half: Vec<i64> = always[..25].iter().chain(others).copied().collect();
+        for drift in <[_; 2]>::from(both(&whole(&always), &whole(&half))) {
+            assert!(drift.psi.unwrap().value > 1.0, "{:?}", drift.bins);
+            assert!(drift.js.unwrap().value > 0.4, "{:?}", drift.bins);
+        }
+    }
+    // Where half of the reference is one number, what comes beside it is not part of that.
+    let reference: Vec<i64> = (1..=50).chain(always.iter().map(|_| 0)).collect();
+    let current: Vec<i64> = (1..=50).chain((0..50).map(|n| if n < 25 { 0 } else { -1 })).collect();
+    let (drift, _) = both(&whole(&reference), &whole(&current));
+    assert!(drift.psi.unwrap().value > 0.2, "{:?}", drift.bins);
 }
 
 #[test]

@@ -61,17 +61,18 @@ impl RedisStore {
     pub(super) async fn apply_rows(&self, changes: &[OnlineChange]) -> Result<ApplySummary> {
         let by_slot = self.network().is_cluster().then(|| in_groups(changes));
         let changes = by_slot.as_deref().unwrap_or(changes);
-        let mut units = Vec::with_capacity(changes.len() / SCRIPT_ROWS + 1);
-        let mut rest = changes;
+        let (mut rest, mut stale) = (changes, 0);
+        // Each round trip has its time, however many rows there are.
         while !rest.is_empty() {
-            let (now, later) = rest.split_at(script_len(rest, by_slot.is_some()));
-            units.push(unit(now, script(now)));
-            rest = later;
-        }
-        let answers = self.wait(self.network().run(units, TRIP_SCRIPTS)).await?;
-        let mut stale = 0;
-        for answer in answers {
-            stale += u64::from_redis_value(answer).map_err(|_| self.nonsense())?;
+            let mut units = Vec::with_capacity(TRIP_SCRIPTS);
+            while !rest.is_empty() && units.len() < TRIP_SCRIPTS {
+                let (now, later) = rest.split_at(script_len(rest, by_slot.is_some()));
+                units.push(unit(now, script(now)));
+                rest = later;
+            }
+            for answer in self.wait(self.network().run(units, TRIP_SCRIPTS)).await? {
+                stale += u64::from_redis_value(answer).map_err(|_| self.nonsense())?;
+            }
         }
         Ok(ApplySummary { applied: changes.len() as u64 - stale, stale })
     }
@@ -111,14 +112,15 @@ impl RedisStore {
     pub(super) async fn read_rows(&self, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>> {
         if self.network().is_cluster() {
             let get = |key| Unit { key, command: redis::cmd("GET").arg(key).take() };
-            let units: Vec<Unit<'_>> = keys.iter().map(|key| get(key.as_ref())).collect();
-            let answers = self.wait(self.network().run(units, TRIP_READS)).await?;
-            let value = |answer| Option::<Bytes>::from_redis_value(answer);
-            return answers
-                .into_iter()
-                .map(value)
-                .collect::<Result<_, _>>()
-                .map_err(|_| self.nonsense());
+            let mut rows = Vec::with_capacity(keys.len());
+            for keys in keys.chunks(TRIP_READS) {
+                let units: Vec<Unit<'_>> = keys.iter().map(|key| get(key.as_ref())).collect();
+                for answer in self.wait(self.network().run(units, TRIP_READS)).await? {
+                    let row = Option::<Bytes>::from_redis_value(answer);
+                    rows.push(row.map_err(|_| self.nonsense())?);
+                }
+            }
+            return Ok(rows);
         }
         let mut rows = Vec::with_capacity(keys.len());
         for keys in keys.chunks(TRIP_READS) {

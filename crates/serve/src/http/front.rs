@@ -55,7 +55,7 @@ struct Handed {
     before: Vec<u8>,
     stream: std::net::TcpStream,
     from: SocketAddr,
-    _on_its_way: OnItsWay,
+    on_its_way: OnItsWay,
 }
 
 /// Held as long as a connection is on this side.
@@ -105,7 +105,10 @@ impl Listener for Front {
                 return std::future::pending().await;
             };
             match TcpStream::from_std(handed.stream) {
-                Ok(stream) => return (Rewound::new(handed.before, stream), handed.from),
+                Ok(stream) => {
+                    let stream = Rewound::new(handed.before, stream, handed.on_its_way);
+                    return (stream, handed.from);
+                }
                 Err(error) => warn!(%error, "cannot take a connection over"),
             }
         }
@@ -146,7 +149,7 @@ impl Begin {
         if let Some((before, stream)) = self.converse(stream).await
             && let Ok(stream) = stream.into_std()
         {
-            let handed = Handed { before, stream, from, _on_its_way: self.on_its_way };
+            let handed = Handed { before, stream, from, on_its_way: self.on_its_way };
             let _ = self.hand.send(handed).await;
         }
     }

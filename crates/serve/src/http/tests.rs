@@ -26,6 +26,8 @@ pub(super) enum Lake {
     Has(f64),
     Fails,
     Hangs,
+    /// Knows the scores of this job, and fails for the others.
+    HasOnly(&'static str),
     /// Says that a request came, and answers when it is told to.
     Waits {
         came: Arc<Notify>,
@@ -39,14 +41,17 @@ impl ScoreLookup for Lake {
         "iceberg"
     }
 
-    async fn lookup(&self, _: &ScoreRoute, _: &str) -> Result<Option<LakeScore>> {
+    async fn lookup(&self, route: &ScoreRoute, _: &str) -> Result<Option<LakeScore>> {
+        let score = |probability| LakeScore {
+            probability,
+            model_version: Some("7".to_owned()),
+            score_date: Date::parse("2026-01-31").unwrap(),
+        };
         match self {
             Self::Empty => Ok(None),
-            Self::Has(probability) => Ok(Some(LakeScore {
-                probability: *probability,
-                model_version: Some("7".to_owned()),
-                score_date: Date::parse("2026-01-31").unwrap(),
-            })),
+            Self::Has(probability) => Ok(Some(score(*probability))),
+            Self::HasOnly(scoring) if route.scoring == *scoring => Ok(Some(score(0.5))),
+            Self::HasOnly(_) => Err(Error::not_found("the table has no column `prediction`")),
             Self::Fails => Err(Error::unavailable("the warehouse is gone")),
             Self::Hangs => std::future::pending().await,
             Self::Waits { came, go_on } => {
@@ -316,6 +321,22 @@ async fn every_failure_has_an_answer_and_a_reason() {
         }
         assert_eq!((reply.code, reply.json()), (200, expected), "{name}");
     }
+}
+
+// C164
+#[tokio::test]
+async fn a_table_that_cannot_be_read_is_no_reason_not_to_read_another() {
+    let mut broken = route();
+    (broken.scoring, broken.path) = ("broken".to_owned(), "/broken/{user_token}".to_owned());
+    let options = ServeOptions { routes: vec![broken, route()], ..options() };
+    let server = Server::start(None, Lake::HasOnly("churn"), options).await;
+    let mut reasons = Vec::new();
+    for _ in 0..8 {
+        reasons.push(server.get("/broken/u1").await.json()["reason"].clone());
+        assert_eq!(server.get("/churn-score/u1").await.json()["source"], "lakehouse");
+    }
+    assert_eq!(reasons[0], "lakehouse_unavailable");
+    assert!(reasons.contains(&json!("lakehouse_circuit_open")), "{reasons:?}");
 }
 
 // D13

@@ -7,17 +7,21 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::OnItsWay;
+
 /// A connection that begins with bytes that were read of it before.
 #[derive(Debug)]
 pub(in crate::http) struct Rewound {
     before: Vec<u8>,
     at: usize,
     stream: TcpStream,
+    /// Held until those bytes are read: in a shutdown the library closes what it has read nothing of.
+    on_its_way: Option<OnItsWay>,
 }
 
 impl Rewound {
-    pub(super) const fn new(before: Vec<u8>, stream: TcpStream) -> Self {
-        Self { before, at: 0, stream }
+    pub(super) const fn new(before: Vec<u8>, stream: TcpStream, on_its_way: OnItsWay) -> Self {
+        Self { before, at: 0, stream, on_its_way: Some(on_its_way) }
     }
 }
 
@@ -35,7 +39,7 @@ impl AsyncRead for Rewound {
         buffer.put_slice(rest.get(..len).unwrap_or_default());
         self.at += len;
         if self.at == self.before.len() {
-            (self.before, self.at) = (Vec::new(), 0);
+            (self.before, self.at, self.on_its_way) = (Vec::new(), 0, None);
         }
         Poll::Ready(Ok(()))
     }

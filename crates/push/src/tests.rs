@@ -83,9 +83,8 @@ impl World {
         self.pushes_with(PushOptions::default())
     }
 
-    fn pushes_with(&self, options: PushOptions) -> Pushes {
-        let commit_every = Duration::from_millis(5);
-        let options = PushOptions { rows_max: 100, commit_every, ..options };
+    fn pushes_with(&self, mut options: PushOptions) -> Pushes {
+        (options.rows_max, options.commit_every) = (100, Duration::from_millis(5));
         Pushes::new(
             (self.engine.clone(), Arc::clone(&self.definitions)),
             Some(self.store.clone()),

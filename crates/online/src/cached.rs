@@ -18,8 +18,8 @@ use tracing::debug;
 /// Under this key a store says when it was last written by a job: caches forget what they read
 /// before.
 const EPOCH_KEY: &str = "icecore:epoch";
-/// Under these keys jobs say how far they are.
-const MARKERS: &str = "icecore:view:";
+/// What jobs say of their own, such as how far they are, is under keys that begin so.
+const OF_JOBS: &str = "icecore:";
 /// How often a cache looks whether a job has written.
 const POLL_EVERY: Duration = Duration::from_millis(250);
 /// About what an entry takes beside its key and value.
@@ -43,10 +43,10 @@ impl Default for CacheOptions {
 /// A store behind a bounded cache in memory.
 ///
 /// Values are kept for a bounded time, and that there is none is not: a store that was emptied and
-/// filled again has what it has at once. Neither are the markers of jobs. What is written through this store is seen at
-/// once; what jobs of other processes write, after a quarter of a second ([`invalidate_caches`]);
-/// anything else when its time is over. A store that is down is reported as such: the cache serves
-/// nothing beyond its time.
+/// filled again has what it has at once. Neither is what jobs say of their own. What is written
+/// through this store is seen at once; what jobs of other processes write, after a quarter of a
+/// second ([`invalidate_caches`]); anything else when its time is over. A store that is down is
+/// reported as such: the cache serves nothing beyond its time.
 #[derive(Debug, Clone)]
 pub struct CachedStore {
     inner: Arc<Inner>,
@@ -244,7 +244,7 @@ impl OnlineStore for CachedStore {
     }
 
     async fn get(&self, keys: &[String]) -> Result<Vec<Option<Bytes>>> {
-        if keys.iter().all(|key| key.starts_with(MARKERS)) {
+        if keys.iter().all(|key| key.starts_with(OF_JOBS)) {
             return self.inner.store.get(keys).await;
         }
         let keys: Vec<Bytes> =

@@ -31,8 +31,9 @@ impl IcebergCatalog {
     ///
     /// # Errors
     ///
-    /// `InvalidInput` if a snapshot that was named is needed; `OutcomeUnknown` if nobody knows
-    /// whether the commit is stored, in which case no file is deleted.
+    /// `InvalidInput` if a snapshot that was named is needed, if the table's files may be those of
+    /// another (`gc.enabled = false`), or if another name leads to them; `OutcomeUnknown` if nobody
+    /// knows whether the commit is stored, in which case no file is deleted.
     pub async fn expire(&self, table: &TableName, options: ExpireOptions) -> Result<ExpireReport> {
         erased(maintenance::expire(self.tables_now(), table, options)).await
     }
@@ -42,9 +43,10 @@ impl IcebergCatalog {
     ///
     /// # Errors
     ///
-    /// `InvalidInput` if another table shares the location, or if metadata names files on another
-    /// storage; `DataCorrupt` if something cannot be read that may name files. In each case nothing
-    /// was deleted.
+    /// `InvalidInput` if another table shares the location, if the table's files may be those of
+    /// another (`gc.enabled = false`), or if metadata names files on another storage;
+    /// `DataCorrupt` if something cannot be read that may name files. In each case nothing was
+    /// deleted.
     pub async fn clean(&self, table: &TableName, options: CleanOptions) -> Result<CleanReport> {
         let store = self.object_store();
         erased(maintenance::clean(self.tables_now(), table, &*store, &options)).await

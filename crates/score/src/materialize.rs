@@ -8,7 +8,8 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use bytes::Bytes;
 use futures::TryStreamExt;
 use icecore_core::{
-    Date, Error, OnlineEntry, OnlineStore, PinnedTable, Result, SnapshotCatalog, SnapshotSelector,
+    Date, Error, ErrorKind, OnlineEntry, OnlineStore, PinnedTable, Result, SnapshotCatalog,
+    SnapshotSelector,
 };
 use icecore_engine::Engine;
 use serde::{Deserialize, Serialize};
@@ -104,13 +105,17 @@ pub async fn materialize(
         Error::invalid(format!("scoring job `{}` does not say what to materialize", scoring.name))
             .with_help("add a `[materialize]` table to its file")
     })?;
-    let source = engine.catalog().pin(&scoring.table, &SnapshotSelector::Latest).await?;
-    let date = newest_date(engine, &source, &scoring.date_column, options.date).await?.ok_or_else(
-        || {
-            Error::not_found(format!("`{}` has no score to materialize", scoring.table))
-                .with_help(format!("score first: `icecore score {}`", scoring.name))
-        },
-    )?;
+    let score_first = |error: Error| match error.kind() {
+        ErrorKind::NotFound => {
+            error.with_help(format!("score first: `icecore score {}`", scoring.name))
+        }
+        _ => error,
+    };
+    let source = engine.catalog().pin(&scoring.table, &SnapshotSelector::Latest).await;
+    let source = source.map_err(score_first)?;
+    let date = newest_date(engine, &source, &scoring.date_column, options.date).await?;
+    let none = || Error::not_found(format!("`{}` has no score to materialize", scoring.table));
+    let date = date.ok_or_else(none).map_err(score_first)?;
     let selection = Selection { source: source.clone(), date, filter: spec.filter.clone() };
     let mut marker = marker(store, scoring).await?;
     let mut before = before(engine, scoring, spec, &marker).await?;

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use icecore_core::{Error, Result, TableName};
+use icecore_core::{Error, ErrorKind, Result, TableName};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{Connection, Executor, Postgres, Transaction};
@@ -77,7 +77,13 @@ impl PostgresPointers {
             })
             .connect_with(options.clone())
             .await
-            .context(cannot)?;
+            .context(cannot)
+            .map_err(|error| match error.kind() {
+                ErrorKind::Unavailable => {
+                    error.with_help("check that the server runs and can be reached from here")
+                }
+                _ => error,
+            })?;
         create_tables(&pool).await.context(cannot)?;
         let waiting = PgPoolOptions::new()
             .max_connections(WAITING_MAX)

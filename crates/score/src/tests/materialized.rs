@@ -105,6 +105,8 @@ impl Scene {
 async fn what_a_run_that_died_had_written_leaves_with_the_next_one() {
     let scene = Scene::new().await;
     let all = MaterializeOptions::default();
+    let error = scene.fill(usize::MAX, all).await.unwrap_err();
+    assert_eq!(error.help(), Some("score first: `icecore score churn`"));
     scene.high(&["u1"]).await;
     scene.fill(usize::MAX, all).await.unwrap();
     // Two runs write their scores and die before they can say that they are done.

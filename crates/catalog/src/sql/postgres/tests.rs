@@ -18,7 +18,7 @@ async fn an_administrator_who_ends_connections_loses_no_pointer() {
         let found = match store.find(&table).await {
             Ok(found) => found.unwrap(),
             Err(error) => {
-                assert_eq!(error.kind(), icecore_core::ErrorKind::Unavailable, "{error:?}");
+                assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
                 continue;
             }
         };
@@ -44,6 +44,7 @@ async fn a_server_that_does_not_answer_is_named_without_the_password() {
     let shown = format!("{error:?} {error}");
     assert!(!shown.contains("hunter"), "{shown}");
     assert!(error.to_string().contains("postgres://***@127.0.0.1:1/db"), "{error}");
+    assert!(error.help().unwrap().contains("server runs"), "{error:?}");
 }
 
 #[test]

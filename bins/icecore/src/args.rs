@@ -339,6 +339,17 @@ pub(crate) enum TableCommand {
     },
     /// Delete the rows for which a condition is true
     Delete(rows::DeleteArgs),
+    /// Give a table another name, in one step; its files stay where they are
+    Rename { table: TableName, to: TableName },
+    /// Enter a table whose files exist: one that was dropped, or another catalog's
+    ///
+    /// Two catalogs must not both write to it: neither knows what the other commits.
+    Register {
+        table: TableName,
+        /// Its newest metadata file, such as `file:///lake/shop/orders/metadata/00007-….metadata.json`
+        #[arg(value_name = "LOCATION")]
+        metadata: String,
+    },
     /// Forget a table; its files stay
     Drop {
         table: TableName,

@@ -9,6 +9,7 @@ mod flight;
 pub(crate) mod ingest;
 mod models;
 mod monitor;
+mod names;
 mod online;
 mod project;
 mod properties;

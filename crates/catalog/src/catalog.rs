@@ -129,6 +129,31 @@ impl IcebergCatalog {
         Ok(())
     }
 
+    /// Gives a table another name, in one step. Its files, snapshots and id stay what they are;
+    /// whatever names it, such as definitions, has to be told.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` for an unknown table; `AlreadyExists` if the new name is taken; `Conflict` if
+    /// others commit to the table without a pause; `OutcomeUnknown` if nobody knows.
+    pub async fn rename_table(&self, table: &TableName, to: &TableName) -> Result<()> {
+        self.tables_now().rename(table, to).await?;
+        tracing::info!(%table, %to, "renamed");
+        Ok(())
+    }
+
+    /// Enters a table whose metadata file exists: one of another catalog, or one that was dropped.
+    /// Two catalogs must not both write to it.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists` if the name is taken; those of reading the file.
+    pub async fn register_table(&self, table: &TableName, metadata_location: &str) -> Result<()> {
+        self.tables_now().register(table, metadata_location).await?;
+        tracing::info!(%table, metadata_location, "registered");
+        Ok(())
+    }
+
     /// What became of a commit whose outcome was unknown: what it did, or `None` if no table has
     /// it (now; a writer that still runs may store it later).
     ///

@@ -1,30 +1,65 @@
 //! Descriptions of files, told again with something changed, and of their partitions: in words, and
 //! in a form in which they compare.
 
+use arrow::temporal_conversions::{timestamp_ns_to_datetime, timestamp_us_to_datetime};
 use iceberg::spec::{
-    DataFile, DataFileBuilder, Literal, PrimitiveLiteral, PrimitiveType, Struct, Transform, Type,
+    DataFile, DataFileBuilder, Literal, PartitionSpec, PrimitiveLiteral, PrimitiveType, Schema,
+    Struct, Transform, Type,
 };
 
 /// Days before and after 1970 that the iceberg crate's calendar certainly has.
 pub(crate) const CALENDAR_DAYS: i32 = 90_000_000;
 
+/// A partition in words, for people: `field=value/field=value`. `None` where the columns of its spec
+/// are not in the schema any more.
+pub(crate) fn partition_in_words(
+    spec: &PartitionSpec,
+    schema: &Schema,
+    partition: &Struct,
+) -> Option<String> {
+    let types = spec.partition_type(schema).ok()?;
+    let fields = spec.fields().iter().zip(types.fields()).zip(partition.iter());
+    let words: Vec<String> = fields
+        .map(|((field, typed), value)| {
+            format!("{}={}", field.name, in_words(field.transform, &typed.field_type, value))
+        })
+        .collect();
+    Some(words.join("/"))
+}
+
 /// A value of a partition field in words, for people.
 pub(crate) fn in_words(transform: Transform, of: &Type, value: Option<&Literal>) -> String {
     match value {
-        Some(Literal::Primitive(odd)) if !has_words(of, value) => match odd {
-            PrimitiveLiteral::Int(number) => number.to_string(),
-            PrimitiveLiteral::Long(number) => number.to_string(),
-            PrimitiveLiteral::Int128(number) => number.to_string(),
-            _ => "odd".to_owned(),
-        },
+        Some(Literal::Primitive(odd)) if !has_words(of, value) => odd_in_words(of, odd),
         value => transform.to_human_string(of, value),
+    }
+}
+
+/// A value that the iceberg crate has no words for: a moment that a calendar has as that, anything
+/// else as its number.
+fn odd_in_words(of: &Type, value: &PrimitiveLiteral) -> String {
+    let moment = match (of, value) {
+        (Type::Primitive(PrimitiveType::Timestamptz), PrimitiveLiteral::Long(micros)) => {
+            timestamp_us_to_datetime(*micros)
+        }
+        (Type::Primitive(PrimitiveType::TimestamptzNs), PrimitiveLiteral::Long(nanos)) => {
+            timestamp_ns_to_datetime(*nanos)
+        }
+        _ => None,
+    };
+    match (moment, value) {
+        (Some(moment), _) => format!("{moment} UTC"),
+        (None, PrimitiveLiteral::Int(number)) => number.to_string(),
+        (None, PrimitiveLiteral::Long(number)) => number.to_string(),
+        (None, PrimitiveLiteral::Int128(number)) => number.to_string(),
+        (None, _) => "odd".to_owned(),
     }
 }
 
 /// Whether the iceberg crate has words for a value: it has none, and panics, for moments before 1970
 /// with a time zone, for dates and numbers beyond what its calendar and its decimals know, and for
 /// numbers from before their column became wider.
-pub(crate) fn has_words(of: &Type, value: Option<&Literal>) -> bool {
+fn has_words(of: &Type, value: Option<&Literal>) -> bool {
     const DAYS: i32 = CALENDAR_DAYS;
     const MICROS: i64 = DAYS as i64 * 86_400_000_000;
     let (Type::Primitive(of), Some(Literal::Primitive(value))) = (of, value) else { return true };
@@ -105,6 +140,15 @@ mod tests {
     fn a_value_from_before_its_column_became_wider_has_words() {
         let of = Type::Primitive(PrimitiveType::Long);
         assert_eq!(in_words(Transform::Identity, &of, Some(&Literal::int(5))), "5");
+    }
+
+    #[test]
+    fn a_moment_before_1970_has_the_words_of_those_after() {
+        let of = Type::Primitive(PrimitiveType::Timestamptz);
+        let words = |micros: i64| in_words(Transform::Identity, &of, Some(&Literal::long(micros)));
+        assert_eq!(words(500_000), "1970-01-01 00:00:00.500 UTC");
+        assert_eq!(words(-500_000), "1969-12-31 23:59:59.500 UTC");
+        assert_eq!(words(-86_400_000_000), "1969-12-31 00:00:00 UTC");
     }
 
     #[test]

@@ -10,8 +10,8 @@ use icecore_core::{Error, Result, TableName};
 ///
 /// # Contract
 ///
-/// - [`swap`](Self::swap) is a compare-and-swap: of any number of writers that read the same
-///   pointer, one succeeds.
+/// - [`swap`](Self::swap) is a compare-and-swap, and so is [`rename`](Self::rename): of any number of
+///   writers that read the same pointer, one succeeds.
 /// - What is stored survives a power cut once `Done` or `Ok` was returned.
 #[async_trait]
 pub trait PointerStore: fmt::Debug + Send + Sync + 'static {
@@ -26,6 +26,10 @@ pub trait PointerStore: fmt::Debug + Send + Sync + 'static {
 
     /// Points a table at other metadata if it points at `from` now.
     async fn swap(&self, table: &TableName, from: &str, to: &str) -> Swap;
+
+    /// Gives a table another name if it points at `at` now, in one step. [`Swap::Moved`] means that it
+    /// points elsewhere, or that the new name is taken.
+    async fn rename(&self, table: &TableName, to: &TableName, at: &str) -> Swap;
 
     /// Removes a table's pointer, and says whether there was one.
     async fn remove(&self, table: &TableName) -> Result<bool>;

@@ -223,11 +223,14 @@ fn lower_names<V: datafusion::sql::sqlparser::ast::VisitMut>(tree: &mut V) {
 fn reject_unstable<V: datafusion::sql::sqlparser::ast::Visit>(tree: &V, text: &str) -> Result<()> {
     let found = visit_expressions(tree, |node| match node {
         SqlExpr::Function(function) => {
-            let name = function.name.to_string().to_lowercase();
-            if UNSTABLE.contains(&name.as_str()) {
-                ControlFlow::Break(name)
-            } else {
-                ControlFlow::Continue(())
+            // In quotes or in capital letters, with or without the schema before it.
+            let name = match function.name.0.last() {
+                Some(ObjectNamePart::Identifier(name)) => name.value.to_lowercase(),
+                _ => String::new(),
+            };
+            match UNSTABLE.contains(&name.as_str()) {
+                true => ControlFlow::Break(name),
+                false => ControlFlow::Continue(()),
             }
         }
         _ => ControlFlow::Continue(()),
@@ -264,4 +267,19 @@ fn true_division(
     let divisor = nullif(nullif(float(*right, &right_type), lit(0.0_f64)), lit(-0.0_f64));
     let (left, right) = (Box::new(float(*left, &left_type)), Box::new(divisor));
     Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr::new(left, Operator::Divide, right))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_changes_by_itself_is_refused_however_it_is_written() {
+        for text in ["now()", "\"now\"()", "NOW()", "a + pg_catalog.now()", "CURRENT_DATE"] {
+            let error = Expression::parse(text).unwrap_err().to_string();
+            assert!(error.contains("depends on"), "{text}: {error}");
+        }
+        assert!(parse_query("SELECT \"random\"() AS r FROM t").is_err());
+        assert!(Expression::parse("nowhere(a)").is_ok());
+    }
 }

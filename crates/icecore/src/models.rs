@@ -95,6 +95,36 @@ impl Project {
         icecore_models::document(self.engine(), &models, &job.selection).await
     }
 
+    /// Gives a table another name, in one step. What names it, such as definitions, is not changed.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` for an unknown table, `AlreadyExists` if a table or a view has the new name.
+    pub async fn rename_table(&self, name: &TableName, to: &TableName) -> Result<()> {
+        self.check_no_view(to).await?;
+        self.catalog().rename_table(name, to).await
+    }
+
+    /// Enters a table whose metadata file exists.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists` if a table or a view has the name; those of reading the file.
+    pub async fn register_table(&self, name: &TableName, metadata_location: &str) -> Result<()> {
+        self.check_no_view(name).await?;
+        self.catalog().register_table(name, metadata_location).await
+    }
+
+    async fn check_no_view(&self, name: &TableName) -> Result<()> {
+        match self.engine().views().await?.contains_key(name) {
+            true => Err(Error::new(
+                ErrorKind::AlreadyExists,
+                format!("there is a view `{name}` already"),
+            )),
+            false => Ok(()),
+        }
+    }
+
     /// Forgets a table or a view.
     ///
     /// # Errors

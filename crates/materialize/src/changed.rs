@@ -11,7 +11,7 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::Int64Type;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
-use icecore_catalog::ChangeOptions;
+use icecore_catalog::{ChangeMode, ChangeOptions};
 use icecore_core::{
     BatchStream, Error, Literal, OnlineChange, PinnedTable, Predicate, Result, RowVersion,
     ScanOptions, SnapshotCatalog,
@@ -53,7 +53,7 @@ pub(crate) async fn run(
     };
     let reader = Reader::new(shape, Origin::Table);
     let mut read = 0;
-    let changes = changes(source, from, to).await?;
+    let changes = changes(source, (from, to), ChangeMode::Net).await?;
     let batches = changes.map(|batch| {
         let batch = rows_of(&batch?, Side::Came)?;
         read += batch.num_rows() as u64;
@@ -93,8 +93,12 @@ async fn only_appended(source: &Source<'_>, from: &PinnedTable, to: &PinnedTable
     Ok(true)
 }
 
-async fn changes(source: &Source<'_>, from: &PinnedTable, to: &PinnedTable) -> Result<BatchStream> {
-    Ok(source.engine.catalog().changes(from, to, ChangeOptions::default()).await?.rows)
+async fn changes(
+    source: &Source<'_>,
+    (from, to): (&PinnedTable, &PinnedTable),
+    mode: ChangeMode,
+) -> Result<BatchStream> {
+    Ok(source.engine.catalog().changes(from, to, ChangeOptions::new(mode)).await?.rows)
 }
 
 /// Which half of the changes.
@@ -116,14 +120,18 @@ pub(crate) fn rows_of(batch: &RecordBatch, side: Side) -> Result<RecordBatch> {
     Ok(filter_record_batch(batch, &wanted)?)
 }
 
+/// The rows that are gone. Of a table that is pushed to, also those that came and went between the
+/// two states: the store may have them from the push.
 async fn losses(
     source: &Source<'_>,
     shape: &ViewShape,
     (from, to): (&PinnedTable, &PinnedTable),
 ) -> Result<Gone> {
+    let is_pushed_to = source.definitions.push_sources.iter().any(|of| of.table == to.table);
+    let mode = if is_pushed_to { ChangeMode::Log } else { ChangeMode::Net };
     let reader = Reader::new(shape, Origin::Table);
     let mut gone = Gone::new();
-    let mut changes = changes(source, from, to).await?;
+    let mut changes = changes(source, (from, to), mode).await?;
     while let Some(batch) = changes.try_next().await? {
         let batch = rows_of(&batch, Side::Gone)?;
         let read = reader.read(&batch)?;

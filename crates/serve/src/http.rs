@@ -1,17 +1,15 @@
 //! The service on a socket.
 
 use std::future::Future;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::serve::Listener;
-use axum::{Router, ServiceExt};
 use icecore_core::{Error, Result};
 use icecore_tls::{Connection, Protocol, TlsListener};
 use tokio::net::TcpListener;
@@ -23,6 +21,7 @@ use tracing::{info, warn};
 use crate::log::{REQUEST_ID, RequestLog, Sampled};
 use crate::{ScoreService, openapi};
 
+mod connections;
 mod entry;
 mod features;
 mod front;
@@ -30,6 +29,7 @@ mod models;
 mod push;
 mod reply;
 
+use connections::{Arrivals, Place, Room, answer_all};
 use entry::{Entry, authorize, observe};
 use front::Front;
 use reply::{Problem, json};
@@ -64,14 +64,15 @@ pub async fn serve(
         // Who waits for the end has to learn of it, however late.
         stop.closed().await;
     });
+    let room = Room::new(&service.options);
     let served = match service.options.tls.clone() {
         Some(tls) => {
             let listener = TlsListener::new(listener, tls, Protocol::Http1)?;
             info!(%address, tls = true, "serving");
             let no_front = std::future::ready(());
-            answer(service, Encrypted(listener), (stopping, no_front)).await
+            answer(service, Encrypted { listener, room }, (stopping, no_front)).await
         }
-        None => match Front::start(Arc::clone(&service), listener, address, stopping.clone()) {
+        None => match Front::start(Arc::clone(&service), listener, room, stopping.clone()) {
             Ok((front, handed_over)) => {
                 info!(%address, "serving");
                 answer(service, front, (stopping, handed_over)).await
@@ -92,29 +93,28 @@ async fn begun(stopping: &mut watch::Receiver<bool>) {
 }
 
 /// A socket whose connections have shaken hands.
-struct Encrypted(TlsListener);
+struct Encrypted {
+    listener: TlsListener,
+    room: Room,
+}
 
-impl Listener for Encrypted {
-    type Io = Connection;
-    type Addr = SocketAddr;
+impl Arrivals for Encrypted {
+    type Stream = Connection;
 
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
-        self.0.accept().await
-    }
-
-    fn local_addr(&self) -> std::io::Result<SocketAddr> {
-        self.0.local_addr()
+    async fn next(&mut self) -> (Connection, Place) {
+        let place = self.room.place().await;
+        (self.listener.accept().await.0, place)
     }
 }
 
 async fn answer(
     service: Arc<ScoreService>,
-    listener: impl Listener<Addr: std::fmt::Debug>,
+    arrivals: impl Arrivals,
     shutdown: (watch::Receiver<bool>, impl Future<Output = ()> + Send + 'static),
 ) -> Result<()> {
     let (stop_log, stopped) = oneshot::channel();
     let log = service.take_log_writer().map(|writer| tokio::spawn(writer.run(stopped)));
-    let served = until_drained(&service, listener, shutdown).await;
+    let served = until_drained(&service, arrivals, shutdown).await;
     // The last requests are logged, too.
     let _ = stop_log.send(());
     if let Some(log) = log
@@ -128,7 +128,7 @@ async fn answer(
 
 async fn until_drained(
     service: &Arc<ScoreService>,
-    listener: impl Listener<Addr: std::fmt::Debug>,
+    arrivals: impl Arrivals,
     (mut stopping, handed_over): (watch::Receiver<bool>, impl Future<Output = ()> + Send + 'static),
 ) -> Result<()> {
     let drain_timeout = service.options.drain_timeout;
@@ -141,14 +141,11 @@ async fn until_drained(
         begun(&mut stopping).await;
         handed_over.await;
     };
-    let server = axum::serve(listener, Entry::new(Arc::clone(service)).into_make_service())
-        .with_graceful_shutdown(shutdown)
-        .into_future();
+    let entry = Entry::new(Arc::clone(service));
+    let server = answer_all(arrivals, entry, service.options.idle_timeout, shutdown);
     let committer = push::Committer::start(service);
     let ended = tokio::select! {
-        ended = server => {
-            ended.map_err(|error| Error::unavailable("the socket failed").with_source(error))
-        }
+        () = server => Ok(()),
         () = give_up => {
             warn!("gave up requests that did not end in time");
             Ok(())

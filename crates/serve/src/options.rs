@@ -31,6 +31,11 @@ pub struct ServeOptions {
     pub body_bytes_max: usize,
     /// Score requests at once; those beyond are answered with 503.
     pub max_in_flight: usize,
+    /// Connections at once; those beyond wait in the system's queue until one is closed.
+    pub connections_max: usize,
+    /// How long a connection may be silent: without a request, or in the middle of a request's
+    /// head. It is closed then.
+    pub idle_timeout: Duration,
 }
 
 impl Default for ServeOptions {
@@ -46,6 +51,8 @@ impl Default for ServeOptions {
             tls: None,
             body_bytes_max: 4 << 20,
             max_in_flight: 1024,
+            connections_max: 8192,
+            idle_timeout: Duration::from_secs(75),
         }
     }
 }
@@ -63,6 +70,8 @@ impl fmt::Debug for ServeOptions {
             .field("tls", &self.tls)
             .field("body_bytes_max", &self.body_bytes_max)
             .field("max_in_flight", &self.max_in_flight)
+            .field("connections_max", &self.connections_max)
+            .field("idle_timeout", &self.idle_timeout)
             .finish()
     }
 }

@@ -3,12 +3,12 @@
 use icecore::Project;
 use icecore::catalog::{RefKind, Retention, RollbackPolicy, TagMove};
 use icecore_core::{
-    Error, RefName, Result, SnapshotCatalog, SnapshotId, SnapshotInfo, SnapshotSelector, TableName,
+    RefName, Result, SnapshotCatalog, SnapshotId, SnapshotInfo, SnapshotSelector, TableName,
 };
 use serde_json::json;
 
 use super::Context;
-use super::{alter, changes, properties, refs, sql, upkeep};
+use super::{alter, changes, names, properties, refs, sql, upkeep};
 use crate::args::{self, TableCommand};
 use crate::report::{Answer, columns, facts, table};
 
@@ -61,7 +61,11 @@ pub(super) async fn run(context: &Context, command: TableCommand) -> Result<Answ
         TableCommand::Compact(args) => Box::pin(upkeep::compact(context, &project, args)).await,
         TableCommand::Clean(args) => upkeep::clean(context, &project, args).await,
         TableCommand::Delete(args) => super::rows::delete(&project, args).await,
-        TableCommand::Drop { table, yes } => drop_table(&project, &table, yes).await,
+        TableCommand::Rename { table, to } => names::rename(&project, &table, &to).await,
+        TableCommand::Register { table, metadata } => {
+            names::register(&project, &table, &metadata).await
+        }
+        TableCommand::Drop { table, yes } => names::drop(&project, &table, yes).await,
     }
 }
 
@@ -260,22 +264,4 @@ async fn diff(
         text.push_str(&crate::rows::text(&[preview])?);
     }
     Ok(Answer::new(json, text))
-}
-
-async fn drop_table(project: &Project, name: &TableName, yes: bool) -> Result<Answer> {
-    // A view has no files: what it is can be made again from its query.
-    if project.engine().views().await?.contains_key(name) {
-        project.drop_table_or_view(name).await?;
-        let json = json!({ "table": name, "dropped": true, "location": null });
-        return Ok(Answer::new(json, format!("view `{name}` is dropped")));
-    }
-    let found = project.catalog().describe(name).await?;
-    if !yes {
-        return Err(Error::invalid(format!("dropping `{name}` forgets all of its versions"))
-            .with_note(format!("its files stay in `{}`", found.location))
-            .with_help("repeat the command with `--yes`"));
-    }
-    project.drop_table_or_view(name).await?;
-    let json = json!({ "table": name, "dropped": true, "location": found.location });
-    Ok(Answer::new(json, format!("`{name}` is dropped; its files stay in {}", found.location)))
 }

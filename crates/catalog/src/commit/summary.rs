@@ -6,7 +6,7 @@ use iceberg::spec::{
     DataContentType, DataFile, DataFileFormat, PartitionSpecRef, SchemaRef, Struct, TableMetadata,
 };
 
-use crate::described::has_words;
+use crate::described::partition_in_words;
 
 /// The property that says of how many changed partitions a summary tells each by itself.
 const PARTITION_LIMIT: &str = "write.summary.partition-limit";
@@ -121,14 +121,9 @@ impl Changes {
         if changed <= limit.unwrap_or(0) {
             fields.insert("partition-summaries-included".to_owned(), "true".to_owned());
             for ((_, tuple), partition) in &self.partitions {
-                // The path can be written only where the columns of the spec are known.
-                let types = partition.spec.partition_type(&partition.schema);
-                let Ok(types) = types else { continue };
-                let mut values = types.fields().iter().zip(tuple.iter());
-                if !values.all(|(field, value)| has_words(&field.field_type, value)) {
-                    continue;
-                }
-                let path = partition.spec.partition_to_path(tuple, partition.schema.clone());
+                // A partition has words only where the columns of its spec are known.
+                let Partition { spec, schema, .. } = partition;
+                let Some(path) = partition_in_words(spec, schema, tuple) else { continue };
                 let counts: Vec<String> = partition
                     .counts
                     .fields()

@@ -15,6 +15,7 @@ use icecore_core::{Error, Result};
 
 use super::batch;
 use crate::commit::RowIds;
+use crate::described::partition_in_words;
 use crate::storage;
 
 /// Manifests that are read at once.
@@ -53,12 +54,12 @@ async fn named_files(table: &Table, snapshot: Option<&SnapshotRef>) -> Result<Ve
         let spec = manifest.metadata().partition_spec();
         let (entries, of) = (manifest.entries(), manifest.metadata().schema());
         for entry in entries {
-            // The path needs the columns that the spec was made over: those of the manifest.
-            let partition = if metadata.partition_spec_by_id(spec_id).is_some() {
-                spec.partition_to_path(entry.data_file().partition(), of.clone())
-            } else {
-                String::new()
+            // Its words need the columns that the spec was made over: those of the manifest.
+            let partition = match metadata.partition_spec_by_id(spec_id) {
+                Some(_) => partition_in_words(spec, of, entry.data_file().partition()),
+                None => None,
             };
+            let partition = partition.unwrap_or_default();
             let is_data = entry.is_alive() && entry.content_type() == DataContentType::Data;
             let first_row_id = match is_data {
                 true => row_ids.first_of(entry.data_file()),

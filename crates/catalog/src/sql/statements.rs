@@ -37,6 +37,12 @@ pub(super) const SWAP: &str = "
 UPDATE iceberg_tables SET metadata_location = $5, previous_metadata_location = $4
 WHERE catalog_name = $1 AND table_namespace = $2 AND table_name = $3 AND metadata_location = $4
     AND (iceberg_type = 'TABLE' OR iceberg_type IS NULL)";
+pub(super) const RENAME: &str = "
+UPDATE iceberg_tables SET table_namespace = $5, table_name = $6
+WHERE catalog_name = $1 AND table_namespace = $2 AND table_name = $3 AND metadata_location = $4
+    AND (iceberg_type = 'TABLE' OR iceberg_type IS NULL)
+    AND NOT EXISTS (SELECT 1 FROM iceberg_tables WHERE catalog_name = $1
+        AND table_namespace = $5 AND table_name = $6)";
 pub(super) const REMOVE: &str = "
 DELETE FROM iceberg_tables WHERE catalog_name = $1 AND table_namespace = $2 AND table_name = $3
     AND (iceberg_type = 'TABLE' OR iceberg_type IS NULL)";

@@ -35,12 +35,30 @@ macro_rules! sql_stores {
                 table: &TableName,
                 location: &str,
             ) -> sqlx::Result<u64> {
-                let (namespace, (key, value)) = (table.namespace(), statements::EXISTS);
-                let values = [&self.name, namespace, table.table(), location];
+                let values = [&self.name, table.namespace(), table.table(), location];
                 let inserted = Self::over(tx, statements::INSERT, &values).await?;
-                let values = [&self.name, namespace, key, value];
-                Self::over(tx, statements::INSERT_PROPERTY, &values).await?;
+                self.note_namespace(tx, table.namespace()).await?;
                 Ok(inserted)
+            }
+
+            async fn moved(
+                &self,
+                tx: &mut Tx,
+                (table, to): (&TableName, &TableName),
+                at: &str,
+            ) -> sqlx::Result<u64> {
+                let (from_space, to_space) = (table.namespace(), to.namespace());
+                let values = [&self.name, from_space, table.table(), at, to_space, to.table()];
+                let renamed = Self::over(tx, statements::RENAME, &values).await?;
+                self.note_namespace(tx, to_space).await?;
+                Ok(renamed)
+            }
+
+            /// Makes a namespace exist.
+            async fn note_namespace(&self, tx: &mut Tx, namespace: &str) -> sqlx::Result<()> {
+                let (key, value) = statements::EXISTS;
+                let values = [&self.name, namespace, key, value];
+                Self::over(tx, statements::INSERT_PROPERTY, &values).await.map(|_| ())
             }
         }
 
@@ -84,6 +102,15 @@ macro_rules! sql_stores {
             async fn swap(&self, table: &TableName, from: &str, to: &str) -> Swap {
                 let values = [&*self.name, table.namespace(), table.table(), from, to];
                 self.change(statements::SWAP, &values).await
+            }
+
+            async fn rename(&self, table: &TableName, to: &TableName, at: &str) -> Swap {
+                let mut tx = match self.begin().await {
+                    Ok(tx) => tx,
+                    Err(failed) => return failed,
+                };
+                let renamed = self.moved(&mut tx, (table, to), at).await;
+                end(tx, renamed).await
             }
 
             async fn remove(&self, table: &TableName) -> Result<bool> {

@@ -11,6 +11,9 @@ use super::Tables;
 use crate::pointer::{PointerStore, Swap};
 use crate::rest::{Afresh, Loaded, Posted, RestCatalog, State};
 
+/// How often a rename meets a commit before it gives up.
+const RENAME_TRIES: usize = 32;
+
 /// Who knows which tables there are.
 #[derive(Debug)]
 pub(crate) enum Backend {
@@ -55,7 +58,7 @@ impl Tables {
             Backend::Rest(rest) => return self.find_by_rest(rest, name).await,
         };
         let Some(location) = pointers.find(name).await? else { return Ok(None) };
-        if let Some(table) = self.cache.get(&location) {
+        if let Some(table) = self.cache.get(name, &location) {
             return Ok(Some(table));
         }
         let metadata = self.files.read_metadata(&location).await?;
@@ -68,7 +71,7 @@ impl Tables {
         let now = self.clock.now();
         let mut loaded = rest.load(name, Afresh::No, now).await?;
         if let Loaded::Same(location) = &loaded {
-            if let Some(table) = self.cache.get(location) {
+            if let Some(table) = self.cache.get(name, location) {
                 return Ok(Some(table));
             }
             loaded = rest.load(name, Afresh::Yes, now).await?;
@@ -90,7 +93,7 @@ impl Tables {
                 tracing::warn!(table = %name, %error, "the catalog lends what is of no use");
             }
         }
-        if let Some(table) = self.cache.get(&state.location) {
+        if let Some(table) = self.cache.get(name, &state.location) {
             return Ok(table);
         }
         let table = self.build(name, state.metadata, &state.location)?;
@@ -208,20 +211,53 @@ impl Tables {
         }
     }
 
-    /// Gives a table another name; its files stay where they are.
+    /// Gives a table another name, in one step that no commit falls between; its files stay where
+    /// they are.
     ///
     /// # Errors
     ///
-    /// `AlreadyExists` if that is taken; `OutcomeUnknown` with what to look at.
+    /// `NotFound` for an unknown table; `AlreadyExists` if the new name is taken; `Conflict` if
+    /// others commit to the table without a pause; `OutcomeUnknown` if nobody knows.
     pub(crate) async fn rename(&self, from: &TableName, to: &TableName) -> Result<()> {
         let pointers = match &self.backend {
             Backend::Rest(rest) => return rest.rename(from, to).await,
             Backend::Pointers(pointers) => pointers,
         };
-        let table = self.load(from).await?;
-        self.register(to, super::location_of(&table)?).await?;
-        // A table under two names is better than one under none.
-        pointers.remove(from).await.map(|_| ())
+        // Whoever commits meanwhile comes after: without a turn a rename just tries its luck.
+        let _place = pointers.queue(from).await;
+        for _ in 0..RENAME_TRIES {
+            let table = self.load(from).await?;
+            let at = super::location_of(&table)?;
+            match pointers.rename(from, to, at).await {
+                Swap::Done => return Ok(()),
+                Swap::Moved if pointers.find(to).await?.is_some() => return Err(taken(to)),
+                Swap::Moved => {}
+                Swap::Failed(error) => return Err(error),
+                Swap::Unknown(error) => return self.look_for_renamed((from, to), at, error).await,
+            }
+        }
+        let busy = format!("others commit to `{from}` without a pause");
+        Err(Error::new(ErrorKind::Conflict, busy).with_help("rename it again when they are done"))
+    }
+
+    /// Whether a table has its new name, after the answer to that was lost. A table that others
+    /// committed to since points elsewhere, but it has one name only.
+    async fn look_for_renamed(
+        &self,
+        (from, to): (&TableName, &TableName),
+        at: &str,
+        error: Error,
+    ) -> Result<()> {
+        match (self.pointer(from).await, self.pointer(to).await) {
+            (Ok(None), Ok(Some(_))) => Ok(()),
+            (Ok(Some(there)), Ok(_)) if there == at => Err(error),
+            _ => Err(Error::new(
+                ErrorKind::OutcomeUnknown,
+                format!("nobody knows whether `{from}` is called `{to}` now"),
+            )
+            .with_help("list the tables, and rename it again if it has the old name")
+            .with_source(error)),
+        }
     }
 
     /// Enters a table whose metadata exists.
@@ -238,11 +274,12 @@ impl Tables {
         self.build(name, metadata, location)?;
         match pointers.create(name, location).await {
             Swap::Done => Ok(()),
-            Swap::Moved => Err(Error::new(
-                ErrorKind::AlreadyExists,
-                format!("there is a table `{name}` already"),
-            )),
+            Swap::Moved => Err(taken(name)),
             Swap::Failed(error) | Swap::Unknown(error) => Err(error),
         }
     }
+}
+
+fn taken(name: &TableName) -> Error {
+    Error::new(ErrorKind::AlreadyExists, format!("there is a table `{name}` already"))
 }

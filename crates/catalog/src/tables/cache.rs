@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use iceberg::table::Table;
+use icecore_core::TableName;
 
 /// Tables that stay loaded.
 const TABLES_MAX: usize = 32;
@@ -24,11 +25,15 @@ struct Entries {
 }
 
 impl TableCache {
-    pub(super) fn get(&self, location: &str) -> Option<Table> {
+    /// The table of this name whose metadata is there. One that was renamed since knows its old name.
+    pub(super) fn get(&self, name: &TableName, location: &str) -> Option<Table> {
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         entries.uses += 1;
         let uses = entries.uses;
         let (used, table) = entries.tables.get_mut(location)?;
+        if !is_named(table, name) {
+            return None;
+        }
         *used = uses;
         Some(table.clone())
     }
@@ -50,6 +55,11 @@ impl TableCache {
         let uuid = table.metadata().uuid();
         entries.tables.values().filter(|(_, table)| table.metadata().uuid() == uuid).count()
     }
+}
+
+fn is_named(table: &Table, name: &TableName) -> bool {
+    let (namespace, parts) = (table.identifier().namespace(), name.namespace().split('.'));
+    table.identifier().name() == name.table() && namespace.iter().eq(parts)
 }
 
 impl Entries {

@@ -57,12 +57,13 @@ pub(super) async fn gather(
 ) -> Result<Gathered> {
     let mut part = Part::try_new(schema, key_columns)?;
     while let Some(batch) = stream.try_next().await? {
-        let bytes = part.bytes_of(&batch);
+        let (batch_bytes, interned) = (part.bytes_of(&batch), part.interned_bytes());
+        part.push(&batch)?;
+        let bytes = batch_bytes + part.interned_bytes().saturating_sub(interned);
         let rows = room.rows.fetch_add(batch.num_rows(), Ordering::Relaxed) + batch.num_rows();
         let fits = rows < u32::MAX as usize
             && room.memory.size() + bytes <= room.bytes_max
             && room.memory.try_grow(bytes).is_ok();
-        part.push(&batch)?;
         if !fits {
             room.is_short.store(true, Ordering::Relaxed);
         }
@@ -182,6 +183,15 @@ impl Part {
         let plain = batch.project(&plain);
         let plain = plain.map_or(0, |plain| get_record_batch_memory_size(&plain));
         plain + batch.num_rows() * (8 + 4 * texts)
+    }
+
+    /// The memory that the different keys and texts take.
+    fn interned_bytes(&self) -> usize {
+        let of = |column: &Column| match column {
+            Column::Texts { different, .. } => different.size_bytes(),
+            Column::Plain(_) => 0,
+        };
+        self.keys.different.size_bytes() + self.columns.iter().map(of).sum::<usize>()
     }
 
     fn push(&mut self, batch: &RecordBatch) -> Result<()> {

@@ -4,9 +4,9 @@ use std::any::Any;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray};
+use arrow::array::{ArrayRef, AsArray, TimestampMicrosecondArray};
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType, TimestampNanosecondType};
 use datafusion::error::Result;
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, cast,
@@ -14,7 +14,8 @@ use datafusion::logical_expr::{
 
 use super::moment_type;
 
-/// A column of times or dates as moments. A time without a zone is UTC.
+/// A column of times or dates as moments. A time without a zone is UTC, and nanoseconds are rounded
+/// down, as point-in-time joins do it.
 ///
 /// It is a cast that costs nothing where only the zone is missing; DataFusion's takes each value
 /// apart into a calendar date and puts it together again.
@@ -34,6 +35,11 @@ pub(crate) fn moments_of(times: &ArrayRef) -> Result<ArrayRef> {
     let DataType::Timestamp(_, zone) = times.data_type() else {
         return Ok(cast_with_options(times, &moment_type(), &CastOptions::default())?);
     };
+    if let Some(nanos) = times.as_primitive_opt::<TimestampNanosecondType>() {
+        // Before 1970 a division would round up: two events that are in order could change places.
+        let micros: TimestampMicrosecondArray = nanos.unary(|nanos| nanos.div_euclid(1000));
+        return Ok(Arc::new(micros.with_timezone("+00:00")));
+    }
     // Values count from the epoch, in UTC, whatever the zone is that they are shown in.
     let micros = DataType::Timestamp(TimeUnit::Microsecond, zone.clone());
     let times = cast_with_options(times, &micros, &CastOptions::default())?;
@@ -98,8 +104,7 @@ impl ScalarUDFImpl for MomentOf {
 #[cfg(test)]
 mod tests {
     use arrow::array::{
-        Array, Date32Array, TimestampMillisecondArray, TimestampNanosecondArray,
-        TimestampSecondArray,
+        Date32Array, TimestampMillisecondArray, TimestampNanosecondArray, TimestampSecondArray,
     };
     use arrow::compute::cast;
 
@@ -109,7 +114,7 @@ mod tests {
     fn moments_are_what_a_cast_gives() {
         let seconds = vec![Some(0), None, Some(-1), Some(1_700_000_000), Some(-62_135_596_800)];
         let nanos: TimestampNanosecondArray =
-            vec![Some(1_999), Some(-1), None, Some(i64::MAX)].into();
+            vec![Some(1_999), Some(-1_000), None, Some(i64::MAX)].into();
         let times: Vec<ArrayRef> = vec![
             Arc::new(TimestampSecondArray::from(seconds.clone())),
             Arc::new(TimestampSecondArray::from(seconds.clone()).with_timezone("+00:00")),
@@ -127,6 +132,10 @@ mod tests {
             };
             assert_eq!(&moments, &expected.unwrap(), "{}", times.data_type());
         }
+        let nanos: ArrayRef =
+            Arc::new(TimestampNanosecondArray::from(vec![-1, -1_000, -1_001, 999]));
+        let expected = TimestampMicrosecondArray::from(vec![-1, -1, -2, 0]).with_timezone("+00:00");
+        assert_eq!(moments_of(&nanos).unwrap().as_primitive(), &expected);
         // Which a cast cannot take apart into a date, and which is a moment all the same.
         let far: ArrayRef = Arc::new(TimestampSecondArray::from(vec![9_000_000_000_000]));
         assert_eq!(moments_of(&far).unwrap().null_count(), 0);

@@ -30,6 +30,9 @@ name = "account"
 entities = ["user"]
 source = "ml.account"
 columns = ["balance"]
+[[push_source]]
+name = "accounts"
+table = "ml.account"
 "#;
 
 /// A store that fails after so many more batches: a job that dies on its way.
@@ -247,6 +250,26 @@ async fn what_was_pushed_stays_until_the_table_has_it() {
     world.append(&[("a", 30, 7), ("new", 30, 8)]).await;
     world.materialize().await;
     assert_eq!(verify_view(&world.source(), "account").await.unwrap().pushed_rows, 0);
+}
+
+#[tokio::test]
+async fn what_was_pushed_goes_with_its_row_of_the_table() {
+    let world = World::new().await;
+    world.append(&[("a", 10, 1), ("b", 10, 2)]).await;
+    world.materialize().await;
+    for (user, value) in [("a", 7), ("b", 8), ("new", 9)] {
+        world.push(user, 30, value).await;
+    }
+    world.push("b", 40, 10).await;
+    // The table gets the first three and loses them again before anybody looks.
+    world.append(&[("a", 30, 7), ("b", 30, 8), ("new", 30, 9)]).await;
+    for value in [7, 8, 9] {
+        world.delete("balance", Literal::Int(value)).await;
+    }
+    world.materialize().await;
+    assert_eq!(world.online(&["a", "b", "new"]).await, [Some(1), Some(10), None]);
+    let report = verify_view(&world.source(), "account").await.unwrap();
+    assert_eq!((report.is_equal(), report.pushed_rows), (true, 1));
 }
 
 #[tokio::test]

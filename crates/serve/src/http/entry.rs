@@ -4,7 +4,6 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -13,6 +12,8 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::{Router, http};
+use hyper::body::Incoming;
+use hyper::service::Service as LibraryService;
 use icecore_traces::continue_trace;
 use tokio::time::{Instant, timeout};
 use tower_service::Service;
@@ -41,16 +42,12 @@ impl Entry {
     }
 }
 
-impl Service<Request> for Entry {
+impl LibraryService<http::Request<Incoming>> for Entry {
     type Response = Response;
     type Error = Infallible;
     type Future = Answered;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request) -> Answered {
+    fn call(&self, request: http::Request<Incoming>) -> Answered {
         let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
         if is_read && self.service.routes.find(request.uri().path()).is_some() {
             let service = Arc::clone(&self.service);
@@ -59,7 +56,7 @@ impl Service<Request> for Entry {
                 async move { Ok(scored(&service, &head, None).await.map(Body::from)) },
             );
         }
-        Box::pin(self.router.call(request))
+        Box::pin(self.router.clone().call(request.map(Body::new)))
     }
 }
 

@@ -14,25 +14,26 @@ mod threads;
 mod write;
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use axum::http::Method;
-use axum::serve::Listener;
 use icecore_core::{Error, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tracing::warn;
 
 use super::begun;
+use super::connections::{Arrivals, Place, Room};
 use super::entry::{score_span, scored};
 use crate::ScoreService;
 use memory::Desk;
-use parse::{Room, next_score};
+use parse::{Headers, next_score};
 use rewound::Rewound;
 use threads::{Arrival, Threads};
 use write::{Dates, End, write};
@@ -41,12 +42,13 @@ use write::{Dates, End, write};
 const READ_BYTES: usize = 8 << 10;
 /// Connections that wait to be taken over.
 const QUEUE: usize = 1_024;
+/// How long to wait where the process has no file descriptor left.
+const EXHAUSTED: Duration = Duration::from_millis(200);
 
 /// The connections that the library takes over.
 #[derive(Debug)]
 pub(super) struct Front {
     handed: mpsc::Receiver<Handed>,
-    address: SocketAddr,
 }
 
 #[derive(Debug)]
@@ -54,7 +56,7 @@ struct Handed {
     /// What was read of it.
     before: Vec<u8>,
     stream: std::net::TcpStream,
-    from: SocketAddr,
+    place: Place,
     on_its_way: OnItsWay,
 }
 
@@ -65,6 +67,7 @@ type OnItsWay = mpsc::Sender<()>;
 #[derive(Debug, Clone)]
 struct Begin {
     service: Arc<ScoreService>,
+    room: Room,
     stopping: watch::Receiver<bool>,
     hand: mpsc::Sender<Handed>,
     on_its_way: OnItsWay,
@@ -80,26 +83,25 @@ impl Front {
     pub(super) fn start(
         service: Arc<ScoreService>,
         listener: TcpListener,
-        address: SocketAddr,
+        room: Room,
         stopping: watch::Receiver<bool>,
     ) -> Result<(Self, impl Future<Output = ()> + Send + 'static)> {
         let (hand, handed) = mpsc::channel(QUEUE);
         let (on_its_way, mut left) = mpsc::channel(1);
-        let begin = Begin { service, stopping, hand, on_its_way };
+        let begin = Begin { service, room, stopping, hand, on_its_way };
         let threads = Threads::start(&begin).map_err(|error| {
             Error::unavailable("cannot start threads for connections").with_source(error)
         })?;
         tokio::spawn(accept(listener, threads, begin));
         let over = async move { while left.recv().await.is_some() {} };
-        Ok((Self { handed, address }, over))
+        Ok((Self { handed }, over))
     }
 }
 
-impl Listener for Front {
-    type Io = Rewound;
-    type Addr = SocketAddr;
+impl Arrivals for Front {
+    type Stream = Rewound;
 
-    async fn accept(&mut self) -> (Rewound, SocketAddr) {
+    async fn next(&mut self) -> (Rewound, Place) {
         loop {
             let Some(handed) = self.handed.recv().await else {
                 return std::future::pending().await;
@@ -107,23 +109,19 @@ impl Listener for Front {
             match TcpStream::from_std(handed.stream) {
                 Ok(stream) => {
                     let stream = Rewound::new(handed.before, stream, handed.on_its_way);
-                    return (stream, handed.from);
+                    return (stream, handed.place);
                 }
                 Err(error) => warn!(%error, "cannot take a connection over"),
             }
         }
     }
-
-    fn local_addr(&self) -> std::io::Result<SocketAddr> {
-        Ok(self.address)
-    }
 }
 
-async fn accept(mut listener: TcpListener, mut threads: Threads, begin: Begin) {
-    let Begin { mut stopping, hand, on_its_way: _on_its_way, .. } = begin;
+async fn accept(listener: TcpListener, mut threads: Threads, begin: Begin) {
+    let Begin { mut stopping, room, hand, on_its_way: _on_its_way, .. } = begin;
     loop {
-        let (stream, from) = tokio::select! {
-            accepted = Listener::accept(&mut listener) => accepted,
+        let (stream, place) = tokio::select! {
+            accepted = next_stream(&listener, &room) => accepted,
             () = begun(&mut stopping) => return,
             // The library is gone, and with it the service.
             () = hand.closed() => return,
@@ -133,15 +131,36 @@ async fn accept(mut listener: TcpListener, mut threads: Threads, begin: Begin) {
             warn!(%error, "cannot set TCP_NODELAY");
         }
         match stream.into_std() {
-            Ok(stream) => threads.take((stream, from)),
+            Ok(stream) => threads.take((stream, place)),
             Err(error) => warn!(%error, "cannot take a connection"),
         }
     }
 }
 
+/// The next connection, once there is a place for it.
+async fn next_stream(listener: &TcpListener, room: &Room) -> (TcpStream, Place) {
+    let place = room.place().await;
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return (stream, place),
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                warn!(%error, "cannot accept connections");
+                sleep(EXHAUSTED).await;
+            }
+        }
+    }
+}
+
+/// Whether an error is over with the connection that had it.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
 impl Begin {
     /// Converses, and hands the connection over when something comes that is not for here.
-    async fn run(self, (stream, from): Arrival) {
+    async fn run(self, (stream, place): Arrival) {
         let stream = match TcpStream::from_std(stream) {
             Ok(stream) => stream,
             Err(error) => return warn!(%error, "cannot take a connection"),
@@ -149,7 +168,7 @@ impl Begin {
         if let Some((before, stream)) = self.converse(stream).await
             && let Ok(stream) = stream.into_std()
         {
-            let handed = Handed { before, stream, from, on_its_way: self.on_its_way };
+            let handed = Handed { before, stream, place, on_its_way: self.on_its_way };
             let _ = self.hand.send(handed).await;
         }
     }
@@ -162,10 +181,14 @@ impl Begin {
         let (mut ending, mut is_told) = (pin!(begun(&mut ending)), false);
         let (mut input, mut output) = (Vec::with_capacity(READ_BYTES), Vec::new());
         let (mut dates, mut desk) = (Dates::default(), Desk::default());
+        let (mut silence, mut heard) = (self.room.silence(), Instant::now());
         loop {
             let read = poll_fn(|context| {
                 if let Poll::Ready(read) = pin!(stream.read_buf(&mut input)).poll(context) {
                     return Poll::Ready(read.unwrap_or(0));
+                }
+                if silence.poll(heard, context).is_ready() {
+                    return Poll::Ready(0);
                 }
                 // It wakes this task, which is always the same, so it has to be told of it only
                 // once.
@@ -179,10 +202,11 @@ impl Begin {
                 return None;
             }
             let mut rest = input.as_slice();
-            while let Some(asked) = next_score(rest, &mut Room::new(), &service.routes) {
+            while let Some(asked) = next_score(rest, &mut Headers::new(), &service.routes) {
                 let span = score_span(&Method::GET, asked.route);
                 let mut is_last = asked.is_last || has_begun(stopping);
                 let started = Instant::now();
+                heard = started;
                 let end = End { date: dates.at(started, || service.now()), is_last };
                 if !desk.answer(service, (&asked, &span, started), &mut output, end) {
                     let Some(head) = asked.head() else { break };

@@ -78,6 +78,20 @@ impl PointerStore for MemoryPointers {
         Swap::Done
     }
 
+    async fn rename(&self, table: &TableName, to: &TableName, at: &str) -> Swap {
+        let mut state = locked(&self.0);
+        let is_there = state.pointers.get(table).is_some_and(|pointer| pointer == at);
+        if !is_there || state.pointers.contains_key(to) {
+            return Swap::Moved;
+        }
+        state.pointers.remove(table);
+        state.pointers.insert(to.clone(), at.to_owned());
+        let at = Some(at.to_owned());
+        state.log.push(Swapped { table: table.clone(), from: at.clone(), to: None });
+        state.log.push(Swapped { table: to.clone(), from: None, to: at });
+        Swap::Done
+    }
+
     async fn remove(&self, table: &TableName) -> Result<bool> {
         let mut state = locked(&self.0);
         let Some(from) = state.pointers.remove(table) else { return Ok(false) };
@@ -171,6 +185,11 @@ impl PointerStore for FaultyPointers {
             return Swap::Unknown(closed());
         }
         self.change(fate, self.inner.swap(table, from, to)).await
+    }
+
+    async fn rename(&self, table: &TableName, to: &TableName, at: &str) -> Swap {
+        let fate = self.weather.fate("rename", table.as_str()).await;
+        self.change(fate, self.inner.rename(table, to, at)).await
     }
 
     async fn remove(&self, table: &TableName) -> Result<bool> {

@@ -85,6 +85,10 @@ impl PointerStore for Scripted {
         Swap::Unknown(closed())
     }
 
+    async fn rename(&self, table: &TableName, to: &TableName, at: &str) -> Swap {
+        self.inner.rename(table, to, at).await
+    }
+
     async fn remove(&self, table: &TableName) -> Result<bool> {
         self.inner.remove(table).await
     }

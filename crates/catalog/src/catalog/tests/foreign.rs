@@ -106,6 +106,43 @@ async fn namespaces_and_tables_are_listed_renamed_and_dropped() {
     assert!(catalog.purge_table(&old).await.is_err());
 }
 
+/// A table that is renamed while others commit loses none of what they were told is stored.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_rename_among_commits_loses_none() {
+    let lake = Lake::new().await;
+    let names: Vec<TableName> =
+        ["ns.events", "ns.other"].map(|name| TableName::parse(name).unwrap()).into();
+    let before = lake.catalog.history(&names[0]).await.unwrap().len();
+    let writer = lake.reopened().await;
+    let writes = async {
+        let mut stored = 0;
+        for number in 0..30 {
+            let name = &names[number % 2];
+            let rows = stream(&[(i64::try_from(number).unwrap(), 1)]);
+            match writer.commit(name, rows, CommitOptions::new(WriteMode::Append)).await {
+                Ok(_) => stored += 1,
+                Err(error) => assert!(
+                    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Conflict),
+                    "{error}"
+                ),
+            }
+        }
+        stored
+    };
+    let renames = async {
+        for turn in 0..10 {
+            let (from, to) = (&names[turn % 2], &names[(turn + 1) % 2]);
+            lake.catalog.rename_table(from, to).await.unwrap();
+            assert!(lake.catalog.describe(from).await.is_err());
+            assert_eq!(lake.catalog.describe(to).await.unwrap().name, *to);
+        }
+    };
+    let (stored, ()) = tokio::join!(writes, renames);
+    let after = lake.catalog.history(&names[0]).await.unwrap().len();
+    assert_eq!(after, before + stored);
+    assert!(stored > 0);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn transactions_of_another_crate_and_our_own_do_not_lose_each_other() {
     let lake = Lake::empty().await;

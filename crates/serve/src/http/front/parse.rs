@@ -12,9 +12,9 @@ use crate::route::{Route, Routes};
 const HEADERS_MAX: usize = 32;
 
 /// Where the headers of a request are put.
-pub(super) struct Room<'b>([MaybeUninit<Header<'b>>; HEADERS_MAX]);
+pub(super) struct Headers<'b>([MaybeUninit<Header<'b>>; HEADERS_MAX]);
 
-impl Room<'_> {
+impl Headers<'_> {
     pub(super) const fn new() -> Self {
         Self([const { MaybeUninit::uninit() }; HEADERS_MAX])
     }
@@ -52,7 +52,7 @@ impl Asked<'_> {
 /// a request. The library parses with the same parser, so both agree on what a request is.
 pub(super) fn next_score<'r>(
     bytes: &'r [u8],
-    room: &'r mut Room<'r>,
+    room: &'r mut Headers<'r>,
     routes: &'r Routes,
 ) -> Option<Asked<'r>> {
     let mut request = httparse::Request::new(&mut []);

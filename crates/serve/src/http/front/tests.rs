@@ -114,6 +114,67 @@ async fn converse_with(server: &Server) {
     }
 }
 
+/// Whether a connection is closed before this is over.
+async fn is_closed(stream: &mut TcpStream, within: Duration) -> bool {
+    let mut more = [0];
+    matches!(timeout(within, stream.read(&mut more)).await, Ok(Ok(0) | Err(_)))
+}
+
+/// Before anything was said, after an answer here, after one of the library, and in the middle of
+/// heads for either.
+#[tokio::test]
+async fn who_is_silent_for_too_long_is_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = embedded(&dir, "0.9312").await;
+    let short = ServeOptions { idle_timeout: Duration::from_millis(300), ..options() };
+    let server = Server::start(store, Lake::Has(0.5), short).await;
+    let starts = ["", REQUESTS[0], REQUESTS[4], "GET /churn-score/u4", "POST /push HTTP/1.1\r\nh"];
+    for (at, start) in starts.into_iter().enumerate() {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(start.as_bytes()).await.unwrap();
+        if start.ends_with("\r\n\r\n") {
+            assert_eq!(reply(&mut stream, false).await.0, 200);
+        }
+        assert!(!is_closed(&mut stream, Duration::from_millis(50)).await, "{at}");
+        assert!(is_closed(&mut stream, Duration::from_secs(20)).await, "{at}");
+    }
+    // Whoever says something now and then stays.
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    for request in [0, 0, 4, 4, 0] {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        stream.write_all(REQUESTS[request].as_bytes()).await.unwrap();
+        assert_eq!(reply(&mut stream, false).await.0, 200);
+    }
+}
+
+#[tokio::test]
+async fn more_connections_than_may_be_wait_for_one_to_close() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = embedded(&dir, "0.9312").await;
+    let few = ServeOptions { connections_max: 2, ..options() };
+    let server = Server::start(store, Lake::Has(0.5), few).await;
+    // One stays here, one goes to the library: both count until they are closed.
+    let mut open = Vec::new();
+    for request in [0, 4] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(REQUESTS[request].as_bytes()).await.unwrap();
+        assert_eq!(reply(&mut stream, false).await.0, 200);
+        open.push(stream);
+    }
+    let mut came = Vec::new();
+    for mut left in open {
+        let mut waiting = TcpStream::connect(server.address).await.unwrap();
+        waiting.write_all(REQUESTS[0].as_bytes()).await.unwrap();
+        let mut answer = Box::pin(reply(&mut waiting, false));
+        assert!(timeout(Duration::from_millis(100), &mut answer).await.is_err());
+        left.write_all(REQUESTS[0].as_bytes()).await.unwrap();
+        assert_eq!(reply(&mut left, false).await.0, 200);
+        drop(left);
+        assert_eq!(answer.await.0, 200);
+        came.push(waiting);
+    }
+}
+
 /// The lines of the head and the body of the reply to a request that ends its connection.
 async fn whole_reply(server: &Server, request: &str) -> (Vec<String>, String) {
     let mut stream = TcpStream::connect(server.address).await.unwrap();

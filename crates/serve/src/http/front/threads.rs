@@ -5,16 +5,17 @@
 //! tasks.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::thread::{self, available_parallelism};
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 
+use super::super::connections::Place;
 use super::Begin;
 
-/// A connection that nothing was read of.
-pub(super) type Arrival = (TcpStream, SocketAddr);
+/// A connection that nothing was read of, and its place.
+pub(super) type Arrival = (TcpStream, Place);
 
 /// The threads, one for every other core: what the lakehouse is asked is worked on by the others.
 #[derive(Debug)]

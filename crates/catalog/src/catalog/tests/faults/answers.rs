@@ -71,6 +71,16 @@ impl PointerStore for FaultyPointers {
             }
         }
     }
+    async fn rename(&self, table: &TableName, to: &TableName, at: &str) -> Swap {
+        match self.next() {
+            Answer::LostAfter => {
+                assert!(matches!(self.inner.rename(table, to, at).await, Swap::Done));
+                Swap::Unknown(lost())
+            }
+            Answer::LostBefore => Swap::Unknown(lost()),
+            _ => self.inner.rename(table, to, at).await,
+        }
+    }
     async fn remove(&self, table: &TableName) -> Result<bool> {
         self.inner.remove(table).await
     }

@@ -116,17 +116,29 @@ impl IcebergCatalog {
         })
     }
 
-    /// Forgets a table. Its files stay where they are.
+    /// Forgets a table, and says where the metadata of its last state is. Its files stay where they
+    /// are: [`register_table`](Self::register_table) brings it back.
     ///
     /// # Errors
     ///
-    /// `NotFound` for an unknown table.
-    pub async fn drop_table(&self, table: &TableName) -> Result<()> {
-        // Loading first gives an unknown name its error.
-        self.tables_now().load(table).await?;
-        self.tables_now().remove(table).await?;
-        tracing::info!(table = %table, "dropped");
-        Ok(())
+    /// `NotFound` for an unknown table; `Conflict` if others commit to it without a pause.
+    pub async fn drop_table(&self, table: &TableName) -> Result<String> {
+        let Some(location) = self.tables_now().remove(table).await? else {
+            return Err(self.tables_now().unknown(table).await);
+        };
+        tracing::info!(table = %table, location, "dropped");
+        Ok(location)
+    }
+
+    /// Forgets a table if its last state is still this one, and says whether it was.
+    ///
+    /// # Errors
+    ///
+    /// Those of the catalog. A catalog behind a protocol that has no such condition forgets it anyway.
+    pub async fn drop_table_at(&self, table: &TableName, metadata_location: &str) -> Result<bool> {
+        let is_dropped = self.tables_now().remove_at(table, metadata_location).await?;
+        tracing::info!(table = %table, is_dropped, "dropped where nothing happened");
+        Ok(is_dropped)
     }
 
     /// Gives a table another name, in one step. Its files, snapshots and id stay what they are;

@@ -52,13 +52,14 @@ fn odd_in_words(of: &Type, value: &PrimitiveLiteral) -> String {
         (None, PrimitiveLiteral::Int(number)) => number.to_string(),
         (None, PrimitiveLiteral::Long(number)) => number.to_string(),
         (None, PrimitiveLiteral::Int128(number)) => number.to_string(),
+        (None, PrimitiveLiteral::UInt128(number)) => number.to_string(),
         (None, _) => "odd".to_owned(),
     }
 }
 
 /// Whether the iceberg crate has words for a value: it has none, and panics, for moments before 1970
-/// with a time zone, for dates and numbers beyond what its calendar and its decimals know, and for
-/// numbers from before their column became wider.
+/// with a time zone, for dates and numbers beyond what its calendar and its decimals know, for
+/// numbers from before their column became wider, and for values that are not of their type.
 fn has_words(of: &Type, value: Option<&Literal>) -> bool {
     const DAYS: i32 = CALENDAR_DAYS;
     const MICROS: i64 = DAYS as i64 * 86_400_000_000;
@@ -78,8 +79,19 @@ fn has_words(of: &Type, value: Option<&Literal>) -> bool {
         (PrimitiveType::Decimal { scale, .. }, PrimitiveLiteral::Int128(number)) => {
             *scale <= 28 && number.unsigned_abs() < 1 << 95
         }
-        (PrimitiveType::Long, PrimitiveLiteral::Int(_)) => false,
-        _ => true,
+        (PrimitiveType::Int, PrimitiveLiteral::Int(_))
+        | (PrimitiveType::Long, PrimitiveLiteral::Long(_))
+        | (PrimitiveType::TimestampNs, PrimitiveLiteral::Long(_))
+        | (PrimitiveType::Uuid, PrimitiveLiteral::UInt128(_)) => true,
+        // Those that it has words for whatever their type is.
+        (_, value) => matches!(
+            value,
+            PrimitiveLiteral::Boolean(_)
+                | PrimitiveLiteral::Float(_)
+                | PrimitiveLiteral::Double(_)
+                | PrimitiveLiteral::String(_)
+                | PrimitiveLiteral::Binary(_)
+        ),
     }
 }
 
@@ -140,6 +152,9 @@ mod tests {
     fn a_value_from_before_its_column_became_wider_has_words() {
         let of = Type::Primitive(PrimitiveType::Long);
         assert_eq!(in_words(Transform::Identity, &of, Some(&Literal::int(5))), "5");
+        // A transform that is not known has texts, whatever the file says.
+        let of = Type::Primitive(PrimitiveType::String);
+        assert_eq!(in_words(Transform::Unknown, &of, Some(&Literal::int(5))), "5");
     }
 
     #[test]

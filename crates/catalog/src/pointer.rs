@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use async_trait::async_trait;
-use icecore_core::{Error, Result, TableName};
+use icecore_core::{Error, ErrorKind, Result, TableName};
 
 /// Where each table's current metadata file is named.
 ///
 /// # Contract
 ///
-/// - [`swap`](Self::swap) is a compare-and-swap, and so is [`rename`](Self::rename): of any number of
-///   writers that read the same pointer, one succeeds.
+/// - [`swap`](Self::swap) is a compare-and-swap, and so are [`rename`](Self::rename) and
+///   [`remove`](Self::remove): of any number of writers that read the same pointer, one succeeds.
 /// - What is stored survives a power cut once `Done` or `Ok` was returned.
 #[async_trait]
 pub trait PointerStore: fmt::Debug + Send + Sync + 'static {
@@ -28,11 +28,11 @@ pub trait PointerStore: fmt::Debug + Send + Sync + 'static {
     async fn swap(&self, table: &TableName, from: &str, to: &str) -> Swap;
 
     /// Gives a table another name if it points at `at` now, in one step. [`Swap::Moved`] means that it
-    /// points elsewhere, or that the new name is taken.
+    /// points elsewhere; a name that is taken is [`Swap::Failed`] with `AlreadyExists`.
     async fn rename(&self, table: &TableName, to: &TableName, at: &str) -> Swap;
 
-    /// Removes a table's pointer, and says whether there was one.
-    async fn remove(&self, table: &TableName) -> Result<bool>;
+    /// Removes a table's pointer if it points at `at` now.
+    async fn remove(&self, table: &TableName, at: &str) -> Swap;
 
     /// Waits for the turn among the writers of all processes that collided on a table, first come,
     /// first served. A store without a queue lets everybody pass.
@@ -64,6 +64,11 @@ pub trait NamespaceStore: fmt::Debug + Send + Sync + 'static {
 
     /// Forgets a namespace and says whether there was one. Its tables stay.
     async fn remove(&self, namespace: &str) -> Result<bool>;
+}
+
+/// The error for a name that a table or a view has already.
+pub(crate) fn taken(name: &TableName) -> Error {
+    Error::new(ErrorKind::AlreadyExists, format!("there is a table or a view `{name}` already"))
 }
 
 /// What became of a compare-and-swap.

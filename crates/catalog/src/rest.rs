@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use crate::error::Context;
 use crate::ids::{Ids, new_uuid};
+use crate::tables::Hidden;
 pub(crate) use auth::Credentials;
 pub(crate) use http::RestOptions;
 use http::{Answer, Body, Delivery, Http};
@@ -123,13 +124,20 @@ impl RestCatalog {
     }
 
     /// The tables, in order of name.
-    pub(crate) async fn list(&self) -> Result<Vec<TableName>> {
+    pub(crate) async fn list(&self, hidden: Hidden) -> Result<Vec<TableName>> {
         let mut tables = Vec::new();
         for namespace in self.namespace_names().await? {
             let path = format!("{}/tables", self.namespace_path(&namespace));
             let pages =
                 self.pages(&path, |page: TablesResponse| (page.identifiers, page.next_page_token));
-            for found in pages.await?.unwrap_or_default() {
+            let pages = match pages.await {
+                Err(error) if hidden.passes(&error) => {
+                    tracing::warn!(namespace, %error, "cannot see the tables of a namespace");
+                    continue;
+                }
+                pages => pages?,
+            };
+            for found in pages.unwrap_or_default() {
                 let text = format!("{}.{}", found.namespace.join("."), found.name);
                 match TableName::parse(&text) {
                     Ok(name) if name.table() == found.name => tables.push(name),

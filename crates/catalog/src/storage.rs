@@ -143,6 +143,17 @@ impl Files {
         }
         Ok(())
     }
+
+    /// Forgets what was lent for places of a table that are not among those that are lent now: a
+    /// narrower place would be believed, and its credentials end. What lends nothing says nothing.
+    pub(crate) fn take_back(&self, table_location: &str, lent: &[String]) {
+        let keys: Vec<_> = lent.iter().filter_map(|place| key_of(place).ok()).collect();
+        if let (Some(router), Ok(table)) = (&self.router, key_of(table_location))
+            && !keys.is_empty()
+        {
+            router.take_back(&table, &keys);
+        }
+    }
 }
 
 /// Where new tables are put.

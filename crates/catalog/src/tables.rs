@@ -22,7 +22,7 @@ use crate::ids::{Ids, RandomIds};
 use crate::pointer::PointerStore;
 use crate::storage::Files;
 use crate::timer::{SystemTimer, Timer};
-pub(crate) use backend::{Backend, Created};
+pub(crate) use backend::{Backend, Created, Hidden};
 use cache::TableCache;
 pub(crate) use commit::{Collided, Open, Planned, Stored};
 use metadata::NextMetadata;
@@ -126,7 +126,8 @@ impl Tables {
         }
     }
 
-    async fn unknown(&self, name: &TableName) -> Error {
+    /// The error for a table that does not exist, which names what is near.
+    pub(crate) async fn unknown(&self, name: &TableName) -> Error {
         let error = Error::not_found(format!("there is no table `{name}`"));
         match self.list().await {
             Ok(tables) if tables.is_empty() => error.with_note("the catalog has no tables"),

@@ -216,16 +216,26 @@ impl Project {
                 Ok(())
             }
             Err(error) => {
-                // A table that was made for rows that could not be read is taken back, unless
-                // somebody else has put rows into it since.
-                let unused = report.created
-                    && error.kind() != ErrorKind::OutcomeUnknown
-                    && self.catalog().history(&job.table).await.is_ok_and(|log| log.is_empty());
-                if unused && let Err(second) = self.catalog().drop_table(&job.table).await {
-                    tracing::warn!(table = %job.table, %second, "cannot take back an empty table");
+                if report.created && error.kind() != ErrorKind::OutcomeUnknown {
+                    self.take_back(&job.table).await;
                 }
                 Err(error)
             }
+        }
+    }
+
+    /// Takes a table back that was made for rows that could not be read, unless somebody else has put
+    /// rows into it since, be it in this moment.
+    async fn take_back(&self, table: &TableName) {
+        let taken_back = match self.catalog().describe(table).await {
+            Ok(found) if found.head.is_none() => {
+                self.catalog().drop_table_at(table, &found.metadata_location).await.map(|_| ())
+            }
+            Ok(_) => Ok(()),
+            Err(error) => Err(error),
+        };
+        if let Err(second) = taken_back {
+            tracing::warn!(%table, %second, "cannot take back an empty table");
         }
     }
 }

@@ -125,17 +125,17 @@ impl Project {
         }
     }
 
-    /// Forgets a table or a view.
+    /// Forgets a table or a view, and says where the metadata of the table's last state is.
     ///
     /// # Errors
     ///
     /// `NotFound` if there is neither.
-    pub async fn drop_table_or_view(&self, name: &TableName) -> Result<()> {
+    pub async fn drop_table_or_view(&self, name: &TableName) -> Result<Option<String>> {
         match self.catalog().drop_table(name).await {
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                if self.engine().drop_view(name).await? { Ok(()) } else { Err(error) }
+                if self.engine().drop_view(name).await? { Ok(None) } else { Err(error) }
             }
-            result => result,
+            dropped => dropped.map(Some),
         }
     }
 }

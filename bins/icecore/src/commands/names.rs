@@ -1,7 +1,7 @@
 //! `icecore table rename`, `register` and `drop`: which names lead to which tables.
 
 use icecore::Project;
-use icecore_core::{Error, Result, TableName};
+use icecore_core::{Error, ErrorKind, Result, TableName};
 use serde_json::json;
 
 use crate::report::Answer;
@@ -37,21 +37,27 @@ pub(super) async fn drop(project: &Project, name: &TableName, yes: bool) -> Resu
         let json = json!({ "table": name, "dropped": true, "location": null });
         return Ok(Answer::new(json, format!("view `{name}` is dropped")));
     }
-    let found = project.catalog().describe(name).await?;
+    // A table whose metadata is broken can be dropped, too.
+    let location = match project.catalog().describe(name).await {
+        Ok(found) => Some(found.location),
+        Err(error) if error.kind() == ErrorKind::DataCorrupt => None,
+        Err(error) => return Err(error),
+    };
     if !yes {
-        return Err(Error::invalid(format!("dropping `{name}` forgets all of its versions"))
-            .with_note(format!("its files stay in `{}`", found.location))
-            .with_help("repeat the command with `--yes`"));
+        let error = Error::invalid(format!("dropping `{name}` forgets all of its versions"));
+        let error = match &location {
+            Some(location) => error.with_note(format!("its files stay in `{location}`")),
+            None => error.with_note("its metadata cannot be read; its files stay where they are"),
+        };
+        return Err(error.with_help("repeat the command with `--yes`"));
     }
-    project.drop_table_or_view(name).await?;
+    let metadata = project.drop_table_or_view(name).await?;
     let json = json!({
-        "table": name, "dropped": true, "location": found.location,
-        "metadata_location": found.metadata_location,
+        "table": name, "dropped": true, "location": location, "metadata_location": metadata,
     });
-    let text = format!(
-        "`{name}` is dropped; its files stay in {}\n\
-         undo: icecore table register {name} {}",
-        found.location, found.metadata_location
-    );
+    let mut text = format!("`{name}` is dropped; its files stay where they are");
+    if let Some(metadata) = metadata {
+        text.push_str(&format!("\nundo: icecore table register {name} {metadata}"));
+    }
     Ok(Answer::new(json, text))
 }

@@ -230,7 +230,7 @@ impl Catalog for Foreign {
     }
 
     async fn drop_table(&self, table: &TableIdent) -> Result<()> {
-        self.catalog.drop_table(&name_of(table)?).await.map_err(foreign)
+        self.catalog.drop_table(&name_of(table)?).await.map(|_| ()).map_err(foreign)
     }
 
     /// Files of a table may be those of another as well, which only a check of both can tell.

@@ -89,9 +89,15 @@ impl IcebergCatalog {
         output.write(file.bytes).await.context(|| format!("cannot write `{path}`"))?;
         let done = self.edit(&pin.table, |head| plan(head, pin, (before, &statistics))).await;
         if done.as_ref().is_err_and(|error| error.kind() != ErrorKind::OutcomeUnknown) {
-            self.tables_now().discard(&[path]).await;
+            self.tables_now().discard(std::slice::from_ref(&path)).await;
         }
-        done.map(|_| ())
+        done?;
+        // Over REST nobody compares: of two that come at once, the first finds itself replaced.
+        let now = self.tables_now().load(&pin.table).await?;
+        match path_of(&now, pin) == Some(path.as_str()) || !self.tables_now().is_remote() {
+            true => Ok(()),
+            false => Err(replaced(pin)),
+        }
     }
 
     /// The statistics that the table's metadata names for a snapshot; none where there are none.
@@ -133,16 +139,17 @@ fn plan(
         return Ok(Plan::Nothing);
     }
     if now != before {
-        return Err(Error::new(
-            ErrorKind::Conflict,
-            format!("other statistics of `{pin}` were put there first"),
-        )
-        .with_help("put them again"));
+        return Err(replaced(pin));
     }
     Ok(Plan::Apply {
         requirements: vec![TableRequirement::UuidMatch { uuid: head.metadata().uuid() }],
         updates: vec![TableUpdate::SetStatistics { statistics: statistics.clone() }],
     })
+}
+
+fn replaced(pin: &PinnedTable) -> Error {
+    let text = format!("other statistics of `{pin}` were put there meanwhile");
+    Error::new(ErrorKind::Conflict, text).with_help("put them again")
 }
 
 async fn read(table: &Table, snapshot: i64) -> Result<Vec<StatisticsBlob>> {

@@ -9,11 +9,11 @@ use object_store::ObjectStore;
 
 use super::delete::delete;
 use super::list::{Listed, list};
-use super::neighbours::{Hidden, check_own, tables_inside};
+use super::neighbours::{check_own, tables_inside};
 use super::place::Place;
 use super::reach::{Damage, Named, live_files, skeleton, statistics};
 use crate::planted::{self, PlantedBug};
-use crate::tables::{Tables, location_of};
+use crate::tables::{Hidden, Tables, location_of};
 
 /// Files that tell readers without a catalog which metadata is current.
 const HINTS: [&str; 1] = ["version-hint.text"];

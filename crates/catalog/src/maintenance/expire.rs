@@ -14,7 +14,7 @@ use tokio::sync::OnceCell;
 
 use super::delete::delete;
 use super::hold::SnapshotHolder;
-use super::neighbours::{Hidden, check_own, tables_inside};
+use super::neighbours::{check_own, tables_inside};
 use super::place::Place;
 use super::reach::{Damage, Named, live_files, skeleton, statistics};
 use super::retention::{Asked, Retention, decide};
@@ -22,7 +22,7 @@ use crate::commit::{self, Attempt, Change, Outcome, Plan};
 use crate::error::Context;
 use crate::history::committed_at;
 use crate::refs;
-use crate::tables::Tables;
+use crate::tables::{Hidden, Tables};
 
 /// Which snapshots to expire.
 #[derive(Debug, Clone, Default)]

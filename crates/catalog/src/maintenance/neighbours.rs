@@ -5,21 +5,12 @@ use iceberg::table::Table;
 use icecore_core::{Error, ErrorKind, Result, TableName};
 
 use super::place::Place;
-use crate::tables::{Tables, location_of};
+use crate::tables::{Hidden, Tables, location_of};
 
 /// Tables that the catalog is asked for at once.
 const LOOKUPS_AT_ONCE: usize = 16;
 /// Says whether files may be deleted that no state of a table needs.
 const PROPERTY: &str = "gc.enabled";
-
-/// What becomes of a table that the client may not look at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Hidden {
-    /// It is an error.
-    Fails,
-    /// It is passed over.
-    IsSkipped,
-}
 
 /// Fails for a table whose files must not be deleted, as its property `gc.enabled` says: it may
 /// have been made of the files of another table, which has them still.
@@ -56,7 +47,14 @@ pub(super) async fn tables_inside(
     let own = Place::of(head.metadata().location());
     // It need not be below the table's location.
     let metadata = directory_of(location_of(head)?);
-    let mut others = tables.list().await?;
+    let mut others = match tables.list_of(hidden).await {
+        // Not even the namespaces may be looked at.
+        Err(error) if hidden.passes(&error) => {
+            tracing::warn!(table = %name, %error, "cannot see whether others have its files");
+            Vec::new()
+        }
+        others => others?,
+    };
     others.retain(|other| other != name);
     let mut found = stream::iter(others)
         .map(async |other| {
@@ -67,7 +65,7 @@ pub(super) async fn tables_inside(
     let mut inside = Vec::new();
     while let Some((other, location)) = found.next().await {
         let location = match location {
-            Err(error) if hidden == Hidden::IsSkipped && error.kind() == ErrorKind::Denied => {
+            Err(error) if hidden.passes(&error) || is_broken(hidden, &error) => {
                 tracing::warn!(table = %other, %error, "cannot see whose files a table has");
                 continue;
             }
@@ -75,7 +73,8 @@ pub(super) async fn tables_inside(
         };
         let Some(directory) = location.as_deref().and_then(directory_of) else { continue };
         if directory == own
-            || metadata.as_ref() == Some(&directory) && has_same(tables, &other, head).await?
+            || metadata.as_ref() == Some(&directory)
+                && has_same(tables, &other, (head, hidden)).await?
         {
             return Err(shared(name, &other, head));
         }
@@ -86,10 +85,27 @@ pub(super) async fn tables_inside(
     Ok(inside)
 }
 
+/// Whether an error is one of a table that nobody can open, which must not keep others from expiring.
+fn is_broken(hidden: Hidden, error: &Error) -> bool {
+    hidden == Hidden::IsSkipped
+        && matches!(error.kind(), ErrorKind::DataCorrupt | ErrorKind::InvalidInput)
+}
+
 /// Whether a name leads to the same table, or to one in the same place: several tables may keep
 /// their metadata in one directory.
-async fn has_same(tables: &Tables, other: &TableName, head: &Table) -> Result<bool> {
-    let Some(other) = tables.find(other).await? else { return Ok(false) };
+async fn has_same(
+    tables: &Tables,
+    other: &TableName,
+    (head, hidden): (&Table, Hidden),
+) -> Result<bool> {
+    let found = match tables.find(other).await {
+        Err(error) if hidden.passes(&error) || is_broken(hidden, &error) => {
+            tracing::warn!(table = %other, %error, "cannot see whose files a table has");
+            None
+        }
+        found => found?,
+    };
+    let Some(other) = found else { return Ok(false) };
     let (other, own) = (other.metadata(), head.metadata());
     Ok(other.uuid() == own.uuid() || Place::of(other.location()) == Place::of(own.location()))
 }

@@ -13,7 +13,7 @@ use sqlx::{Connection, Executor, Postgres, Transaction};
 use super::store::sql_stores;
 use super::{cannot, redacted, statements};
 use crate::error::Context;
-use crate::pointer::{NamespaceStore, Place, PointerStore, Swap};
+use crate::pointer::{NamespaceStore, Place, PointerStore, Swap, taken};
 
 const CONNECTIONS_MAX: u32 = 8;
 /// Writers that wait for their turn hold a connection each, one for each table of a process, so

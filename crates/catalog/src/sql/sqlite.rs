@@ -15,7 +15,7 @@ use super::queue::FileQueue;
 use super::store::sql_stores;
 use super::{cannot, statements};
 use crate::error::Context;
-use crate::pointer::{NamespaceStore, Place, PointerStore, Swap};
+use crate::pointer::{NamespaceStore, Place, PointerStore, Swap, taken};
 
 /// How long a statement waits for another process that writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);

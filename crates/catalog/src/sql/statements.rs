@@ -43,9 +43,13 @@ WHERE catalog_name = $1 AND table_namespace = $2 AND table_name = $3 AND metadat
     AND (iceberg_type = 'TABLE' OR iceberg_type IS NULL)
     AND NOT EXISTS (SELECT 1 FROM iceberg_tables WHERE catalog_name = $1
         AND table_namespace = $5 AND table_name = $6)";
+/// Whatever has a name: views share it with tables.
+pub(super) const IS_TAKEN: &str = "
+SELECT COUNT(*) FROM iceberg_tables
+WHERE catalog_name = $1 AND table_namespace = $2 AND table_name = $3";
 pub(super) const REMOVE: &str = "
 DELETE FROM iceberg_tables WHERE catalog_name = $1 AND table_namespace = $2 AND table_name = $3
-    AND (iceberg_type = 'TABLE' OR iceberg_type IS NULL)";
+    AND metadata_location = $4 AND (iceberg_type = 'TABLE' OR iceberg_type IS NULL)";
 
 pub(super) const NAMESPACES: &str = "
 SELECT namespace, property_key, property_value FROM iceberg_namespace_properties

@@ -54,6 +54,16 @@ macro_rules! sql_stores {
                 Ok(renamed)
             }
 
+            async fn is_taken(&self, tx: &mut Tx, name: &TableName) -> sqlx::Result<bool> {
+                let found: i64 = sqlx::query_scalar(statements::IS_TAKEN)
+                    .bind(&self.name)
+                    .bind(name.namespace())
+                    .bind(name.table())
+                    .fetch_one(&mut **tx)
+                    .await?;
+                Ok(found > 0)
+            }
+
             /// Makes a namespace exist.
             async fn note_namespace(&self, tx: &mut Tx, namespace: &str) -> sqlx::Result<()> {
                 let (key, value) = statements::EXISTS;
@@ -110,17 +120,23 @@ macro_rules! sql_stores {
                     Err(failed) => return failed,
                 };
                 let renamed = self.moved(&mut tx, (table, to), at).await;
-                end(tx, renamed).await
+                let is_taken = match &renamed {
+                    Ok(0) => self.is_taken(&mut tx, to).await.unwrap_or(false),
+                    // Somebody took the name in the same moment.
+                    Err(error) => {
+                        error.as_database_error().is_some_and(|error| error.is_unique_violation())
+                    }
+                    Ok(_) => false,
+                };
+                match is_taken {
+                    true => Swap::Failed(taken(to)),
+                    false => end(tx, renamed).await,
+                }
             }
 
-            async fn remove(&self, table: &TableName) -> Result<bool> {
-                let values = [&*self.name, table.namespace(), table.table()];
-                match self.change(statements::REMOVE, &values).await {
-                    Swap::Done => Ok(true),
-                    Swap::Moved => Ok(false),
-                    // Dropping twice does no harm, so the caller may simply try again.
-                    Swap::Failed(error) | Swap::Unknown(error) => Err(error),
-                }
+            async fn remove(&self, table: &TableName, at: &str) -> Swap {
+                let values = [&*self.name, table.namespace(), table.table(), at];
+                self.change(statements::REMOVE, &values).await
             }
 
             async fn queue(&self, table: &TableName) -> Result<Place> {

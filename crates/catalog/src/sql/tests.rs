@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use icecore_core::ErrorKind;
 use icecore_testkit::PostgresServer;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 
@@ -39,9 +40,22 @@ async fn check_pointers(uri: &str) {
     assert_eq!(listed, [name("a.b.t"), name("a.s"), name("a.t"), name("z.t")]);
     assert_eq!(other.list().await.unwrap(), std::slice::from_ref(&table));
 
-    assert!(one.remove(&table).await.unwrap());
-    assert!(!two.remove(&table).await.unwrap());
-    assert_eq!(two.find(&table).await.unwrap(), None);
+    // A rename, too, is only of what was read, and only to a name that is free.
+    let new = name("new.t");
+    let is_taken = |swap: Swap| matches!(swap, Swap::Failed(error) if error.kind() == ErrorKind::AlreadyExists);
+    assert!(matches!(one.rename(&table, &new, "v0").await, Swap::Moved));
+    assert!(is_taken(one.rename(&table, &name("a.s"), "v1").await));
+    assert!(is_taken(one.rename(&table, &table, "v1").await));
+    assert!(matches!(two.rename(&table, &new, "v1").await, Swap::Done));
+    assert!(matches!(one.rename(&table, &new, "v1").await, Swap::Failed(_)));
+    assert!(matches!(one.swap(&table, "v1", "v2").await, Swap::Moved));
+    assert_eq!(one.find(&new).await.unwrap().as_deref(), Some("v1"));
+    assert!(one.namespaces().unwrap().list().await.unwrap().contains_key("new"));
+
+    assert!(matches!(one.remove(&new, "v0").await, Swap::Moved));
+    assert!(matches!(one.remove(&new, "v1").await, Swap::Done));
+    assert!(matches!(two.remove(&new, "v1").await, Swap::Moved));
+    assert_eq!(two.find(&new).await.unwrap(), None);
     assert_eq!(other.find(&table).await.unwrap().as_deref(), Some("w0"));
 }
 

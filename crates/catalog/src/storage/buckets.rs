@@ -76,6 +76,20 @@ impl Buckets {
         lent.insert(key.as_ref().to_owned(), properties.clone()) != Some(properties)
     }
 
+    /// Forgets what was lent for keys at or below a table's, but for those that are lent now, and says
+    /// which these were.
+    pub(super) fn take_back(&self, table: &Path, now: &[Path]) -> Vec<String> {
+        let mut lent = self.lent.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_below = |key: &str| {
+            let rest = key.strip_prefix(table.as_ref());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let is_gone = |key: &String| is_below(key) && now.iter().all(|now| now.as_ref() != key);
+        let gone: Vec<String> = lent.keys().filter(|key| is_gone(key)).cloned().collect();
+        gone.iter().for_each(|key| drop(lent.remove(key)));
+        gone
+    }
+
     /// The narrowest of the keys that credentials were lent for and that this one lies below.
     pub(super) fn lent_for(&self, key: &Path) -> Option<String> {
         let lent = self.lent.lock().unwrap_or_else(PoisonError::into_inner);

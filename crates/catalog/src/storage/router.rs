@@ -71,6 +71,13 @@ impl Router {
         }
     }
 
+    /// Forgets what was lent for keys at or below a table's, but for those that are lent now.
+    pub(crate) fn take_back(&self, table: &Path, lent: &[Path]) {
+        let gone = self.buckets.take_back(table, lent);
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        gone.iter().for_each(|key| drop(open.remove(key)));
+    }
+
     /// Where everything below a key, or everything, is.
     fn route_list(&self, prefix: Option<&Path>) -> Result<(Arc<dyn ObjectStore>, String, Path)> {
         self.route(prefix.unwrap_or(&Path::default()))

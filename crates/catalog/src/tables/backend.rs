@@ -8,11 +8,11 @@ use iceberg::table::Table;
 use icecore_core::{Error, ErrorKind, Result, TableName};
 
 use super::Tables;
-use crate::pointer::{PointerStore, Swap};
+use crate::pointer::{PointerStore, Swap, taken};
 use crate::rest::{Afresh, Loaded, Posted, RestCatalog, State};
 
-/// How often a rename meets a commit before it gives up.
-const RENAME_TRIES: usize = 32;
+/// How often a rename or a drop meets a commit before it gives up.
+const TRIES: usize = 32;
 
 /// Who knows which tables there are.
 #[derive(Debug)]
@@ -21,6 +21,22 @@ pub(crate) enum Backend {
     Pointers(Arc<dyn PointerStore>),
     /// A catalog that writes metadata itself.
     Rest(Box<RestCatalog>),
+}
+
+/// What becomes of what the client may not look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hidden {
+    /// It is an error.
+    Fails,
+    /// It is passed over, with a warning.
+    IsSkipped,
+}
+
+impl Hidden {
+    /// Whether an error says that something is hidden, and that is to be passed over.
+    pub(crate) fn passes(self, error: &Error) -> bool {
+        self == Self::IsSkipped && error.kind() == ErrorKind::Denied
+    }
 }
 
 /// What became of a new table.
@@ -37,10 +53,20 @@ pub(crate) type Namespaces = BTreeMap<String, BTreeMap<String, String>>;
 impl Tables {
     /// The tables, in order of name.
     pub(crate) async fn list(&self) -> Result<Vec<TableName>> {
+        self.list_of(Hidden::Fails).await
+    }
+
+    /// The tables, in order of name, with or without those of namespaces that are hidden.
+    pub(crate) async fn list_of(&self, hidden: Hidden) -> Result<Vec<TableName>> {
         match &self.backend {
             Backend::Pointers(pointers) => pointers.list().await,
-            Backend::Rest(rest) => rest.list().await,
+            Backend::Rest(rest) => rest.list(hidden).await,
         }
+    }
+
+    /// Whether a server has the tables.
+    pub(crate) const fn is_remote(&self) -> bool {
+        matches!(self.backend, Backend::Rest(_))
     }
 
     /// Where a table's metadata is, or `None` where there is no such table.
@@ -87,12 +113,15 @@ impl Tables {
 
     /// The table that a catalog says to be in this state.
     pub(super) fn accept(&self, name: &TableName, state: State) -> Result<Table> {
+        let mut places = Vec::with_capacity(state.lent.len());
         for lent in state.lent {
             // Credentials for no place of files help nobody, and keep nobody from reading.
             if let Err(error) = self.files.lend(&lent.prefix, lent.config) {
                 tracing::warn!(table = %name, %error, "the catalog lends what is of no use");
             }
+            places.push(lent.prefix);
         }
+        self.files.take_back(state.metadata.location(), &places);
         if let Some(table) = self.cache.get(name, &state.location) {
             return Ok(table);
         }
@@ -155,11 +184,39 @@ impl Tables {
         failed
     }
 
-    /// Forgets a table, and says whether there was one.
-    pub(crate) async fn remove(&self, name: &TableName) -> Result<bool> {
+    /// Forgets a table, and says where the metadata of its last state is; `None` if there is no such
+    /// table. Its metadata is not read: one that is broken can be forgotten, too.
+    pub(crate) async fn remove(&self, name: &TableName) -> Result<Option<String>> {
+        let pointers = match &self.backend {
+            Backend::Pointers(pointers) => pointers,
+            Backend::Rest(rest) => {
+                let at = rest.pointer(name).await?;
+                return rest.remove(name).await.map(|was_there| at.filter(|_| was_there));
+            }
+        };
+        let _place = pointers.queue(name).await;
+        for _ in 0..TRIES {
+            let Some(at) = pointers.find(name).await? else { return Ok(None) };
+            match pointers.remove(name, &at).await {
+                Swap::Done => return Ok(Some(at)),
+                // Somebody committed: the state that is forgotten is the one that is named.
+                Swap::Moved => {}
+                // Dropping twice does no harm, so the caller may simply try again.
+                Swap::Failed(error) | Swap::Unknown(error) => return Err(error),
+            }
+        }
+        Err(busy(name, "drop it"))
+    }
+
+    /// Forgets a table whose pointer is this one still, and says whether it was.
+    pub(crate) async fn remove_at(&self, name: &TableName, at: &str) -> Result<bool> {
         match &self.backend {
-            Backend::Pointers(pointers) => pointers.remove(name).await,
             Backend::Rest(rest) => rest.remove(name).await,
+            Backend::Pointers(pointers) => match pointers.remove(name, at).await {
+                Swap::Done => Ok(true),
+                Swap::Moved => Ok(false),
+                Swap::Failed(error) | Swap::Unknown(error) => Err(error),
+            },
         }
     }
 
@@ -225,19 +282,17 @@ impl Tables {
         };
         // Whoever commits meanwhile comes after: without a turn a rename just tries its luck.
         let _place = pointers.queue(from).await;
-        for _ in 0..RENAME_TRIES {
+        for _ in 0..TRIES {
             let table = self.load(from).await?;
             let at = super::location_of(&table)?;
             match pointers.rename(from, to, at).await {
                 Swap::Done => return Ok(()),
-                Swap::Moved if pointers.find(to).await?.is_some() => return Err(taken(to)),
                 Swap::Moved => {}
                 Swap::Failed(error) => return Err(error),
                 Swap::Unknown(error) => return self.look_for_renamed((from, to), at, error).await,
             }
         }
-        let busy = format!("others commit to `{from}` without a pause");
-        Err(Error::new(ErrorKind::Conflict, busy).with_help("rename it again when they are done"))
+        Err(busy(from, "rename it"))
     }
 
     /// Whether a table has its new name, after the answer to that was lost. A table that others
@@ -280,6 +335,7 @@ impl Tables {
     }
 }
 
-fn taken(name: &TableName) -> Error {
-    Error::new(ErrorKind::AlreadyExists, format!("there is a table `{name}` already"))
+fn busy(name: &TableName, what: &str) -> Error {
+    let text = format!("others commit to `{name}` without a pause");
+    Error::new(ErrorKind::Conflict, text).with_help(format!("{what} again when they are done"))
 }

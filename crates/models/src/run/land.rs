@@ -2,7 +2,7 @@
 
 use icecore_catalog::{RefKind, Retention, TableLayout};
 use icecore_core::{
-    CommitOptions, ErrorKind, PinnedTable, Result, SnapshotCatalog as _, TableName,
+    CommitOptions, Error, ErrorKind, PinnedTable, Result, SnapshotCatalog as _, TableName,
 };
 
 use super::write::Written;
@@ -58,9 +58,11 @@ impl Runner<'_> {
         let catalog = self.engine.catalog();
         let result = async {
             if draft.created {
-                let head = catalog.pin(table, &icecore_core::SnapshotSelector::Latest).await?;
-                if head.snapshot == PinnedTable::EMPTY {
-                    return catalog.drop_table(table).await;
+                let found = catalog.describe(table).await?;
+                // Unless somebody else gives it rows in this moment.
+                let at = &found.metadata_location;
+                if found.head.is_none() && catalog.drop_table_at(table, at).await? {
+                    return Ok::<_, Error>(());
                 }
             }
             self.drop_branch(table).await?;

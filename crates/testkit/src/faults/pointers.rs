@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use icecore_catalog::{PointerStore, Swap};
-use icecore_core::{Error, Result, TableName};
+use icecore_core::{Error, ErrorKind, Result, TableName};
 
 use super::weather::{hash, locked};
 use super::{Fate, Weather};
@@ -80,8 +80,11 @@ impl PointerStore for MemoryPointers {
 
     async fn rename(&self, table: &TableName, to: &TableName, at: &str) -> Swap {
         let mut state = locked(&self.0);
-        let is_there = state.pointers.get(table).is_some_and(|pointer| pointer == at);
-        if !is_there || state.pointers.contains_key(to) {
+        if state.pointers.contains_key(to) {
+            let text = format!("there is a table `{to}` already");
+            return Swap::Failed(Error::new(ErrorKind::AlreadyExists, text));
+        }
+        if state.pointers.get(table).is_none_or(|pointer| pointer != at) {
             return Swap::Moved;
         }
         state.pointers.remove(table);
@@ -92,11 +95,15 @@ impl PointerStore for MemoryPointers {
         Swap::Done
     }
 
-    async fn remove(&self, table: &TableName) -> Result<bool> {
+    async fn remove(&self, table: &TableName, at: &str) -> Swap {
         let mut state = locked(&self.0);
-        let Some(from) = state.pointers.remove(table) else { return Ok(false) };
-        state.log.push(Swapped { table: table.clone(), from: Some(from), to: None });
-        Ok(true)
+        if state.pointers.get(table).is_none_or(|pointer| pointer != at) {
+            return Swap::Moved;
+        }
+        state.pointers.remove(table);
+        let from = Some(at.to_owned());
+        state.log.push(Swapped { table: table.clone(), from, to: None });
+        Swap::Done
     }
 }
 
@@ -192,7 +199,8 @@ impl PointerStore for FaultyPointers {
         self.change(fate, self.inner.rename(table, to, at)).await
     }
 
-    async fn remove(&self, table: &TableName) -> Result<bool> {
-        self.read("remove", table.as_str(), self.inner.remove(table)).await
+    async fn remove(&self, table: &TableName, at: &str) -> Swap {
+        let fate = self.weather.fate("remove", table.as_str()).await;
+        self.change(fate, self.inner.remove(table, at)).await
     }
 }

@@ -89,8 +89,8 @@ impl PointerStore for Scripted {
         self.inner.rename(table, to, at).await
     }
 
-    async fn remove(&self, table: &TableName) -> Result<bool> {
-        self.inner.remove(table).await
+    async fn remove(&self, table: &TableName, at: &str) -> Swap {
+        self.inner.remove(table, at).await
     }
 }
 

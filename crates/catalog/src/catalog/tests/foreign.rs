@@ -106,6 +106,39 @@ async fn namespaces_and_tables_are_listed_renamed_and_dropped() {
     assert!(catalog.purge_table(&old).await.is_err());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_a_view_has_is_taken() {
+    let lake = Lake::new().await;
+    let database = format!("sqlite:{}", lake.root.path().join("catalog.db").display());
+    let pool = sqlx::SqlitePool::connect(&database).await.unwrap();
+    // As PyIceberg enters views.
+    let copy = "INSERT INTO iceberg_tables SELECT catalog_name, 'ns', 'seen', metadata_location, \
+        NULL, 'VIEW' FROM iceberg_tables WHERE table_name = 'events'";
+    sqlx::query(copy).execute(&pool).await.unwrap();
+    let taken = TableName::parse("ns.seen").unwrap();
+    let error = lake.catalog.rename_table(&lake.table, &taken).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error}");
+    assert!(lake.catalog.describe(&lake.table).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_table_comes_back_as_it_was_last() {
+    let lake = Lake::new().await;
+    lake.append(&[(1, 1)]).await;
+    let stale = lake.catalog.describe(&lake.table).await.unwrap().metadata_location;
+    lake.reopened()
+        .await
+        .commit(&lake.table, stream(&[(2, 1)]), CommitOptions::new(WriteMode::Append))
+        .await
+        .unwrap();
+    // What was committed since is not forgotten by whoever did not know of it.
+    assert!(!lake.catalog.drop_table_at(&lake.table, &stale).await.unwrap());
+    let last = lake.catalog.drop_table(&lake.table).await.unwrap();
+    assert!(lake.catalog.describe(&lake.table).await.is_err());
+    lake.catalog.register_table(&lake.table, &last).await.unwrap();
+    assert_eq!(lake.rows_now().await, [(1, 1), (2, 1)]);
+}
+
 /// A table that is renamed while others commit loses none of what they were told is stored.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_rename_among_commits_loses_none() {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::row::OwnedRow;
 use futures::TryStreamExt;
-use iceberg::spec::{Datum, NestedFieldRef, PrimitiveType, Type};
+use iceberg::spec::{Datum, NestedFieldRef, PrimitiveType, Transform, Type};
 use iceberg::table::Table;
 use icecore_core::Result;
 
@@ -57,6 +57,8 @@ struct PartitionField<'a> {
     place: usize,
     transform: Function,
     value: Option<Value<'a>>,
+    /// Whether it counts years, months, days or hours.
+    is_time: bool,
 }
 
 struct Order {
@@ -186,10 +188,22 @@ impl PartitionField<'_> {
             return self.value.is_none();
         }
         match (Value::of_array(values, row), &self.value) {
-            (Some(value), Some(expected)) => value.compare(expected) == Some(Ordering::Equal),
+            (Some(value), Some(expected)) => {
+                value.compare(expected) == Some(Ordering::Equal)
+                    || self.is_time && is_rounded_up(&value, expected)
+            }
             // Values that do not compare, such as bytes, are taken for the right ones.
             (found, _) => found.is_none(),
         }
+    }
+}
+
+/// Whether a partition is that of a writer that rounds moments before 1970 up, as some do for those
+/// in the last second of a day. Whoever reads looks for them there, too.
+fn is_rounded_up(computed: &Value<'_>, stored: &Value<'_>) -> bool {
+    match (computed, stored) {
+        (Value::Int(computed), Value::Int(stored)) => *computed < 0 && *stored == computed + 1,
+        _ => false,
     }
 }
 
@@ -211,7 +225,11 @@ fn partition_of<'a>(table: &'a Table, task: &'a FileTask) -> Result<Vec<Partitio
         };
         let transform = Function::new(field.transform)?;
         let value = value.and_then(|value| Value::of_literal(value, of));
-        fields.push(PartitionField { name: &field.name, place, transform, value });
+        let is_time = matches!(
+            field.transform,
+            Transform::Year | Transform::Month | Transform::Day | Transform::Hour
+        );
+        fields.push(PartitionField { name: &field.name, place, transform, value, is_time });
     }
     Ok(fields)
 }

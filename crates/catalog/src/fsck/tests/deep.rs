@@ -118,6 +118,24 @@ async fn rows_lie_where_their_partition_says_whatever_it_is_by() {
     }
 }
 
+/// Some writers round the last second of a day before 1970 up, and readers look for it there, too.
+#[tokio::test]
+async fn a_partition_that_was_rounded_up_is_a_right_one() {
+    let at = TimestampMicrosecondArray::from(vec![-86_400_500_000]).with_timezone("+00:00");
+    let rows = RecordBatch::try_from_iter([("at", Arc::new(at) as ArrayRef)]).unwrap();
+    let lake = Lake::empty().await;
+    let new = NewTable::new(rows.schema()).with_partition_by(["day(at)"]);
+    lake.catalog.ensure_table(&lake.table, &new).await.unwrap();
+    let stream = BatchStream::from_batches(rows.schema(), vec![rows]);
+    lake.catalog.commit(&lake.table, stream, CommitOptions::default()).await.unwrap();
+    for (day, wrong) in [(-1, false), (0, true), (-3, true), (-2, false)] {
+        let partition = Struct::from_iter([Some(Literal::date(day))]);
+        retell(&lake, |file| file.partition(partition)).await;
+        let found = deep_kinds(&lake).await;
+        assert_eq!(found.contains(&FindingKind::WrongPartition), wrong, "{day}: {found:?}");
+    }
+}
+
 #[tokio::test]
 async fn rows_that_are_not_in_the_order_of_their_file_are_found() {
     let lake = Lake::empty().await;

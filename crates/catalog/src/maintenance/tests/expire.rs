@@ -279,6 +279,19 @@ async fn nothing_goes_while_another_name_leads_to_the_same_files() {
     }
 }
 
+/// As another engine may leave it.
+#[tokio::test]
+async fn a_table_that_nobody_can_open_keeps_no_other_from_expiring() {
+    let (lake, pins) = daily(3).await;
+    let database = format!("sqlite:{}", lake.root.path().join("catalog.db").display());
+    let pool = sqlx::SqlitePool::connect(&database).await.unwrap();
+    let odd = "INSERT INTO iceberg_tables SELECT catalog_name, 'ns', 'odd', NULL, NULL, 'TABLE' \
+        FROM iceberg_tables WHERE table_name = 'events'";
+    sqlx::query(odd).execute(&pool).await.unwrap();
+    let report = lake.catalog.expire(&lake.table, everything()).await.unwrap();
+    assert_eq!(report.expired, ids_of(&pins[..2]));
+}
+
 #[tokio::test]
 async fn a_snapshot_whose_files_are_damaged_can_be_expired() {
     let (lake, pins) = daily(3).await;

@@ -93,6 +93,14 @@ async fn the_narrowest_place_that_credentials_were_lent_for_counts() {
     lend(&router, "s3/lake", "all");
     check("s3/lake/wh/one1/1", "all").await;
     check("s3/lake/wh/one/1", "later").await;
+    // What is not lent again for a table ends; other tables have nothing to do with it.
+    router.take_back(&key("s3/lake/wh/two"), &[key("s3/lake/wh/two")]);
+    check("s3/lake/wh/two/deep/1", "two").await;
+    check("s3/lake/wh/one/1", "later").await;
+    router.take_back(&key("s3/lake/wh/on"), &[key("s3/lake")]);
+    check("s3/lake/wh/one/1", "later").await;
+    router.take_back(&key("s3/lake/wh/one"), &[key("s3/lake")]);
+    check("s3/lake/wh/one/1", "all").await;
 }
 
 #[tokio::test]

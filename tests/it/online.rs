@@ -151,12 +151,12 @@ fn a_job_that_is_killed_is_completed_by_the_next_one() {
     let row = |user: usize, day: usize| format!("u{user},2026-01-{day:02}T00:00:00Z,{user}.5,t\n");
     ingest(project, &(0..20_000).map(|user| row(user, 1)).collect::<String>());
     for wait_ms in [0, 40, 120, 240] {
-        let mut job =
-            command(&["--project", project.to_str().unwrap(), "online", "materialize", "account"])
-                .stdout(std::process::Stdio::null())
-                .stderr(std::process::Stdio::null())
-                .spawn()
-                .unwrap();
+        let job = ["online", "materialize", "account", "--take-over"];
+        let mut job = command(&[&["--project", project.to_str().unwrap()][..], &job[..]].concat())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
         std::thread::sleep(std::time::Duration::from_millis(wait_ms));
         let _ = job.kill();
         let _ = job.wait();
@@ -174,7 +174,7 @@ fn a_job_that_is_killed_is_completed_by_the_next_one() {
             ],
         );
     }
-    json(project, &["online", "materialize", "account"]);
+    json(project, &["online", "materialize", "account", "--take-over"]);
     let verified = json(project, &["online", "verify", "account"]);
     assert_eq!(
         (&verified[0]["offline_rows"], &verified[0]["different"]),

@@ -66,7 +66,7 @@ fn ask(service: &Service, at: usize) -> bool {
 }
 
 fn fill(project: &Path) {
-    json(project, &["online", "materialize", "--all"]);
+    json(project, &["online", "materialize", "--all", "--take-over"]);
 }
 
 /// One after the other: Redis hangs, loses everything, is gone and comes back empty.

@@ -102,3 +102,29 @@ fn a_diff_shows_both_directions() {
         (&1.into(), &1.into(), &1.into())
     );
 }
+
+#[test]
+fn a_table_is_renamed_dropped_and_brought_back() {
+    let (_dir, project) = own_demo();
+    let rows = json(&project, &["sql", COUNT]);
+    let (log, new) = (json(&project, &["table", "log", EVENTS]), "events.moved");
+    json(&project, &["table", "rename", EVENTS, new]);
+    assert_eq!(json(&project, &["table", "log", new]), log);
+    let (_, message) = failure(&project, &["table", "show", EVENTS]);
+    assert!(message.contains("IC0404"), "{message}");
+    let (_, message) = failure(&project, &["table", "rename", EVENTS, "events.again"]);
+    assert!(message.contains("IC0404"), "{message}");
+    let taken = json(&project, &["table", "list"])[0]["table"].as_str().unwrap().to_owned();
+    let (_, message) = failure(&project, &["table", "rename", new, &taken]);
+    assert!(message.contains("already"), "{message}");
+
+    let (_, message) = failure(&project, &["table", "drop", new]);
+    assert!(message.contains("--yes"), "{message}");
+    let dropped = json(&project, &["table", "drop", new, "--yes"]);
+    let metadata = dropped["metadata_location"].as_str().unwrap();
+    let (_, message) = failure(&project, &["table", "register", EVENTS, &format!("{metadata}x")]);
+    assert!(message.contains("metadata.jsonx"), "{message}");
+    let registered = json(&project, &["table", "register", EVENTS, metadata]);
+    assert_eq!(registered["snapshot_id"], log[0]["snapshot_id"]);
+    assert_eq!(json(&project, &["sql", COUNT]), rows);
+}

@@ -430,6 +430,9 @@ pub(crate) struct MaterializeArgs {
     /// Count what would be written and removed, change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Take views over from another job that fills them, which then ends with an error
+    #[arg(long)]
+    pub(crate) take_over: bool,
 }
 
 #[derive(Debug, Args)]

@@ -77,7 +77,7 @@ impl Project {
     /// # Errors
     ///
     /// `NotFound` for an unknown view or one without a table yet, `Unavailable` if the store does
-    /// not answer.
+    /// not answer, `Conflict` while another job fills the view and is not to be taken over from.
     pub async fn materialize_view(
         &self,
         view: &str,

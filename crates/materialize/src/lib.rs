@@ -2,8 +2,8 @@
 //!
 //! [`materialize_view`] brings a view's rows in an [`OnlineStore`](icecore_core::OnlineStore) to the
 //! state of its table: the newest row of each entity. It reads only what changed since the last
-//! time, late rows and deletions included; it may be killed at any moment and repeated. Of two that
-//! run at once, the one that began first ends with an error.
+//! time, late rows and deletions included; it may be killed at any moment and repeated. One that
+//! comes while another one is on its way ends with an error, unless it is told to take over.
 //! [`verify_view`] proves that both agree, and names what differs. [`view_status`] says where a
 //! view stands.
 //!

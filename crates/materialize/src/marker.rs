@@ -3,7 +3,8 @@
 //!
 //! It is a row, because a row is written only where nothing newer is. Each step of a run begins
 //! with writing it under a greater number than before: of two that begin at once one comes too
-//! late, and whoever was taken over from finds out before its next write, and ends.
+//! late, and whoever was taken over from finds out before its next write, and ends. A run that said
+//! a short time ago that it goes on is left alone by those that were not told to take over.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, RandomState};
@@ -16,6 +17,8 @@ use icecore_core::{
 use icecore_online::row_prefix;
 use serde::{Deserialize, Serialize};
 use tracing::debug;
+
+use crate::report::MaterializeOptions;
 
 /// How often a run says that it goes on.
 const RENEW_EVERY: Duration = Duration::from_secs(15);
@@ -73,9 +76,26 @@ impl Marker {
 
     /// For how long nothing was heard of the job.
     fn silence(&self, now: Timestamp) -> Duration {
-        let since = self.alive.unwrap_or(self.at);
-        let micros = now.micros().saturating_sub(since.micros());
+        let micros = now.micros().saturating_sub(self.heard().micros());
         Duration::from_micros(u64::try_from(micros).unwrap_or(0))
+    }
+
+    /// When something was heard of the job for the last time.
+    fn heard(&self) -> Timestamp {
+        self.alive.unwrap_or(self.at)
+    }
+
+    /// What there is to begin from where a job of an earlier release has said something, too: it
+    /// knows nothing of this marker, and fills the view from its own. So nobody can tell what is
+    /// there.
+    fn beside(self, old: &Self) -> Self {
+        // Of those that are on their way, the one that was heard last may have to be waited for.
+        let both = [&self, old].into_iter().filter(|marker| marker.towards.is_some());
+        let (towards, at, alive) = match both.max_by_key(|marker| marker.heard()) {
+            Some(last) => (last.towards.clone(), last.at, last.alive),
+            None => (None, self.at, self.alive),
+        };
+        Self { source: None, towards, at, alive, ..self }
     }
 }
 
@@ -85,7 +105,7 @@ struct Found {
     version: RowVersion,
     /// What cannot be read is as good as nothing: the whole table is read then.
     marker: Option<Marker>,
-    /// Whether it is where earlier releases kept it.
+    /// Whether there is one where earlier releases kept it.
     is_old: bool,
 }
 
@@ -100,36 +120,42 @@ impl Found {
     }
 
     /// Earlier releases kept the marker as a value.
-    fn of_value(value: Option<Bytes>) -> Self {
-        let marker: Option<Marker> = value.and_then(|json| serde_json::from_slice(&json).ok());
+    fn of_value(marker: Option<Marker>) -> Self {
         // A run that they did not end wrote tiles under the number that came next.
         let number = marker.as_ref().map_or(0, |marker| marker.generation.saturating_add(1));
         let event = Timestamp::from_micros(i64::try_from(number).unwrap_or(i64::MAX));
         Self { version: RowVersion { event, ..NOTHING }, is_old: marker.is_some(), marker }
+    }
+
+    fn of_both(row: &Bytes, old: Option<Marker>) -> Self {
+        let found = Self::of_row(row);
+        let Some(old) = old else { return found };
+        let marker = found.marker.map(|marker| marker.beside(&old));
+        Self { marker, is_old: true, ..found }
     }
 }
 
 /// Never from a cache: whether rows are believed depends on it.
 async fn find(store: &dyn OnlineStore, views: &[&str]) -> Result<Vec<Found>> {
     let keys: Vec<Bytes> = views.iter().map(|view| key(view)).collect();
-    let rows = store.rows_now(&keys).await?;
-    let missing = views.iter().zip(&rows).filter(|(_, row)| row.is_none());
-    let missing: Vec<String> = missing.map(|(view, _)| old_key(view)).collect();
-    let old = match missing.is_empty() {
-        true => Vec::new(),
-        false => store.get(&missing).await?,
+    // A job of an earlier release may have begun beside the marker that is there, so both are read.
+    let old_keys: Vec<String> = views.iter().map(|view| old_key(view)).collect();
+    let (rows, old) = futures::try_join!(store.rows_now(&keys), store.get(&old_keys))?;
+    let old = old.into_iter().map(|value| serde_json::from_slice::<Marker>(&value?).ok());
+    let found = |(row, old): (Option<Bytes>, Option<Marker>)| match row {
+        Some(row) => Found::of_both(&row, old),
+        None => Found::of_value(old),
     };
-    let mut old = old.into_iter();
-    let found = |row: Option<Bytes>| match row {
-        Some(row) => Found::of_row(&row),
-        None => Found::of_value(old.next().flatten()),
-    };
-    Ok(rows.into_iter().map(found).collect())
+    Ok(rows.into_iter().zip(old).map(found).collect())
 }
 
 async fn find_one(store: &dyn OnlineStore, view: &str) -> Result<Found> {
     let found = find(store, &[view]).await?.pop();
-    found.ok_or_else(|| Error::internal(format!("`{}` gives no answer", store.location())))
+    found.ok_or_else(|| no_answer(store))
+}
+
+fn no_answer(store: &dyn OnlineStore) -> Error {
+    Error::internal(format!("`{}` gives no answer", store.location()))
 }
 
 /// A run's hold on a view. It has it as long as nobody else has begun since.
@@ -140,6 +166,8 @@ pub(crate) struct Claim<'a> {
     /// The version of the marker as this run has found it, or left it.
     version: RowVersion,
     is_old: bool,
+    /// Whether the marker is one that this run has written.
+    has_begun: bool,
     birth: u64,
     /// The time of the job, which began then.
     now: Timestamp,
@@ -149,15 +177,28 @@ pub(crate) struct Claim<'a> {
 
 impl<'a> Claim<'a> {
     /// What there is to begin from. Nothing is held yet.
+    ///
+    /// # Errors
+    ///
+    /// `Conflict` while another run is on its way, unless this one is to take over from it. A job
+    /// that takes longer than its schedule would else never come to its end. A dry run is in
+    /// nobody's way.
     pub(crate) async fn open(
         store: &'a dyn OnlineStore,
         view: &'a str,
-        now: Timestamp,
+        (now, options): (Timestamp, &MaterializeOptions),
     ) -> Result<(Self, Option<Marker>)> {
         let Found { version, marker, is_old } = find_one(store, view).await?;
+        if !options.take_over
+            && !options.dry_run
+            && let Some(marker) = marker.as_ref().filter(|marker| marker.is_running(now))
+        {
+            return Err(is_underway(view, marker));
+        }
         let birth = marker.as_ref().and_then(|marker| marker.birth).unwrap_or_else(random);
-        let (started, renew_every) = (Instant::now(), RENEW_EVERY);
-        let claim = Self { store, view, version, is_old, birth, now, started, renew_every };
+        let (started, renew_every, has_begun) = (Instant::now(), RENEW_EVERY, false);
+        let claim =
+            Self { store, view, version, is_old, has_begun, birth, now, started, renew_every };
         Ok((claim, marker))
     }
 
@@ -210,9 +251,13 @@ impl<'a> Claim<'a> {
         }
     }
 
-    /// Says that nobody has to wait for this run any more: it has failed. Where that cannot be said
-    /// either, they wait until it has been silent for long.
+    /// Says that nobody has to wait for this run any more: it has failed, or is stopped. Where that
+    /// cannot be said either, they wait until it has been silent for long.
     async fn let_go(&self) {
+        // Before it has begun, what is there is another one's.
+        if !self.has_begun {
+            return;
+        }
         let Ok(Some(marker)) = self.check().await else { return };
         let silence = i64::try_from(SILENCE_MAX.as_micros()).unwrap_or(i64::MAX);
         let alive = Timestamp::from_micros(self.now.micros().saturating_sub(silence));
@@ -234,7 +279,7 @@ impl<'a> Claim<'a> {
         // A store that was emptied takes any row, so it is looked at first.
         self.check().await?;
         self.put(marker, version, self.present()).await?;
-        self.version = version;
+        (self.version, self.has_begun) = (version, true);
         if self.is_old {
             self.store.delete(&[old_key(self.view)]).await?;
             self.is_old = false;
@@ -244,10 +289,20 @@ impl<'a> Claim<'a> {
 
     /// The marker, if it is as this run has left it.
     async fn check(&self) -> Result<Option<Marker>> {
-        let found = find_one(self.store, self.view).await?;
+        let found = self.find().await?;
         match found.version == self.version {
             true => Ok(found.marker),
             false => Err(self.lost()),
+        }
+    }
+
+    /// What is there. What an earlier release says beside the row changes nothing for a run that
+    /// is on its way; the next one looks.
+    async fn find(&self) -> Result<Found> {
+        let rows = self.store.rows_now(&[key(self.view)]).await?;
+        match rows.into_iter().next().ok_or_else(|| no_answer(self.store))? {
+            Some(row) => Ok(Found::of_row(&row)),
+            None => find_one(self.store, self.view).await,
         }
     }
 
@@ -266,7 +321,7 @@ impl<'a> Claim<'a> {
             return Ok(());
         }
         // A store repeats a request whose answer was lost, and then meets what it has written.
-        match find_one(self.store, self.view).await?.version == version {
+        match self.find().await?.version == version {
             true => Ok(()),
             false => Err(self.lost()),
         }
@@ -278,22 +333,45 @@ impl<'a> Claim<'a> {
     }
 }
 
-/// Does the work of a run, and says meanwhile that it goes on. It ends where the view is lost.
+/// Does the work of a run, and says meanwhile that it goes on. It ends where the view is lost, and
+/// not where the store gives no answer once: the next write finds out whether that lasts.
 pub(crate) async fn keep<T>(
     claim: Option<&Claim<'_>>,
     mut work: impl Future<Output = Result<T>> + Unpin,
 ) -> Result<T> {
     let Some(claim) = claim else { return work.await };
     loop {
-        match tokio::time::timeout(claim.renew_every, &mut work).await {
-            Ok(Ok(done)) => return Ok(done),
-            Ok(Err(error)) => {
-                claim.let_go().await;
-                return Err(error);
-            }
-            Err(_) => claim.hold().await?,
+        if let Ok(done) = tokio::time::timeout(claim.renew_every, &mut work).await {
+            return done;
+        }
+        match claim.hold().await {
+            Err(error) if error.kind() == ErrorKind::Conflict => return Err(error),
+            Err(error) => debug!(view = claim.view, %error, "nobody was told that the run goes on"),
+            Ok(()) => {}
         }
     }
+}
+
+/// What a run came to. Nobody has to wait for one that failed or was stopped.
+pub(crate) async fn ended<T>(claim: &Claim<'_>, outcome: Result<T>) -> Result<T> {
+    if outcome.is_err() {
+        claim.let_go().await;
+    }
+    outcome
+}
+
+fn is_underway(view: &str, marker: &Marker) -> Error {
+    let message = format!("another materialization of `{view}` is running");
+    Error::new(ErrorKind::Conflict, message)
+        .with_note(format!(
+            "it began at {}, and said at {} that it goes on",
+            marker.at,
+            marker.heard()
+        ))
+        .with_help(format!(
+            "run it again when that has ended, or take over from it: \
+             `icecore online materialize {view} --take-over`"
+        ))
 }
 
 fn random() -> u64 {

@@ -54,20 +54,45 @@ impl PushedViews {
         Ok(Self { stored, tiles })
     }
 
+    /// The names of the views.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let stored = self.stored.iter().map(|shape| shape.view.as_str());
+        stored.chain(self.tiles.iter().map(TileView::name))
+    }
+
     /// Writes events to a store. Repeating it changes nothing.
     ///
     /// # Errors
     ///
-    /// Those of the store.
+    /// As [`apply_to`](Self::apply_to).
     pub async fn apply(
+        &self,
+        of: (&Engine, &Definitions),
+        store: &FeatureStore,
+        pushed: &PushedEvents<'_>,
+    ) -> Result<ApplySummary> {
+        let all: Vec<&str> = self.names().collect();
+        self.apply_to(of, store, pushed, &all).await
+    }
+
+    /// Writes events to a store, for some of the views. Repeating it changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store. A view that cannot take the events is not in the way of the others.
+    pub async fn apply_to(
         &self,
         (engine, definitions): (&Engine, &Definitions),
         store: &FeatureStore,
         pushed: &PushedEvents<'_>,
+        views: &[&str],
     ) -> Result<ApplySummary> {
         let mut changes = Vec::new();
         let mut keys = Vec::new();
         for shape in &self.stored {
+            if !views.contains(&shape.view.as_str()) {
+                continue;
+            }
             let reader = Reader::new(shape, Origin::Push);
             let of_view = reader.read(pushed.rows)?.into_changes();
             keys.push((&shape.view, vector::keys(&of_view)));
@@ -81,10 +106,18 @@ impl PushedViews {
         for (view, keys) in keys {
             vector::make(definitions, &**store.store(), (view, &keys), pushed.now).await?;
         }
+        let mut refused = None;
         for view in &self.tiles {
+            if !views.contains(&view.name()) {
+                continue;
+            }
             let events = view.events_of(engine, definitions, pushed.rows).await?;
-            summary.applied += tiles::append(view, &**store.store(), pushed, &events).await?;
+            match tiles::append(view, &**store.store(), pushed, &events).await {
+                Ok(applied) => summary.applied += applied,
+                Err(error) if error.kind().is_retryable() => return Err(error),
+                Err(error) => refused = refused.or(Some(error)),
+            }
         }
-        Ok(summary)
+        refused.map_or(Ok(summary), Err)
     }
 }

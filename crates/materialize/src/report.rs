@@ -3,7 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use icecore_core::PinnedTable;
+use futures::FutureExt;
+use futures::future::{BoxFuture, Either, Shared, select};
+use icecore_core::{Error, PinnedTable, Result};
 use serde::Serialize;
 
 /// Told how far a materialization is.
@@ -25,8 +27,12 @@ pub struct MaterializeOptions {
     pub full: bool,
     /// Reports what would be done and does nothing.
     pub dry_run: bool,
+    /// Takes the view over from another run that is still on its way, which then ends with an error.
+    pub take_over: bool,
     /// Is told how far it is.
     pub progress: Option<ProgressCallback>,
+    /// When to leave off.
+    stop: Option<Shared<BoxFuture<'static, ()>>>,
 }
 
 impl fmt::Debug for MaterializeOptions {
@@ -34,6 +40,7 @@ impl fmt::Debug for MaterializeOptions {
         f.debug_struct("MaterializeOptions")
             .field("full", &self.full)
             .field("dry_run", &self.dry_run)
+            .field("take_over", &self.take_over)
             .finish_non_exhaustive()
     }
 }
@@ -53,6 +60,20 @@ impl MaterializeOptions {
         self
     }
 
+    /// Takes the view over from another run that is still on its way.
+    #[must_use]
+    pub const fn with_take_over(mut self, take_over: bool) -> Self {
+        self.take_over = take_over;
+        self
+    }
+
+    /// Leaves off when this is over, with `Unavailable`; nobody has to wait for the run then.
+    #[must_use]
+    pub fn with_stop(mut self, stop: impl Future<Output = ()> + Send + 'static) -> Self {
+        self.stop = Some(stop.boxed().shared());
+        self
+    }
+
     /// Is told how far it is.
     #[must_use]
     pub fn with_progress(mut self, progress: ProgressCallback) -> Self {
@@ -63,6 +84,19 @@ impl MaterializeOptions {
     pub(crate) fn tell(&self, rows: u64) {
         if let Some(progress) = &self.progress {
             progress(MaterializeProgress { rows });
+        }
+    }
+
+    /// Does the work of a run until it is told to leave off.
+    pub(crate) async fn unless_stopped<T>(
+        &self,
+        work: impl Future<Output = Result<T>> + Unpin,
+    ) -> Result<T> {
+        let Some(stop) = self.stop.clone() else { return work.await };
+        match select(stop, work).await {
+            Either::Left(_) => Err(Error::unavailable("the materialization was stopped")
+                .with_help("run it again: it goes on from what it has written")),
+            Either::Right((done, _)) => done,
         }
     }
 }

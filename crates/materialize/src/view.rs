@@ -15,7 +15,7 @@ use tracing::{debug, info};
 
 use crate::changed;
 use crate::full;
-use crate::marker::{Claim, Marker, keep};
+use crate::marker::{Claim, Marker, ended, keep};
 use crate::report::{MaterializeOptions, ViewReport};
 use crate::tiles;
 
@@ -137,14 +137,14 @@ pub(crate) async fn plan(source: &Source<'_>, view: &str) -> Result<Planned> {
 /// Brings the rows of a view in the store to the newest state of its table.
 ///
 /// Only what changed since the last time is read, unless there was no last time, its snapshot is
-/// gone, or the view's columns are others now. A job that was killed is completed by the next one,
-/// which also takes over from one that is still running.
+/// gone, or the view's columns are others now. A job that was killed is completed by the next one.
 ///
 /// # Errors
 ///
 /// `NotFound` for an unknown view or one without a table yet, `Unavailable` if the store does not
-/// answer; what was written before that is right, and a repetition goes on. `Conflict` if another
-/// job of the view has begun meanwhile.
+/// answer; what was written before that is right, and a repetition goes on. `Conflict` while another
+/// job of the view is on its way, and if one has taken over. A job that was killed less than two
+/// minutes ago looks as if it went on.
 pub async fn materialize_view(
     source: &Source<'_>,
     view: &str,
@@ -155,12 +155,24 @@ pub async fn materialize_view(
     }
     let store = &**source.store.store();
     // What the store has comes first: the state that is pinned after it is not older.
-    let (mut claim, marker) = Claim::open(store, view, source.now).await?;
+    let (mut claim, marker) = Claim::open(store, view, (source.now, &options)).await?;
+    let run = Box::pin(bring(source, (&mut claim, marker), &options));
+    let outcome = options.unless_stopped(run).await;
+    ended(&claim, outcome).await
+}
+
+/// Brings the rows of a view whose marker was read to the newest state of its table.
+async fn bring(
+    source: &Source<'_>,
+    (claim, marker): (&mut Claim<'_>, Option<Marker>),
+    options: &MaterializeOptions,
+) -> Result<ViewReport> {
+    let (store, view) = (&**source.store.store(), claim.view());
     let planned = plan(source, view).await?;
     let (shape, pin) = (&planned.shape, &planned.pin);
     let mut report = ViewReport::new(view, pin);
     let (schema, text) = (shape.schema.id(), shape.text());
-    let start = start(source, (schema, &text), pin, marker.as_ref(), &options).await?;
+    let start = start(source, (schema, &text), pin, marker.as_ref(), options).await?;
     let mut next = Marker {
         source: marker.and_then(|marker| marker.source),
         towards: Some(pin.clone()),
@@ -180,15 +192,15 @@ pub async fn materialize_view(
             report.full = Some(reason);
             // Until it is done nobody can tell which rows are there.
             next.source = None;
-            let claim = begin(&mut claim, &next, &options).await?;
-            let run = full::run(source, &planned, (&options, claim), &mut report);
+            let claim = begin(claim, &next, options).await?;
+            let run = full::run(source, &planned, (options, claim), &mut report);
             keep(claim, Box::pin(run)).await?;
         }
         Start::Changes(steps) => {
             for (from, to) in steps {
                 next.towards = Some(to.clone());
-                let claim = begin(&mut claim, &next, &options).await?;
-                let how = (&options, claim);
+                let claim = begin(claim, &next, options).await?;
+                let how = (options, claim);
                 let run = changed::run(source, shape, (&from, &to), how, &mut report);
                 keep(claim, Box::pin(run)).await?;
                 next.source = Some(to);

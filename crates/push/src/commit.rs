@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures::FutureExt;
 use icecore_core::{
     BatchStream, CommitOptions, PushSource, Result, SnapshotCatalog, SnapshotId, TableName,
     WriteMode,
@@ -15,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::Pushes;
 use crate::queue::{Batch, fit};
-use crate::source::Lane;
+use crate::source::{Lane, Standing};
 
 /// How often it is looked whether something has to be done.
 const TICK: Duration = Duration::from_millis(200);
@@ -23,6 +24,8 @@ const TICK: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// How long an online store that failed is left alone.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
+/// How long the end waits for a commit that is under way, and for the views that it fills.
+const LET_GO_MAX: Duration = Duration::from_secs(2);
 
 /// What a commit of pushed events did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -43,12 +46,32 @@ pub struct CommitReport {
 impl Pushes {
     /// Commits what comes, until `stop` is over; then everything that is there, once more.
     pub async fn run(&self, stop: impl Future<Output = ()>) {
-        let lanes = futures::future::join_all(self.lanes.iter().map(|lane| self.run_lane(lane)));
-        tokio::select! {
-            () = stop => {}
-            _ = lanes => {}
+        let lanes = self.lanes.iter().map(|lane| self.run_lane(lane));
+        let mut lanes = Box::pin(futures::future::join_all(lanes));
+        let is_stopped = tokio::select! {
+            () = stop => true,
+            _ = &mut lanes => false,
+        };
+        if is_stopped {
+            // A view that is being filled is let go: else every other job waits for it for minutes.
+            self.stopping.send_replace(true);
+            tokio::select! {
+                () = self.until_idle() => {}
+                _ = &mut lanes => {}
+                () = tokio::time::sleep(LET_GO_MAX) => {}
+            }
         }
+        // What is still under way holds what the last commits need.
+        drop(lanes);
+        self.stopping.send_replace(false);
         self.drain().await;
+    }
+
+    /// Waits until no commit is under way.
+    async fn until_idle(&self) {
+        for lane in &self.lanes {
+            drop(lane.committing.lock().await);
+        }
     }
 
     /// Commits everything that is there.
@@ -70,6 +93,9 @@ impl Pushes {
         let mut catch_up_at = last;
         loop {
             tokio::time::sleep(TICK.min(self.options.commit_every)).await;
+            if *self.stopping.borrow() {
+                return;
+            }
             let Ok(queue) = lane.queue() else {
                 tokio::time::sleep(PAUSE_MAX).await;
                 continue;
@@ -217,15 +243,12 @@ impl Pushes {
             store,
             now: self.clock.now(),
         };
-        let (mut views, mut is_stale) = (Vec::new(), false);
-        for view in self.definitions.views_of(&lane.source.table) {
-            if !view.is_stored() && view.online.is_rows() {
-                continue;
-            }
-            views.push(view.name.as_str());
-            if let Err(error) = Box::pin(bring(&source, &view.name)).await {
+        let views: Vec<&str> = self.views_at_once(lane).map(|view| view.name.as_str()).collect();
+        let mut is_stale = false;
+        for view in &views {
+            if let Err(error) = self.bring(lane, &source, (*view, end)).await {
                 is_stale = true;
-                tracing::warn!(view = view.name, %error, "the view was not materialized");
+                tracing::warn!(view, %error, "the view was not materialized");
             }
         }
         lane.stale.store(is_stale, Ordering::Relaxed);
@@ -237,18 +260,41 @@ impl Pushes {
             queue.leave_to_table(end);
         }
     }
-}
 
-/// Brings a view that was materialized before to the newest state of its table.
-async fn bring(source: &Source<'_>, view: &str) -> Result<()> {
-    match view_status(source, view).await?.state {
-        "never" => Ok(()),
-        // It may have begun before the newest commit, so the view is not there yet.
-        "running" => {
-            let message = format!("another materialization of `{view}` is running");
-            Err(icecore_core::Error::new(icecore_core::ErrorKind::Conflict, message))
+    /// Brings a view that was materialized before to the newest state of its table, which has what
+    /// the queue has before `end`.
+    async fn bring(
+        &self,
+        lane: &Lane,
+        source: &Source<'_>,
+        (view, end): (&str, u64),
+    ) -> Result<()> {
+        let state = match view_status(source, view).boxed().await {
+            Ok(status) => status.state,
+            Err(error) => {
+                lane.fails(view, false, &error);
+                return Err(error);
+            }
+        };
+        if state == "never" {
+            lane.stands(view, Standing::Unfilled);
+            return Ok(());
         }
-        _ => materialize_view(source, view, MaterializeOptions::default()).await.map(drop),
+        let mut stopping = self.stopping.subscribe();
+        let options = MaterializeOptions::default().with_stop(async move {
+            drop(stopping.wait_for(|is_stopping| *is_stopping).await);
+        });
+        match materialize_view(source, view, options).boxed().await {
+            Ok(_) => {
+                lane.stands(view, Standing::Has(end));
+                Ok(())
+            }
+            // Another job of the view may have begun before the newest commit, so it is tried again.
+            Err(error) => {
+                lane.fails(view, true, &error);
+                Err(error)
+            }
+        }
     }
 }
 

@@ -30,6 +30,7 @@
 //!
 //! Files of a queue are read by later versions, or refused; a queue that was drained has none.
 
+mod catch_up;
 mod commit;
 mod options;
 mod pushes;

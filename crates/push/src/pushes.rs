@@ -14,9 +14,9 @@ use icecore_materialize::PushedEvents;
 use icecore_online::FeatureStore;
 use serde::Serialize;
 use serde_json::Value;
-use tokio::time::Instant;
+use tokio::sync::watch;
 
-use crate::queue::{Batch, NewBatch, fit, to_bytes};
+use crate::queue::{NewBatch, to_bytes};
 use crate::source::Lane;
 use crate::{PushOptions, PushStatus, Target};
 
@@ -24,8 +24,6 @@ use crate::{PushOptions, PushStatus, Target};
 const KEY_MAX: usize = 256;
 /// How long a push waits for the online store. What is late is written later.
 const ONLINE_DEADLINE: Duration = Duration::from_secs(1);
-/// For how long what came before is written at once: commits wait meanwhile.
-const CATCH_UP_MAX: Duration = Duration::from_secs(2);
 
 /// Events of one push.
 #[derive(Debug, Clone)]
@@ -84,6 +82,8 @@ pub struct Pushes {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) options: PushOptions,
     pub(crate) lanes: Vec<Lane>,
+    /// Whether what is under way is to leave off.
+    pub(crate) stopping: watch::Sender<bool>,
 }
 
 impl Pushes {
@@ -101,7 +101,8 @@ impl Pushes {
             Lane::new(source.clone(), dir.join(&source.name), &options)
         };
         let lanes = sources.map(lane).collect();
-        Self { engine, definitions, store, clock, options, lanes }
+        let stopping = watch::Sender::new(false);
+        Self { engine, definitions, store, clock, options, lanes, stopping }
     }
 
     /// The views that see the events of a source at once.
@@ -216,7 +217,7 @@ impl Pushes {
         Ok(receipt)
     }
 
-    pub(crate) async fn write_online(
+    async fn write_online(
         &self,
         lane: &Lane,
         queue: &str,
@@ -228,42 +229,6 @@ impl Pushes {
         let of = (&self.engine, &*self.definitions);
         Box::pin(plan.views.apply(of, store, &events)).await?;
         Ok(())
-    }
-
-    /// Writes what the online store did not take before, for a while. What cannot be written stays,
-    /// and is not in the way of the rest.
-    pub(crate) async fn catch_up(&self, lane: &Lane) -> Result<()> {
-        let queue = lane.queue()?;
-        let (name, end, begun) = (queue.name(), queue.committed_end(), Instant::now());
-        let mut caught_up = Ok(());
-        for batch in lane.behind() {
-            // What the table has it may lose again. Where views are to be brought to its newest
-            // state anyway, that decides.
-            if batch.to.is_offline() && batch.position < end && self.is_stale(lane) {
-                continue;
-            }
-            match self.write_again(lane, &name, &batch).await {
-                Ok(()) => queue.written(batch.position),
-                Err(error) => {
-                    let is_down = error.kind().is_retryable();
-                    caught_up = Err(error);
-                    if is_down {
-                        break;
-                    }
-                }
-            }
-            if begun.elapsed() > CATCH_UP_MAX {
-                break;
-            }
-        }
-        queue.settle()?;
-        caught_up
-    }
-
-    async fn write_again(&self, lane: &Lane, queue: &str, batch: &Batch) -> Result<()> {
-        let plan = lane.plan(&self.engine, &self.definitions).await?;
-        let rows = fit(&batch.events()?, &plan.schema)?;
-        self.write_online(lane, queue, (batch.position, &rows)).await
     }
 
     pub(crate) fn lane(&self, source: &str) -> Result<&Lane> {

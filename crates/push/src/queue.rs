@@ -2,6 +2,7 @@
 //! them.
 
 mod batch;
+mod carried;
 mod segment;
 mod state;
 #[cfg(test)]
@@ -19,6 +20,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 
 pub(crate) use batch::{Batch, fit, to_bytes};
+use carried::Carried;
 use segment::{Segment, failed};
 use state::State;
 use writer::{Request, Writer};
@@ -71,7 +73,7 @@ pub(crate) struct Queue {
     writer: Option<std::thread::JoinHandle<()>>,
     limits: Limits,
     /// One change of the state at a time: each begins with what the one before has written.
-    changing: Mutex<()>,
+    changing: Mutex<Carried>,
     /// Held as long as the queue is open.
     _lock: File,
 }
@@ -150,6 +152,8 @@ impl Queue {
                 segment
             }
         };
+        let (carried, stuck) = Carried::open(dir)?;
+        stuck.into_iter().for_each(|batch| inner.keep_carried(batch));
         let shared = Arc::new(Shared { inner: Mutex::new(inner) });
         let (requests, received) = mpsc::sync_channel(1024);
         let writer = Writer {
@@ -162,7 +166,7 @@ impl Queue {
             .name("icecore-push".to_owned())
             .spawn(move || writer.run(&received))
             .map_err(|error| Error::unavailable("no thread can be begun").with_source(error))?;
-        let (dir, requests, changing) = (dir.to_owned(), Some(requests), Mutex::default());
+        let (dir, requests, changing) = (dir.to_owned(), Some(requests), Mutex::new(carried));
         Ok(Self { dir, shared, requests, writer: Some(writer), limits, changing, _lock: lock })
     }
 
@@ -271,20 +275,30 @@ impl Queue {
     /// Remembers how far the online store is, where that has changed.
     pub(crate) fn settle(&self) -> Result<()> {
         let is_settled = {
+            let carried = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
             let inner = self.shared.lock();
-            inner.first_behind(inner.state.committed) == inner.state.behind
+            let (_, from) = inner.finished(inner.state.committed, self.limits.segments_kept);
+            inner.first_behind(from, inner.state.committed) == inner.state.behind
+                && !carried.is_done(inner.behind.range(..from).map(|(position, _)| *position))
         };
         if is_settled { Ok(()) } else { self.change(|_| {}) }
     }
 
     /// Changes the state, on the disk first, and lets go of what is done with.
     fn change(&self, edit: impl FnOnce(&mut State)) -> Result<()> {
-        let _alone = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut carried = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut state = self.shared.lock().state.clone();
         edit(&mut state);
-        state.behind = self.shared.lock().first_behind(state.committed);
+        let (files, stuck) = {
+            let inner = self.shared.lock();
+            let (files, from) = inner.finished(state.committed, self.limits.segments_kept);
+            state.behind = inner.first_behind(from, state.committed);
+            let stuck = inner.behind.range(..from).map(|(_, batch)| Arc::clone(batch));
+            (files, stuck.collect::<Vec<_>>())
+        };
+        carried.keep(&self.dir, &stuck)?;
         state.write(&self.dir)?;
-        let old = self.shared.lock().advance(state, self.limits.segments_kept);
+        let old = self.shared.lock().advance(state, files);
         for path in old {
             if let Err(error) = std::fs::remove_file(&path) {
                 tracing::warn!(%error, file = %path.display(), "cannot remove a finished file");
@@ -358,13 +372,31 @@ impl Inner {
         }
     }
 
-    /// The first position before `end` that the online store is not known to have.
-    fn first_behind(&self, end: u64) -> Option<u64> {
-        self.behind.keys().next().copied().filter(|first| *first < end)
+    /// Keeps a batch that is in none of the files any more.
+    fn keep_carried(&mut self, batch: Batch) {
+        if batch.position < self.state.committed && !self.behind.contains_key(&batch.position) {
+            self.bytes += batch.events.len() as u64;
+            self.behind.insert(batch.position, Arc::new(batch));
+        }
+    }
+
+    /// The first position of those that the online store is not known to have.
+    fn first_behind(&self, from: u64, end: u64) -> Option<u64> {
+        self.behind.range(from..).next().map(|(first, _)| *first).filter(|first| *first < end)
+    }
+
+    /// How many files are done with once the table has everything before a position, and where the
+    /// first of the others begins. What only the online store lacks does not keep them.
+    fn finished(&self, committed: u64, kept: usize) -> (usize, u64) {
+        let most = self.segments.len().saturating_sub(kept.max(1));
+        // A file is done with when the next one begins with what is done with, too.
+        let next = self.segments.iter().skip(1).take(most).map(|(first, ..)| *first);
+        let files = next.take_while(|first| *first <= committed).count();
+        (files, self.segments.get(files).map_or(self.next, |(first, ..)| *first))
     }
 
     /// Forgets what is done with; the answer are files that are of no more use.
-    fn advance(&mut self, state: State, kept: usize) -> Vec<PathBuf> {
+    fn advance(&mut self, state: State, files: usize) -> Vec<PathBuf> {
         self.state = state;
         while self.pending.front().is_some_and(|batch| batch.position < self.state.committed) {
             if let Some(batch) = self.pending.pop_front()
@@ -373,13 +405,8 @@ impl Inner {
                 self.bytes = self.bytes.saturating_sub(batch.events.len() as u64);
             }
         }
-        let end = self.state.behind.unwrap_or(self.state.committed);
-        let mut old = Vec::new();
-        // A file is done with when the next one begins with what is done with, too.
-        while self.segments.len() > kept.max(1)
-            && self.segments.get(1).is_some_and(|(first, ..)| *first <= end)
-        {
-            let Some((_, path, names)) = self.segments.pop_front() else { break };
+        let mut old = Vec::with_capacity(files);
+        for (_, path, names) in self.segments.drain(..files.min(self.segments.len())) {
             for name in names {
                 self.keys.remove(&name);
             }

@@ -38,12 +38,36 @@ pub(crate) struct Lane {
     underway: Mutex<BTreeSet<u64>>,
     /// Whether there may be views that could not be materialized after a commit.
     pub(crate) stale: AtomicBool,
+    /// What the last materialization of each view came to.
+    standings: Mutex<BTreeMap<String, Standing>>,
+    /// With which position catching up goes on.
+    turn: AtomicU64,
     /// One commit at a time.
     pub(crate) committing: tokio::sync::Mutex<()>,
     pub(crate) accepted_rows: AtomicU64,
+    pub(crate) left_to_table: AtomicU64,
+    pub(crate) dropped: AtomicU64,
     committed_rows: AtomicU64,
     failed_commits: AtomicU64,
     error: Mutex<Option<String>>,
+}
+
+/// What the last materialization of a view came to, of those of this process.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Standing {
+    /// The view has what the table had before this position of the queue.
+    Has(u64),
+    /// Nobody has filled the view: it has what was pushed, and nothing else.
+    Unfilled,
+    /// It failed; the next one that does not brings a view that is filled what the table has.
+    Fails {
+        /// When it first did.
+        since: Instant,
+        /// Whether it will as long as nothing else changes.
+        is_final: bool,
+        /// Whether the view is known to be filled.
+        is_filled: bool,
+    },
 }
 
 /// What was found out about the table and the views that are made of it.
@@ -70,8 +94,12 @@ impl Lane {
             plan: Mutex::default(),
             underway: Mutex::default(),
             stale: AtomicBool::default(),
+            standings: Mutex::default(),
+            turn: AtomicU64::new(0),
             committing: tokio::sync::Mutex::default(),
             accepted_rows: AtomicU64::new(0),
+            left_to_table: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
             committed_rows: AtomicU64::new(0),
             failed_commits: AtomicU64::new(0),
             error: Mutex::default(),
@@ -152,6 +180,38 @@ impl Lane {
         behind
     }
 
+    /// The same, beginning after the one that had its turn last: one that takes long, or fails, is
+    /// not always the first.
+    pub(crate) fn behind_in_turn(&self) -> Vec<Arc<Batch>> {
+        let mut behind = self.behind();
+        let turn = self.turn.load(Ordering::Relaxed);
+        let before = behind.partition_point(|batch| batch.position < turn);
+        behind.rotate_left(before);
+        behind
+    }
+
+    pub(crate) fn has_its_turn(&self, batch: &Batch) {
+        self.turn.store(batch.position + 1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn standing(&self, view: &str) -> Option<Standing> {
+        lock(&self.standings).get(view).copied()
+    }
+
+    pub(crate) fn stands(&self, view: &str, standing: Standing) {
+        lock(&self.standings).insert(view.to_owned(), standing);
+    }
+
+    /// A materialization of a view has failed.
+    pub(crate) fn fails(&self, view: &str, is_filled: bool, error: &Error) {
+        let since = match self.standing(view) {
+            Some(Standing::Fails { since, .. }) => since,
+            _ => Instant::now(),
+        };
+        let is_final = !error.kind().is_retryable();
+        self.stands(view, Standing::Fails { since, is_final, is_filled });
+    }
+
     pub(crate) fn status(&self) -> PushStatus {
         let queue = lock(&self.queue).clone();
         let pending = queue.as_ref().map(|queue| queue.pending()).unwrap_or_default();
@@ -163,6 +223,8 @@ impl Lane {
             bytes: queue.as_ref().map_or(0, |queue| queue.bytes_kept()),
             oldest: pending.first().map(|batch| batch.at),
             behind: self.behind().len() as u64,
+            left_to_table: self.left_to_table.load(Ordering::Relaxed),
+            dropped: self.dropped.load(Ordering::Relaxed),
             accepted_rows: self.accepted_rows.load(Ordering::Relaxed),
             committed_rows: self.committed_rows.load(Ordering::Relaxed),
             failed_commits: self.failed_commits.load(Ordering::Relaxed),

@@ -22,6 +22,12 @@ pub struct PushStatus {
     pub oldest: Option<Timestamp>,
     /// Batches that the online store does not have yet.
     pub behind: u64,
+    /// Batches that the online store did not take since the process began, and that come with the
+    /// next materialization: the table has them.
+    pub left_to_table: u64,
+    /// Batches for the online store alone that it could not take for an hour, and that are dropped,
+    /// since the process began.
+    pub dropped: u64,
     /// Rows that were accepted since the process began.
     pub accepted_rows: u64,
     /// Rows that were committed since the process began.

@@ -14,7 +14,7 @@ use icecore_core::{
 };
 use icecore_engine::{Engine, EngineOptions};
 use icecore_features::Definitions;
-use icecore_materialize::{MaterializeOptions, Source, materialize_view, verify_view};
+use icecore_materialize::{MaterializeOptions, Source, materialize_view, verify_view, view_status};
 use icecore_online::{EmbeddedStore, FeatureStore, ViewRead};
 use serde_json::{Value, json};
 
@@ -286,7 +286,7 @@ async fn a_view_that_another_job_brings_up_to_date_is_left_to_it_until_that_is_s
         let event = balance(state, "2026-11-21", seconds);
         pushes.push(Push::new("balances", event)).await.unwrap();
         assert_eq!(pushes.commit("balances").await.unwrap().rows, 1);
-        let status = icecore_materialize::view_status(&source, "account").await.unwrap();
+        let status = view_status(&source, "account").await.unwrap();
         assert_eq!(status.state, state, "{seconds} seconds");
     }
     assert!(verify_view(&source, "account").await.unwrap().is_equal());

@@ -117,11 +117,12 @@ pub async fn materialize(
     let none = || Error::not_found(format!("`{}` has no score to materialize", scoring.table));
     let date = date.ok_or_else(none).map_err(score_first)?;
     let selection = Selection { source: source.clone(), date, filter: spec.filter.clone() };
-    let mut marker = marker(store, scoring).await?;
-    let mut before = before(engine, scoring, spec, &marker).await?;
-    if !options.dry_run && !marker.begun.contains(&selection) {
-        marker.begun.push(selection.clone());
-        store.put(vec![marker_entry(scoring, &marker)?]).await?;
+    let known = marker(store, scoring).await?;
+    let mut before = before(engine, scoring, spec, &known).await?;
+    if !options.dry_run && !known.begun.contains(&selection) {
+        let mut begun = known.clone();
+        begun.begun.push(selection.clone());
+        store.put(vec![marker_entry(scoring, &begun)?]).await?;
     }
 
     let mut report = MaterializeReport { date, source, written: 0, removed: 0, unchanged: 0 };
@@ -146,7 +147,8 @@ pub async fn materialize(
         for chunk in stale.chunks(1000) {
             store.delete(chunk).await?;
         }
-        let done = Marker { filled: Some(selection), begun: Vec::new() };
+        let begun = begun_since(store, scoring, (&known, &selection)).await?;
+        let done = Marker { filled: Some(selection), begun };
         store.put(vec![marker_entry(scoring, &done)?]).await?;
     }
     Ok(report)
@@ -168,6 +170,18 @@ async fn marker(store: &dyn OnlineStore, scoring: &ScoringSpec) -> Result<Marker
     Ok(stored.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default())
 }
 
+/// What other runs have begun to fill the store with since this one looked: it may die on its way,
+/// and then the next run has to know.
+async fn begun_since(
+    store: &dyn OnlineStore,
+    scoring: &ScoringSpec,
+    (known, own): (&Marker, &Selection),
+) -> Result<Vec<Selection>> {
+    let mut begun = marker(store, scoring).await?.begun;
+    begun.retain(|other| other != own && !known.begun.contains(other));
+    Ok(begun)
+}
+
 /// What the store may have from before, by key, without what cannot be read any more: those values
 /// go by their time to live.
 async fn before(
@@ -181,16 +195,31 @@ async fn before(
         let mut rows = match selected(engine, scoring, spec, selection).await {
             Ok(rows) => rows,
             Err(error) => {
-                let source = &selection.source;
-                tracing::warn!(%error, %source, "cannot read what was materialized before");
+                unreadable(selection, &error);
                 continue;
             }
         };
-        while let Some(batch) = rows.try_next().await? {
-            values.extend(entries(spec, &batch)?.into_iter().map(|entry| (entry.key, entry.value)));
+        // A file may be gone or damaged, too, and that shows only here.
+        loop {
+            match rows.try_next().await {
+                Ok(Some(batch)) => {
+                    let entries = entries(spec, &batch)?.into_iter();
+                    values.extend(entries.map(|entry| (entry.key, entry.value)));
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    unreadable(selection, &error);
+                    break;
+                }
+            }
         }
     }
     Ok(values)
+}
+
+fn unreadable(selection: &Selection, error: &Error) {
+    let source = &selection.source;
+    tracing::warn!(%error, %source, "cannot read what was materialized before");
 }
 
 async fn selected(

@@ -21,6 +21,7 @@ use tracing::{info, warn};
 use crate::log::{REQUEST_ID, RequestLog, Sampled};
 use crate::{ScoreService, openapi};
 
+mod arriving;
 mod connections;
 mod entry;
 mod features;
@@ -28,6 +29,7 @@ mod front;
 mod models;
 mod push;
 mod reply;
+mod sending;
 
 use connections::{Arrivals, Place, Room, answer_all};
 use entry::{Entry, authorize, observe};
@@ -166,11 +168,12 @@ async fn fold(service: &ScoreService) {
     }
 }
 
-/// Counts rows of the request log that were written or dropped since the last time.
+/// Counts what was written to the request log, or dropped, since the last time.
 fn count_logged(service: &ScoreService) {
     if let Some(log) = &service.log {
         let (written, dropped) = log.take_counts();
         service.telemetry.logged(written, dropped);
+        service.telemetry.folded(log.take_folded());
     }
 }
 

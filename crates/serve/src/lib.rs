@@ -80,7 +80,7 @@ pub use features::{
 };
 pub use http::serve;
 pub use lake::{LakeLookup, LakeOptions, LakeScore, ScoreLookup};
-pub use log::{LogOptions, LogUnit, RequestSink};
+pub use log::{Folded, LogOptions, LogUnit, OTHERS, RequestSink, fold_others};
 pub use models::{LoadedModel, ModelSource};
 pub use options::ServeOptions;
 pub use route::ScoreRoute;

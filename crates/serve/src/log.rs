@@ -4,6 +4,7 @@
 //! each row that a model predicted, for each score. Rows wait in memory, within a bound, and are
 //! handed on together; no request waits for that, and a log that cannot be written fails none.
 
+mod others;
 mod rows;
 mod unite;
 mod writer;
@@ -24,7 +25,9 @@ use uuid::Uuid;
 use crate::answer::Answer;
 use crate::features::FeatureAnswer;
 use crate::models::{Frame, LoadedModel};
-use rows::{Common, KeyedRows};
+use others::OwnNames;
+pub use others::{Folded, OTHERS, fold_others};
+use rows::{Common, LoggedRows};
 use writer::Counts;
 pub(crate) use writer::Writer;
 
@@ -56,10 +59,13 @@ pub struct LogUnit {
     /// A name for this piece of work.
     pub id: String,
     /// The rows: `request_id`, `event_timestamp` (when it was asked, microseconds in UTC), and what
-    /// was asked and answered.
+    /// was asked and answered. [`OTHERS`] has what has no column of its own.
     pub rows: RecordBatch,
     /// The columns that say who a row is about: no statistics should have their values.
     pub keys: BTreeSet<String>,
+    /// Those of them that clients made up: there are at most 32 in each log, until the service is
+    /// started again.
+    pub own: BTreeSet<String>,
 }
 
 /// How requests are logged.
@@ -111,6 +117,7 @@ pub(crate) struct RequestLog {
     sender: mpsc::Sender<Entry>,
     rows_max: usize,
     counts: Arc<Counts>,
+    own: OwnNames,
 }
 
 /// Rows of one request.
@@ -119,6 +126,7 @@ struct Entry {
     log: String,
     rows: RecordBatch,
     keys: Vec<String>,
+    own: Vec<String>,
 }
 
 /// A request that is logged.
@@ -137,7 +145,8 @@ impl RequestLog {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let counts = Arc::new(Counts::default());
         let (sample, rows_max) = (options.sample, options.rows_max);
-        let log = Self { sample, clock, sender, rows_max, counts: Arc::clone(&counts) };
+        let own = OwnNames::default();
+        let log = Self { sample, clock, sender, rows_max, counts: Arc::clone(&counts), own };
         (log, Writer::new(sink, receiver, options, counts))
     }
 
@@ -170,8 +179,9 @@ impl RequestLog {
         frame: &Frame,
         predictions: &arrow::array::ArrayRef,
     ) {
-        let rows = rows::of_predictions(&sampled.common, model, frame, predictions);
-        self.keep(format!("model_{}", model.name), rows);
+        let (log, of) = (format!("model_{}", model.name), (frame, predictions));
+        let rows = rows::of_predictions(&sampled.common, model, of, (log.as_str(), &self.own));
+        self.keep(log, rows);
     }
 
     /// Keeps a score.
@@ -180,8 +190,8 @@ impl RequestLog {
         self.keep(format!("scores_{}", answer.route.declared.scoring), rows);
     }
 
-    fn keep(&self, log: String, rows: Result<KeyedRows>) {
-        let (rows, keys) = match rows {
+    fn keep(&self, log: String, rows: Result<LoggedRows>) {
+        let LoggedRows { rows, keys, own, folded } = match rows {
             Ok(rows) => rows,
             Err(error) => {
                 tracing::warn!(log, %error, "a request cannot be logged");
@@ -192,8 +202,11 @@ impl RequestLog {
         let count = rows.num_rows();
         let before = self.counts.waiting.fetch_add(count, Ordering::Relaxed);
         let is_in = before.saturating_add(count) <= self.rows_max
-            && self.sender.try_send(Entry { log, rows, keys }).is_ok();
-        if !is_in {
+            && self.sender.try_send(Entry { log, rows, keys, own }).is_ok();
+        if is_in {
+            self.counts.folded.fetch_add(folded.kept, Ordering::Relaxed);
+            self.counts.left_out.fetch_add(folded.left_out, Ordering::Relaxed);
+        } else {
             self.counts.waiting.fetch_sub(count, Ordering::Relaxed);
             self.counts.dropped.fetch_add(count, Ordering::Relaxed);
         }
@@ -201,9 +214,18 @@ impl RequestLog {
 
     /// Rows that were written, and those that were dropped, since the last call.
     pub(crate) fn take_counts(&self) -> (usize, usize) {
-        let take = |count: &AtomicUsize| count.swap(0, Ordering::Relaxed);
         (take(&self.counts.written), take(&self.counts.dropped))
     }
+
+    /// Values that have no column of their own, since the last call.
+    pub(crate) fn take_folded(&self) -> Folded {
+        let counts = &self.counts;
+        Folded { kept: take(&counts.folded), left_out: take(&counts.left_out) }
+    }
+}
+
+fn take(count: &AtomicUsize) -> usize {
+    count.swap(0, Ordering::Relaxed)
 }
 
 #[cfg(test)]

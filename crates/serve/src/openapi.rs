@@ -88,6 +88,7 @@ fn responses(description: &str, content: Option<Value>) -> Value {
         "403": problem("the token may not ask for this"),
         "404": problem("there is no such thing"),
         "405": problem("another method is meant"),
+        "408": problem("the body of the request did not come in time"),
         "409": problem("the definitions contradict the tables"),
         "413": problem("the request is too large"),
         "415": problem("the content is of another type"),

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use icecore_core::{Error, Result};
 use icecore_tls::TlsOptions;
 
 use crate::{ScoreRoute, TokenGrant};
@@ -31,10 +32,11 @@ pub struct ServeOptions {
     pub body_bytes_max: usize,
     /// Score requests at once; those beyond are answered with 503.
     pub max_in_flight: usize,
-    /// Connections at once; those beyond wait in the system's queue until one is closed.
+    /// Connections at once, at least one; those beyond wait in the system's queue until one is
+    /// closed.
     pub connections_max: usize,
-    /// How long a connection may be silent: without a request, or in the middle of a request's
-    /// head. It is closed then.
+    /// How long a client may be silent: without a request, in the middle of a request, or without
+    /// taking what it is sent. Its connection is closed then. It is more than nothing.
     pub idle_timeout: Duration,
 }
 
@@ -54,6 +56,21 @@ impl Default for ServeOptions {
             connections_max: 8192,
             idle_timeout: Duration::from_secs(75),
         }
+    }
+}
+
+impl ServeOptions {
+    /// Refuses what would let no client in.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.connections_max == 0 {
+            return Err(Error::invalid("`connections_max` is 0: nobody could connect")
+                .with_help("set it to 1 or more"));
+        }
+        if self.idle_timeout.is_zero() {
+            return Err(Error::invalid("`idle_timeout` is 0: every connection would be closed")
+                .with_help("set it to a second or more"));
+        }
+        Ok(())
     }
 }
 

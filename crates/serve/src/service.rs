@@ -57,13 +57,14 @@ impl ScoreService {
     /// # Errors
     ///
     /// `InvalidInput` for a route that cannot be meant, for two that cannot be told apart, for an
-    /// empty token, and for certificates that cannot be used.
+    /// empty token, for certificates that cannot be used, and for options that let no client in.
     pub fn new(
         store: Option<Arc<dyn OnlineStore>>,
         lake: Arc<dyn ScoreLookup>,
         clock: Arc<dyn Clock>,
         mut options: ServeOptions,
     ) -> Result<Self> {
+        options.check()?;
         let mut tokens = std::mem::take(&mut options.tokens);
         tokens.extend(options.token.take().map(TokenGrant::new));
         let access = Access::new(tokens)?;

@@ -14,6 +14,7 @@ use metrics::{
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 use crate::answer::{Answer, Outcome};
+use crate::log::Folded;
 use crate::route::Route;
 use durations::{Durations, Family};
 
@@ -103,6 +104,11 @@ impl Telemetry {
                 "icecore_request_log_rows_total",
                 "Rows of the request log, by whether they were written"
             );
+            describe_counter!(
+                "icecore_request_log_folded_values_total",
+                "Values without a column of their own in the request log, by whether they were \
+                 written into `others`"
+            );
             describe_gauge!(
                 "icecore_push_queue_age_seconds",
                 "How long the oldest pushed event has waited for its commit"
@@ -189,6 +195,8 @@ impl Telemetry {
                 count("icecore_push_rows_total", queue.accepted_rows);
                 count("icecore_push_committed_rows_total", queue.committed_rows);
                 count("icecore_push_failed_commits_total", queue.failed_commits);
+                count("icecore_push_left_to_table_total", queue.left_to_table);
+                count("icecore_push_dropped_total", queue.dropped);
             }
         });
     }
@@ -206,6 +214,16 @@ impl Telemetry {
             for (outcome, rows) in [("written", written), ("dropped", dropped)] {
                 counter!("icecore_request_log_rows_total", "outcome" => outcome)
                     .increment(rows as u64);
+            }
+        });
+    }
+
+    /// Values of the request log that have no column of their own.
+    pub(crate) fn folded(&self, folded: Folded) {
+        metrics::with_local_recorder(&self.recorder, || {
+            for (outcome, values) in [("written", folded.kept), ("dropped", folded.left_out)] {
+                counter!("icecore_request_log_folded_values_total", "outcome" => outcome)
+                    .increment(values as u64);
             }
         });
     }

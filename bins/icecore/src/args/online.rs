@@ -34,6 +34,9 @@ pub(crate) struct OnlineMaterializeArgs {
     /// Count what would be written and removed, change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Take views over from another job that fills them, which then ends with an error
+    #[arg(long)]
+    pub(crate) take_over: bool,
 }
 
 #[derive(Debug, Args)]
@@ -48,7 +51,8 @@ pub(crate) struct OnlineGetArgs {
 
 impl From<MaterializeArgs> for OnlineMaterializeArgs {
     fn from(args: MaterializeArgs) -> Self {
-        Self { names: vec![args.name], all: false, full: args.full, dry_run: args.dry_run }
+        let MaterializeArgs { name, full, dry_run, take_over, .. } = args;
+        Self { names: vec![name], all: false, full, dry_run, take_over }
     }
 }
 

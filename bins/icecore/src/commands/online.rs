@@ -1,14 +1,25 @@
 //! `icecore online`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use icecore::materialize::{MaterializeOptions, VerifyReport};
-use icecore_core::{Error, Result};
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared};
+use icecore::Project;
+use icecore::materialize::{MaterializeOptions, VerifyReport, ViewReport};
+use icecore_core::{Error, ErrorKind, Result};
 use serde_json::json;
 
 use super::Context;
+use super::serve::stopped;
 use crate::args::online::{OnlineCommand, OnlineGetArgs, OnlineMaterializeArgs};
 use crate::report::{Answer, table};
+
+/// How long a job that is asked to end has for letting its view go.
+const LET_GO_MAX: Duration = Duration::from_secs(5);
+
+/// Over when the process is asked to end.
+type Stop = Shared<BoxFuture<'static, ()>>;
 
 pub(super) async fn run(context: &Context, command: OnlineCommand) -> Result<Answer> {
     match command {
@@ -19,7 +30,27 @@ pub(super) async fn run(context: &Context, command: OnlineCommand) -> Result<Ans
     }
 }
 
+/// Materializes, until the process is asked to end.
 pub(super) async fn materialize(context: &Context, args: OnlineMaterializeArgs) -> Result<Answer> {
+    let stop = stopped().boxed().shared();
+    let work = Box::pin(materialize_until(context, args, stop.clone()));
+    tokio::select! {
+        answer = work => answer,
+        error = asked_to_end(stop) => Err(error),
+    }
+}
+
+async fn asked_to_end(stop: Stop) -> Error {
+    stop.await;
+    tokio::time::sleep(LET_GO_MAX).await;
+    Error::unavailable("the materialization was stopped")
+}
+
+async fn materialize_until(
+    context: &Context,
+    args: OnlineMaterializeArgs,
+    stop: Stop,
+) -> Result<Answer> {
     let project = context.open().await?;
     let views = match args.all {
         false => project.online_views(&args.names)?,
@@ -28,20 +59,14 @@ pub(super) async fn materialize(context: &Context, args: OnlineMaterializeArgs) 
             statuses.filter(|view| view.table.is_some()).map(|view| view.view).collect()
         }
     };
-    let mut reports = Vec::with_capacity(views.len());
-    for view in views {
-        let (progress, name) = (context.progress.clone(), view.clone());
-        let options = MaterializeOptions::default()
-            .with_full(args.full)
-            .with_dry_run(args.dry_run)
-            .with_progress(Arc::new(move |done| {
-                progress.say(format!("materializing {name}: {} rows", done.rows));
-            }));
-        reports.push(project.materialize_view(&view, options).await?);
-    }
+    let reports = materialize_views(context, (&project, &args), views, &stop).await?;
     if !args.dry_run {
         let names = (!args.all).then_some(args.names.as_slice());
-        for vectors in project.materialize_vectors(names, false).await? {
+        let made = tokio::select! {
+            made = Box::pin(project.materialize_vectors(names, false)) => made?,
+            () = stop => return Err(Error::unavailable("the making of vectors was stopped")),
+        };
+        for vectors in made {
             context.progress.say(format!("{}: {} vectors made", vectors.service, vectors.made));
         }
     }
@@ -64,6 +89,38 @@ pub(super) async fn materialize(context: &Context, args: OnlineMaterializeArgs) 
         several => json!(several),
     };
     Ok(Answer::new(json, text))
+}
+
+/// Materializes one view after the other. One that another job fills is not in the way of the rest.
+async fn materialize_views(
+    context: &Context,
+    (project, args): (&Project, &OnlineMaterializeArgs),
+    views: Vec<String>,
+    stop: &Stop,
+) -> Result<Vec<ViewReport>> {
+    let (mut reports, mut busy) = (Vec::with_capacity(views.len()), None);
+    for view in views {
+        let (progress, name) = (context.progress.clone(), view.clone());
+        let options = MaterializeOptions::default()
+            .with_full(args.full)
+            .with_dry_run(args.dry_run)
+            .with_take_over(args.take_over)
+            .with_stop(stop.clone())
+            .with_progress(Arc::new(move |done| {
+                progress.say(format!("materializing {name}: {} rows", done.rows));
+            }));
+        match project.materialize_view(&view, options).await {
+            Ok(report) => reports.push(report),
+            Err(error) if error.kind() == ErrorKind::Conflict => busy = busy.or(Some(error)),
+            Err(error) => return Err(error),
+        }
+    }
+    let done: Vec<String> = reports.iter().map(|report| format!("`{}`", report.view)).collect();
+    match busy {
+        None => Ok(reports),
+        Some(error) if done.is_empty() => Err(error),
+        Some(error) => Err(error.with_note(format!("materialized: {}", done.join(", ")))),
+    }
 }
 
 async fn get(context: &Context, args: OnlineGetArgs) -> Result<Answer> {

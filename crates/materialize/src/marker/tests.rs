@@ -1,11 +1,56 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use icecore_core::{FixedClock, OnlineEntry, TableName};
+use async_trait::async_trait;
+use icecore_core::{ApplySummary, FixedClock, OnlineEntry, ScanPage, TableName};
 use icecore_online::EmbeddedStore;
 
 use super::*;
 
 const NOW: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
+/// As an earlier release wrote it.
+const OLD: &str = r#"{"source":{"table":"ml.account","uuid":"u","snapshot":"1"},"towards":null,
+    "schema":7,"shape":"s","at":"2023-11-14T22:13:20Z","generation":3}"#;
+const TOWARDS: &str = r#""towards":{"table":"ml.account","uuid":"u","snapshot":"2"}"#;
+
+/// A store that leaves so many questions for rows unanswered.
+#[derive(Debug)]
+struct Deaf {
+    store: EmbeddedStore,
+    unanswered: AtomicU64,
+}
+
+#[async_trait]
+impl OnlineStore for Deaf {
+    fn location(&self) -> &str {
+        self.store.location()
+    }
+    async fn put(&self, entries: Vec<OnlineEntry>) -> Result<u64> {
+        self.store.put(entries).await
+    }
+    async fn get(&self, keys: &[String]) -> Result<Vec<Option<Bytes>>> {
+        self.store.get(keys).await
+    }
+    async fn delete(&self, keys: &[String]) -> Result<u64> {
+        self.store.delete(keys).await
+    }
+    async fn apply(&self, changes: Vec<OnlineChange>) -> Result<ApplySummary> {
+        self.store.apply(changes).await
+    }
+    async fn rows(&self, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>> {
+        let one_less = |left: u64| left.checked_sub(1);
+        match self.unanswered.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less) {
+            Ok(_) => Err(Error::unavailable("no answer")),
+            Err(_) => self.store.rows(keys).await,
+        }
+    }
+    async fn scan(&self, prefix: &[u8], cursor: Option<Bytes>) -> Result<ScanPage> {
+        self.store.scan(prefix, cursor).await
+    }
+    async fn ping(&self) -> Result<()> {
+        self.store.ping().await
+    }
+}
 
 struct World {
     store: EmbeddedStore,
@@ -20,7 +65,20 @@ impl World {
     }
 
     async fn open(&self) -> (Claim<'_>, Option<Marker>) {
-        Claim::open(&self.store, "account", NOW).await.unwrap()
+        let options = MaterializeOptions::default().with_take_over(true);
+        Claim::open(&self.store, "account", (NOW, &options)).await.unwrap()
+    }
+
+    /// A run that takes over from nobody.
+    async fn open_politely(&self, now: Timestamp) -> Result<(Claim<'_>, Option<Marker>)> {
+        Claim::open(&self.store, "account", (now, &MaterializeOptions::default())).await
+    }
+
+    /// A marker as earlier releases wrote it.
+    async fn put_old(&self, json: &str) {
+        let value = Bytes::copy_from_slice(json.as_bytes());
+        let entry = OnlineEntry { key: old_key("account"), value, ttl: None };
+        self.store.put(vec![entry]).await.unwrap();
     }
 
     async fn marker(&self) -> Option<Marker> {
@@ -140,10 +198,66 @@ async fn nobody_waits_for_a_run_that_has_said_that_it_failed() {
     let claim = world.begun().await;
     assert!(world.marker().await.unwrap().is_running(NOW));
     let work = async { Err::<(), Error>(Error::unavailable("the catalog is gone")) };
-    let error = keep(Some(&claim), Box::pin(work)).await.unwrap_err();
+    let outcome = keep(Some(&claim), Box::pin(work)).await;
+    let error = ended(&claim, outcome).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     let there = world.marker().await.unwrap();
     assert!(!there.is_running(NOW) && there.towards.is_some());
+    world.open_politely(NOW).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_run_that_goes_on_is_left_alone_by_those_that_were_not_told_to_take_over() {
+    let world = World::new().await;
+    let mut first = world.begun().await;
+    let error = world.open_politely(NOW).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert!(error.help().unwrap().contains("--take-over"), "{error:?}");
+    // A run that fails before it has begun says nothing of the one that goes on.
+    let (other, _) = world.open().await;
+    ended(&other, Err::<(), Error>(Error::unavailable("no table"))).await.unwrap_err();
+    assert!(world.marker().await.unwrap().is_running(NOW));
+    first.hold().await.unwrap();
+    // A dry run is in nobody's way, and one that was silent for long has died.
+    let dry = MaterializeOptions::default().with_dry_run(true);
+    Claim::open(&world.store, "account", (NOW, &dry)).await.unwrap();
+    let later = Timestamp::from_micros(NOW.micros() + 300_000_000);
+    world.open_politely(later).await.unwrap();
+    first.end(&marker(None)).await.unwrap();
+    world.open_politely(NOW).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_run_ends_with_the_first_answer_that_it_lost_its_view_and_not_without_an_answer() {
+    let world = World::new().await;
+    let store = Deaf { store: world.store.clone(), unanswered: AtomicU64::new(0) };
+    let options = MaterializeOptions::default();
+    let (mut claim, _) = Claim::open(&store, "account", (NOW, &options)).await.unwrap();
+    claim.begin(&marker(Some(2))).await.unwrap();
+    claim.renew_every = Duration::from_millis(1);
+    store.unanswered.store(3, Ordering::Relaxed);
+    let began = world.marker().await.unwrap().alive;
+    let work = async {
+        while world.marker().await.unwrap().alive == began {
+            tokio::task::yield_now().await;
+        }
+        Ok::<_, Error>(7)
+    };
+    assert_eq!(keep(Some(&claim), Box::pin(work)).await.unwrap(), 7);
+    assert_eq!(store.unanswered.load(Ordering::Relaxed), 0);
+    claim.end(&marker(None)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_run_that_is_stopped_has_let_its_view_go() {
+    let world = World::new().await;
+    let claim = world.begun().await;
+    let options = MaterializeOptions::default().with_stop(async {});
+    let work = std::future::pending::<Result<()>>();
+    let outcome = options.unless_stopped(work).await;
+    let error = ended(&claim, outcome).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    world.open_politely(NOW).await.unwrap();
 }
 
 #[tokio::test]
@@ -163,14 +277,7 @@ async fn a_store_has_a_birth_that_stays_until_it_is_emptied() {
 #[tokio::test]
 async fn what_an_earlier_release_wrote_is_gone_on_from() {
     let world = World::new().await;
-    let old = r#"{"source":{"table":"ml.account","uuid":"u","snapshot":"1"},"towards":null,
-        "schema":7,"shape":"s","at":"2023-11-14T22:13:20Z","generation":3}"#;
-    let put = async |json: &str| {
-        let value = Bytes::copy_from_slice(json.as_bytes());
-        let entry = OnlineEntry { key: old_key("account"), value, ttl: None };
-        world.store.put(vec![entry]).await.unwrap();
-    };
-    put(old).await;
+    world.put_old(OLD).await;
     assert_eq!(world.marker().await, Some(marker(None)));
     let (mut claim, found) = world.open().await;
     assert_eq!(found, Some(marker(None)));
@@ -182,7 +289,28 @@ async fn what_an_earlier_release_wrote_is_gone_on_from() {
     let until = claim.version;
     let gone = OnlineChange { key: key("account"), row: None, until };
     world.store.apply(vec![gone]).await.unwrap();
-    put("{").await;
+    world.put_old("{").await;
     assert_eq!(world.marker().await, None);
     world.begun().await.hold().await.unwrap();
+}
+
+#[tokio::test]
+async fn beside_a_job_of_an_earlier_release_nobody_knows_what_is_there() {
+    let world = World::new().await;
+    world.begun().await.end(&marker(None)).await.unwrap();
+    world.put_old(OLD).await;
+    let there = world.marker().await.unwrap();
+    assert_eq!((there.source, there.towards, there.generation), (None, None, 3));
+    // While that one is on its way it is left alone, as any other.
+    world.put_old(&OLD.replace("\"towards\":null", TOWARDS)).await;
+    assert!(is_conflict(world.open_politely(NOW).await));
+    let (mut claim, found) = world.open().await;
+    assert_eq!(found.unwrap().source, None);
+    claim.begin(&marker(Some(2))).await.unwrap();
+    assert_eq!(world.store.get(&[old_key("account")]).await.unwrap(), [None]);
+    claim.end(&marker(None)).await.unwrap();
+    assert_eq!(world.marker().await.unwrap().source, Some(pin(1)));
+    // What nobody can read says nothing.
+    world.put_old("{").await;
+    assert_eq!(world.marker().await.unwrap().source, Some(pin(1)));
 }

@@ -16,7 +16,7 @@ use super::overlay;
 use super::spec::TileView;
 use super::stored::{Covered, Tile, Tiles, queue_id, read_events, tag, write_events};
 use crate::changed::{Side, rows_of};
-use crate::marker::{Claim, Marker, keep};
+use crate::marker::{Claim, Marker, ended, keep};
 use crate::report::{MaterializeOptions, ViewReport};
 use crate::view::{Source, Start, start};
 
@@ -56,7 +56,19 @@ pub(crate) async fn materialize(
 ) -> Result<ViewReport> {
     let store = &**source.store.store();
     // What the store has comes first: the state that is pinned after it is not older.
-    let (mut claim, marker) = Claim::open(store, view, source.now).await?;
+    let (mut claim, marker) = Claim::open(store, view, (source.now, options)).await?;
+    let run = Box::pin(bring(source, (&mut claim, marker), options));
+    let outcome = options.unless_stopped(run).await;
+    ended(&claim, outcome).await
+}
+
+/// Brings the tiles of a view whose marker was read to the newest state of its source.
+async fn bring(
+    source: &Source<'_>,
+    (claim, marker): (&mut Claim<'_>, Option<Marker>),
+    options: &MaterializeOptions,
+) -> Result<ViewReport> {
+    let (store, view) = (&**source.store.store(), claim.view());
     let (tiles, pin) = open(source, view).await?;
     let (spec, shape) =
         ((tiles.spec & u64::from(u32::MAX)) as u32, format!("tiles|{}", tiles.spec));
@@ -88,10 +100,10 @@ pub(crate) async fn materialize(
     };
     if steps.is_empty() && !options.dry_run {
         // A process that began again may have pushed once more what the tiles have.
-        overlay::trim(source, &claim, &by_id(&next.covered)).await?;
+        overlay::trim(source, claim, &by_id(&next.covered)).await?;
     }
     for (from, to) in steps {
-        let how = (next, options, &mut claim);
+        let how = (next, options, &mut *claim);
         next = step(source, &tiles, (from, to), how, &mut report).await?;
     }
     if !options.dry_run && report.written + report.removed > 0 {

@@ -374,7 +374,7 @@ impl World {
 
     async fn run(&self, full: bool) -> Result<()> {
         for view in ["spend", "ever"] {
-            let options = MaterializeOptions::default().with_full(full);
+            let options = MaterializeOptions::default().with_full(full).with_take_over(true);
             let _: ViewReport = materialize_view(&self.source(), view, options).await?;
         }
         Ok(())
@@ -401,12 +401,36 @@ impl World {
         self.run(full).await.unwrap();
     }
 
-    /// A job of another process over one of the views.
+    /// A job of another process over one of the views, which takes over.
     async fn run_elsewhere(&self, view: &str, full: bool) {
+        let options = MaterializeOptions::default().with_full(full).with_take_over(true);
+        self.start_elsewhere(view, options).await.unwrap();
+    }
+
+    async fn start_elsewhere(&self, view: &str, options: MaterializeOptions) -> Result<ViewReport> {
         let store = FeatureStore::new(self.mortal.store());
         let source = Source { store: &store, ..self.source() };
-        let options = MaterializeOptions::default().with_full(full);
-        materialize_view(&source, view, options).await.unwrap();
+        Box::pin(materialize_view(&source, view, options)).await
+    }
+
+    /// Every row of a kind.
+    async fn rows_of(&self, prefix: &str) -> Vec<(Bytes, Bytes)> {
+        let (mut rows, mut cursor) = (Vec::new(), None);
+        loop {
+            let page = self.mortal.store.scan(prefix.as_bytes(), cursor).await.unwrap();
+            rows.extend(page.rows);
+            cursor = page.cursor;
+            if cursor.is_none() {
+                return rows;
+            }
+        }
+    }
+
+    /// Puts a row in the place of whatever is there.
+    async fn force(&self, key: Bytes, row: Bytes) {
+        let until = RowVersion::of_row(&[u8::MAX; RowVersion::LEN]).unwrap();
+        let change = OnlineChange { key, row: Some(row), until };
+        self.mortal.store.apply(vec![change]).await.unwrap();
     }
 
     /// A job over `ever`, of which a batch waits until something else has happened.
@@ -678,15 +702,72 @@ async fn a_job_of_which_nothing_is_heard_for_long_was_interrupted() {
     world.run(true).await.unwrap_err();
     world.mortal.batches_left.store(u64::MAX, Ordering::Relaxed);
     assert_eq!(world.state("spend").await, "running");
+    let ordinary = MaterializeOptions::default();
+    let error = world.start_elsewhere("spend", ordinary.clone()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
     world.now += 3_600_000_000;
     assert_eq!(world.state("spend").await, "interrupted");
-    // One that is asked for takes over at once.
+    world.start_elsewhere("spend", ordinary).await.unwrap();
+    assert_eq!(world.state("spend").await, "current");
+    // One that is told to takes over at once.
     world.mortal.batches_left.store(2, Ordering::Relaxed);
     world.run(true).await.unwrap_err();
     world.mortal.batches_left.store(u64::MAX, Ordering::Relaxed);
     assert_eq!(world.state("spend").await, "running");
     world.run(false).await.unwrap();
     assert_eq!(world.state("spend").await, "current");
+    world.check("at the end").await;
+}
+
+#[tokio::test]
+async fn a_job_that_takes_longer_than_its_schedule_comes_to_its_end() {
+    let mut world = World::new(11).await;
+    let events = world.events(20);
+    world.ingest(events).await;
+    // Events of tiles are on their way, or tiles.
+    for batch in [1, 2] {
+        let next = async {
+            let next = world.start_elsewhere("ever", MaterializeOptions::default()).await;
+            assert_eq!(next.unwrap_err().kind(), ErrorKind::Conflict, "batch {batch}");
+        };
+        let report = world.run_around(true, batch, next).await.unwrap();
+        assert!(report.written > 0, "batch {batch}: {report:?}");
+        assert_eq!(world.state("ever").await, "current", "batch {batch}");
+    }
+    world.run(false).await.unwrap();
+    world.check("at the end").await;
+}
+
+#[tokio::test]
+async fn what_a_job_of_an_earlier_release_did_beside_a_later_one_is_counted_once() {
+    let mut world = World::new(12).await;
+    let events = world.events(20);
+    world.ingest(events).await;
+    world.run(false).await.unwrap();
+    let marker = world.rows_of("ic:ever~m:").await.remove(0);
+    let more = world.events(20);
+    world.ingest(more).await;
+    // It finds nothing of its own, and writes everything under the number 1, over whatever is there.
+    world.run_elsewhere("ever", true).await;
+    let said = world.rows_of("ic:ever~m:").await.remove(0).1;
+    for kind in ["t", "c"] {
+        for (key, row) in world.rows_of(&format!("ic:ever~{kind}:")).await {
+            let version = RowVersion::of_row(&row).unwrap();
+            let version = RowVersion { event: Timestamp::from_micros(1), ..version };
+            let row = [&version.to_bytes()[..], &row[RowVersion::LEN..]].concat();
+            world.force(key, row.into()).await;
+        }
+    }
+    world.force(marker.0, marker.1).await;
+    let (key, value) = ("icecore:view:ever".to_owned(), said.slice(RowVersion::LEN..));
+    let entry = OnlineEntry { key: key.clone(), value, ttl: None };
+    world.mortal.store.put(vec![entry]).await.unwrap();
+    let report = world.start_elsewhere("ever", MaterializeOptions::default()).await.unwrap();
+    assert!(report.full.is_some(), "{report:?}");
+    let report = verify_view(&world.source(), "ever").await.unwrap();
+    assert!(report.is_equal(), "{report:?}");
+    assert_eq!(world.mortal.store.get(&[key]).await.unwrap(), [None]);
+    world.run(false).await.unwrap();
     world.check("at the end").await;
 }
 

@@ -140,8 +140,10 @@ impl World {
         catalog.delete(&self.table, filter, RowOptions::default()).await.unwrap();
     }
 
+    /// Does not wait until it is known that a job before it has died.
     async fn materialize(&self) -> ViewReport {
-        materialize_view(&self.source(), "account", MaterializeOptions::default()).await.unwrap()
+        let options = MaterializeOptions::default().with_take_over(true);
+        materialize_view(&self.source(), "account", options).await.unwrap()
     }
 
     async fn online(&self, users: &[&str]) -> Vec<Option<i64>> {
@@ -370,7 +372,9 @@ async fn after_catching_up_the_store_has_what_the_table_has() {
                 }
                 7 => {
                     world.mortal.batches_left.store(random.below(4), Ordering::Relaxed);
-                    let options = MaterializeOptions::default().with_full(random.below(4) == 0);
+                    let full = random.below(4) == 0;
+                    let options =
+                        MaterializeOptions::default().with_full(full).with_take_over(true);
                     let _ = materialize_view(&world.source(), "account", options).await;
                     world.mortal.batches_left.store(u64::MAX, Ordering::Relaxed);
                 }

@@ -12,7 +12,7 @@
 //! send looks like a group.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use icecore_core::{Error, Result};
@@ -45,12 +45,8 @@ impl Segment {
     pub(super) fn create(dir: &Path, first: u64) -> Result<Self> {
         let path = dir.join(format!("{first:020}.log"));
         let temporary = dir.join(format!("{first:020}.new"));
-        let salt: [u8; 8] = *uuid::Uuid::new_v4().as_bytes().first_chunk().unwrap_or(&[0; 8]);
-        let mut header = Vec::with_capacity(FILE_HEADER);
-        header.extend_from_slice(&FILE_MAGIC);
-        header.extend_from_slice(&salt);
-        header.extend_from_slice(&first.to_le_bytes());
-        header.extend_from_slice(&crc32fast::hash(&header).to_le_bytes());
+        let salt = new_salt();
+        let header = new_header(salt, first);
         let write = || -> std::io::Result<File> {
             let mut file = File::create(&temporary)?;
             file.write_all(&header)?;
@@ -117,6 +113,36 @@ impl Segment {
         self.end += bytes.len() as u64;
         Ok(())
     }
+}
+
+/// Puts a file of these groups in the place of what is there, whole or not at all.
+pub(super) fn replace(path: &Path, groups: impl Iterator<Item = Group>) -> Result<()> {
+    let temporary = path.with_extension("new");
+    let salt = new_salt();
+    let write = || -> std::io::Result<()> {
+        let mut file = BufWriter::new(File::create(&temporary)?);
+        file.write_all(&new_header(salt, 0))?;
+        for group in groups {
+            file.write_all(&frame(&group, salt))?;
+        }
+        file.into_inner()?.sync_all()?;
+        std::fs::rename(&temporary, path)?;
+        path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
+    };
+    write().map_err(|error| failed(path, error))
+}
+
+fn new_salt() -> [u8; 8] {
+    *uuid::Uuid::new_v4().as_bytes().first_chunk().unwrap_or(&[0; 8])
+}
+
+fn new_header(salt: [u8; 8], first: u64) -> Vec<u8> {
+    let mut header = Vec::with_capacity(FILE_HEADER);
+    header.extend_from_slice(&FILE_MAGIC);
+    header.extend_from_slice(&salt);
+    header.extend_from_slice(&first.to_le_bytes());
+    header.extend_from_slice(&crc32fast::hash(&header).to_le_bytes());
+    header
 }
 
 fn frame(group: &Group, salt: [u8; 8]) -> Vec<u8> {

@@ -20,8 +20,8 @@ pub(super) struct State {
     pub(super) committed: u64,
     /// Where a commit that was begun ends. It is repeated as it was, under the same name.
     pub(super) attempt: Option<u64>,
-    /// The first position before `committed` that the online store may not have. Only batches from
-    /// there on are kept for it; a file without this field keeps none.
+    /// The first position before `committed` that the online store may not have, of those in the
+    /// files. Only batches from there on are kept for it; a file without this field keeps none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) behind: Option<u64>,
 }

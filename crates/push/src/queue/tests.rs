@@ -110,6 +110,36 @@ async fn what_the_online_store_lacks_is_kept_after_its_commit_and_any_restart() 
 }
 
 #[tokio::test]
+async fn a_batch_that_is_stuck_keeps_no_file_of_what_comes_after_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let bytes = events(0).len() as u64;
+    let limits = Limits { bytes_max: 3 * bytes, ..small() };
+    let mut queue = Queue::open(dir.path(), limits.clone()).unwrap();
+    queue.append(NewBatch { to: Target::Online, ..new(Some("stuck"), 7) }).await.unwrap();
+    for round in 0..60 {
+        queue.append(new(None, round)).await.unwrap();
+        queue.committed(queue.committed_end().max(1) + 1).unwrap();
+        // A process that ends loses nothing of it, whatever is on the disk by then.
+        if round % 7 == 0 {
+            drop(queue);
+            queue = Queue::open(dir.path(), limits.clone()).unwrap();
+        }
+        let behind: Vec<(u64, i64)> =
+            queue.behind().iter().map(|batch| (batch.position, batch.at.micros())).collect();
+        assert_eq!((behind, queue.bytes_kept()), (vec![(0, 7)], bytes), "round {round}");
+        assert!(files(dir.path()).unwrap().len() <= limits.segments_kept + 1, "round {round}");
+    }
+    assert_eq!(queue.behind()[0].events().unwrap().num_rows(), 1);
+    let carried = dir.path().join("behind.batches");
+    assert!(carried.try_exists().unwrap());
+    queue.written(0);
+    queue.settle().unwrap();
+    assert!(!carried.try_exists().unwrap() && queue.bytes_kept() == 0);
+    drop(queue);
+    assert!(Queue::open(dir.path(), limits).unwrap().behind().is_empty());
+}
+
+#[tokio::test]
 async fn a_queue_from_before_it_kept_anything_for_the_store_is_read() {
     let dir = tempfile::tempdir().unwrap();
     let state = r#"{"queue":"q","committed":1,"attempt":2}"#;

@@ -1,5 +1,6 @@
 //! While the online store is down, and after it.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
@@ -16,9 +17,27 @@ struct Frail {
     hangs: AtomicBool,
     /// Whether someone waits for an answer.
     is_asked: AtomicBool,
+    /// Rows that have this in their key are refused so, or without a kind not answered.
+    refuses: Mutex<Option<(&'static str, Option<ErrorKind>)>>,
 }
 
 impl Frail {
+    fn refuse(&self, refused: Option<(&'static str, Option<ErrorKind>)>) {
+        *self.refuses.lock().unwrap() = refused;
+    }
+
+    /// How rows are refused of which one is to be.
+    fn refusal(&self, changes: &[OnlineChange]) -> Option<Option<ErrorKind>> {
+        let (text, kind) = (*self.refuses.lock().unwrap())?;
+        let has = |change: &OnlineChange| String::from_utf8_lossy(&change.key).contains(text);
+        changes.iter().any(has).then_some(kind)
+    }
+
+    async fn no_answer(&self) {
+        self.is_asked.store(true, Ordering::Relaxed);
+        std::future::pending::<()>().await;
+    }
+
     fn goes_down(&self) {
         self.is_down.store(true, Ordering::Relaxed);
     }
@@ -30,8 +49,7 @@ impl Frail {
 
     async fn check(&self) -> Result<()> {
         if self.hangs.load(Ordering::Relaxed) {
-            self.is_asked.store(true, Ordering::Relaxed);
-            std::future::pending::<()>().await;
+            self.no_answer().await;
         }
         match self.is_down.load(Ordering::Relaxed) {
             true => Err(Error::unavailable("the store is down")),
@@ -59,6 +77,11 @@ impl OnlineStore for Frail {
     }
     async fn apply(&self, changes: Vec<OnlineChange>) -> Result<ApplySummary> {
         self.check().await?;
+        match self.refusal(&changes) {
+            Some(Some(kind)) => return Err(Error::new(kind, "the store does not take it")),
+            Some(None) => self.no_answer().await,
+            None => {}
+        }
         self.store.apply(changes).await
     }
     async fn rows(&self, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>> {
@@ -82,6 +105,7 @@ async fn frail_world() -> (World, Arc<Frail>) {
         is_down: AtomicBool::new(false),
         hangs: AtomicBool::new(false),
         is_asked: AtomicBool::new(false),
+        refuses: Mutex::default(),
     });
     world.store = FeatureStore::new(frail.clone());
     (world, frail)
@@ -97,14 +121,17 @@ fn event(user: &str, at: &str, value: i64, to: Target) -> Push {
     push
 }
 
-async fn materialize(world: &World) {
-    let source = Source {
+fn source(world: &World) -> Source<'_> {
+    Source {
         engine: &world.engine,
         definitions: &world.definitions,
         store: &world.store,
         now: world.clock.0,
-    };
-    materialize_view(&source, "account", MaterializeOptions::default()).await.unwrap();
+    }
+}
+
+async fn materialize(world: &World) {
+    materialize_view(&source(world), "account", MaterializeOptions::default()).await.unwrap();
 }
 
 async fn run_until(pushes: &Pushes, mut is_so: impl AsyncFnMut() -> bool) {
@@ -244,4 +271,120 @@ async fn what_came_before_a_column_gets_into_views_that_have_it() {
     let pushes = world.pushes();
     pushes.commit("balances").await.unwrap();
     assert_eq!(world.online("a").await, Some(7));
+}
+
+#[tokio::test]
+async fn what_the_store_cannot_take_is_left_to_the_table_and_fills_no_queue() {
+    let (world, store) = frail_world().await;
+    let pushes = world.pushes_with(PushOptions { queue_bytes: 1, ..unmaterialized() });
+    store.refuse(Some(("ic:account:", Some(ErrorKind::InvalidInput))));
+    for (user, value) in [("a", 1), ("b", 2), ("c", 3)] {
+        // The queue takes each, because the one before has left it.
+        let both = event(user, "2026-11-21", value, Target::OnlineAndOffline);
+        assert_eq!(pushes.push(both).await.unwrap().online, OnlineOutcome::Later);
+        assert_eq!(pushes.commit("balances").await.unwrap().rows, 1);
+        let status = pushes.status().remove(0);
+        assert_eq!((status.behind, status.bytes, status.left_to_table), (0, 0, value as u64));
+        pushes.push(event(user, "2026-11-20", value, Target::Offline)).await.unwrap();
+        pushes.commit("balances").await.unwrap();
+    }
+    store.refuse(None);
+    materialize(&world).await;
+    assert!(verify_view(&source(&world), "account").await.unwrap().is_equal());
+}
+
+#[tokio::test]
+async fn what_is_for_the_store_alone_and_cannot_be_taken_is_dropped_after_an_hour() {
+    let (mut world, store) = frail_world().await;
+    let pushes = world.pushes();
+    store.refuse(Some(("ic:account:", Some(ErrorKind::InvalidInput))));
+    pushes.push(event("a", "2026-11-21", 1, Target::Online)).await.unwrap();
+    drop(pushes);
+    let begun = world.clock.0;
+    for (minutes, expected) in [(0, (1, 0)), (59, (1, 0)), (61, (0, 1))] {
+        let later = Timestamp::from_micros(begun.micros() + minutes * 60_000_000);
+        world.clock = Arc::new(FixedClock(later));
+        let pushes = world.pushes();
+        pushes.commit("balances").await.unwrap();
+        let status = pushes.status().remove(0);
+        assert_eq!((status.behind, status.dropped), expected, "after {minutes} minutes");
+    }
+}
+
+#[tokio::test]
+async fn a_batch_that_fails_is_not_in_the_way_of_those_after_it() {
+    let (world, store) = frail_world().await;
+    let pushes = world.pushes();
+    store.goes_down();
+    for user in ["stuck", "b", "c"] {
+        pushes.push(event(user, "2026-11-21", 7, Target::Online)).await.unwrap();
+    }
+    store.comes_back();
+    // As it may fail again and again where others write the same row.
+    store.refuse(Some(("stuck", Some(ErrorKind::Conflict))));
+    for _ in 0..2 {
+        pushes.commit("balances").await.unwrap();
+    }
+    assert_eq!((world.online("b").await, world.online("c").await), (Some(7), Some(7)));
+    assert_eq!(pushes.status()[0].behind, 1);
+    store.refuse(None);
+    for _ in 0..2 {
+        pushes.commit("balances").await.unwrap();
+    }
+    assert_eq!((world.online("stuck").await, pushes.status()[0].behind), (Some(7), 0));
+}
+
+#[tokio::test]
+async fn a_view_that_cannot_be_materialized_keeps_nothing_of_what_the_table_has() {
+    let (mut world, store) = frail_world().await;
+    let other = DEFINITIONS.replace("[[push_source]]", OTHER);
+    world.definitions = Arc::new(Definitions::parse("f.toml", &other).unwrap());
+    let pushes = world.pushes();
+    pushes.push(event("a", "2026-11-20", 7, Target::Offline)).await.unwrap();
+    pushes.commit("balances").await.unwrap();
+    for view in ["account", "other"] {
+        let options = MaterializeOptions::default();
+        materialize_view(&source(&world), view, options).await.unwrap();
+    }
+    store.goes_down();
+    let during = event("a", "2026-11-21", 8, Target::OnlineAndOffline);
+    assert_eq!(pushes.push(during).await.unwrap().online, OnlineOutcome::Later);
+    pushes.commit("balances").await.unwrap();
+    assert_eq!(pushes.status()[0].behind, 1);
+    store.comes_back();
+    store.refuse(Some(("ic:other~m:", Some(ErrorKind::InvalidInput))));
+    pushes.commit("balances").await.unwrap();
+    let status = pushes.status().remove(0);
+    assert_eq!((status.behind, status.bytes, status.left_to_table), (0, 0, 1));
+    assert_eq!(world.online("a").await, Some(8));
+    // It is tried again, and has it then.
+    store.refuse(None);
+    pushes.commit("balances").await.unwrap();
+    for view in ["account", "other"] {
+        assert_eq!(view_status(&source(&world), view).await.unwrap().state, "current");
+        assert!(verify_view(&source(&world), view).await.unwrap().is_equal(), "{view}");
+    }
+}
+
+const OTHER: &str = r#"[[feature_view]]
+name = "other"
+entities = ["user"]
+source = "ml.account"
+columns = ["balance"]
+[[push_source]]"#;
+
+#[tokio::test]
+async fn a_service_that_stops_has_let_go_of_the_view_that_it_was_filling() {
+    let (world, store) = frail_world().await;
+    let pushes = world.pushes();
+    pushes.push(event("a", "2026-11-20", 7, Target::Offline)).await.unwrap();
+    pushes.commit("balances").await.unwrap();
+    materialize(&world).await;
+    store.refuse(Some(("slow", None)));
+    pushes.push(event("slow", "2026-11-21", 8, Target::Offline)).await.unwrap();
+    run_until(&pushes, async || store.is_asked.load(Ordering::Relaxed)).await;
+    assert_eq!(view_status(&source(&world), "account").await.unwrap().state, "interrupted");
+    store.refuse(None);
+    materialize(&world).await;
+    assert_eq!(world.online("slow").await, Some(8));
 }

@@ -1,5 +1,6 @@
 //! A catalog with two feature views, and models that anybody can compute by hand.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, FixedSizeListArray, Float64Array, Int64Array};
@@ -140,7 +141,7 @@ pub(crate) fn spec(more: &str) -> ScoringSpec {
 }
 
 pub(crate) struct Lake {
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
     pub(crate) engine: Engine,
     pub(crate) definitions: Definitions,
 }
@@ -154,7 +155,7 @@ impl Lake {
         let options = EngineOptions::default().with_threads(2).with_memory_limit(256 << 20);
         let engine = Engine::new(catalog, options).unwrap();
         let definitions = Definitions::parse("features/all.toml", FEATURES).unwrap();
-        let lake = Self { _dir: dir, engine, definitions };
+        let lake = Self { dir, engine, definitions };
         lake.write("ml_features.activity", activity(&ACTIVITY)).await;
         lake.write("ml_features.account", account(&ACCOUNT)).await;
         lake
@@ -196,6 +197,24 @@ impl Lake {
         };
         let (report, _) = score(&self.engine, job).await?;
         Ok((plan, report))
+    }
+
+    /// The data files of a namespace, those of states that are not the newest included.
+    pub(crate) fn data_files(&self, namespace: &str) -> Vec<PathBuf> {
+        let (mut folders, mut files) = (vec![self.dir.path().join("warehouse")], Vec::new());
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if path.extension().is_some_and(|extension| extension == "parquet")
+                    && path.display().to_string().contains(namespace)
+                {
+                    files.push(path);
+                }
+            }
+        }
+        files
     }
 
     /// The stored rows in order, with `-` for what is not there.

@@ -16,6 +16,7 @@ use tracing::{debug, warn};
 
 use super::begun;
 use super::entry::Entry;
+use super::sending::Sending;
 use crate::ServeOptions;
 
 /// Room for connections.
@@ -34,7 +35,7 @@ pub(super) struct Place(#[expect(dead_code, reason = "held")] Option<OwnedSemaph
 
 impl Room {
     pub(super) fn new(options: &ServeOptions) -> Self {
-        let max = options.connections_max.clamp(1, Semaphore::MAX_PERMITS);
+        let max = options.connections_max.min(Semaphore::MAX_PERMITS);
         Self {
             places: Arc::new(Semaphore::new(max)),
             max,
@@ -57,13 +58,18 @@ impl Room {
         Place(places.acquire_owned().await.ok())
     }
 
-    pub(super) fn silence(&self) -> Silence {
-        Silence { max: self.silence_max, timer: None }
+    pub(super) const fn silence(&self) -> Silence {
+        Silence::new(self.silence_max)
+    }
+
+    /// A connection of a client that is left where it does not take what it is sent.
+    pub(super) fn sending<S>(&self, stream: S) -> Sending<S> {
+        Sending::new(stream, self.silence_max)
     }
 }
 
-/// Ends a wait for a client that says nothing for too long. The timer is not set again for each
-/// request: when it is over, it looks how long the client was silent.
+/// Ends a wait for a client that says nothing, or takes nothing, for too long. The timer is not set
+/// again for each request: when it is over, it looks how long the client was silent.
 #[derive(Debug)]
 pub(super) struct Silence {
     max: Duration,
@@ -71,6 +77,10 @@ pub(super) struct Silence {
 }
 
 impl Silence {
+    pub(super) const fn new(max: Duration) -> Self {
+        Self { max, timer: None }
+    }
+
     /// Whether a client was silent for too long, of whom something was heard last at this moment.
     /// Wakes the task when that may be.
     pub(super) fn poll(&mut self, since: Instant, context: &mut Context<'_>) -> Poll<()> {
@@ -114,7 +124,8 @@ pub(super) async fn answer_all(
         tokio::spawn(async move {
             let mut library = http1::Builder::new();
             library.timer(TokioTimer::new()).header_read_timeout(idle_timeout);
-            let mut connection = pin!(library.serve_connection(TokioIo::new(stream), entry));
+            let stream = TokioIo::new(Sending::new(stream, idle_timeout));
+            let mut connection = pin!(library.serve_connection(stream, entry));
             let ended = tokio::select! {
                 ended = connection.as_mut() => ended,
                 () = begun(&mut draining) => {

@@ -20,6 +20,7 @@ use tower_service::Service;
 use tracing::field::Empty;
 use tracing::{Instrument, Span, info_span};
 
+use super::arriving::arriving;
 use super::reply::{Problem, Whole, whole};
 use super::{Shared, named, router};
 use crate::ScoreService;
@@ -151,8 +152,14 @@ pub(super) async fn observe(State(service): Shared, request: Request, next: Next
     let label = label(&service, request.uri());
     let span = span(request.method(), &label);
     continue_trace(&span, request.headers());
+    let (request, awaited) = arriving(request, service.options.idle_timeout);
     let answered = bounded(&service, next.run(request).instrument(span.clone())).await;
-    let response = answered.unwrap_or_else(IntoResponse::into_response);
+    let response = match answered {
+        // Whatever the time was that is over, it was the client who had it.
+        _ if awaited.is_true() => Problem::no_body().into_response(),
+        Ok(response) => response,
+        Err(late) => late.into_response(),
+    };
     finish(&span, response.status());
     service.telemetry.request(&label, response.status().as_u16(), started.elapsed());
     response

@@ -175,7 +175,8 @@ impl Begin {
 
     /// Answers requests until one comes that is not for here: then what was read of it, and the
     /// connection.
-    async fn converse(&self, mut stream: TcpStream) -> Option<(Vec<u8>, TcpStream)> {
+    async fn converse(&self, stream: TcpStream) -> Option<(Vec<u8>, TcpStream)> {
+        let mut stream = self.room.sending(stream);
         let (service, stopping) = (&self.service, &self.stopping);
         let mut ending = stopping.clone();
         let (mut ending, mut is_told) = (pin!(begun(&mut ending)), false);
@@ -226,7 +227,7 @@ impl Begin {
                 output.clear();
             }
             if !rest.is_empty() {
-                return Some((rest.to_vec(), stream));
+                return Some((rest.to_vec(), stream.into_inner()));
             }
             input.clear();
         }

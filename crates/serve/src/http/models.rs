@@ -168,6 +168,7 @@ async fn with_features(
     let views: Vec<String> = views.map(|(view, _)| view.to_owned()).collect();
     grant.check_views(&views)?;
     for column in features.get(&query).await?.columns {
+        frame.looked_up.insert(column.name.clone());
         frame.columns.insert(column.name, column.values);
     }
     Ok(frame)

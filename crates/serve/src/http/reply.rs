@@ -140,6 +140,14 @@ impl Problem {
         }
     }
 
+    pub(super) fn no_body() -> Self {
+        let message = "the body of the request has not come in time";
+        Self {
+            header: Some((header::CONNECTION, HeaderValue::from_static("close"))),
+            ..Self::new(StatusCode::REQUEST_TIMEOUT, ErrorKind::Unavailable, message)
+        }
+    }
+
     pub(super) fn timed_out(limit: Duration) -> Self {
         let message = format!("the request took longer than {} ms", limit.as_millis());
         Self::new(StatusCode::GATEWAY_TIMEOUT, ErrorKind::Unavailable, message)

@@ -1,5 +1,6 @@
 //! From requests and answers to rows.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -9,6 +10,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema};
 use icecore_core::{Result, Timestamp};
 
+use super::others::{Folded, OTHERS, OwnNames, fold_others};
 use crate::answer::{Answer, Outcome};
 use crate::features::FeatureAnswer;
 use crate::models::{Frame, LoadedModel};
@@ -20,13 +22,24 @@ pub(super) struct Common {
     pub(super) at: Timestamp,
 }
 
-/// Rows of a request, and the columns of them that say who it was about.
-pub(super) type KeyedRows = (RecordBatch, Vec<String>);
+/// Rows of a request.
+#[derive(Debug)]
+pub(super) struct LoggedRows {
+    pub(super) rows: RecordBatch,
+    /// The columns that say who it was about.
+    pub(super) keys: Vec<String>,
+    /// Those of them that the client made up.
+    pub(super) own: Vec<String>,
+    /// What has no column of its own.
+    pub(super) folded: Folded,
+}
 
 /// Columns of one length, the common ones first.
 struct Columns {
     rows: usize,
     keys: Vec<String>,
+    own: Vec<String>,
+    folded: Folded,
     fields: Vec<Field>,
     arrays: Vec<ArrayRef>,
 }
@@ -34,8 +47,9 @@ struct Columns {
 impl Columns {
     fn new(common: &Common, rows: usize) -> Self {
         let moments = TimestampMicrosecondArray::from_value(common.at.micros(), rows);
-        let keys = Vec::new();
-        let mut columns = Self { rows, keys, fields: Vec::new(), arrays: Vec::new() };
+        let (keys, own, folded) = (Vec::new(), Vec::new(), Folded::default());
+        let (fields, arrays) = (Vec::new(), Vec::new());
+        let mut columns = Self { rows, keys, own, folded, fields, arrays };
         columns.text("request_id", Some(&common.id));
         columns.keys.push("request_id".to_owned());
         columns.add("event_timestamp", Arc::new(moments.with_timezone("UTC")));
@@ -48,14 +62,33 @@ impl Columns {
         self.keys.extend(self.fields.last().map(|field| field.name().clone()));
     }
 
-    /// Adds a column. What a client calls like one that is there gets a name of its own, and what
-    /// has no type has no column.
+    /// Adds a column that a client made up, which may say who a row is about.
+    fn own(&mut self, name: &str, values: ArrayRef) {
+        self.key(name, values);
+        self.own.extend(self.fields.last().map(|field| field.name().clone()));
+    }
+
+    /// Adds what has no column of its own. That may say who a row is about, too.
+    fn others(&mut self, columns: &[(&str, &ArrayRef)]) -> Result<()> {
+        if columns.is_empty() {
+            return Ok(());
+        }
+        let (objects, folded) = fold_others(self.rows, None, columns)?;
+        self.fields.push(Field::new(OTHERS, DataType::Utf8, true));
+        self.arrays.push(objects);
+        self.keys.push(OTHERS.to_owned());
+        self.folded = folded;
+        Ok(())
+    }
+
+    /// Adds a column. What is called like one that is there, or like the one of all others, gets a
+    /// name of its own, and what has no type has no column.
     fn add(&mut self, name: &str, values: ArrayRef) {
         if *values.data_type() == DataType::Null {
             return;
         }
         let mut name = name.to_owned();
-        while self.fields.iter().any(|field| *field.name() == name) {
+        while name == OTHERS || self.fields.iter().any(|field| *field.name() == name) {
             name.push('_');
         }
         self.fields.push(Field::new(name, values.data_type().clone(), true));
@@ -67,13 +100,13 @@ impl Columns {
         self.add(name, Arc::new(values));
     }
 
-    fn keyed(self) -> Result<KeyedRows> {
+    fn logged(self) -> Result<LoggedRows> {
         let rows = RecordBatch::try_new(Arc::new(Schema::new(self.fields)), self.arrays)?;
-        Ok((rows, self.keys))
+        Ok(LoggedRows { rows, keys: self.keys, own: self.own, folded: self.folded })
     }
 }
 
-pub(super) fn of_features(common: &Common, answer: &FeatureAnswer) -> Result<KeyedRows> {
+pub(super) fn of_features(common: &Common, answer: &FeatureAnswer) -> Result<LoggedRows> {
     let rows = answer.columns.first().map_or(0, |column| column.values.len());
     let mut columns = Columns::new(common, rows);
     columns.text("source", Some(answer.source.code()));
@@ -86,33 +119,48 @@ pub(super) fn of_features(common: &Common, answer: &FeatureAnswer) -> Result<Key
     for feature in features {
         columns.add(&feature.name, Arc::clone(&feature.values));
     }
-    columns.keyed()
+    columns.logged()
 }
 
+/// What was predicted, and from what. Of what a client sends that neither the model reads nor was
+/// looked up for it, the names that this log knows have columns.
 pub(super) fn of_predictions(
     common: &Common,
     model: &LoadedModel,
-    frame: &Frame,
-    predictions: &ArrayRef,
-) -> Result<KeyedRows> {
+    (frame, predictions): (&Frame, &ArrayRef),
+    (log, own): (&str, &OwnNames),
+) -> Result<LoggedRows> {
     let mut columns = Columns::new(common, frame.rows);
     columns.text("model_version", Some(&model.version));
     columns.add("prediction", Arc::clone(predictions));
+    let inputs = &model.model.signature().inputs;
+    let inputs: BTreeSet<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
+    let mut sent: Vec<(&str, &ArrayRef)> = Vec::new();
     for (name, values) in &frame.columns {
-        let is_input = model.model.signature().inputs.iter().any(|input| input.name == *name);
-        // JSON writes 3 where it means 3.0: what a model reads is one type, however it was written.
-        match is_input {
-            true if values.data_type().is_numeric() => {
-                columns.add(name, cast(values, &DataType::Float64)?);
+        if inputs.contains(name.as_str()) {
+            // JSON writes 3 where it means 3.0: what a model reads is one type, however it was
+            // written.
+            match values.data_type().is_numeric() {
+                true => columns.add(name, cast(values, &DataType::Float64)?),
+                false => columns.add(name, Arc::clone(values)),
             }
-            true => columns.add(name, Arc::clone(values)),
-            false => columns.key(name, Arc::clone(values)),
+        } else if frame.looked_up.contains(name) {
+            columns.key(name, Arc::clone(values));
+        } else if *values.data_type() != DataType::Null {
+            sent.push((name.as_str(), values));
         }
     }
-    columns.keyed()
+    let known = own.of(log, sent.iter().map(|(name, _)| *name));
+    let (own, others): (Vec<_>, Vec<_>) =
+        sent.into_iter().partition(|(name, _)| known.contains(name));
+    for (name, values) in own {
+        columns.own(name, Arc::clone(values));
+    }
+    columns.others(&others)?;
+    columns.logged()
 }
 
-pub(super) fn of_score(common: &Common, answer: &Answer<'_>) -> Result<KeyedRows> {
+pub(super) fn of_score(common: &Common, answer: &Answer<'_>) -> Result<LoggedRows> {
     let route = answer.route;
     let mut columns = Columns::new(common, 1);
     columns.key(&route.parameter, Arc::new(StringArray::from(vec![answer.key])));
@@ -125,5 +173,5 @@ pub(super) fn of_score(common: &Common, answer: &Answer<'_>) -> Result<KeyedRows
     columns.text("source", Some(answer.outcome.source()));
     columns.text("reason", reason);
     columns.text("model_version", version);
-    columns.keyed()
+    columns.logged()
 }

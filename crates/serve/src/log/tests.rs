@@ -1,8 +1,11 @@
 use std::sync::Mutex;
 
-use arrow::array::{AsArray, Int64Array};
-use arrow::datatypes::Float64Type;
-use icecore_core::{ErrorKind, FixedClock, Timestamp};
+use arrow::array::{ArrayRef, AsArray, Float64Array, Int64Array, StringArray};
+use arrow::datatypes::{Float64Type, Int64Type};
+use icecore_core::{
+    ErrorKind, FixedClock, Model, ModelSignature, OutputKind, SignatureColumn, Timestamp,
+};
+use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -138,13 +141,87 @@ fn what_a_client_calls_like_a_column_of_the_log_gets_a_name_of_its_own() {
     let moment = Timestamp::from_micros(0);
     let common = Common { id: "r".to_owned(), at: moment };
     let mut answer = answer(1);
-    for name in ["request_id", "request_id"] {
-        let values = Arc::new(arrow::array::Float64Array::from(vec![1.5]));
+    for name in ["request_id", "request_id", OTHERS] {
+        let values = Arc::new(Float64Array::from(vec![1.5]));
         let (statuses, events) = (Vec::new(), Arc::default());
         answer.columns.push(FeatureColumn { name: name.to_owned(), values, statuses, events });
     }
-    let (rows, keys) = rows::of_features(&common, &answer).unwrap();
+    let LoggedRows { rows, keys, .. } = rows::of_features(&common, &answer).unwrap();
     assert_eq!(keys, ["request_id", "user"]);
     assert_eq!(rows["request_id"].as_string::<i32>().value(0), "r");
-    assert_eq!(rows["request_id__"].as_primitive::<Float64Type>().value(0), 1.5);
+    for name in ["request_id__", "others_"] {
+        assert_eq!(rows[name].as_primitive::<Float64Type>().value(0), 1.5);
+    }
+}
+
+/// A model that reads `amount`.
+#[derive(Debug)]
+struct Halves(ModelSignature);
+
+impl Model for Halves {
+    fn signature(&self) -> &ModelSignature {
+        &self.0
+    }
+
+    fn predict(&self, rows: &RecordBatch) -> Result<ArrayRef> {
+        Ok(Arc::new(Float64Array::from(vec![0.5; rows.num_rows()])))
+    }
+
+    fn encode(&self) -> Result<Vec<u8>> {
+        Ok(Vec::new())
+    }
+}
+
+fn halves() -> LoadedModel {
+    let (name, data_type) = ("amount".to_owned(), "Float64".to_owned());
+    let inputs = vec![SignatureColumn { name, data_type }];
+    let signature = ModelSignature { inputs, output: OutputKind::Probability };
+    let (name, version) = ("churn".to_owned(), "7".to_owned());
+    LoadedModel { name, version, model: Arc::new(Halves(signature)) }
+}
+
+/// Rows of one request, with a column `NAME` of the number that the name has.
+fn asked(name: &str, number: i64) -> Frame {
+    let columns: [(&str, ArrayRef); 4] = [
+        ("amount", Arc::new(Int64Array::from(vec![3]))),
+        ("user", Arc::new(StringArray::from(vec!["u1"]))),
+        (OTHERS, Arc::new(Int64Array::from(vec![-1]))),
+        (name, Arc::new(Int64Array::from(vec![number]))),
+    ];
+    let columns = columns.map(|(name, values)| (name.to_owned(), values));
+    let looked_up = BTreeSet::from(["user".to_owned()]);
+    Frame { columns: columns.into_iter().collect(), rows: 1, looked_up }
+}
+
+#[tokio::test]
+async fn names_that_clients_make_up_make_a_log_no_wider_than_it_may_be() {
+    let running = Running::start(Sink::default(), LogOptions::default());
+    let (model, predictions) = (halves(), Arc::new(Float64Array::from(vec![0.5])) as ArrayRef);
+    for at in 0..1000 {
+        let sampled = running.log.sampled(&HeaderMap::new()).unwrap();
+        let frame = asked(&format!("n{at}"), at);
+        running.log.predictions(&sampled, &model, &frame, &predictions);
+    }
+    // The first 32 have columns; `others` is not among what a client may call a column.
+    assert_eq!(running.log.take_folded(), Folded { kept: 2 * 1000 - 32, left_out: 0 });
+    let (sink, counts) = running.stop().await;
+    assert_eq!(counts, (1000, 0));
+    let written = sink.written.lock().unwrap();
+    let [unit] = written.as_slice() else { panic!("{} units", written.len()) };
+    let services =
+        ["request_id", "event_timestamp", "model_version", "prediction", "amount", "user"];
+    assert_eq!(unit.rows.num_columns(), services.len() + 32 + 1);
+    assert_eq!(unit.own.len(), 32);
+    assert!(["user", OTHERS].iter().all(|key| unit.keys.contains(*key)));
+    assert!(["user", OTHERS].iter().all(|key| !unit.own.contains(*key)));
+    let others = unit.rows[OTHERS].as_string::<i32>();
+    for at in 0..1000 {
+        let name = format!("n{at}");
+        let object: Value = serde_json::from_str(others.value(at)).unwrap();
+        let found = match unit.rows.column_by_name(&name) {
+            Some(column) => Some(column.as_primitive::<Int64Type>().value(at)),
+            None => object[&name].as_i64(),
+        };
+        assert_eq!((found, object[OTHERS].as_i64()), (i64::try_from(at).ok(), Some(-1)), "{at}");
+    }
 }

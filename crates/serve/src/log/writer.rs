@@ -27,6 +27,9 @@ pub(super) struct Counts {
     pub(super) waiting: AtomicUsize,
     pub(super) written: AtomicUsize,
     pub(super) dropped: AtomicUsize,
+    /// Values that are in `others`, and those that it has no room for.
+    pub(super) folded: AtomicUsize,
+    pub(super) left_out: AtomicUsize,
 }
 
 /// Rows of a log that were not tried yet.
@@ -34,6 +37,7 @@ pub(super) struct Counts {
 struct Fresh {
     batches: Vec<RecordBatch>,
     keys: BTreeSet<String>,
+    own: BTreeSet<String>,
 }
 
 /// What takes the rows of requests to their sink.
@@ -90,11 +94,12 @@ impl Writer {
         let fresh = self.fresh.entry(entry.log).or_default();
         fresh.batches.push(entry.rows);
         fresh.keys.extend(entry.keys);
+        fresh.own.extend(entry.own);
     }
 
     async fn flush(&mut self) {
         self.fresh_rows = 0;
-        for (log, Fresh { batches, keys }) in std::mem::take(&mut self.fresh) {
+        for (log, Fresh { batches, keys, own }) in std::mem::take(&mut self.fresh) {
             match unite(&batches) {
                 Ok(rows) => {
                     self.units.push_back(LogUnit {
@@ -102,6 +107,7 @@ impl Writer {
                         id: Uuid::now_v7().to_string(),
                         rows,
                         keys,
+                        own,
                     });
                 }
                 Err(error) => {

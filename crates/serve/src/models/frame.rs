@@ -1,6 +1,6 @@
 //! Rows as requests send them, in the forms of MLflow and of the Open Inference Protocol.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
@@ -12,12 +12,18 @@ use crate::features::entity_column;
 
 /// Rows of one request at most.
 const ROWS_MAX: usize = 100_000;
+/// Rows as objects become a table of at most so many cells, or of so many times what was sent: where
+/// each row has names of its own, almost all cells are gaps.
+const CELLS_MIN: usize = 1 << 20;
+const GAPS_MAX: usize = 4;
 
 /// Columns of one length, by name.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Frame {
     pub(crate) columns: BTreeMap<String, ArrayRef>,
     pub(crate) rows: usize,
+    /// The columns that were looked up, and those that they were looked up by.
+    pub(crate) looked_up: BTreeSet<String>,
 }
 
 impl Frame {
@@ -96,12 +102,23 @@ impl Frame {
     /// Rows as objects; a key that a row does not have is null in it.
     fn of_records(records: &[Value]) -> Result<Self> {
         let mut columns: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+        let mut sent = 0;
         for record in records {
             let record =
                 record.as_object().ok_or_else(|| Error::invalid("a row is not an object"))?;
+            sent += record.len();
             for name in record.keys() {
                 columns.entry(name.clone()).or_default();
             }
+        }
+        let cells = columns.len().saturating_mul(records.len());
+        if cells > CELLS_MIN.max(sent.saturating_mul(GAPS_MAX)) {
+            let (rows, names) = (records.len(), columns.len());
+            return Err(Error::new(
+                ErrorKind::LimitExceeded,
+                format!("{rows} rows have {names} different names, most of which most rows lack"),
+            )
+            .with_help("send rows of the same names together, in requests of their own"));
         }
         for (name, values) in &mut columns {
             values.extend(records.iter().map(|row| row.get(name).cloned().unwrap_or_default()));
@@ -292,5 +309,19 @@ mod tests {
         }
         let rows = Frame::of_csv("plan,amount\n,3\n").unwrap().batch().unwrap();
         assert_eq!(*rows.column_by_name("plan").unwrap().data_type(), DataType::Null);
+    }
+
+    #[test]
+    fn rows_that_each_have_names_of_their_own_are_refused() {
+        let records = |count: usize| {
+            (0..count).map(|row| json!({ format!("a{row}"): 1, "b": 2 })).collect::<Vec<_>>()
+        };
+        let frame = Frame::of_records(&records(100)).unwrap();
+        assert_eq!((frame.rows, frame.columns.len()), (100, 101));
+        let error = Frame::of_records(&records(2_000)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::LimitExceeded, "{error}");
+        // Many rows of few names have no gaps.
+        let rows: Vec<Value> = (0..20_000).map(|row| json!({ "a": row, "b": 1 })).collect();
+        assert_eq!(Frame::of_records(&rows).unwrap().rows, 20_000);
     }
 }

@@ -42,7 +42,10 @@ pub(super) async fn run(project: &Project, args: ChangesArgs) -> Result<Answer> 
         _ => crate::rows::text(&batches)?,
     };
     if more {
+        // Whoever went on from the end would miss the others.
         text.push_str(&format!("\n(the first {shown} changes; all of them with --output FILE)"));
+    } else {
+        text.push_str(&format!("\n{next}"));
     }
     let schema = batches.first().map(RecordBatch::schema);
     let rows = match schema {
@@ -53,7 +56,7 @@ pub(super) async fn run(project: &Project, args: ChangesArgs) -> Result<Answer> 
     };
     json["rows"] = rows;
     json["truncated"] = json!(more);
-    Ok(Answer::new(json, format!("{text}\n{next}")))
+    Ok(Answer::new(json, text))
 }
 
 /// The first rows of a stream, and whether there are more.

@@ -131,3 +131,65 @@ fn changes_are_read_from_where_the_last_reading_ended() {
     let log = json(&project, &["table", "log", "shop.orders", "--branch", "main"]);
     assert_eq!(log.as_array().unwrap().len(), 3);
 }
+
+#[test]
+fn what_a_file_lacks_stays_or_has_its_default() {
+    let (_dir, project) = project();
+    let project = project.as_path();
+    let ingest = |rows: &str, more: &[&str]| {
+        std::fs::write(project.join("rows.csv"), rows).unwrap();
+        let file = project.join("rows.csv");
+        json(project, &[&["ingest", "shop.items", file.to_str().unwrap()], more].concat())
+    };
+    ingest("k,a,b\n1,10,x\n2,20,y\n", &["--format-version", "3"]);
+    let upsert = ["--mode", "upsert", "--key", "k"];
+    ingest("k,a\n1,11\n3,30\n", &upsert);
+    let all = "SELECT k, a, b FROM shop.items ORDER BY k";
+    let expected = serde_json::json!([
+        { "k": 1, "a": 11, "b": "x" }, { "k": 2, "a": 20, "b": "y" }, { "k": 3, "a": 30, "b": null },
+    ]);
+    assert_eq!(json(project, &["sql", all]), expected);
+    let add = ["table", "alter", "shop.items", "add", "c", "long", "--default", "7", "--required"];
+    json(project, &add);
+    ingest("k,a,b\n4,40,z\n", &[]);
+    ingest("k,a\n5,50\n", &upsert);
+    let sum = json(project, &["sql", "SELECT sum(c) AS c, count(*) AS n FROM shop.items"]);
+    assert_eq!(sum, serde_json::json!([{ "c": 35, "n": 5 }]));
+    // Files that differ do not say what the others mean.
+    std::fs::write(project.join("one.csv"), "k,a\n1,1\n").unwrap();
+    std::fs::write(project.join("two.csv"), "k,b\n1,q\n").unwrap();
+    let files = ["one.csv", "two.csv"].map(|name| project.join(name).display().to_string());
+    let job = [&["ingest", "shop.items", &files[0], &files[1]][..], &upsert[..]].concat();
+    let (_, message) = failure(project, &job);
+    assert!(message.contains("has the column `a`") && message.contains("one by one"), "{message}");
+}
+
+#[test]
+fn decimals_are_what_was_typed() {
+    let (_dir, project) = project();
+    let project = project.as_path();
+    let create = "SELECT 1 AS id, CAST('2.01' AS DECIMAL(12,2)) AS price \
+                  UNION ALL SELECT 2, CAST('495185.08' AS DECIMAL(12,2))";
+    let file = project.join("prices.parquet");
+    json(project, &["sql", create, "--output", file.to_str().unwrap()]);
+    json(project, &["ingest", "shop.prices", file.to_str().unwrap()]);
+    let ids = |condition: &str| {
+        json(
+            project,
+            &["sql", &format!("SELECT id FROM shop.prices WHERE {condition} ORDER BY id")],
+        )
+    };
+    assert_eq!(ids("price = 495185.08"), serde_json::json!([{ "id": 2 }]));
+    assert_eq!(ids("price < 495185.08"), serde_json::json!([{ "id": 1 }]));
+    assert_eq!(
+        ids("495185.08 >= price AND price IN (2.01, 495185.08)").as_array().unwrap().len(),
+        2
+    );
+    let odd = project.join("odd.csv");
+    std::fs::write(&odd, "id,price\n3,1.999\n").unwrap();
+    let (_, message) = failure(project, &["ingest", "shop.prices", odd.to_str().unwrap()]);
+    assert!(message.contains("1.999"), "{message}");
+    let delete = ["table", "delete", "shop.prices", "--where", "price = 495185.08", "--yes"];
+    json(project, &delete);
+    assert_eq!(ids("true"), serde_json::json!([{ "id": 1 }]));
+}

@@ -171,8 +171,12 @@ impl IcebergCatalog {
     ///
     /// # Errors
     ///
-    /// `Unavailable` if the catalog cannot be read.
+    /// `InvalidInput` for what is no id of an attempt; `Unavailable` if the catalog cannot be read.
     pub async fn find_attempt(&self, attempt: &str) -> Result<Option<Committed>> {
+        if uuid::Uuid::parse_str(attempt).is_err() {
+            return Err(Error::invalid(format!("`{attempt}` is no id of an attempt"))
+                .with_help("copy it whole from the message: it has 36 characters"));
+        }
         for name in self.tables_now().list().await? {
             let Some(table) = self.tables_now().find(&name).await? else { continue };
             if let Some(snapshot) = commit::made_by(table.metadata(), attempt) {

@@ -27,6 +27,7 @@ pub use compact::{CompactOptions, CompactProgress, CompactReport, CompactStrateg
 pub(crate) use expire::expire;
 pub use expire::{ExpireOptions, ExpireReport, HeldSnapshot};
 pub use hold::{Hold, SnapshotHolder};
+pub(crate) use neighbours::GC_ENABLED;
 pub(crate) use regroup::rewrite_manifests;
 pub use regroup::{RewriteManifestsOptions, RewriteManifestsReport};
 

@@ -36,7 +36,6 @@ pub(crate) use avro::{
 pub use buckets::BucketOptions;
 pub use limits::StorageLimits;
 pub(crate) use listed::{KnownFile, ListedEntry, ListedFile};
-#[cfg(test)]
 pub(crate) use location::local_path;
 pub(crate) use location::{FileKey, key_of};
 pub(crate) use parse::{

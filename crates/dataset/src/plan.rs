@@ -219,7 +219,7 @@ impl Chosen<'_> {
             ));
         }
         let pins = match &self.view.source_sql {
-            Some(query) => pin_read(engine, query, at).await?,
+            Some(query) => engine.pin_what_is_read(query, at).await?,
             None => pin_sources(engine, self.view, at).await?,
         };
         let of_views = pins.iter().find(|pin| is_views_table(&pin.table));
@@ -316,26 +316,6 @@ impl Chosen<'_> {
     }
 }
 
-/// Pins what a query reads, the table that keeps its views with it: at the states that are named,
-/// as far as it reads those tables.
-async fn pin_read(
-    engine: &Engine,
-    query: &str,
-    at: &[(TableName, SnapshotSelector)],
-) -> Result<Vec<PinnedTable>> {
-    let mut chosen = Vec::new();
-    loop {
-        let pins = engine.pin_query_with_views(query, &chosen).await?;
-        let is_read = |table: &TableName| pins.iter().any(|pin| pin.table == *table);
-        let read: Vec<_> = at.iter().filter(|(table, _)| is_read(table)).cloned().collect();
-        // Views of another state may read other tables.
-        if read == chosen {
-            return Ok(pins);
-        }
-        chosen = read;
-    }
-}
-
 /// What has to be pinned.
 struct Inputs<'a> {
     engine: &'a Engine,
@@ -371,7 +351,7 @@ impl Inputs<'_> {
 
     async fn pin(&self) -> Result<Vec<LockedInput>> {
         let spine = match self.spine {
-            Some(spine) => pin_read(self.engine, spine, self.at).await?,
+            Some(spine) => self.engine.pin_what_is_read(spine, self.at).await?,
             None => Vec::new(),
         };
         let mut pinned: BTreeMap<TableName, PinnedTable> =

@@ -17,6 +17,7 @@ use icecore_catalog::{RowFilter, RowTest};
 use icecore_core::{Error, Predicate, Result};
 
 use crate::error::OrOurs as _;
+use crate::literals::as_typed;
 use crate::provider::{exact_predicate, implied_predicate, plain};
 
 /// Understands a condition on rows of these columns.
@@ -68,7 +69,7 @@ fn test(
 }
 
 fn simplified(state: &SessionState, schema: &DFSchema, condition: &str) -> Result<Expr> {
-    let expr = parse(state, schema, condition)?;
+    let expr = as_typed(parse(state, schema, condition)?, schema).or_ours()?;
     let context = SimplifyContext::default()
         .with_schema(Arc::new(schema.clone()))
         .with_config_options(Arc::clone(state.config_options()))

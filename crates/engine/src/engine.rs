@@ -1,5 +1,6 @@
 //! The engine: one memory pool, one place to spill, any number of sessions.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use icecore_core::{BatchStream, Error, PinnedTable, Result, SnapshotSelector, Ta
 
 use crate::condition;
 use crate::error::OrOurs as _;
-use crate::query::{self, ViewsTable};
+use crate::query::{self, Pinning, ViewsTable};
 use crate::resolve::{Resolver, Scope};
 use crate::{session, stream};
 
@@ -163,7 +164,8 @@ impl Engine {
         scope: &Scope,
         at: &[(TableName, SnapshotSelector)],
     ) -> Result<Vec<PinnedTable>> {
-        self.pinned(sql, (scope, at), ViewsTable::LeftOut).await
+        let pinning = Pinning { at, of_views: ViewsTable::LeftOut, is_strict: true };
+        self.pinned(sql, scope, pinning).await
     }
 
     /// [`pin_query`](Self::pin_query), and with it the table in which views are kept, where the
@@ -178,18 +180,52 @@ impl Engine {
         sql: &str,
         at: &[(TableName, SnapshotSelector)],
     ) -> Result<Vec<PinnedTable>> {
-        self.pinned(sql, (&Scope::default(), at), ViewsTable::Read).await
+        let pinning = Pinning { at, of_views: ViewsTable::Read, is_strict: true };
+        self.pinned(sql, &Scope::default(), pinning).await
+    }
+
+    /// [`pin_query_with_views`](Self::pin_query_with_views) for one of several queries, the others
+    /// of which may read what this one does not: `at` holds for the tables that it reads, where
+    /// views are looked through in the state that `at` names.
+    ///
+    /// # Errors
+    ///
+    /// As `pin_query`, but for tables in `at` that the query does not read.
+    pub async fn pin_what_is_read(
+        &self,
+        sql: &str,
+        at: &[(TableName, SnapshotSelector)],
+    ) -> Result<Vec<PinnedTable>> {
+        let pinning = Pinning { at, of_views: ViewsTable::Read, is_strict: false };
+        self.pinned(sql, &Scope::default(), pinning).await
     }
 
     async fn pinned(
         &self,
         sql: &str,
-        (scope, at): (&Scope, &[(TableName, SnapshotSelector)]),
-        of_views: ViewsTable,
+        scope: &Scope,
+        pinning: Pinning<'_>,
     ) -> Result<Vec<PinnedTable>> {
         let statement = query::parse(&self.shared.base, sql)?;
         let resolver = self.resolver(scope.clone());
-        query::pin(&self.shared.base, &statement, &resolver, at, of_views).await
+        query::pin(&self.shared.base, &statement, &resolver, pinning).await
+    }
+
+    /// The views that the catalog keeps and that a query reads, itself or by way of another, with
+    /// their queries: in the state of their table that is pinned, else in the latest one.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for what is no query; `NotFound` if the pinned state of the views is gone.
+    pub async fn views_read(
+        &self,
+        sql: &str,
+        pins: &[PinnedTable],
+    ) -> Result<BTreeMap<TableName, String>> {
+        let statement = query::parse(&self.shared.base, sql)?;
+        let resolver = self.resolver(Scope::new(pins));
+        let names = query::names(&self.shared.base, &statement, &resolver).await?;
+        Ok(query::expand(&self.shared.base, names, &resolver).await?.kept_views)
     }
 
     /// Pins tables, and what the views among them read, at one moment: all of these pins were the

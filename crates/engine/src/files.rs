@@ -39,6 +39,7 @@ mod csv;
 mod export;
 mod infer;
 mod json;
+mod kept;
 mod parquet;
 mod record;
 mod reject;
@@ -105,6 +106,17 @@ pub enum ExtraColumns {
     Drop,
 }
 
+/// What to do with columns of the target that the files do not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AbsentColumns {
+    /// They are null.
+    #[default]
+    Null,
+    /// The rows do not have them. All files have to have the same columns of the target; files of
+    /// JSON lines are read once more, for a later line may have what the first do not.
+    LeaveOut,
+}
+
 /// How to read files.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -122,6 +134,8 @@ pub struct FileReadOptions {
     pub target: Option<SchemaRef>,
     /// What to do with columns that the target does not have.
     pub extra_columns: ExtraColumns,
+    /// What to do with columns of the target that the files do not have.
+    pub absent_columns: AbsentColumns,
     /// Types by column name, before what is inferred. The target's types come first.
     pub columns: BTreeMap<String, DataType>,
     /// Columns that hold moments.
@@ -143,6 +157,7 @@ impl Default for FileReadOptions {
             nulls: Vec::new(),
             target: None,
             extra_columns: ExtraColumns::default(),
+            absent_columns: AbsentColumns::default(),
             columns: BTreeMap::new(),
             timestamp_columns: Vec::new(),
             on_error: OnError::default(),

@@ -1,5 +1,7 @@
 //! Queries: what may be asked, and which tables it reads.
 
+use std::collections::BTreeMap;
+
 use datafusion::dataframe::DataFrame;
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::session_state::SessionState;
@@ -117,8 +119,8 @@ pub(crate) async fn names(
 pub(crate) struct Expanded {
     /// The tables among them, and those that the views among them read, each once.
     pub(crate) tables: Vec<TableName>,
-    /// Whether one is a view that the catalog keeps.
-    has_kept_views: bool,
+    /// The views among them that the catalog keeps, and those that these read, with their queries.
+    pub(crate) kept_views: BTreeMap<TableName, String>,
 }
 
 /// Looks through views, down to tables.
@@ -127,7 +129,7 @@ pub(crate) async fn expand(
     mut open: Vec<TableName>,
     resolver: &Resolver,
 ) -> Result<Expanded> {
-    let mut expanded = Expanded { tables: Vec::new(), has_kept_views: false };
+    let mut expanded = Expanded { tables: Vec::new(), kept_views: BTreeMap::new() };
     let mut seen = Vec::new();
     while let Some(name) = open.pop() {
         if resolver.has_rows(&name) || seen.contains(&name) {
@@ -135,8 +137,10 @@ pub(crate) async fn expand(
         }
         match resolver.view(&name).await? {
             Some(sql) => {
-                expanded.has_kept_views |= !resolver.has_view(&name);
                 open.extend(names(state, &parse(state, &sql)?, resolver).await?);
+                if !resolver.has_view(&name) {
+                    expanded.kept_views.insert(name.clone(), sql);
+                }
             }
             None => expanded.tables.push(name.clone()),
         }
@@ -153,13 +157,22 @@ pub(crate) enum ViewsTable {
     LeftOut,
 }
 
+/// How tables are pinned.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pinning<'a> {
+    /// States that are named.
+    pub(crate) at: &'a [(TableName, SnapshotSelector)],
+    pub(crate) of_views: ViewsTable,
+    /// Whether it is a mistake to name a table that the query does not read.
+    pub(crate) is_strict: bool,
+}
+
 /// Pins every table that a query reads.
 pub(crate) async fn pin(
     state: &SessionState,
     statement: &Statement,
     resolver: &Resolver,
-    at: &[(TableName, SnapshotSelector)],
-    of_views: ViewsTable,
+    Pinning { at, of_views, is_strict }: Pinning<'_>,
 ) -> Result<Vec<PinnedTable>> {
     if let Some((table, selector)) = at.iter().find(|(name, _)| is_views_table(name)) {
         // What views say decides which tables are read.
@@ -167,11 +180,12 @@ pub(crate) async fn pin(
     }
     let expanded = expand(state, names(state, statement, resolver).await?, resolver).await?;
     let mut names = expanded.tables;
-    let is_read = expanded.has_kept_views && of_views == ViewsTable::Read;
+    let is_read = !expanded.kept_views.is_empty() && of_views == ViewsTable::Read;
     if is_read && !names.iter().any(is_views_table) {
         names.push(view::table()?);
     }
-    if let Some((unread, _)) = at.iter().find(|(name, _)| !names.contains(name)) {
+    let unread = at.iter().find(|(name, _)| !names.contains(name));
+    if let Some((unread, _)) = unread.filter(|_| is_strict) {
         let read: Vec<&str> = names.iter().map(TableName::as_str).collect();
         return Err(Error::invalid(format!("the query does not read `{unread}`"))
             .with_note(format!("it reads: {}", read.join(", ")))

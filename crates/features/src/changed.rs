@@ -19,7 +19,7 @@ use icecore_catalog::ChangeOptions;
 use icecore_core::{
     BatchStream, Error, ErrorKind, FeatureView, PinnedTable, Result, SnapshotCatalog, TimeRange,
 };
-use icecore_engine::{Engine, from_datafusion};
+use icecore_engine::{Engine, from_datafusion, is_views_table};
 
 use crate::Definitions;
 use crate::counted::{Counts, Needed, counted_table};
@@ -132,6 +132,10 @@ async fn check_same_columns(
         }
         let then = engine.catalog().schema(before).await;
         let then = then.map_err(|error| unreadable(table.as_str(), error))?;
+        if is_views_table(table) {
+            // Nothing of it is a column of the source.
+            continue;
+        }
         let now = engine.catalog().schema(after).await?;
         for field in then.fields() {
             let same = now.field_with_name(field.name()).is_ok_and(|now| {

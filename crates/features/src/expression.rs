@@ -19,8 +19,12 @@ use datafusion::sql::sqlparser::ast::{
     visit_expressions_mut,
 };
 use icecore_core::{Error, Result};
+use icecore_engine::as_typed;
 
-/// Functions whose value is not decided by their arguments.
+use crate::volatility::{depends_on, unstable_function};
+
+/// Functions whose value is not decided by their arguments, so that most mistakes are found before
+/// anything is planned. Plans are asked again, whatever a function is called.
 const UNSTABLE: [&str; 11] = [
     "now",
     "today",
@@ -92,13 +96,21 @@ impl Expression {
     }
 
     /// Plans it over a table. `/` becomes true division, and dividing by zero gives null.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for what does not fit the table, or depends on anything else.
     pub(crate) fn plan(&self, context: &SessionContext, schema: &DFSchema) -> Result<Expr> {
         let expr =
             context.parse_sql_expr(&self.text, schema).map_err(|error| self.unusable(&error))?;
         let divided = expr.transform_up(|node| true_division(node, schema));
-        let expr = divided.map_err(|error| self.unusable(&error))?.data;
+        let expr = divided.and_then(|done| as_typed(done.data, schema));
+        let expr = expr.map_err(|error| self.unusable(&error))?;
         expr.get_type(schema).map_err(|error| self.unusable(&error))?;
-        Ok(expr)
+        match unstable_function(&expr).map_err(|error| self.unusable(&error))? {
+            None => Ok(expr),
+            Some(function) => Err(depends_on(&format!("`{}`", self.text), &function)),
+        }
     }
 
     /// Plans it to be computed on rows of these columns, without a query around it.
@@ -237,9 +249,7 @@ fn reject_unstable<V: datafusion::sql::sqlparser::ast::Visit>(tree: &V, text: &s
     });
     match found {
         ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(name) => Err(Error::invalid(format!("`{text}` depends on `{name}`"))
-            .with_note("features computed again from the same pins must be the same")
-            .with_help("use the columns of the source; jobs take the date as `--from` and `--to`")),
+        ControlFlow::Break(name) => Err(depends_on(&format!("`{text}`"), &name)),
     }
 }
 
@@ -281,5 +291,19 @@ mod tests {
         }
         assert!(parse_query("SELECT \"random\"() AS r FROM t").is_err());
         assert!(Expression::parse("nowhere(a)").is_ok());
+    }
+
+    // A name that no list has.
+    #[test]
+    fn what_a_function_is_decides_and_not_its_name() {
+        let context = crate::fixture::moonstruck();
+        let planned = |text: &str| {
+            Expression::parse(text).unwrap().plan(&context, &DFSchema::empty()).map(|_| ())
+        };
+        let error = planned("1 / phase_of_the_moon()").unwrap_err();
+        let expected = "`1 / phase_of_the_moon()` depends on `phase_of_the_moon`";
+        assert_eq!(error.to_string(), expected);
+        planned("1 / answer()").unwrap();
+        planned("date_trunc('day', to_timestamp('2026-01-01'))").unwrap();
     }
 }

@@ -11,12 +11,15 @@ use arrow::array::{
 };
 use arrow::datatypes::TimestampMicrosecondType;
 use arrow::datatypes::{DataType, Date32Type, Field, Float64Type, Int64Type, Schema, SchemaRef};
+use datafusion::logical_expr::{ColumnarValue, Volatility, create_udf};
+use datafusion::prelude::SessionContext;
+use datafusion::scalar::ScalarValue;
 use icecore_catalog::{CatalogOptions, IcebergCatalog};
 use icecore_core::{
     BatchStream, CommitOptions, FixedClock, NewTable, PinnedTable, ScanOptions, SnapshotCatalog,
     SnapshotSelector, TableName, Timestamp, WriteMode,
 };
-use icecore_engine::{Engine, EngineOptions};
+use icecore_engine::{Engine, EngineOptions, View};
 
 pub(crate) use naive::naive_rows;
 pub(crate) use oracle::{Oracle, Rows};
@@ -187,7 +190,7 @@ pub(crate) fn events(seed: u64, count: usize) -> Vec<Event> {
 pub(crate) struct Lakehouse {
     pub(crate) engine: Engine,
     pub(crate) catalog: IcebergCatalog,
-    _root: tempfile::TempDir,
+    root: tempfile::TempDir,
 }
 
 impl Lakehouse {
@@ -200,7 +203,7 @@ impl Lakehouse {
         let catalog = IcebergCatalog::open(options).await.unwrap();
         let engine =
             Engine::new(catalog.clone(), EngineOptions::default().with_threads(threads)).unwrap();
-        Self { engine, catalog, _root: root }
+        Self { engine, catalog, root }
     }
 
     /// Appends events, in files of at most so many rows.
@@ -215,6 +218,35 @@ impl Lakehouse {
             pinned = self.catalog.commit(&table, rows, options).await.unwrap().pinned;
         }
         pinned
+    }
+
+    /// Takes the data files of the events off the disk: whoever reads them from now on, fails.
+    pub(crate) fn lose_events(&self) {
+        let (mut open, mut lost) = (vec![self.root.path().to_owned()], 0);
+        while let Some(directory) = open.pop() {
+            for entry in std::fs::read_dir(directory).unwrap() {
+                let path = entry.unwrap().path();
+                let name = path.display().to_string();
+                if path.is_dir() {
+                    open.push(path);
+                } else if name.contains("raw_transactions") && name.ends_with(".parquet") {
+                    std::fs::remove_file(path).unwrap();
+                    lost += 1;
+                }
+            }
+        }
+        assert!(lost > 0);
+    }
+
+    /// Makes a view of the catalog say this.
+    pub(crate) async fn say(&self, view: &str, sql: &str) {
+        let view = View {
+            name: TableName::parse(view).unwrap(),
+            sql: sql.to_owned(),
+            made_by: "test".to_owned(),
+            created_at: Timestamp::from_micros(0),
+        };
+        assert!(self.engine.put_view(&view, CommitOptions::default()).await.unwrap());
     }
 
     pub(crate) async fn pin(&self, table: &str) -> PinnedTable {
@@ -235,6 +267,24 @@ impl Lakehouse {
         let files = plan.files.iter();
         files.map(|file| (format!("{:?}", file.partition()), file.path().to_string())).collect()
     }
+}
+
+/// A session with a function that is another one each time, under a name that nobody knows, and
+/// one that is not.
+pub(crate) fn moonstruck() -> SessionContext {
+    let context = SessionContext::new();
+    for (name, volatility) in
+        [("phase_of_the_moon", Volatility::Stable), ("answer", Volatility::Immutable)]
+    {
+        context.register_udf(create_udf(
+            name,
+            Vec::new(),
+            DataType::Int64,
+            volatility,
+            Arc::new(|_: &[ColumnarValue]| Ok(ColumnarValue::Scalar(ScalarValue::from(42_i64)))),
+        ));
+    }
+    context
 }
 
 pub(crate) fn source() -> TableName {

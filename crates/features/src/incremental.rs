@@ -14,6 +14,7 @@ use crate::compute::{ComputeReport, Run, effective_range};
 use crate::counted::Counts;
 use crate::estimate::{Estimate, estimate};
 use crate::job::{COMPLETE, INCREMENTAL_FROM, Stretch};
+use crate::kept_views;
 use crate::local::{compute as compute_rows, source_schema};
 use crate::output::{Area, counted, head, replace};
 
@@ -28,6 +29,9 @@ pub(crate) async fn compute(run: &Run<'_>) -> Result<ComputeReport> {
         Base::No(error) => return Err(refused(run, error)),
     };
     let mut notes = Vec::new();
+    if standing.sources.iter().any(|old| kept_views::are_unknown(old, &run.sources)) {
+        notes.push(kept_views::UNKNOWN_THEN.to_owned());
+    }
     let all = effective_range(engine, &run.source, run.options, &mut notes).await?;
     let mut report = run.report(all, notes);
     report.snapshot_id = Some(head(&run.history));
@@ -82,8 +86,13 @@ fn refused(run: &Run<'_>, error: Error) -> Error {
 async fn affected(run: &Run<'_>, standing: &Standing, all: TimeRange) -> Result<Affected> {
     let source = &run.source;
     let mut affected = Affected::new(run.view(), source.keys.clone(), source.key_types()?)?;
-    for old in standing.sources.iter().filter(|old| **old != run.sources) {
+    for old in &standing.sources {
+        let old = kept_views::with_views(old, &run.sources);
         let pins = (old.as_slice(), run.sources.as_slice());
+        let same = kept_views::is_same(run.engine, run.view(), pins).await;
+        if same.map_err(|error| refused(run, error))? {
+            continue;
+        }
         let changed = changed_events(run.engine, source.definitions, run.view(), pins).await;
         let mut changed = changed.map_err(|error| refused(run, error))?;
         while let Some(events) = changed.try_next().await? {

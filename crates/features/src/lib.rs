@@ -71,6 +71,7 @@ mod fixture;
 mod hash;
 mod incremental;
 mod job;
+mod kept_views;
 mod lineage;
 mod local;
 mod moment;
@@ -87,6 +88,7 @@ mod services;
 mod source;
 mod verify;
 mod view_events;
+mod volatility;
 
 pub use backfill::{BackfillCallback, BackfillOptions, BackfillProgress, BackfillReport, backfill};
 pub use compute::{ComputeMode, ComputeOptions, ComputeReport, compute_view};

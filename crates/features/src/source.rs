@@ -20,6 +20,7 @@ use icecore_engine::{Engine, from_datafusion, moment_of};
 use crate::Definitions;
 use crate::affected::Affected;
 use crate::counted::{Counts, Needed, counted_table};
+use crate::volatility;
 
 use fit::Fit;
 
@@ -385,7 +386,10 @@ pub(crate) fn locate_source(definitions: &Definitions, view: &FeatureView, error
 
 async fn rows(engine: &Engine, view: &FeatureView, pins: &[PinnedTable]) -> Result<DataFrame> {
     if let Some(query) = &view.source_sql {
-        return engine.query(query, pins).await;
+        let frame = engine.query(query, pins).await?;
+        let what = format!("the source of `{}`", view.name);
+        volatility::check_plan(frame.logical_plan(), &what)?;
+        return Ok(frame);
     }
     let Some(source) = &view.source else {
         return Err(Error::invalid(format!("`{}` has no source", view.name)));

@@ -9,7 +9,9 @@ use icecore_core::{
     BatchStream, CommitOptions, Error, ErrorKind, NewTable, PinnedTable, RefName, Result,
     SnapshotCatalog, TableName, WriteMode,
 };
-use icecore_engine::files::{FileFormat, FileReadOptions, FileRows, OnError, Reject, read_files};
+use icecore_engine::files::{
+    AbsentColumns, FileFormat, FileReadOptions, FileRows, OnError, Reject, read_files,
+};
 
 use crate::Project;
 
@@ -71,6 +73,16 @@ impl IngestJob {
     pub fn with_partition_by(mut self, fields: Vec<String>) -> Self {
         self.partition_by = fields;
         self
+    }
+
+    /// Whether rows lack the columns that the files lack. Rows that are only added to a table may come
+    /// from files that differ, and JSON lines are read twice to know what they lack.
+    fn leaves_out(&self, options: &FileReadOptions) -> Result<bool> {
+        if matches!(self.rows, Some(RowWrite::Upsert { .. })) {
+            return Ok(true);
+        }
+        let [file] = self.files.as_slice() else { return Ok(false) };
+        Ok(options.format.map_or_else(|| FileFormat::of_path(file), Ok)? != FileFormat::JsonLines)
     }
 
     /// Makes repeating this piece of work harmless.
@@ -149,6 +161,10 @@ impl Project {
         let mut options = FileReadOptions::default().with_on_error(job.on_error);
         options.format = job.format;
         options.target = existing.as_ref().map(|table| Arc::clone(&table.schema));
+        // What the files lack is not null: of a row that is there it stays, a new one has the default.
+        if job.leaves_out(&options)? {
+            options.absent_columns = AbsentColumns::LeaveOut;
+        }
         let FileRows { stream, rejects, unknown_columns, notes } =
             read_files(&job.files, options).await?;
 

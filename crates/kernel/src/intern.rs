@@ -142,10 +142,14 @@ impl Interner {
         }
     }
 
-    /// The memory that the values take.
+    /// The memory that the values take, with what is set aside for more of them.
     #[must_use]
     pub const fn size_bytes(&self) -> usize {
-        8 * self.slots.len() + 40 * self.hashes.len() + self.bytes.len()
+        self.slots.capacity() * size_of::<(u32, u32)>()
+            + self.heads.capacity() * size_of::<Ends>()
+            + self.hashes.capacity() * size_of::<u64>()
+            + self.stops.capacity() * size_of::<usize>()
+            + self.bytes.capacity()
     }
 
     #[cold]
@@ -198,6 +202,22 @@ mod tests {
         assert_eq!(interner.len(), expected.len());
         assert_eq!(interner.code(b""), expected.len() as u32);
         assert_eq!(interner.value(expected.len() as u32 + 1), b"");
+    }
+
+    // Lists double: what they set aside is memory, too, and is not there a second time when it is
+    // used.
+    #[test]
+    fn room_for_more_values_is_counted_once() {
+        let mut interner = Interner::default();
+        let (mut sizes, mut least) = (std::collections::BTreeSet::new(), 0);
+        for number in 0..10_000 {
+            let value = format!("a value of some length, {number:08}");
+            interner.code(value.as_bytes());
+            least += value.len() + size_of::<Ends>() + size_of::<u64>() + size_of::<usize>();
+            assert!(interner.size_bytes() >= least);
+            sizes.insert(interner.size_bytes());
+        }
+        assert!(sizes.len() < 200, "{} sizes", sizes.len());
     }
 
     proptest! {

@@ -10,7 +10,7 @@ use icecore_core::{RefName, TableName};
 pub(crate) struct DeleteArgs {
     pub(crate) table: TableName,
     /// Which rows, as SQL says it after `WHERE`: "user_token = 'u_17'"
-    #[arg(long, value_name = "EXPR")]
+    #[arg(long, value_name = "EXPR", allow_hyphen_values = true)]
     pub(crate) r#where: String,
     /// How rows leave their files [default: the table's setting, or copy-on-write]
     #[arg(long, value_enum)]
@@ -36,7 +36,7 @@ pub(crate) struct RowArgs {
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
     pub(crate) key: Vec<String>,
     /// With `--mode overwrite`: replace only the rows for which this is true
-    #[arg(long, value_name = "EXPR")]
+    #[arg(long, value_name = "EXPR", allow_hyphen_values = true)]
     pub(crate) r#where: Option<String>,
     /// How rows leave their files [default: the table's setting, or copy-on-write]
     #[arg(long, value_enum)]

@@ -66,9 +66,18 @@ pub(super) async fn doctor(context: &Context) -> Result<Answer> {
     if failed == 0 {
         return Ok(Answer::new(json!(json), text));
     }
+    let mut error = Error::unavailable(match failed {
+        1 => "a part of the project does not work".to_owned(),
+        _ => format!("{failed} parts of the project do not work"),
+    });
+    for (name, found) in &checks {
+        error = match found {
+            Ok(found) => error.with_note(format!("ok: {name}, {found}")),
+            Err(_) => error.with_note(format!("FAILED: {name}")),
+        };
+    }
     let related = checks.into_iter().filter_map(|(_, outcome)| outcome.err()).collect();
-    Err(Error::unavailable(format!("{failed} parts of the project do not work"))
-        .with_related(related))
+    Err(error.with_related(related))
 }
 
 /// Looks for the snapshot that carries an attempt's id.

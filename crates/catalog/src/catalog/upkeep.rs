@@ -1,15 +1,18 @@
 //! Looking after tables.
 
+use std::path::PathBuf;
+
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use icecore_core::{Result, TableName};
+use icecore_core::{Error, Result, TableName};
 
 use super::IcebergCatalog;
 use crate::fsck::{self, FsckOptions, FsckReport};
 use crate::maintenance::{
     self, CleanOptions, CleanReport, CompactOptions, CompactReport, ExpireOptions, ExpireReport,
-    RewriteManifestsOptions, RewriteManifestsReport,
+    GC_ENABLED, RewriteManifestsOptions, RewriteManifestsReport,
 };
+use crate::storage::local_path;
 
 impl IcebergCatalog {
     /// Checks a table: its history, its snapshots, and every file that they need. What is wrong
@@ -35,6 +38,7 @@ impl IcebergCatalog {
     /// another (`gc.enabled = false`), or if another name leads to them; `OutcomeUnknown` if nobody
     /// knows whether the commit is stored, in which case no file is deleted.
     pub async fn expire(&self, table: &TableName, options: ExpireOptions) -> Result<ExpireReport> {
+        self.check_in_warehouse(table).await?;
         erased(maintenance::expire(self.tables_now(), table, options)).await
     }
 
@@ -43,13 +47,40 @@ impl IcebergCatalog {
     ///
     /// # Errors
     ///
-    /// `InvalidInput` if another table shares the location, if the table's files may be those of
+    /// `InvalidInput` if the files are not in this catalog's warehouse, if another table shares the location, if the table's files may be those of
     /// another (`gc.enabled = false`), or if metadata names files on another storage;
     /// `DataCorrupt` if something cannot be read that may name files. In each case nothing was
     /// deleted.
     pub async fn clean(&self, table: &TableName, options: CleanOptions) -> Result<CleanReport> {
+        self.check_in_warehouse(table).await?;
         let store = self.object_store();
         erased(maintenance::clean(self.tables_now(), table, &*store, &options)).await
+    }
+
+    /// Fails for a table whose files are on this machine, but not in this catalog's warehouse: where a
+    /// project was copied, the copy's catalog names the files of the original, which needs them.
+    /// A table that says `gc.enabled = true` has them for itself.
+    async fn check_in_warehouse(&self, table: &TableName) -> Result<()> {
+        let head = self.tables_now().load(table).await?;
+        let (metadata, warehouse) = (head.metadata(), self.warehouse());
+        if self.tables_now().is_remote() || metadata.properties().contains_key(GC_ENABLED) {
+            return Ok(());
+        }
+        let location = metadata.location();
+        let (Ok(own), Ok(files)) = (local_path(warehouse), local_path(location)) else {
+            return Ok(());
+        };
+        if real(files).await.starts_with(real(own).await) {
+            return Ok(());
+        }
+        Err(Error::invalid(format!(
+            "the files of `{table}` are not in the warehouse of this catalog"
+        ))
+        .with_note(format!("they are in `{location}`, and the warehouse is `{warehouse}`"))
+        .with_note("where a project was copied, they are those of the original, which needs them")
+        .with_help(format!(
+            "if no other catalog has them: `icecore table set {table} {GC_ENABLED}=true`"
+        )))
     }
 
     /// Names the files of a branch in fewer manifests, each of neighbouring partitions, so that a
@@ -87,4 +118,9 @@ impl IcebergCatalog {
 /// look into it.
 fn erased<'f, T>(future: impl Future<Output = T> + Send + 'f) -> BoxFuture<'f, T> {
     future.boxed()
+}
+
+/// A path without links; one that is not there is taken as it is.
+async fn real(path: PathBuf) -> PathBuf {
+    tokio::fs::canonicalize(&path).await.unwrap_or(path)
 }

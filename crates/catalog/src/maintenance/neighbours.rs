@@ -10,7 +10,7 @@ use crate::tables::{Hidden, Tables, location_of};
 /// Tables that the catalog is asked for at once.
 const LOOKUPS_AT_ONCE: usize = 16;
 /// Says whether files may be deleted that no state of a table needs.
-const PROPERTY: &str = "gc.enabled";
+pub(crate) const GC_ENABLED: &str = "gc.enabled";
 
 /// Fails for a table whose files must not be deleted, as its property `gc.enabled` says: it may
 /// have been made of the files of another table, which has them still.
@@ -19,14 +19,14 @@ const PROPERTY: &str = "gc.enabled";
 ///
 /// `InvalidInput` that says what to do.
 pub(super) fn check_own(name: &TableName, head: &Table) -> Result<()> {
-    match head.metadata().properties().get(PROPERTY) {
+    match head.metadata().properties().get(GC_ENABLED) {
         // Whatever is not true is false, as Iceberg's own library reads it.
         Some(value) if !value.eq_ignore_ascii_case("true") => Err(Error::invalid(format!(
-            "files of table `{name}` must not be deleted: its property `{PROPERTY}` is `{value}`"
+            "files of table `{name}` must not be deleted: its property `{GC_ENABLED}` is `{value}`"
         ))
         .with_note("they may be files of another table, as those of a snapshot that Spark makes")
         .with_help(format!(
-            "if they are its own, set it to true: `icecore table set {name} {PROPERTY}=true`"
+            "if they are its own, set it to true: `icecore table set {name} {GC_ENABLED}=true`"
         ))),
         _ => Ok(()),
     }

@@ -118,7 +118,6 @@ fn is_plain(path: &str) -> bool {
 /// # Errors
 ///
 /// `Unsupported` for another scheme, `Denied` for a path that is relative or climbs.
-#[cfg(test)]
 pub(crate) fn local_path(location: &str) -> Result<PathBuf> {
     let path = match location.strip_prefix("file:") {
         Some(rest) => rest.strip_prefix("//").unwrap_or(rest),

@@ -1,9 +1,14 @@
 //! Windows that end at the moments of the spine.
 
-use arrow::array::{Array, AsArray, RecordBatch};
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Float64Array, RecordBatch, StringArray,
+    TimestampMicrosecondArray, TimestampNanosecondArray,
+};
 use arrow::datatypes::{Float64Type, Int64Type};
-use icecore_core::{BatchStream, ErrorKind, Timestamp, WriteMode};
-use icecore_features::Definitions;
+use icecore_core::{BatchStream, ErrorKind, NewTable, SnapshotCatalog as _, Timestamp, WriteMode};
+use icecore_features::{ComputeOptions, Definitions, compute_view};
 
 use super::lake::{FEATURES, Lake, OUTCOMES, activity, outcomes};
 use crate::{
@@ -209,4 +214,95 @@ async fn what_has_no_windows_at_moments_is_refused() {
     let period = Asked::Period(icecore_core::TimeRange::default());
     let error = retrieve(&lake.engine, &lake.definitions, period, &retrieval).await.unwrap_err();
     assert_eq!(error.to_string(), "rows of a time are those that are stored");
+}
+
+/// Ticks as they are, in windows at moments, and in windows that were computed before.
+const TICKS: &str = r#"
+[[entity]]
+name = "user"
+join_keys = ["user_token"]
+
+[[feature_view]]
+name = "stored"
+entities = ["user"]
+source = "ml_features.ticks"
+columns = ["amount"]
+
+[[feature_view]]
+name = "asked"
+entities = ["user"]
+source = "ml_features.ticks"
+emit = "each_event"
+table = "ml_features.asked"
+[[feature_view.aggregate]]
+name = "newest"
+function = "last"
+column = "amount"
+windows = ["30d"]
+
+[[feature_view]]
+name = "computed"
+entities = ["user"]
+source = "ml_features.ticks"
+emit = "each_event"
+table = "ml_features.computed"
+[[feature_view.aggregate]]
+name = "latest"
+function = "last"
+column = "amount"
+windows = ["30d"]
+"#;
+
+const TICKING: &str = r#"
+name = "churn"
+spine = "SELECT user_token, observed_at AS event_timestamp, churned FROM labels.moments"
+label = "churned"
+features = ["stored:amount", "asked:newest_30d", "computed:latest_30d"]
+[view.asked]
+windows = "moment"
+"#;
+
+// Rounded up, an event before 1970 would be known a microsecond late in windows, and not in joins.
+#[tokio::test(flavor = "multi_thread")]
+async fn nanoseconds_before_1970_are_one_moment_in_windows_and_joins() {
+    let mut lake = Lake::new().await;
+    lake.definitions = Definitions::parse("f.toml", TICKS).unwrap();
+    let user = |rows: usize| Arc::new(StringArray::from(vec!["u1"; rows])) as ArrayRef;
+    let nanos = TimestampNanosecondArray::from(vec![-1, -1_001]).with_timezone("+00:00");
+    let ticks = RecordBatch::try_from_iter_with_nullable([
+        ("user_token", user(2), true),
+        ("event_timestamp", Arc::new(nanos) as ArrayRef, true),
+        ("amount", Arc::new(Float64Array::from(vec![2.0, 1.0])) as ArrayRef, true),
+    ]);
+    let (ticks, table) = (ticks.unwrap(), "ml_features.ticks".parse().unwrap());
+    let new = NewTable::new(ticks.schema()).with_format_version(3);
+    lake.engine.catalog().ensure_table(&table, &new).await.unwrap();
+    lake.write("ml_features.ticks", ticks, WriteMode::Append).await;
+    let micros = TimestampMicrosecondArray::from(vec![-3, -2, -1, 0]).with_timezone("+00:00");
+    let moments = RecordBatch::try_from_iter_with_nullable([
+        ("user_token", user(4), true),
+        ("observed_at", Arc::new(micros) as ArrayRef, true),
+        ("churned", Arc::new(BooleanArray::from(vec![true; 4])) as ArrayRef, true),
+    ]);
+    lake.write("labels.moments", moments.unwrap(), WriteMode::Append).await;
+    let options = ComputeOptions::default();
+    compute_view(&lake.engine, &lake.definitions, "computed", options).await.unwrap();
+
+    let spec = lake.spec(TICKING);
+    let built = build(&lake.engine, &lake.definitions, &spec, BuildOptions::default()).await;
+    let rows = stream(&lake.engine, &built.unwrap().lock, HandOff::default()).await.unwrap();
+    let rows = rows.concat().await.unwrap();
+    let column = |name: &str| rows.column_by_name(name).unwrap();
+    let moments = icecore_pit::moment_micros(column("event_timestamp")).unwrap();
+    let known = |row: usize| {
+        ["amount", "newest_30d", "latest_30d"].map(|name| {
+            let values = column(name).as_primitive::<Float64Type>();
+            values.is_valid(row).then(|| values.value(row))
+        })
+    };
+    let mut found: Vec<_> =
+        (0..rows.num_rows()).map(|row| (moments.value(row), known(row))).collect();
+    found.sort_by_key(|(moment, _)| *moment);
+    let expected = [(-3, None), (-2, Some(1.0)), (-1, Some(2.0)), (0, Some(2.0))];
+    assert_eq!(found, expected.map(|(moment, value)| (moment, [value; 3])));
 }

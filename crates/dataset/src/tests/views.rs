@@ -66,6 +66,30 @@ async fn a_set_is_built_again_from_what_its_views_said() {
     assert_eq!(then.inputs, first.lock.plan.inputs);
 }
 
+// Which tables a query reads is a matter of the state of its views, and those that it does not read
+// then may be inputs of something else.
+#[tokio::test(flavor = "multi_thread")]
+async fn states_are_those_of_the_tables_that_views_read_then() {
+    let lake = Lake::filled().await;
+    put(&lake, "labels.known", "SELECT * FROM labels.outcomes").await;
+    let text = CHURN.replace("labels.outcomes", "labels.known");
+    let first = built(&lake, &text).await;
+    let pins = first.lock.plan.pins();
+    let at: Vec<_> =
+        pins.into_iter().map(|pin| (pin.table, SnapshotSelector::Id(pin.snapshot))).collect();
+    assert_eq!(at.len(), 4);
+    let now = "SELECT user_token, event_timestamp AS observed_at, amount > 50 AS churned \
+               FROM ml_features.activity";
+    put(&lake, "labels.known", now).await;
+    let spec = lake.spec(&text);
+    let then = plan(&lake.engine, &lake.definitions, &spec, &at).await.unwrap();
+    assert_eq!(then.inputs, first.lock.plan.inputs);
+    // A view that is gone by now was there then.
+    assert!(lake.engine.drop_view(&"labels.known".parse().unwrap()).await.unwrap());
+    let then = plan(&lake.engine, &lake.definitions, &spec, &at).await.unwrap();
+    assert_eq!(then.inputs, first.lock.plan.inputs);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn windows_at_moments_see_the_events_that_their_view_gave() {
     let mut lake = Lake::filled().await;

@@ -11,6 +11,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use icecore_core::Result;
 
 use super::infer::Shape;
+use super::kept::changed_rows;
 use super::value::{Cell, Column, shorten};
 
 /// A value that does not fit: the first of its row.
@@ -107,7 +108,7 @@ impl Assembly {
         if array.data_type() == target {
             return Ok(Arc::clone(array));
         }
-        if array.null_count() == array.len() {
+        if array.logical_null_count() == array.len() {
             // A column that the file lacks may be of a type that text cannot become.
             return Ok(new_null_array(target, array.len()));
         }
@@ -119,11 +120,11 @@ impl Assembly {
         }
         let options = CastOptions { safe: true, ..CastOptions::default() };
         let cast = cast_with_options(array, target, &options)?;
-        // A safe cast answers null for a value that the target cannot hold.
-        if cast.null_count() > array.null_count() {
+        let changed = changed_rows(array, &cast)?;
+        if !changed.is_empty() {
             let format = FormatOptions::default();
             let shown = ArrayFormatter::try_new(array.as_ref(), &format)?;
-            for row in (0..array.len()).filter(|row| cast.is_null(*row) && array.is_valid(*row)) {
+            for row in changed {
                 let found = format!("`{}`", shorten(&shown.value(row).to_string(), 60));
                 self.mistake(row, column, &found);
             }

@@ -1,6 +1,6 @@
 //! Which columns the rows of some files have, and of which types.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 use icecore_core::{Error, ErrorKind, Location, Result};
 
 use super::value::{Cell, Kind, moment};
-use super::{ExtraColumns, FileFormat, FileReadOptions, csv, json, parquet};
+use super::{AbsentColumns, ExtraColumns, FileFormat, FileReadOptions, csv, json, parquet};
 
 /// What rows become.
 #[derive(Debug)]
@@ -177,12 +177,25 @@ fn merge(left: &DataType, right: &DataType) -> Option<DataType> {
 pub(crate) fn shape(paths: &[PathBuf], options: &FileReadOptions) -> Result<Shape> {
     let mut found: Vec<Guess> = Vec::new();
     let mut notes = Vec::new();
+    let mut present: Option<(&PathBuf, BTreeSet<String>)> = None;
     for path in paths {
         let guesses = match options.format_of(path)? {
             FileFormat::Csv => csv::sample(path, options)?,
+            FileFormat::JsonLines if options.absent_columns == AbsentColumns::LeaveOut => {
+                let whole = FileReadOptions { sample_rows: usize::MAX, ..options.clone() };
+                json::sample(path, &whole)?
+            }
             FileFormat::JsonLines => json::sample(path, options)?,
             FileFormat::Parquet => parquet::sample(path)?,
         };
+        if let (Some(target), AbsentColumns::LeaveOut) = (&options.target, options.absent_columns) {
+            let names = guesses.iter().map(|guess| guess.name.clone());
+            let names = names.filter(|name| target.fields().find(name).is_some()).collect();
+            match &present {
+                Some((first, known)) => check_same(known, (first, path), &names)?,
+                None => present = Some((path, names)),
+            }
+        }
         for guess in guesses {
             match found.iter_mut().find(|known| known.name == guess.name) {
                 Some(known) => unite(known, guess, path)?,
@@ -192,7 +205,9 @@ pub(crate) fn shape(paths: &[PathBuf], options: &FileReadOptions) -> Result<Shap
     }
     let mut columns = Columns::default();
     if let Some(target) = &options.target {
-        for field in target.fields() {
+        let is_there =
+            |name: &String| present.as_ref().is_none_or(|(_, present)| present.contains(name));
+        for field in target.fields().iter().filter(|field| is_there(field.name())) {
             columns.add(Arc::clone(field), false)?;
         }
     }
@@ -223,6 +238,19 @@ pub(crate) fn shape(paths: &[PathBuf], options: &FileReadOptions) -> Result<Shap
     let kinds = fields.iter().map(|field| Kind::for_type(field.data_type()).unwrap_or(Kind::Text));
     let kinds = kinds.collect();
     Ok(Shape { schema: Arc::new(Schema::new(fields)), kinds, inferred, by_name, unknown, notes })
+}
+
+/// Fails where a file lacks a column of the target that another one has, or the other way around.
+fn check_same(
+    known: &BTreeSet<String>,
+    (first, path): (&Path, &Path),
+    names: &BTreeSet<String>,
+) -> Result<()> {
+    let Some(odd) = known.symmetric_difference(names).next() else { return Ok(()) };
+    let (has, lacks) = if known.contains(odd) { (first, path) } else { (path, first) };
+    let (has, lacks) = (has.display(), lacks.display());
+    Err(Error::invalid(format!("`{has}` has the column `{odd}`, and `{lacks}` does not"))
+        .with_help("read the files one by one: what a file lacks stays as it is"))
 }
 
 #[derive(Default)]

@@ -23,18 +23,30 @@ pub(super) fn of_file(file: &PlannedFile, schema: &SchemaRef) -> Arc<Statistics>
                 .and_then(|literal| scalar(literal, field.data_type()))
                 .map_or(Precision::Absent, Precision::Exact)
         };
-        ColumnStatistics {
+        let mut column = ColumnStatistics {
             null_count: nulls.map_or(Precision::Absent, Precision::Exact),
             min_value: bound(|range| &range.min),
             max_value: bound(|range| &range.max),
             ..ColumnStatistics::new_unknown()
-        }
+        };
+        forget_everything(&mut column);
+        column
     });
     Arc::new(Statistics {
         num_rows: Precision::Exact(usize::try_from(file.rows).unwrap_or(usize::MAX)),
         total_byte_size: Precision::Absent,
         column_statistics: columns.collect(),
     })
+}
+
+/// A range of all numbers says nothing, and the planner fails to count what is in it.
+fn forget_everything(column: &mut ColumnStatistics) {
+    let is = |bound: &Precision<ScalarValue>, value: i64| {
+        bound.get_value() == Some(&ScalarValue::Int64(Some(value)))
+    };
+    if is(&column.min_value, i64::MIN) && is(&column.max_value, i64::MAX) {
+        (column.min_value, column.max_value) = (Precision::Absent, Precision::Absent);
+    }
 }
 
 /// Statistics of all files: rows and nulls are exact, bounds are not.
@@ -56,6 +68,7 @@ pub(super) fn total(files: &[Arc<Statistics>], bytes: u64, schema: &SchemaRef) -
     for column in &mut total.column_statistics {
         column.min_value = std::mem::take(&mut column.min_value).to_inexact();
         column.max_value = std::mem::take(&mut column.max_value).to_inexact();
+        forget_everything(column);
     }
     total.total_byte_size = Precision::Inexact(usize::try_from(bytes).unwrap_or(usize::MAX));
     total

@@ -55,11 +55,14 @@ pub(super) async fn gather(
     (schema, key_columns): (SchemaRef, usize),
     room: Arc<Room>,
 ) -> Result<Gathered> {
-    let mut part = Part::try_new(schema, key_columns)?;
+    let (mut part, mut charged) = (Part::try_new(schema, key_columns)?, 0);
     while let Some(batch) = stream.try_next().await? {
-        let (batch_bytes, interned) = (part.bytes_of(&batch), part.interned_bytes());
         part.push(&batch)?;
-        let bytes = batch_bytes + part.interned_bytes().saturating_sub(interned);
+        // Keys and texts can also come to take less than before; what was charged then serves for
+        // those that follow.
+        let held = part.held_bytes();
+        let bytes = part.bytes_of(&batch) + held.saturating_sub(charged);
+        charged = charged.max(held);
         let rows = room.rows.fetch_add(batch.num_rows(), Ordering::Relaxed) + batch.num_rows();
         let fits = rows < u32::MAX as usize
             && room.memory.size() + bytes <= room.bytes_max
@@ -83,6 +86,8 @@ pub(super) struct Part {
     /// The moment, the inputs, the masks.
     pub(super) columns: Vec<Column>,
     pub(super) rows: usize,
+    /// The memory of texts that are no numbers any more.
+    plain_text_bytes: usize,
 }
 
 /// The different keys of a part.
@@ -110,6 +115,12 @@ pub(super) struct Listed {
 impl Listed {
     /// Not all texts of a list need be in use, and only those that are get a number.
     const UNKNOWN: u32 = u32::MAX;
+
+    /// The memory of the list and of our numbers for it.
+    fn size_bytes(&self) -> usize {
+        let list = self.list.as_ref().map_or(0, Array::get_array_memory_size);
+        list + self.codes.capacity() * size_of::<u32>()
+    }
 
     /// Our number for each number of the list that came with these texts.
     fn codes<'a>(
@@ -167,31 +178,31 @@ impl Part {
             });
         let columns = columns.collect();
         let keys = Keys::try_new(schema.fields().iter().take(key_columns).cloned().collect())?;
-        Ok(Self { schema, keys, codes: Vec::new(), columns, rows: 0 })
+        let codes = Vec::new();
+        Ok(Self { schema, keys, codes, columns, rows: 0, plain_text_bytes: 0 })
     }
 
-    /// About the memory that a batch takes once its keys and texts are numbers, with room for the
-    /// one copy that is made of it.
+    /// About the memory of what is kept of a batch as it came: neither keys nor texts.
     fn bytes_of(&self, batch: &RecordBatch) -> usize {
-        let (mut plain, mut texts) = (Vec::new(), 0);
-        for (at, column) in (self.keys.fields.len()..).zip(&self.columns) {
-            match column {
-                Column::Plain(_) => plain.push(at),
-                Column::Texts { .. } => texts += 1,
-            }
-        }
-        let plain = batch.project(&plain);
-        let plain = plain.map_or(0, |plain| get_record_batch_memory_size(&plain));
-        plain + batch.num_rows() * (8 + 4 * texts)
+        let fields = self.schema.fields().iter().enumerate().skip(self.keys.fields.len());
+        let plain = fields.filter(|(_, field)| field.data_type() != &DataType::Utf8);
+        let plain = batch.project(&plain.map(|(at, _)| at).collect::<Vec<_>>());
+        plain.map_or(0, |plain| get_record_batch_memory_size(&plain))
     }
 
-    /// The memory that the different keys and texts take.
-    fn interned_bytes(&self) -> usize {
+    /// About the memory of all keys and texts so far: the different ones, and a number for each
+    /// row, with room for the one copy that is made of those of keys.
+    fn held_bytes(&self) -> usize {
+        let number = size_of::<u32>();
         let of = |column: &Column| match column {
-            Column::Texts { different, .. } => different.size_bytes(),
+            Column::Texts { different, listed, .. } => {
+                different.size_bytes() + listed.size_bytes() + number * self.rows
+            }
             Column::Plain(_) => 0,
         };
-        self.keys.different.size_bytes() + self.columns.iter().map(of).sum::<usize>()
+        let keys = self.keys.different.size_bytes() + self.keys.listed.size_bytes();
+        let texts = self.columns.iter().map(of).sum::<usize>() + self.plain_text_bytes;
+        keys + 2 * number * self.rows + texts
     }
 
     fn push(&mut self, batch: &RecordBatch) -> Result<()> {
@@ -200,7 +211,7 @@ impl Part {
         self.rows += batch.num_rows();
         let arrays = self.schema.fields().iter().zip(batch.columns()).skip(keys);
         for (column, (field, array)) in self.columns.iter_mut().zip(arrays) {
-            column.push(array, field.data_type())?;
+            self.plain_text_bytes += column.push(array, field.data_type())?;
         }
         Ok(())
     }
@@ -304,15 +315,26 @@ pub(super) fn texts<'a>(values: impl Iterator<Item = &'a [u8]>) -> StringArray {
 }
 
 impl Column {
-    fn push(&mut self, array: &ArrayRef, data_type: &DataType) -> Result<()> {
+    /// Takes an array in, and says how many bytes of plain texts came to be kept for that. Those
+    /// can be many more than the array's: where there are too many different texts, all numbers so
+    /// far become texts again.
+    fn push(&mut self, array: &ArrayRef, data_type: &DataType) -> Result<usize> {
+        let mut bytes = 0;
         if let Self::Texts { different, .. } = self
             && different.len() > TEXTS_MAX
         {
-            let texts = std::mem::replace(self, Self::Plain(Vec::new()));
-            *self = Self::Plain(texts.into_plain()?);
+            let texts = std::mem::replace(self, Self::Plain(Vec::new())).into_plain()?;
+            bytes += texts.iter().map(Array::get_array_memory_size).sum::<usize>();
+            *self = Self::Plain(texts);
         }
         match self {
-            Self::Plain(arrays) => arrays.push(plain(array, data_type)?),
+            Self::Plain(arrays) => {
+                let array = plain(array, data_type)?;
+                if *data_type == DataType::Utf8 {
+                    bytes += array.get_array_memory_size();
+                }
+                arrays.push(array);
+            }
             // There are fewer texts than a signed number holds.
             Self::Texts { different, codes, listed: known } => codes.push(match listed(array) {
                 Some(texts) => {
@@ -326,7 +348,7 @@ impl Column {
                 }
             }),
         }
-        Ok(())
+        Ok(bytes)
     }
 
     pub(super) fn is_empty(&self) -> bool {

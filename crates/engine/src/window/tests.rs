@@ -2,17 +2,22 @@ mod numbered;
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use arrow::array::{
-    Array, ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray,
-    TimestampMicrosecondArray, UInt64Array,
+    Array, ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int32Array, Int64Array,
+    RecordBatch, StringArray, TimestampMicrosecondArray, UInt64Array,
 };
 use arrow::compute::{SortColumn, cast, concat_batches, lexsort_to_indices, take_record_batch};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field, Schema};
 use arrow::util::pretty::pretty_format_batches;
 use datafusion::datasource::MemTable;
-use datafusion::execution::memory_pool::{FairSpillPool, GreedyMemoryPool};
+use datafusion::error::DataFusionError;
+use datafusion::execution::memory_pool::{
+    FairSpillPool, GreedyMemoryPool, MemoryConsumer, MemoryPool, UnboundedMemoryPool,
+};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{ExecutionPlan, collect};
 use datafusion::prelude::{SessionConfig, SessionContext, col, lit};
 use icecore_core::{
@@ -22,6 +27,7 @@ use icecore_kernel::{EntityEvents, WindowColumn, WindowKernel, WindowSpec};
 use proptest::prelude::*;
 use tokio::runtime::Runtime;
 
+use super::gather::{Column, Gathered, Room, gather};
 use super::{WindowNode, window_frame};
 use crate::from_datafusion;
 
@@ -273,6 +279,59 @@ async fn events_that_do_not_fit_memory_are_sorted_on_disk() {
     let batches = collect(Arc::clone(&plan), context.task_ctx()).await.unwrap();
     assert_eq!(lines(&batches), expected);
     assert_eq!(times_sorted(&plan), 1, "nothing was sorted");
+}
+
+/// Gathers events of one user in memory without a bound: what was gathered, and what it was taken
+/// to need.
+async fn gathered(merchants: Vec<ArrayRef>) -> (Gathered, usize) {
+    let fields = [("user", DataType::Utf8), ("merchant", DataType::Utf8)];
+    let fields = fields.map(|(name, data_type)| Field::new(name, data_type, true));
+    let schema = Arc::new(Schema::new(fields.to_vec()));
+    let batches = merchants.into_iter().map(|merchants| {
+        let users: ArrayRef = Arc::new(StringArray::from(vec!["one"; merchants.len()]));
+        let columns = [("user", users, true), ("merchant", merchants, true)];
+        let batch = RecordBatch::try_from_iter_with_nullable(columns).unwrap();
+        Ok::<_, DataFusionError>(batch)
+    });
+    let stream = futures::stream::iter(batches.collect::<Vec<_>>());
+    let stream = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), stream));
+    let pool: Arc<dyn MemoryPool> = Arc::new(UnboundedMemoryPool::default());
+    let room = Arc::new(Room {
+        memory: MemoryConsumer::new("test").register(&pool),
+        bytes_max: usize::MAX,
+        rows: AtomicUsize::new(0),
+        is_short: AtomicBool::new(false),
+    });
+    let gathered = gather(stream, (schema, 1), Arc::clone(&room)).await.unwrap();
+    (gathered, room.memory.size())
+}
+
+// With too many different texts, all numbers so far become texts again: the largest step of all.
+#[tokio::test]
+async fn texts_that_are_numbers_no_more_are_counted() {
+    let long = "a merchant with a name that is long ".repeat(3);
+    let same: ArrayRef = Arc::new(StringArray::from(vec![long.as_str(); 100_000]));
+    let different: ArrayRef =
+        Arc::new((0..70_000).map(|n| Some(format!("{n}"))).collect::<StringArray>());
+    let last: ArrayRef = Arc::new(StringArray::from(vec!["last"]));
+    let (gathered, counted) = gathered(vec![same, different, last]).await;
+    let Column::Plain(texts) = &gathered.part.columns[0] else { panic!("texts are numbers") };
+    let bytes: usize = texts.iter().map(Array::get_array_memory_size).sum();
+    assert!(bytes > 100_000 * long.len());
+    assert!(counted >= bytes + 170_001 * 8, "{counted} of {bytes}");
+}
+
+// A list of which few texts are in use, and our numbers for all of them.
+#[tokio::test]
+async fn lists_of_texts_are_counted() {
+    let list: ArrayRef =
+        Arc::new((0..500_000).map(|n| Some(format!("{n}"))).collect::<StringArray>());
+    let bytes = list.get_array_memory_size() + 500_000 * size_of::<u32>();
+    let numbers = Int32Array::from(vec![0, 499_999]);
+    let texts: ArrayRef = Arc::new(DictionaryArray::try_new(numbers, list).unwrap());
+    let (gathered, counted) = gathered(vec![texts]).await;
+    assert_eq!(gathered.part.rows, 2);
+    assert!(counted >= bytes, "{counted} of {bytes}");
 }
 
 #[tokio::test]

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use icecore_catalog::{CompactOptions, ExpireOptions, RollbackPolicy, RowOptions};
 use icecore_core::{
-    CommitOptions, ErrorKind, Literal, Predicate, SnapshotCatalog, SnapshotSelector, TableName,
-    Timestamp,
+    ErrorKind, Literal, Predicate, SnapshotCatalog, SnapshotSelector, TableName, Timestamp,
 };
-use icecore_engine::View;
+use icecore_engine::is_views_table;
 use proptest::prelude::*;
 
+use crate::base;
 use crate::compute::{ComputeMode, ComputeOptions};
 use crate::fixture::{DAY, Event, Lakehouse, VIEWS, event, events, naive_rows, source};
 use crate::verify::{VerifyOptions, verify_view};
@@ -322,32 +322,88 @@ async fn a_table_that_is_overwritten_keeps_the_rows_that_nothing_acted_on() {
     assert_eq!(lake.rows(TABLE).await, kept);
 }
 
+/// Events, and the demo's views, the first of which sees them through a view of the catalog.
+async fn over_a_view() -> (Lakehouse, Definitions) {
+    let from = "source = \"events.raw_transactions\"";
+    let text = VIEWS.replacen(from, "source_sql = \"SELECT * FROM events.seen\"", 1);
+    let lake = Lakehouse::open(1).await;
+    lake.append(&events(3, 40), 40).await;
+    (lake, Definitions::parse("f.toml", &text).unwrap())
+}
+
+/// That the table holds what computing everything gives.
+async fn is_all_there(lake: &Lakehouse, definitions: &Definitions) {
+    let found = lake.rows(TABLE).await;
+    let full = ComputeOptions { mode: ComputeMode::Full, ..ComputeOptions::default() };
+    compute_view(&lake.engine, definitions, TRANSACTIONS, full).await.unwrap();
+    assert_eq!(lake.rows(TABLE).await, found);
+}
+
 // C145: what a source says of the same events is a part of it.
 #[tokio::test]
 async fn a_view_of_the_catalog_that_says_otherwise_is_a_source_that_changed() {
-    let from = "source = \"events.raw_transactions\"";
-    let text = VIEWS.replacen(from, "source_sql = \"SELECT * FROM events.seen\"", 1);
-    let definitions = Definitions::parse("f.toml", &text).unwrap();
-    let lake = Lakehouse::open(1).await;
-    let say = async |sql: &str| {
-        let view = View {
-            name: TableName::parse("events.seen").unwrap(),
-            sql: sql.to_owned(),
-            made_by: "test".to_owned(),
-            created_at: Timestamp::from_micros(0),
-        };
-        assert!(lake.engine.put_view(&view, CommitOptions::default()).await.unwrap());
-    };
-    lake.append(&events(3, 40), 40).await;
-    say("SELECT * FROM events.raw_transactions").await;
+    let (lake, definitions) = over_a_view().await;
+    lake.say("events.known", "SELECT * FROM events.raw_transactions").await;
+    lake.say("events.seen", "SELECT * FROM events.known").await;
     assert!(incremental(&lake, &definitions, TRANSACTIONS).await.unwrap().changed);
     assert!(!incremental(&lake, &definitions, TRANSACTIONS).await.unwrap().changed);
-    say("SELECT * FROM events.raw_transactions WHERE amount < 40").await;
+    for (view, sql) in [
+        ("events.seen", "SELECT * FROM events.known WHERE amount < 60"),
+        ("events.known", "SELECT * FROM events.raw_transactions WHERE amount < 40"),
+    ] {
+        lake.say(view, sql).await;
+        assert!(incremental(&lake, &definitions, TRANSACTIONS).await.unwrap().changed, "{view}");
+    }
+    is_all_there(&lake, &definitions).await;
+}
+
+// All views are in one table, and only those count that the query reaches.
+#[tokio::test]
+async fn views_that_a_query_does_not_reach_change_without_a_look_at_its_events() {
+    let (lake, definitions) = over_a_view().await;
+    lake.say("events.known", "SELECT * FROM events.raw_transactions").await;
+    lake.say("events.seen", "SELECT * FROM events.known").await;
     assert!(incremental(&lake, &definitions, TRANSACTIONS).await.unwrap().changed);
-    let found = lake.rows(TABLE).await;
-    let full = ComputeOptions { mode: ComputeMode::Full, ..ComputeOptions::default() };
-    compute_view(&lake.engine, &definitions, TRANSACTIONS, full).await.unwrap();
-    assert_eq!(lake.rows(TABLE).await, found);
+    lake.lose_events();
+    lake.say("events.others", "SELECT 1 AS one").await;
+    let of_views = TableName::parse("icecore.views").unwrap();
+    lake.catalog.compact(&of_views, CompactOptions::default()).await.unwrap();
+    let report = incremental(&lake, &definitions, TRANSACTIONS).await.unwrap();
+    assert!(!report.changed && report.sources.contains(&lake.pin("icecore.views").await));
+    // The state that the first run read is not needed any more.
+    let expire =
+        ExpireOptions::default().with_older_than(Some(Timestamp::parse("2030-01-01").unwrap()));
+    lake.catalog.expire(&of_views, expire).await.unwrap();
+    lake.say("events.others", "SELECT 2 AS two").await;
+    assert!(!incremental(&lake, &definitions, TRANSACTIONS).await.unwrap().changed);
+}
+
+// Earlier builds did not pin what views said.
+#[tokio::test]
+async fn features_of_a_build_that_pinned_no_views_are_gone_on_from() {
+    let (lake, definitions) = over_a_view().await;
+    lake.say("events.seen", "SELECT * FROM events.raw_transactions").await;
+    let mut last = incremental(&lake, &definitions, TRANSACTIONS).await.unwrap();
+    let view = definitions.view(TRANSACTIONS).unwrap();
+    let hash = definitions.definition_hash(view);
+    for new in [Vec::new(), vec![event("u1", "2024-03-20T10:00:00Z", 1.0)]] {
+        let mut sources = last.sources.clone();
+        sources.retain(|pin| !is_views_table(&pin.table));
+        assert_eq!(sources.len() + 1, last.sources.len());
+        let what = (last.snapshot_id.unwrap(), sources.as_slice(), None);
+        base::mark(&lake.engine, &last.table, view, &hash, what).await.unwrap();
+        lake.append(&new, 10).await;
+        last = incremental(&lake, &definitions, TRANSACTIONS).await.unwrap();
+        assert_eq!(last.changed, !new.is_empty());
+        let is_said = |report: &ComputeReport| {
+            report.notes.iter().any(|note| note.contains("what the views of the catalog said"))
+        };
+        assert!(is_said(&last), "{:?}", last.notes);
+        // From now on it is known.
+        let next = incremental(&lake, &definitions, TRANSACTIONS).await.unwrap();
+        assert!(!next.changed && !is_said(&next));
+    }
+    is_all_there(&lake, &definitions).await;
 }
 
 // A change of a column that no feature looks at is none, and is not looked at again.

@@ -96,6 +96,27 @@ async fn a_source_that_is_not_there_is_named() {
     .await;
 }
 
+// What a view of the catalog says is a part of the query, at any depth.
+#[tokio::test]
+async fn a_view_of_the_catalog_that_changes_by_itself_is_refused() {
+    let lake = Lakehouse::open(1).await;
+    lake.append(&events(1, 5), 5).await;
+    let recent = "SELECT * FROM events.raw_transactions WHERE event_timestamp < now()";
+    lake.say("events.recent", recent).await;
+    lake.say("events.paid", "SELECT * FROM events.recent AS r WHERE status = 'approved'").await;
+    let query = "source_sql = \"SELECT p.* FROM events.paid AS p\"";
+    let text = VIEWS.trim_start().replacen("source = \"events.raw_transactions\"", query, 1);
+    let definitions = Definitions::parse("f.toml", &text).unwrap();
+    let error = check(&lake.engine, &definitions).await.unwrap_err();
+    let expected = "the source of `user_transaction_features` depends on `now`";
+    assert_eq!((error.to_string().as_str(), error.location().unwrap().line), (expected, 8));
+    assert!(error.notes().contains(&"in view `events.recent`".to_owned()), "{:?}", error.notes());
+    let said = "date_trunc('day', event_timestamp) <= to_timestamp('2030-01-01')";
+    let said = format!("SELECT * FROM events.raw_transactions WHERE {said}");
+    lake.say("events.recent", &said).await;
+    check(&lake.engine, &definitions).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_view_reads_nothing_but_pins() {
     let lake = Lakehouse::open(1).await;

@@ -165,7 +165,10 @@ async fn an_outcome_that_stays_unknown_is_said_to_be_and_nothing_is_deleted() {
     let attempt = error.attempt().unwrap();
     let found = lake.catalog.find_attempt(attempt).await.unwrap().unwrap();
     assert_eq!(found.pinned, lake.pin("latest").await.unwrap());
-    assert_eq!(lake.catalog.find_attempt("no-such-attempt").await.unwrap(), None);
+    let unknown = uuid::Uuid::from_u128(7).to_string();
+    assert_eq!(lake.catalog.find_attempt(&unknown).await.unwrap(), None);
+    let error = lake.catalog.find_attempt("no-such-attempt").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
 }
 
 #[tokio::test]

@@ -292,6 +292,31 @@ async fn a_table_that_nobody_can_open_keeps_no_other_from_expiring() {
     assert_eq!(report.expired, ids_of(&pins[..2]));
 }
 
+/// The copy's catalog names the files of the original.
+#[tokio::test]
+async fn a_copied_project_deletes_nothing_of_the_original() {
+    let (lake, pins) = daily(3).await;
+    let copy = tempfile::tempdir().unwrap();
+    for file in std::fs::read_dir(lake.root.path()).unwrap().map(|entry| entry.unwrap().path()) {
+        if file.is_file() {
+            std::fs::copy(&file, copy.path().join(file.file_name().unwrap())).unwrap();
+        }
+    }
+    let before = files(&lake);
+    let options = crate::catalog::tests::options_at(copy.path(), &lake.clock);
+    let catalog = crate::IcebergCatalog::open(options).await.unwrap();
+    let error = catalog.expire(&lake.table, everything()).await.unwrap_err();
+    assert!(error.to_string().contains("not in the warehouse"), "{error}");
+    let error = catalog.clean(&lake.table, crate::CleanOptions::default()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert_eq!(files(&lake), before);
+    // Somebody who knows that they are nobody else's says so.
+    let own = std::collections::BTreeMap::from([("gc.enabled".to_owned(), "true".to_owned())]);
+    catalog.set_properties(&lake.table, own, Vec::new()).await.unwrap();
+    let report = catalog.expire(&lake.table, everything()).await.unwrap();
+    assert_eq!(report.expired, ids_of(&pins[..2]));
+}
+
 #[tokio::test]
 async fn a_snapshot_whose_files_are_damaged_can_be_expired() {
     let (lake, pins) = daily(3).await;

@@ -1,0 +1,103 @@
+//! Whether a plan gives the same whenever it runs: what decides it is what its functions are, not
+//! what they are called or in which view they stand.
+//!
+//! A function counts as DataFusion declares it. Of its own, `now`, `current_date`, `current_time`,
+//! `random` and `uuid` are not immutable, under all their names, and each of them is meant here: no
+//! exceptions are needed. Conversions of times and time zones are immutable.
+
+use datafusion::common::DataFusionError;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion, TreeNodeVisitor};
+use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
+use icecore_core::{Error, Result};
+use icecore_engine::from_datafusion;
+
+/// The error for what depends on such a function.
+pub(crate) fn depends_on(what: &str, function: &str) -> Error {
+    Error::invalid(format!("{what} depends on `{function}`"))
+        .with_note("features computed again from the same pins must be the same")
+        .with_help("use the columns of the source; jobs take the date as `--from` and `--to`")
+}
+
+/// The first function in an expression whose value is not decided by its arguments.
+pub(crate) fn unstable_function(expr: &Expr) -> Result<Option<String>, DataFusionError> {
+    let mut found = None;
+    expr.apply(|node| {
+        found = unstable(node);
+        Ok(match found {
+            Some(_) => TreeNodeRecursion::Stop,
+            None => TreeNodeRecursion::Continue,
+        })
+    })?;
+    Ok(found)
+}
+
+fn unstable(node: &Expr) -> Option<String> {
+    let (volatility, name) = match node {
+        Expr::ScalarFunction(call) => (call.func.signature().volatility, call.func.name()),
+        Expr::AggregateFunction(call) => (call.func.signature().volatility, call.func.name()),
+        Expr::WindowFunction(call) => (call.fun.signature().volatility, call.fun.name()),
+        _ => return None,
+    };
+    (volatility != Volatility::Immutable).then(|| name.to_owned())
+}
+
+/// That a query gives the same rows whenever it reads the same tables. The views that it reads are
+/// in its plan.
+///
+/// # Errors
+///
+/// `InvalidInput` that names the function, and the view in which it stands.
+pub(crate) fn check_plan(plan: &LogicalPlan, what: &str) -> Result<()> {
+    let mut search = Search::default();
+    plan.visit_with_subqueries(&mut search).map_err(from_datafusion)?;
+    let Some((function, view)) = search.found else { return Ok(()) };
+    let error = depends_on(what, &function);
+    Err(match view {
+        Some(view) => error.with_note(format!("in view `{view}`")),
+        None => error,
+    })
+}
+
+#[derive(Default)]
+struct Search {
+    /// The views that the search is in, the outermost first.
+    within: Vec<String>,
+    /// A function, and the innermost view around it.
+    found: Option<(String, Option<String>)>,
+}
+
+impl<'n> TreeNodeVisitor<'n> for Search {
+    type Node = LogicalPlan;
+
+    fn f_down(&mut self, node: &'n LogicalPlan) -> Result<TreeNodeRecursion, DataFusionError> {
+        self.within.extend(view(node));
+        node.apply_expressions(|expr| {
+            let Some(function) = unstable_function(expr)? else {
+                return Ok(TreeNodeRecursion::Continue);
+            };
+            self.found = Some((function, self.within.last().cloned()));
+            Ok(TreeNodeRecursion::Stop)
+        })
+    }
+
+    fn f_up(&mut self, node: &'n LogicalPlan) -> Result<TreeNodeRecursion, DataFusionError> {
+        if view(node).is_some() {
+            self.within.pop();
+        }
+        Ok(TreeNodeRecursion::Continue)
+    }
+}
+
+/// The name of the view that a node stands for: the query of a view is put in its place under its
+/// whole name, which no other alias has.
+fn view(node: &LogicalPlan) -> Option<String> {
+    match node {
+        LogicalPlan::SubqueryAlias(alias) if alias.alias.schema().is_some() => {
+            Some(alias.alias.to_string())
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -85,7 +85,7 @@ fn every_other_command_answers_in_json() {
         &["models", "show", "churn-prediction-gbm"],
         &["models", "promote", "churn-prediction-logistic", "1", "--to", "candidate"],
         &["online", "get", "churn:nobody"],
-        &["attempt", "no-such-attempt"],
+        &["attempt", "0198c0de-0000-7000-8000-000000000000"],
         &["doctor"],
     ] {
         assert!(!ask(arguments).is_null(), "{arguments:?}");

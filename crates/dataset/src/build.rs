@@ -3,20 +3,22 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use icecore_catalog::{IcebergCatalog, TagMove};
+use arrow::datatypes::SchemaRef;
+use icecore_catalog::{IcebergCatalog, TableLayout, TagMove};
 use icecore_core::{
-    Clock, CommitOptions, Error, ErrorKind, NewTable, PinnedTable, RefName, Result,
+    Clock, CommitOptions, Committed, Error, ErrorKind, NewTable, PinnedTable, RefName, Result,
     SnapshotCatalog, SnapshotSelector, SystemClock, TableName, WriteMode,
 };
 use icecore_engine::Engine;
 use icecore_features::Definitions;
 use icecore_monitor::{ProfileOptions, TableWriteMode, TableWriter};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::DatasetSpec;
 use crate::lock::{DatasetPlan, Lock, lockfile_path};
 use crate::plan::plan;
-use crate::rows::{Content, joined};
+use crate::rows::{Content, Joined, joined};
+use crate::target::{DATASET, check_fits, check_made_here};
 
 /// How to build a training set.
 #[derive(Debug, Clone)]
@@ -78,8 +80,9 @@ pub struct BuiltDataset {
 ///
 /// # Errors
 ///
-/// As [`plan`], and `InvalidInput` if the definition does not come from a file. Rows become
-/// visible, if at all, before the lockfile: a build that fails leaves the old lock and its pins.
+/// As [`plan`], and `InvalidInput` if the definition does not come from a file, or if its table has
+/// rows that no build of the set wrote. Rows become visible, if at all, before the lockfile: a build
+/// that fails leaves the old lock and its pins.
 pub async fn build(
     engine: &Engine,
     definitions: &Definitions,
@@ -97,6 +100,7 @@ pub async fn build(
         Err(error) if error.kind() == ErrorKind::Unsupported => None,
         Err(error) => return Err(error),
     };
+    check_made_here(engine, spec, (&plan, previous.as_ref())).await?;
     if let Some(lock) = previous
         && lock.plan == plan
         && still_stands(engine, &lock).await?
@@ -145,24 +149,59 @@ async fn still_stands(engine: &Engine, lock: &Lock) -> Result<bool> {
 async fn materialize(engine: &Engine, plan: &DatasetPlan) -> Result<(PinnedTable, Content)> {
     let catalog = engine.catalog();
     let joined = joined(engine, plan).await?;
-    let schema = Arc::clone(joined.rows.schema());
-    match catalog.describe(&plan.table).await {
-        Ok(_) => {
-            let added = catalog.evolve(&plan.table, &schema).await?;
-            if !added.is_empty() {
-                info!(table = %plan.table, columns = added.join(", "), "added columns");
-            }
-        }
+    let layouts = prepare(catalog, plan, joined.rows.schema()).await?;
+    let written = write(catalog, plan, joined).await;
+    // Columns of rows that never came would stay for ever.
+    if let (Err(error), Some((made, before))) = (&written, layouts)
+        && error.kind() != ErrorKind::OutcomeUnknown
+        && let Err(error) = catalog.restore_layout(&plan.table, made, before).await
+    {
+        warn!(table = %plan.table, %error, "new columns without rows stay");
+    }
+    let (committed, content) = written?;
+    if committed.changed && committed.added_rows != content.rows {
+        return Err(Error::internal(format!(
+            "{} of {} rows of dataset `{}` were written",
+            committed.added_rows, content.rows, plan.dataset
+        )));
+    }
+    Ok((committed.pinned, content))
+}
+
+/// Makes the table, or gives it the columns that are new. Returns what its layout is now and was
+/// before, if it was there.
+async fn prepare(
+    catalog: &IcebergCatalog,
+    plan: &DatasetPlan,
+    schema: &SchemaRef,
+) -> Result<Option<(TableLayout, TableLayout)>> {
+    let table = &plan.table;
+    match catalog.describe(table).await {
+        Ok(described) => check_fits(&described, schema)?,
         Err(error) if error.kind() == ErrorKind::NotFound => {
             let order = plan.keys.iter().chain([&plan.event_timestamp]);
-            let new = NewTable::new(schema).with_sort_by(order.cloned());
-            catalog.ensure_table(&plan.table, &new).await?;
+            let new = NewTable::new(Arc::clone(schema)).with_sort_by(order.cloned());
+            catalog.ensure_table(table, &new).await?;
+            return Ok(None);
         }
         Err(error) => return Err(error),
     }
+    let before = catalog.layout(table).await?;
+    let added = catalog.evolve(table, schema).await?;
+    if !added.is_empty() {
+        info!(%table, columns = added.join(", "), "added columns");
+    }
+    Ok(Some((catalog.layout(table).await?, before)))
+}
+
+async fn write(
+    catalog: &IcebergCatalog,
+    plan: &DatasetPlan,
+    joined: Joined,
+) -> Result<(Committed, Content)> {
     let inputs: Vec<String> = plan.pins().iter().map(ToString::to_string).collect();
     let options = CommitOptions::new(WriteMode::Overwrite)
-        .with_summary("icecore.dataset", &plan.dataset)
+        .with_summary(DATASET, &plan.dataset)
         .with_summary("icecore.dataset.inputs", inputs.join(","));
     let (rows, content) = joined.observed();
     let keys = ProfileOptions::default().with_private(plan.keys.iter().cloned());
@@ -173,14 +212,7 @@ async fn materialize(engine: &Engine, plan: &DatasetPlan) -> Result<(PinnedTable
         let mode = TableWriteMode::Replace;
         statistics.store_or_warn(catalog, &committed.pinned, mode).await;
     }
-    let content = content();
-    if committed.changed && committed.added_rows != content.rows {
-        return Err(Error::internal(format!(
-            "{} of {} rows of dataset `{}` were written",
-            committed.added_rows, content.rows, plan.dataset
-        )));
-    }
-    Ok((committed.pinned, content))
+    Ok((committed, content()))
 }
 
 fn lock(

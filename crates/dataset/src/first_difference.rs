@@ -203,6 +203,13 @@ fn differing(
         let (now, then) = (value(rebuilt, row, name), value(stored, table_row, name));
         if now != then {
             columns.push(format!("`{name}` is {now} from the inputs and {then} in the table"));
+            continue;
+        }
+        // Values of two types can look alike.
+        let other = stored.column_by_name(name).map(Array::data_type);
+        if let Some(other) = other.filter(|other| *other != field.data_type()) {
+            let own = field.data_type();
+            columns.push(format!("`{name}` is {own} from the inputs and {other} in the table"));
         }
     }
     columns

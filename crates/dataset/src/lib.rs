@@ -41,6 +41,7 @@ mod shape;
 mod spec;
 mod statistics;
 mod streamed;
+mod target;
 #[cfg(test)]
 mod tests;
 mod verify;

@@ -8,15 +8,17 @@ use icecore_core::{
 };
 use icecore_engine::{Engine, is_views_table};
 use icecore_features::{
-    Definitions, FeatureSelection, feature_source, feature_table, moment_table, pin_sources,
-    resolve_features, select_features,
+    Definitions, FeatureSelection, UnstableCall, feature_source, feature_table, moment_table,
+    pin_sources, resolve_features, select_features, unstable_call, unstable_condition,
 };
 
 use crate::lock::{DatasetPlan, InputRole, LockedInput, LockedSpine, LockedView};
 use crate::moment::LockedWindows;
 use crate::on_demand::LockedOnDemand;
+use crate::rows::check_spine;
 use crate::shape::LockedMaturity;
 use crate::spec::{DatasetSpec, MaturitySpec, SplitSpec, Windows};
+use crate::target::check_free;
 
 /// How often the inputs are pinned anew when one of them changes meanwhile.
 const PIN_ATTEMPTS_MAX: usize = 8;
@@ -27,15 +29,49 @@ const PIN_ATTEMPTS_MAX: usize = 8;
 ///
 /// # Errors
 ///
-/// `NotFound` and `InvalidInput` for what the definition names and nobody has, with its place;
-/// `Conflict` if the inputs change faster than they can be pinned.
+/// `NotFound` and `InvalidInput` for what the definition names and nobody has, with its place, for a
+/// table that is not the set's own, and for a spine that cannot be asked again; `Conflict` if the
+/// inputs change faster than they can be pinned.
 pub async fn plan(
     engine: &Engine,
     definitions: &Definitions,
     spec: &DatasetSpec,
     at: &[(TableName, SnapshotSelector)],
 ) -> Result<DatasetPlan> {
-    planned(engine, definitions, spec, (Some(spec.spine_sql()?), at)).await
+    let plan = planned(engine, definitions, spec, (Some(spec.spine_sql()?), at)).await?;
+    check_free(definitions, spec, &plan)?;
+    check_decided(engine, spec, &plan).await?;
+    Ok(plan)
+}
+
+/// That the pins alone decide which rows a set has, so that it can be built again.
+async fn check_decided(engine: &Engine, spec: &DatasetSpec, plan: &DatasetPlan) -> Result<()> {
+    let spine = engine.query(&plan.spine.sql, &plan.pins()).await;
+    let spine = spine.map_err(|error| spec.locate(&spec.name, error))?;
+    let columns = check_spine(plan, spine.schema().as_arrow());
+    columns.map_err(|error| spec.locate(&spec.name, error))?;
+    if let Some(UnstableCall { function, view }) = unstable_call(&spine)? {
+        let error = depends_on("the spine", &function);
+        let error = match view {
+            Some(view) => error.with_note(format!("in view `{view}`")),
+            None => error,
+        };
+        let file = spec.spine_file.as_ref().map(|file| file.display().to_string());
+        return Err(spec.locate(&file.unwrap_or_else(|| plan.spine.sql.clone()), error));
+    }
+    let filter = plan.filter.as_deref().unwrap_or_default();
+    match unstable_condition(filter) {
+        None => Ok(()),
+        Some(function) => Err(spec.locate(filter, depends_on(&format!("`{filter}`"), &function))),
+    }
+}
+
+fn depends_on(what: &str, function: &str) -> Error {
+    Error::invalid(format!("{what} depends on `{function}`"))
+        .with_note("a set is built again from its pins, and has to have the same rows then")
+        .with_help(
+            "write the date itself; to sample, take keys by their hash: `md5(user_token) < '2'`",
+        )
 }
 
 /// A plan for a spine that a query gives, or nobody knows yet.

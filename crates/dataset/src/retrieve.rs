@@ -2,6 +2,7 @@
 //! given moments, or what a view holds of a period.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::{filter_record_batch, or};
@@ -138,6 +139,11 @@ fn rows_of(view: &LockedView) -> Result<String> {
     })
 }
 
+/// Microseconds as a moment. A literal of SQL is of nanoseconds, which end in 2262.
+fn moment_sql(micros: impl fmt::Display) -> String {
+    format!("arrow_cast({micros}, 'Timestamp(Microsecond, Some(\"+00:00\"))')")
+}
+
 struct Joining<'a> {
     engine: &'a Engine,
     plan: &'a DatasetPlan,
@@ -188,7 +194,11 @@ impl Joining<'_> {
         let Some(first) = self.plan.views.first() else {
             return Err(Error::invalid("no features are asked for"));
         };
-        if moments.is_empty() || moments.len() > MOMENTS_MAX {
+        if moments.is_empty() {
+            return Err(Error::invalid("no moment is asked for")
+                .with_help("name one, or a time whose end is not before its beginning"));
+        }
+        if moments.len() > MOMENTS_MAX {
             return Err(Error::invalid(format!("{} moments are asked for", moments.len()))
                 .with_help(format!("ask for 1 to {MOMENTS_MAX}")));
         }
@@ -213,19 +223,20 @@ impl Joining<'_> {
             keys.sort_by(|a, b| a.1.cmp(&b.1));
             let keys = keys.iter().map(|(own, spine)| format!("{} AS {}", name(own), name(spine)));
             Ok(format!(
-                "SELECT DISTINCT {} FROM {rows} WHERE {} <= TIMESTAMP '{last}'",
+                "SELECT DISTINCT {} FROM {rows} WHERE {} <= {}",
                 keys.collect::<Vec<_>>().join(", "),
                 name(&view.event_timestamp),
+                moment_sql(last.micros()),
             ))
         });
         let views = views.collect::<Result<Vec<_>>>()?.join(" UNION ");
         let values = moments.iter().map(|at| format!("({})", at.micros()));
         let at = name(&self.retrieval.event_timestamp);
         let keys = keys.iter().map(|key| name(key)).collect::<Vec<_>>().join(", ");
-        let type_name = "Timestamp(Microsecond, Some(\"+00:00\"))";
         Ok(format!(
-            "SELECT {keys}, arrow_cast(icecore_us, '{type_name}') AS {at} FROM ({views}) \
+            "SELECT {keys}, {} AS {at} FROM ({views}) \
              CROSS JOIN (VALUES {}) AS icecore_moments(icecore_us) ORDER BY icecore_us, {keys}",
+            moment_sql("icecore_us"),
             values.collect::<Vec<_>>().join(", ")
         ))
     }
@@ -257,8 +268,8 @@ impl Joining<'_> {
         let order: Vec<String> = view.keys.iter().map(|(_, shown)| name(shown)).collect();
         columns.push(format!("{at} AS {}", name(&self.retrieval.event_timestamp)));
         columns.extend(view.columns.iter().map(named));
-        let from = range.from.map(|from| format!("{at} >= TIMESTAMP '{from}'"));
-        let to = range.to.map(|to| format!("{at} < TIMESTAMP '{to}'"));
+        let from = range.from.map(|from| format!("{at} >= {}", moment_sql(from.micros())));
+        let to = range.to.map(|to| format!("{at} < {}", moment_sql(to.micros())));
         let conditions: Vec<String> = from.into_iter().chain(to).collect();
         let condition = match conditions.is_empty() {
             true => String::new(),

@@ -218,7 +218,8 @@ pub(crate) fn hidden_columns(plan: &DatasetPlan) -> Vec<String> {
     hidden.collect()
 }
 
-fn check_spine(plan: &DatasetPlan, schema: &SchemaRef) -> Result<()> {
+/// That the columns of a spine have what the plan names.
+pub(crate) fn check_spine(plan: &DatasetPlan, schema: &Schema) -> Result<()> {
     for (name, what) in [(&plan.label, "label"), (&plan.event_timestamp, "event timestamp")] {
         if schema.column_with_name(name).is_none() {
             let names: Vec<&str> =

@@ -9,4 +9,5 @@ mod retrieves;
 mod shapes;
 mod specs;
 mod statistic;
+mod targets;
 mod views;

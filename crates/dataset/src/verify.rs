@@ -1,6 +1,12 @@
 //! Proofs that a lock still says what is so.
 
-use futures::TryStreamExt;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::compute::kernels::cmp::distinct;
+use arrow::compute::{cast, nullif};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use futures::{StreamExt, TryStreamExt};
 use icecore_core::{BatchStream, Result, ScanOptions, SnapshotCatalog};
 use icecore_engine::Engine;
 use icecore_features::Definitions;
@@ -61,13 +67,15 @@ pub async fn verify(
     if sha256(&lock.plan.spine.sql) != lock.plan.spine.sha256 {
         differences.push("the spine's query in the lock is not the one that was hashed".to_owned());
     }
-    let content = joined(engine, &lock.plan).await?.drain().await?;
+    let again = joined(engine, &lock.plan).await?;
+    let types = Arc::clone(again.rows.schema());
+    let content = again.drain().await?;
     let locked = RowsDigest { rows: lock.rows, content_hash: lock.content_hash.clone() };
     let rebuilt = RowsDigest { rows: content.rows, content_hash: content.content_hash };
     if rebuilt != locked {
         differences.extend(difference(lock, rebuilt.rows, &content.columns));
     }
-    let stored = stored(engine, lock).await?;
+    let stored = stored(engine, lock, &types).await?;
     if stored != locked {
         differences.push(match stored.rows == locked.rows {
             true => format!("the rows of `{}` are others than those locked", lock.materialized),
@@ -130,15 +138,17 @@ fn difference(lock: &Lock, rows: u64, columns: &[ColumnStatistics]) -> Vec<Strin
 async fn row(engine: &Engine, lock: &Lock) -> Result<Option<String>> {
     let plan = &lock.plan;
     let keys: Vec<String> = plan.keys.iter().chain([&plan.event_timestamp]).cloned().collect();
-    let rebuilt = Buckets::read(joined(engine, plan).await?.rows, &keys).await?;
-    let stored = Buckets::read(table(engine, lock).await?, &keys).await?;
+    let rebuilt = joined(engine, plan).await?.rows;
+    let types = Arc::clone(rebuilt.schema());
+    let rebuilt = Buckets::read(rebuilt, &keys).await?;
+    let stored = Buckets::read(typed_table(engine, lock, &types).await?, &keys).await?;
     let at = match rebuilt.first_other(&stored) {
         None => return Ok(None),
         Some(Other::TooManyRows) => return Ok(Some(too_many_rows())),
         Some(Other::Bucket(at)) => at,
     };
     let rebuilt = rows_of(joined(engine, plan).await?.rows, &keys, at).await?;
-    let stored = rows_of(table(engine, lock).await?, &keys, at).await?;
+    let stored = rows_of(typed_table(engine, lock, &types).await?, &keys, at).await?;
     first_difference(&keys, (&rebuilt, &stored))
 }
 
@@ -148,11 +158,67 @@ async fn table(engine: &Engine, lock: &Lock) -> Result<BatchStream> {
     engine.catalog().scan(&lock.materialized, options).await
 }
 
-async fn stored(engine: &Engine, lock: &Lock) -> Result<RowsDigest> {
+/// The rows of the table, in the types that the inputs give.
+async fn typed_table(engine: &Engine, lock: &Lock, types: &SchemaRef) -> Result<BatchStream> {
+    let rows = table(engine, lock).await?;
+    let schema = narrowed_schema(rows.schema(), types);
+    let output = Arc::clone(&schema);
+    let rows = rows.map(move |batch| Ok(narrowed(&batch?, &schema)?.0));
+    Ok(BatchStream::new(output, rows))
+}
+
+/// The columns of a table in the types that they were written in: another build may have made one
+/// wider since, and the hash of a value goes by its type.
+fn narrowed_schema(table: &SchemaRef, types: &SchemaRef) -> SchemaRef {
+    let fields = table.fields().iter().map(|field| {
+        let written = types.field_with_name(field.name()).map(Field::data_type);
+        match written {
+            Ok(written) if is_wider(field.data_type(), written) => {
+                Arc::new(field.as_ref().clone().with_data_type(written.clone()))
+            }
+            _ => Arc::clone(field),
+        }
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+fn is_wider(table: &DataType, written: &DataType) -> bool {
+    match (table, written) {
+        (DataType::Int64, DataType::Int32) | (DataType::Float64, DataType::Float32) => true,
+        (DataType::Decimal128(wide, scale), DataType::Decimal128(narrow, other)) => {
+            scale == other && wide > narrow
+        }
+        _ => false,
+    }
+}
+
+/// A batch in narrower types, and whether every value fits into them; the others are null.
+fn narrowed(batch: &RecordBatch, schema: &SchemaRef) -> Result<(RecordBatch, bool)> {
+    let (mut columns, mut fits) = (Vec::with_capacity(batch.num_columns()), true);
+    for (column, field) in batch.columns().iter().zip(schema.fields()) {
+        if column.data_type() == field.data_type() {
+            columns.push(Arc::clone(column));
+            continue;
+        }
+        let narrow = cast(column, field.data_type())?;
+        let back = cast(&narrow, column.data_type())?;
+        let lost = distinct(&back, column)?;
+        fits &= lost.true_count() == 0;
+        columns.push(nullif(&narrow, &lost)?);
+    }
+    Ok((RecordBatch::try_new(Arc::clone(schema), columns)?, fits))
+}
+
+async fn stored(engine: &Engine, lock: &Lock, types: &SchemaRef) -> Result<RowsDigest> {
     let mut rows = table(engine, lock).await?;
+    let schema = narrowed_schema(rows.schema(), types);
     let mut hash = ContentHash::default();
     while let Some(batch) = rows.try_next().await? {
-        hash.add_batch(&batch)?;
+        // Values that were never written so are others, whatever else is in their place.
+        match narrowed(&batch, &schema)? {
+            (narrow, true) => hash.add_batch(&narrow)?,
+            (_, false) => hash.add_batch(&batch)?,
+        }
     }
     Ok(RowsDigest { rows: hash.rows(), content_hash: hash.to_hex() })
 }

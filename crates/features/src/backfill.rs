@@ -131,8 +131,9 @@ pub struct BackfillReport {
 ///
 /// All steps read the same states of the sources. A backfill that was interrupted, however it was,
 /// goes on where it stopped when it is asked for again: steps whose rows are there are skipped, and
-/// the others give the rows that they would have given. The rows of steps in which nothing happened
-/// are removed.
+/// the others give the rows that they would have given. It is over once everything was computed
+/// otherwise, or others wrote to the table: then the next one begins anew. The rows of steps in
+/// which nothing happened are removed.
 ///
 /// # Errors
 ///
@@ -150,9 +151,10 @@ pub async fn backfill(
     let hash = definitions.definition_hash(view);
     let log = history(engine, table).await?;
     let wanted = wanted(&options, view, &hash);
-    let begun = if options.restart { None } else { interrupted(&log, view, &hash, &wanted) };
-    let done = begun.is_some() && finished(engine, table, &log).await?;
-    let begun = begun.filter(|_| !done);
+    let begun = match options.restart {
+        true => None,
+        false => unfinished(engine, table, &log, (view, &hash, &wanted)).await?,
+    };
     let resumed = begun.is_some();
     let compute = ComputeOptions {
         from: options.from,
@@ -229,6 +231,21 @@ fn is_alone(log: &[SnapshotInfo], id: &str) -> bool {
     lineage.find(ours).is_some() && lineage.all(|s| ours(&s) || s.operation == "replace")
 }
 
+/// The states that a backfill of this kind began with, if it is to go on.
+async fn unfinished(
+    engine: &Engine,
+    table: &TableName,
+    log: &[SnapshotInfo],
+    (view, hash, wanted): (&FeatureView, &str, &str),
+) -> Result<Option<Vec<PinnedTable>>> {
+    let settled = base::settled(engine, table, view).await?;
+    let begun = interrupted(log, (view, hash), wanted, settled);
+    if begun.is_some() && finished(engine, table, log).await? {
+        return Ok(None);
+    }
+    Ok(begun)
+}
+
 /// Whether no step of a backfill was committed since one ended.
 async fn finished(engine: &Engine, table: &TableName, log: &[SnapshotInfo]) -> Result<bool> {
     let described = engine.catalog().describe(table).await?;
@@ -261,25 +278,50 @@ fn wanted(options: &BackfillOptions, view: &FeatureView, hash: &str) -> String {
 }
 
 /// The states that a backfill of this kind began with, if its last step is missing.
+///
+/// What was computed or written since is newer than those states, and going on with them would put
+/// it back: then there is nothing to go on with. `settled` is the state that was found to hold
+/// everything, where no commit says it.
 fn interrupted(
     history: &[SnapshotInfo],
-    view: &FeatureView,
-    hash: &str,
+    (view, hash): (&FeatureView, &str),
     wanted: &str,
+    settled: Option<SnapshotId>,
 ) -> Option<Vec<PinnedTable>> {
-    let newest = history.iter().rev().filter(|snapshot| snapshot.on_main).find(|snapshot| {
-        let field = |name: &str| snapshot.summary.get(name).map(String::as_str);
-        let backfill = field(BACKFILL).unwrap_or_default();
-        field(VIEW) == Some(&view.name)
-            && field(DEFINITION_HASH) == Some(hash)
-            && backfill.strip_prefix(wanted).is_some_and(|rest| rest.starts_with('@'))
+    let mut newest_first = history.iter().rev().filter(|snapshot| snapshot.on_main);
+    let newest = newest_first.find(|&snapshot| {
+        settled == Some(snapshot.id)
+            || is_step(snapshot, (view, hash), wanted)
+            || supersedes(snapshot, view)
     })?;
+    if settled == Some(newest.id) || !is_step(newest, (view, hash), wanted) {
+        return None;
+    }
     let place = newest.summary.get(BACKFILL)?.rsplit_once('#')?.1;
     let (step, of) = place.split_once('/')?;
     if step == of {
         return None;
     }
     serde_json::from_str(newest.summary.get(SOURCES)?).ok()
+}
+
+/// Whether a snapshot is of a step of a backfill that was asked for with these words.
+fn is_step(snapshot: &SnapshotInfo, (view, hash): (&FeatureView, &str), wanted: &str) -> bool {
+    let field = |name: &str| snapshot.summary.get(name).map(String::as_str);
+    let backfill = field(BACKFILL).unwrap_or_default();
+    field(VIEW) == Some(view.name.as_str())
+        && field(DEFINITION_HASH) == Some(hash)
+        && backfill.strip_prefix(wanted).is_some_and(|rest| rest.starts_with('@'))
+}
+
+/// Whether the table held everything of newer sources after a snapshot, or others wrote rows.
+fn supersedes(snapshot: &SnapshotInfo, view: &FeatureView) -> bool {
+    // Files are rewritten, rows are not.
+    if snapshot.operation == "replace" {
+        return false;
+    }
+    let field = |name: &str| snapshot.summary.get(name).map(String::as_str);
+    field(VIEW) != Some(view.name.as_str()) || field(COMPLETE) == Some("true")
 }
 
 /// The ranges of the steps.

@@ -125,15 +125,7 @@ fn claim(snapshot: &SnapshotInfo, view: &FeatureView, definition_hash: &str) -> 
     }
     let field = |name: &str| snapshot.summary.get(name).map(String::as_str);
     if field(VIEW) != Some(&view.name) {
-        let what = match field(VIEW) {
-            Some(other) => format!("feature view `{other}` wrote to it"),
-            None => format!("others wrote to it ({})", snapshot.operation),
-        };
-        let error = Error::invalid(format!(
-            "the rows of `{}` are not only those of its definition: {what}",
-            view.name
-        ));
-        return Claim::Other(error.with_note(format!("snapshot `{}`", snapshot.id)));
+        return Claim::Other(foreign(snapshot, view, field(VIEW)));
     }
     if field(DEFINITION_HASH) != Some(definition_hash) {
         let error = Error::invalid(format!(
@@ -172,6 +164,26 @@ fn claim(snapshot: &SnapshotInfo, view: &FeatureView, definition_hash: &str) -> 
     }
 }
 
+/// The error for a snapshot of others. Computing everything again removes what they wrote, so that
+/// is not what to do about the rows of another view.
+fn foreign(snapshot: &SnapshotInfo, view: &FeatureView, other: Option<&str>) -> Error {
+    let name = &view.name;
+    let what = match other {
+        Some(other) => format!("feature view `{other}` wrote to it"),
+        None => format!("others wrote to it ({})", snapshot.operation),
+    };
+    let error = Error::invalid(format!(
+        "the rows of `{name}` are not only those of its definition: {what}"
+    ))
+    .with_note(format!("snapshot `{}`", snapshot.id));
+    match other {
+        None => error,
+        Some(other) => error.with_help(format!(
+            "name another `table` for `{name}`; only if `{other}` is no more, compute over its rows: `icecore features compute {name} --full`"
+        )),
+    }
+}
+
 /// A hash as people compare it.
 pub(crate) fn short(hash: &str) -> &str {
     hash.get(..12).unwrap_or(hash)
@@ -189,6 +201,22 @@ pub(crate) async fn written_down(engine: &Engine, table: &TableName) -> Result<O
 
 fn marker(table: &TableDescription) -> Option<Marker> {
     serde_json::from_str(table.properties.get(STANDING)?).ok()
+}
+
+/// The state of a view's table of which its properties say that it holds everything.
+pub(crate) async fn settled(
+    engine: &Engine,
+    table: &TableName,
+    view: &FeatureView,
+) -> Result<Option<SnapshotId>> {
+    match engine.catalog().describe(table).await {
+        Ok(described) => {
+            let marker = marker(&described).filter(|marker| marker.view == view.name);
+            Ok(marker.map(|marker| marker.snapshot))
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Writes down that a state of a table holds what these sources give, though no commit was needed.

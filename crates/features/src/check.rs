@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use icecore_core::{Aggregate, Emit, Entity, Error, FeatureView, Span, ValueType};
+use icecore_core::{Aggregate, Emit, Entity, Error, FeatureView, Span, TableName, ValueType};
 
 use crate::document::Findings;
 use crate::expression::{Expression, parse_query, unknown_column};
@@ -21,6 +21,32 @@ pub(crate) fn check(entities: &[Entity], views: &[FeatureView], found: &mut Find
         let mut view = ViewCheck { view, entities, path: format!("feature_view.{index}"), found };
         view.name(&mut seen);
         view.run();
+    }
+    check_tables(views, found);
+}
+
+/// Two views that write to one table would take each other's rows for their own.
+fn check_tables(views: &[FeatureView], found: &mut Findings) {
+    let mut owners: BTreeMap<&TableName, (usize, &FeatureView)> = BTreeMap::new();
+    for (index, view) in views.iter().enumerate().filter(|(_, view)| !view.is_stored()) {
+        let Some(table) = &view.table else { continue };
+        let Some((first, owner)) = owners.get(table).copied() else {
+            owners.insert(table, (index, view));
+            continue;
+        };
+        // That a view is defined twice is said already.
+        if owner.name == view.name {
+            continue;
+        }
+        let (one, other) = (&owner.name, &view.name);
+        let mut error =
+            Error::invalid(format!("feature views `{one}` and `{other}` both write to `{table}`"))
+                .with_help("name another `table` for one of them");
+        if let Some(place) = found.places.nearest(&format!("feature_view.{first}.table")) {
+            error = error.with_note(format!("the table of `{one}` is named at {place}"));
+        }
+        let error = found.places.locate(&format!("feature_view.{index}.table"), error);
+        found.errors.push(error);
     }
 }
 
@@ -73,11 +99,13 @@ fn check_entity<'a>(
     }
 }
 
-/// Names become columns, files and parts of `view:feature`.
+/// Names become columns, files and parts of `view:feature`. Columns that begin with `__` are those
+/// that computing needs for itself.
 pub(crate) fn check_name(name: &str, what: &str) -> Result<(), Error> {
     let mut chars = name.chars();
     let first = chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
-    if first && chars.all(|c| c.is_ascii_alphanumeric() || c == '_') {
+    let is_plain = chars.all(|c| c.is_ascii_alphanumeric() || c == '_');
+    if first && is_plain && !name.starts_with("__") {
         return Ok(());
     }
     Err(Error::invalid(format!("`{}` cannot name {what}", name.escape_debug()))

@@ -405,7 +405,7 @@ impl Found<'_> {
     ) -> Option<T> {
         let number = read(self.value);
         if number.is_none() {
-            document.report(&self.span, wrong_type(key, expected, self.value));
+            document.report(&self.span, wrong_number(key, expected, self.value));
         }
         number
     }
@@ -444,6 +444,20 @@ fn finite(value: &DeValue<'_>) -> Option<Finite> {
 
 fn wrong_type(key: &str, expected: &str, found: &DeValue<'_>) -> Error {
     Error::invalid(format!("`{key}` must be {expected}, not {}", type_name(found)))
+}
+
+/// The error for what is no number, or one that cannot be meant.
+fn wrong_number(key: &str, expected: &str, found: &DeValue<'_>) -> Error {
+    let error = |text: &str| Error::invalid(format!("`{key}` cannot be `{text}`"));
+    match found {
+        DeValue::Integer(number) => {
+            error(number.as_str()).with_help(format!("write a whole number from 0 to {}", u32::MAX))
+        }
+        DeValue::Float(number) if finite(found).is_none() => {
+            error(number.as_str()).with_help("write a number that is finite")
+        }
+        _ => wrong_type(key, expected, found),
+    }
 }
 
 const fn type_name(value: &DeValue<'_>) -> &'static str {

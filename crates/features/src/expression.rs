@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::DataType;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, DataFusionError};
 use datafusion::functions::core::expr_fn::nullif;
 use datafusion::logical_expr::simplify::SimplifyContext;
@@ -103,6 +103,7 @@ impl Expression {
     pub(crate) fn plan(&self, context: &SessionContext, schema: &DFSchema) -> Result<Expr> {
         let expr =
             context.parse_sql_expr(&self.text, schema).map_err(|error| self.unusable(&error))?;
+        self.reject_other_rows(&expr)?;
         let divided = expr.transform_up(|node| true_division(node, schema));
         let expr = divided.and_then(|done| as_typed(done.data, schema));
         let expr = expr.map_err(|error| self.unusable(&error))?;
@@ -132,6 +133,32 @@ impl Expression {
 
     fn unusable(&self, error: &DataFusionError) -> Error {
         Error::invalid(format!("cannot compute `{}`", self.text)).with_note(reason(error))
+    }
+
+    /// What is computed from one row has no aggregates, and nobody fills in a parameter.
+    fn reject_other_rows(&self, expr: &Expr) -> Result<()> {
+        let mut found = None;
+        let walked = expr.apply(|node| {
+            found = match node {
+                Expr::AggregateFunction(call) => {
+                    Some(format!("the aggregate `{}`", call.func.name()))
+                }
+                Expr::Placeholder(placeholder) => {
+                    Some(format!("the parameter `{}`", placeholder.id))
+                }
+                _ => return Ok(TreeNodeRecursion::Continue),
+            };
+            Ok(TreeNodeRecursion::Stop)
+        });
+        walked.map_err(|error| self.unusable(&error))?;
+        match found {
+            None => Ok(()),
+            Some(what) => Err(Error::invalid(format!("`{}` has {what} inside", self.text))
+                .with_help(
+                    "an expression computes one row from itself; aggregates over windows are \
+                     `[[feature_view.aggregate]]`",
+                )),
+        }
     }
 
     fn reject_queries(&self) -> Result<()> {
@@ -232,7 +259,22 @@ fn lower_names<V: datafusion::sql::sqlparser::ast::VisitMut>(tree: &mut V) {
     });
 }
 
+/// The first function in a condition that is known not to be decided by its arguments. None for
+/// what is no SQL: whoever plans the condition says so.
+#[must_use]
+pub fn unstable_condition(condition: &str) -> Option<String> {
+    let parsed = DFParser::parse_sql_into_expr(condition).ok()?;
+    unstable_name(&parsed.expr)
+}
+
 fn reject_unstable<V: datafusion::sql::sqlparser::ast::Visit>(tree: &V, text: &str) -> Result<()> {
+    match unstable_name(tree) {
+        None => Ok(()),
+        Some(name) => Err(depends_on(&format!("`{text}`"), &name)),
+    }
+}
+
+fn unstable_name<V: datafusion::sql::sqlparser::ast::Visit>(tree: &V) -> Option<String> {
     let found = visit_expressions(tree, |node| match node {
         SqlExpr::Function(function) => {
             // In quotes or in capital letters, with or without the schema before it.
@@ -248,8 +290,8 @@ fn reject_unstable<V: datafusion::sql::sqlparser::ast::Visit>(tree: &V, text: &s
         _ => ControlFlow::Continue(()),
     });
     match found {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(name) => Err(depends_on(&format!("`{text}`"), &name)),
+        ControlFlow::Continue(()) => None,
+        ControlFlow::Break(name) => Some(name),
     }
 }
 
@@ -291,6 +333,28 @@ mod tests {
         }
         assert!(parse_query("SELECT \"random\"() AS r FROM t").is_err());
         assert!(Expression::parse("nowhere(a)").is_ok());
+    }
+
+    #[test]
+    fn a_condition_of_other_crates_names_what_changes_by_itself() {
+        let named = unstable_condition("at < now() - INTERVAL '1 day'");
+        assert_eq!(named.as_deref(), Some("now"));
+        assert_eq!(unstable_condition("at < to_timestamp('2026-01-01')"), None);
+        assert_eq!(unstable_condition("at <"), None);
+    }
+
+    #[test]
+    fn what_needs_other_rows_or_values_is_refused() {
+        let context = SessionContext::new();
+        for (text, expected) in [
+            ("sum(1) > 2", "`sum(1) > 2` has the aggregate `sum` inside"),
+            ("1 + abs(max(2))", "`1 + abs(max(2))` has the aggregate `max` inside"),
+            ("1 > $1", "`1 > $1` has the parameter `$1` inside"),
+        ] {
+            let expression = Expression::parse(text).unwrap();
+            let error = expression.plan(&context, &DFSchema::empty()).unwrap_err();
+            assert_eq!(error.to_string(), expected);
+        }
     }
 
     // A name that no list has.

@@ -26,6 +26,8 @@ pub(crate) async fn compute(run: &Run<'_>) -> Result<ComputeReport> {
     let standing = match base::find(engine, run.table, view, hash, &run.history).await? {
         Base::Nothing => return run.range().await,
         Base::Found(standing) => standing,
+        // Rows of another view are not to be computed over.
+        Base::No(error) if error.help().is_some() => return Err(error),
         Base::No(error) => return Err(refused(run, error)),
     };
     let mut notes = Vec::new();

@@ -1,5 +1,6 @@
 //! Features on this machine, in one pass over the events.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::compute::filter_record_batch;
@@ -12,7 +13,7 @@ use datafusion::prelude::ident;
 use futures::StreamExt;
 use icecore_core::{
     Aggregate, AggregateFunction, BatchStream, Closed, Error, FeatureEngine, FeatureView,
-    PinnedTable, Result, SnapshotCatalog, SnapshotSelector, Span, TimeRange, Window,
+    PinnedTable, Result, SnapshotCatalog, SnapshotSelector, Span, TableName, TimeRange, Window,
 };
 use icecore_engine::{Engine, WindowNode, from_datafusion, window_frame};
 use icecore_kernel::{WindowColumn, WindowSpec};
@@ -80,12 +81,13 @@ impl FeatureEngine for LocalFeatureEngine {
 /// exist, times that are not times, conditions that are not boolean, functions that their column
 /// does not have.
 pub async fn check(engine: &Engine, definitions: &Definitions) -> Result<()> {
-    let mut errors = Vec::new();
+    let (mut errors, mut reads) = (Vec::new(), BTreeMap::new());
     for view in &definitions.views {
         let checked = async {
             let pins = pin_sources(engine, view, &[])
                 .await
                 .map_err(|error| vec![locate_source(definitions, view, error)])?;
+            reads.insert(view.name.as_str(), pins.clone());
             let source = Source::open(engine, definitions, view, &pins).await?;
             let schema = source_schema(engine, &source).await.map_err(|error| vec![error])?;
             check_on_demand(engine, definitions, view, &schema).await
@@ -94,6 +96,7 @@ pub async fn check(engine: &Engine, definitions: &Definitions) -> Result<()> {
             errors.extend(found);
         }
     }
+    errors.extend(circles(definitions, &reads));
     all_or_none(errors)
 }
 
@@ -125,11 +128,12 @@ async fn check_on_demand(
 ///
 /// # Errors
 ///
-/// `NotFound` for a table or state that does not exist.
+/// `NotFound` for a table or state that does not exist; `InvalidInput` for a query that reads the
+/// table of the view itself.
 pub async fn pin_sources(
     engine: &Engine,
     view: &FeatureView,
-    at: &[(icecore_core::TableName, SnapshotSelector)],
+    at: &[(TableName, SnapshotSelector)],
 ) -> Result<Vec<PinnedTable>> {
     let mut pins = match (&view.source, &view.source_sql) {
         (Some(source), _) => {
@@ -137,11 +141,56 @@ pub async fn pin_sources(
             let selector = named.map_or(&SnapshotSelector::Latest, |(_, selector)| selector);
             vec![engine.catalog().pin(source, selector).await?]
         }
-        (None, Some(query)) => engine.pin_query_with_views(query, at).await?,
+        (None, Some(query)) => {
+            let pins = engine.pin_query_with_views(query, at).await?;
+            check_not_own(view, &pins)?;
+            pins
+        }
         (None, None) => Vec::new(),
     };
     pins.sort();
     Ok(pins)
+}
+
+/// A query that reads the features which it gives would give others each time they are computed.
+fn check_not_own(view: &FeatureView, pins: &[PinnedTable]) -> Result<()> {
+    match pins.iter().find(|pin| view.table.as_ref() == Some(&pin.table)) {
+        None => Ok(()),
+        Some(pin) => Err(Error::invalid(format!(
+            "the query of `{}` reads `{}`, the table of its own features",
+            view.name, pin.table
+        ))
+        .with_note("each computation would start from the features of the one before it")
+        .with_help("read the events, or name another `table` for the features")),
+    }
+}
+
+/// The errors of views whose tables are made from each other: what one computation of them gives is
+/// not decided by the events. `reads` has what each view reads.
+fn circles(definitions: &Definitions, reads: &BTreeMap<&str, Vec<PinnedTable>>) -> Vec<Error> {
+    let feeders = |view: &FeatureView| -> Vec<&FeatureView> {
+        let pins = reads.get(view.name.as_str()).map(Vec::as_slice).unwrap_or_default();
+        let is_read = |table: &TableName| pins.iter().any(|pin| pin.table == *table);
+        let views = definitions.views.iter();
+        views.filter(|other| other.table.as_ref().is_some_and(is_read)).collect()
+    };
+    let mut errors = Vec::new();
+    for view in &definitions.views {
+        let (mut open, mut seen) = (feeders(view), BTreeSet::new());
+        while let Some(next) = open.pop() {
+            if next.name == view.name {
+                let error = format!("`{}` is computed from its own features", view.name);
+                let others = seen.iter().copied().collect::<Vec<&str>>().join(", ");
+                let error = Error::invalid(error).with_note(format!("by way of {others}"));
+                errors.push(locate_source(definitions, view, error));
+                break;
+            }
+            if seen.insert(next.name.as_str()) {
+                open.extend(feeders(next));
+            }
+        }
+    }
+    errors
 }
 
 async fn output_schema(

@@ -7,6 +7,7 @@
 
 use datafusion::common::DataFusionError;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion, TreeNodeVisitor};
+use datafusion::dataframe::DataFrame;
 use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
 use icecore_core::{Error, Result};
 use icecore_engine::from_datafusion;
@@ -48,14 +49,45 @@ fn unstable(node: &Expr) -> Option<String> {
 ///
 /// `InvalidInput` that names the function, and the view in which it stands.
 pub(crate) fn check_plan(plan: &LogicalPlan, what: &str) -> Result<()> {
-    let mut search = Search::default();
-    plan.visit_with_subqueries(&mut search).map_err(from_datafusion)?;
-    let Some((function, view)) = search.found else { return Ok(()) };
+    let Some(UnstableCall { function, view }) = first_call(plan)? else { return Ok(()) };
     let error = depends_on(what, &function);
     Err(match view {
         Some(view) => error.with_note(format!("in view `{view}`")),
         None => error,
     })
+}
+
+/// A function in a query whose value is not decided by its arguments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnstableCall {
+    /// Its name.
+    pub function: String,
+    /// The view of the catalog that it stands in, if it is not the query itself.
+    pub view: Option<String>,
+}
+
+/// The first function for which a query may give other rows each time that it reads the same
+/// tables. What only decides their order does not count.
+///
+/// # Errors
+///
+/// Those of the planner.
+pub fn unstable_call(query: &DataFrame) -> Result<Option<UnstableCall>> {
+    first_call(unordered(query.logical_plan()))
+}
+
+/// A plan without the order of all its rows. With a limit, the order decides which rows there are.
+fn unordered(plan: &LogicalPlan) -> &LogicalPlan {
+    match plan {
+        LogicalPlan::Sort(sort) if sort.fetch.is_none() => sort.input.as_ref(),
+        other => other,
+    }
+}
+
+fn first_call(plan: &LogicalPlan) -> Result<Option<UnstableCall>> {
+    let mut search = Search::default();
+    plan.visit_with_subqueries(&mut search).map_err(from_datafusion)?;
+    Ok(search.found.map(|(function, view)| UnstableCall { function, view }))
 }
 
 #[derive(Default)]

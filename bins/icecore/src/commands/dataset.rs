@@ -1,8 +1,10 @@
 //! `icecore dataset`.
 
 use icecore::Project;
-use icecore::dataset::{BuiltDataset, DatasetPlan, HandOff, Lock, LockDiff, Verification};
-use icecore_core::{Error, ErrorKind, Result};
+use icecore::dataset::{
+    BuiltDataset, DatasetPlan, HandOff, LeakCheck, Lock, LockDiff, Verification,
+};
+use icecore_core::{Error, ErrorKind, PinnedTable, Result};
 use serde_json::{Value, json};
 
 use super::Context;
@@ -78,20 +80,42 @@ pub(crate) fn document(built: &BuiltDataset) -> Value {
         "changed": built.changed,
         "tag": built.lock.tag,
         "leak_check": built.lock.leak_check,
+        "warnings": warnings(&built.lock.leak_check),
     })
 }
 
 /// The answer in lines.
 pub(crate) fn lines(built: &BuiltDataset) -> Vec<String> {
     let state = if built.changed { "" } else { " (as it was)" };
-    vec![
+    let check = &built.lock.leak_check;
+    let tag = match built.snapshot.snapshot == PinnedTable::EMPTY {
+        // Without a row there is no state to keep.
+        true => "no row to pin".to_owned(),
+        false => format!("pinned as tag `{}`", built.lock.tag),
+    };
+    let mut lines = vec![
         format!("{} rows -> {}{state}", built.rows, built.snapshot),
         format!("content {}", built.content_hash),
+        format!("leak check: {} of {} rows saw their future; {tag}", check.violations, check.rows),
+    ];
+    let joined = check.views.iter();
+    lines.extend(joined.map(|view| {
+        format!("joined: {} of {} rows have features of `{}`", view.joined, check.rows, view.name)
+    }));
+    lines.extend(warnings(check).into_iter().map(|warning| format!("warning: {warning}")));
+    lines
+}
+
+/// Views that gave no row anything: the set is all nulls there, which nobody means.
+fn warnings(check: &LeakCheck) -> Vec<String> {
+    let without = check.views.iter().filter(|view| check.rows > 0 && view.joined == 0);
+    let warning = |name: &str| {
         format!(
-            "leak check: {} of {} rows saw their future; pinned as tag `{}`",
-            built.lock.leak_check.violations, built.lock.leak_check.rows, built.lock.tag
-        ),
-    ]
+            "no row has features of `{name}`: is it computed, are keys and moments those of the \
+             spine, and is its `ttl` long enough?"
+        )
+    };
+    without.map(|view| warning(&view.name)).collect()
 }
 
 fn planned(plan: &DatasetPlan) -> Answer {
@@ -193,4 +217,22 @@ fn differences(found: &LockDiff) -> Answer {
     let verdict = if found.content_equal { "the rows are equal" } else { "the rows differ" };
     let text = format!("{verdict}\n{}", table(&["what", "name", "before", "after"], rows));
     Answer::new(json, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn views_that_joined_nothing_are_warned_of() {
+        let view = |name: &str, joined: u64| json!({ "name": name, "joined": joined });
+        let of = |rows: u64| {
+            let views = [view("paid", rows), view("empty", 0)];
+            let check = json!({ "rows": rows, "violations": 0, "view": views });
+            warnings(&serde_json::from_value(check).unwrap())
+        };
+        let found = of(3);
+        assert!(found.len() == 1 && found[0].starts_with("no row has features of `empty`"));
+        assert!(of(0).is_empty(), "without rows there is nothing to join");
+    }
 }

@@ -111,7 +111,7 @@ async fn every_entity_is_seen_at_each_moment_where_something_is_known() {
     let renamed = found(&lake, Asked::Entities(vec![at("2024-03-05")]), &retrieval).await;
     assert_eq!(renamed.schema().field(0).name(), "who");
     let error = refused(&lake, Asked::Entities(Vec::new()), &retrieval).await;
-    assert_eq!(error.to_string(), "0 moments are asked for");
+    assert_eq!(error.to_string(), "no moment is asked for");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -127,6 +127,19 @@ async fn a_view_gives_its_rows_of_a_time() {
     let both = Retrieval::new(["activity:*", "account:balance"]);
     let error = refused(&lake, Asked::Period(range), &both).await;
     assert_eq!(error.to_string(), "features of several views are asked for");
+}
+
+// Nanoseconds end in 2262, and "for ever" is written as 9999.
+#[tokio::test(flavor = "multi_thread")]
+async fn moments_may_be_of_any_year() {
+    let lake = Lake::filled().await;
+    let retrieval = Retrieval::new(["account:balance"]);
+    let moments = vec![at("1600-01-01"), at("9999-12-31")];
+    let rows = found(&lake, Asked::Entities(moments), &retrieval).await;
+    assert_eq!(rows.num_rows(), 2, "u1 and u2, in 9999");
+    let retrieval = Retrieval::new(["activity:txn_count_30d"]);
+    let range = TimeRange { from: Some(at("1000-01-01")), to: Some(at("9999-12-31")) };
+    assert_eq!(found(&lake, Asked::Period(range), &retrieval).await.num_rows(), 6);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -101,33 +101,34 @@ mod tests {
 
     use super::*;
 
-    fn changed(sent: ArrayRef, to: &DataType) -> Vec<usize> {
+    fn changed(sent: impl Array + 'static, to: &DataType) -> Vec<usize> {
         let options = CastOptions { safe: true, ..CastOptions::default() };
+        let sent: ArrayRef = Arc::new(sent);
         let cast = cast_with_options(&sent, to, &options).unwrap();
         changed_rows(&sent, &cast).unwrap()
     }
 
     #[test]
     fn a_number_that_does_not_fit_is_found() {
-        let floats = || Arc::new(Float64Array::from(vec![2.0, 2.7, -0.0, f64::NAN, 1e300])) as _;
+        let floats = || Float64Array::from(vec![2.0, 2.7, -0.0, f64::NAN, 1e300]);
         assert_eq!(changed(floats(), &DataType::Int64), [1, 3, 4]);
         assert_eq!(changed(floats(), &DataType::Float32), [4]);
         assert_eq!(changed(floats(), &DataType::Decimal128(9, 1)), [3, 4]);
         assert_eq!(changed(floats(), &DataType::Decimal128(9, 0)), [1, 3, 4]);
-        let wide = Arc::new(Int64Array::from(vec![Some(1 << 53), Some((1 << 53) + 1), None])) as _;
+        let wide = Int64Array::from(vec![Some(1 << 53), Some((1 << 53) + 1), None]);
         assert_eq!(changed(wide, &DataType::Float64), [1]);
         let cents = Decimal128Array::from(vec![1_990, 1_999]).with_precision_and_scale(9, 3);
-        assert_eq!(changed(Arc::new(cents.unwrap()), &DataType::Decimal128(9, 2)), [1]);
-        let texts = Arc::new(StringArray::from(vec!["1.99", "1.990", "1.999", "x"])) as _;
+        assert_eq!(changed(cents.unwrap(), &DataType::Decimal128(9, 2)), [1]);
+        let texts = StringArray::from(vec!["1.99", "1.990", "1.999", "x"]);
         assert_eq!(changed(texts, &DataType::Decimal128(9, 2)), [2, 3]);
     }
 
     #[test]
     fn a_moment_is_a_date_at_midnight_only() {
         let moments = TimestampMicrosecondArray::from(vec![Some(0), Some(1), None]);
-        assert_eq!(changed(Arc::new(moments.clone()), &DataType::Date32), [1]);
+        assert_eq!(changed(moments.clone(), &DataType::Date32), [1]);
         let millis = DataType::Timestamp(TimeUnit::Millisecond, None);
-        assert!(changed(Arc::new(moments), &millis).is_empty());
+        assert!(changed(moments, &millis).is_empty());
     }
 
     #[test]
@@ -138,6 +139,6 @@ mod tests {
             None,
         ]);
         let narrow = DataType::List(Arc::new(Field::new_list_field(DataType::Int32, true)));
-        assert_eq!(changed(Arc::new(lists), &narrow), [1]);
+        assert_eq!(changed(lists, &narrow), [1]);
     }
 }

@@ -93,6 +93,42 @@ async fn an_interrupted_backfill_goes_on_with_the_sources_that_it_began_with() {
     assert_eq!(lake.rows(&table(TRANSACTIONS)).await, at_once(&more, TRANSACTIONS).await);
 }
 
+// Otherwise it would put the table back to what the sources were when it began.
+#[tokio::test]
+async fn an_interrupted_backfill_is_over_once_everything_was_computed() {
+    let lake = Lakehouse::open(2).await;
+    lake.append(&events(22, 150), 1000).await;
+    killed_at(&lake, &views(), 4).await;
+    lake.append(&[event("late", "2023-11-20", 1.0)], 1).await;
+    let full = ComputeOptions { mode: ComputeMode::Full, ..ComputeOptions::default() };
+    compute_view(&lake.engine, &views(), TRANSACTIONS, full).await.unwrap();
+    let expected = lake.rows(&table(TRANSACTIONS)).await;
+    assert!(expected.iter().any(|row| row.contains("user_token=late")));
+    let report = run(&lake, TRANSACTIONS, in_steps(10)).await;
+    assert!(!report.resumed, "{report:?}");
+    assert_eq!(lake.rows(&table(TRANSACTIONS)).await, expected);
+}
+
+// A run that found nothing to change leaves no snapshot, but says so.
+#[tokio::test]
+async fn an_interrupted_backfill_is_over_once_everything_was_found_to_be_there() {
+    let lake = Lakehouse::open(2).await;
+    lake.append(&events(22, 150), 1000).await;
+    killed_at(&lake, &views(), 4).await;
+    let (definitions, name) = (views(), table(TRANSACTIONS));
+    let (view, target) = (definitions.view(TRANSACTIONS).unwrap(), name.parse().unwrap());
+    let hash = definitions.definition_hash(view);
+    let wanted = wanted(&in_steps(10), view, &hash);
+    let log = history(&lake.engine, &target).await.unwrap();
+    assert!(interrupted(&log, (view, &hash), &wanted, None).is_some());
+    let sources = [lake.pin("events.raw_transactions").await];
+    let what = (head(&log), sources.as_slice(), None);
+    base::mark(&lake.engine, &target, view, &hash, what).await.unwrap();
+    let settled = base::settled(&lake.engine, &target, view).await.unwrap();
+    assert_eq!(settled, Some(head(&log)));
+    assert!(interrupted(&log, (view, &hash), &wanted, settled).is_none());
+}
+
 // A grid ends at its last event: later rows are of another definition.
 #[tokio::test]
 async fn the_last_step_leaves_no_row_after_the_end_of_its_grid() {

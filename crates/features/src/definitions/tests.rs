@@ -302,6 +302,45 @@ fn definitions_made_in_code_are_checked_too() {
 }
 
 #[test]
+fn numbers_that_cannot_be_meant_are_named() {
+    check(
+        "function = \"count\"",
+        "function = \"last_k\"\nk = -1",
+        &["14:5 `k` cannot be `-1` | write a whole number from 0 to 4294967295"],
+    );
+    check(
+        "function = \"count\"",
+        "function = \"histogram\"\nedges = [1, inf]",
+        &["14:13 `edges` cannot be `inf` | write a number that is finite"],
+    );
+}
+
+#[test]
+fn names_of_columns_that_computing_needs_are_refused() {
+    check(
+        "name = \"decline_rate_30d\"",
+        "name = \"__known\"",
+        &[
+            "25:8 `__known` cannot name a feature | use letters, digits and `_`, and begin with a letter",
+        ],
+    );
+}
+
+#[test]
+fn views_with_one_table_are_named_together() {
+    let other = SHORT.trim_start().replacen("name = \"user\"", "name = \"payer\"", 1);
+    let other = other.replacen("[\"user\"]", "[\"payer\"]", 1).replacen("\"txn\"", "\"more\"", 1);
+    let files = [("a", SHORT.trim_start()), ("b", other.as_str())];
+    let error = Definitions::parse_all(files).unwrap_err();
+    let expected = "b:9:9 feature views `txn` and `more` both write to `ml_features.txn` | name \
+                    another `table` for one of them";
+    assert_eq!(lines(&error), [expected]);
+    assert_eq!(error.notes(), ["the table of `txn` is named at a:9:9"]);
+    let apart = other.replacen("ml_features.txn", "ml_features.more", 1);
+    assert!(Definitions::parse_all([("a", SHORT.trim_start()), ("b", &apart)]).is_ok());
+}
+
+#[test]
 fn files_are_read_from_a_directory_in_order() {
     let dir = tempfile::tempdir().unwrap();
     assert!(Definitions::load(&dir.path().join("none")).unwrap().views.is_empty());

@@ -462,6 +462,19 @@ async fn a_source_that_was_expired_or_replaced_is_refused() {
     assert!(error.to_string().contains("dropped and created again"), "{error}");
 }
 
+// To compute everything again is no advice where that removes what another view computed.
+#[tokio::test]
+async fn rows_of_another_view_are_not_to_be_computed_over() {
+    let lake = Lakehouse::open(1).await;
+    lake.append(&events(3, 40), 40).await;
+    incremental(&lake, &views(), TRANSACTIONS).await.unwrap();
+    let text = VIEWS.replacen("name = \"user_transaction_features\"", "name = \"other\"", 1);
+    let other = Definitions::parse("f.toml", &text).unwrap();
+    let error = incremental(&lake, &other, "other").await.unwrap_err();
+    assert!(error.to_string().ends_with("`user_transaction_features` wrote to it"), "{error}");
+    assert!(error.help().unwrap().starts_with("name another `table` for `other`"), "{error:?}");
+}
+
 #[tokio::test]
 async fn rows_that_others_wrote_are_refused() {
     let lake = Lakehouse::open(1).await;

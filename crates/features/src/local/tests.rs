@@ -52,6 +52,88 @@ async fn columns_that_are_not_there_are_reported_together() {
     .await;
 }
 
+// Each bit of a float would be an entity of its own, and no join could find it.
+#[tokio::test]
+async fn keys_that_no_join_compares_are_refused_though_no_type_is_declared() {
+    check_with(
+        &[("join_keys = [\"user_token\"]", "join_keys = [\"amount\"]")],
+        &[
+            "f.toml:7:12 `amount` of the source of `user_transaction_features` is Float64, which no key can be | cast it in `source_sql`",
+            "f.toml:60:12 `amount` of the source of `churn_features` is Float64, which no key can be | cast it in `source_sql`",
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn aggregates_in_conditions_are_refused_where_they_stand() {
+    check_with(
+        &[("status = 'declined'", "sum(amount) > 1")],
+        &["f.toml:39:9 `sum(amount) > 1` has the aggregate `sum` inside | an expression computes one row from itself; aggregates over windows are `[[feature_view.aggregate]]`"],
+    )
+    .await;
+}
+
+/// A view over this query, with features in this table.
+fn summed(name: &str, query: &str, table: &str) -> String {
+    format!(
+        "[[feature_view]]\nname = \"{name}\"\nentities = [\"user\"]\nsource_sql = \"{query}\"\n\
+         table = \"{table}\"\n[[feature_view.aggregate]]\nname = \"amount\"\nfunction = \"sum\"\n\
+         column = \"amount\"\nwindows = [\"7d\"]\n"
+    )
+}
+
+const USER: &str = "[[entity]]\nname = \"user\"\njoin_keys = [\"user_token\"]\n";
+
+async fn computed(lake: &Lakehouse, text: &str, view: &str) -> Definitions {
+    let definitions = Definitions::parse("f.toml", &format!("{USER}{text}")).unwrap();
+    let options = crate::ComputeOptions::default();
+    crate::compute_view(&lake.engine, &definitions, view, options).await.unwrap();
+    definitions
+}
+
+// C142: what is computed again would add to itself.
+#[tokio::test]
+async fn a_query_that_reads_its_own_features_is_refused() {
+    let lake = Lakehouse::open(1).await;
+    lake.append(&events(1, 5), 5).await;
+    let all = "SELECT * FROM events.raw_transactions";
+    computed(&lake, &summed("v", all, "f.v"), "v").await;
+    lake.say("f.known", "SELECT * FROM f.v").await;
+    for table in ["f.v", "f.known"] {
+        let query = format!("SELECT user_token, event_timestamp, amount_7d AS amount FROM {table}");
+        let text = format!("{USER}{}", summed("v", &query, "f.v"));
+        let definitions = Definitions::parse("f.toml", &text).unwrap();
+        let error = check(&lake.engine, &definitions).await.unwrap_err();
+        let expected = "the query of `v` reads `f.v`, the table of its own features";
+        assert_eq!((error.to_string().as_str(), error.location().unwrap().line), (expected, 7));
+        let options = crate::ComputeOptions::default();
+        let error = crate::compute_view(&lake.engine, &definitions, "v", options).await;
+        assert_eq!(error.unwrap_err().to_string(), expected);
+    }
+}
+
+#[tokio::test]
+async fn views_that_are_computed_from_each_other_are_refused() {
+    let lake = Lakehouse::open(1).await;
+    lake.append(&events(1, 5), 5).await;
+    let all = "SELECT * FROM events.raw_transactions";
+    let of = |table: &str| {
+        format!("SELECT user_token, event_timestamp, amount_7d AS amount FROM {table}")
+    };
+    let first = summed("v", all, "f.v");
+    let second = summed("w", &of("f.v"), "f.w");
+    computed(&lake, &first, "v").await;
+    let chain = computed(&lake, &format!("{first}{second}"), "w").await;
+    check(&lake.engine, &chain).await.unwrap();
+    let circle = format!("{USER}{}{second}", summed("v", &of("f.w"), "f.v"));
+    let circle = Definitions::parse("f.toml", &circle).unwrap();
+    let error = check(&lake.engine, &circle).await.unwrap_err();
+    assert_eq!(error.to_string(), "`v` is computed from its own features");
+    assert_eq!(error.notes(), ["by way of w"]);
+    assert_eq!(error.related().len(), 1);
+}
+
 #[tokio::test]
 async fn times_and_functions_must_fit_their_columns() {
     check_with(

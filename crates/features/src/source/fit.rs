@@ -47,15 +47,8 @@ impl Fit<'_> {
 
     pub(super) fn columns(&mut self, keys: &[JoinKey]) {
         for key in keys {
-            let found = self.column(&key.name, "entities");
-            if let (Some(found), Some(declared)) = (found, key.value_type)
-                && !declared.holds(&found)
-            {
-                let error = Error::invalid(format!(
-                    "`{}` of the source of `{}` is {found}, and its entity says {declared}",
-                    key.name, self.view.name
-                ));
-                self.report("entities", error.with_help("cast it in `source_sql`"));
+            if let Some(found) = self.column(&key.name, "entities") {
+                self.key(key, &found);
             }
         }
         if let Some(created) = &self.view.created_timestamp {
@@ -69,6 +62,22 @@ impl Fit<'_> {
                 self.column(column, &format!("aggregate.{index}.column"));
             }
         }
+    }
+
+    /// Keys are those that joins can compare, and of the type that their entity says.
+    fn key(&mut self, key: &JoinKey, found: &DataType) {
+        let what = format!("`{}` of the source of `{}` is {found}", key.name, self.view.name);
+        let error = match key.value_type {
+            Some(declared) if !declared.holds(found) => {
+                Error::invalid(format!("{what}, and its entity says {declared}"))
+            }
+            // Numbers that are nearly equal are other entities, and lists have no order.
+            None if found.is_floating() || found.is_nested() => {
+                Error::invalid(format!("{what}, which no key can be"))
+            }
+            _ => return,
+        };
+        self.report("entities", error.with_help("cast it in `source_sql`"));
     }
 
     /// The column as a moment.

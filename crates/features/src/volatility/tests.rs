@@ -39,3 +39,15 @@ async fn what_arguments_decide_is_taken() {
         checked(query).await.unwrap();
     }
 }
+
+// `ORDER BY random()` of all rows gives the same rows; with a limit it draws some.
+#[tokio::test]
+async fn the_order_of_all_rows_is_no_matter() {
+    let call = async |query: &str| unstable_call(&moonstruck().sql(query).await.unwrap()).unwrap();
+    let ordered = "SELECT a FROM (VALUES (1), (2)) AS t(a) ORDER BY phase_of_the_moon() + a";
+    assert_eq!(call(ordered).await, None);
+    for query in [format!("{ordered} LIMIT 1"), "SELECT phase_of_the_moon() AS a".to_owned()] {
+        let found = call(query.as_str()).await.unwrap();
+        assert_eq!((found.function.as_str(), found.view), ("phase_of_the_moon", None), "{query}");
+    }
+}

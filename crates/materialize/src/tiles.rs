@@ -27,7 +27,7 @@ mod tests;
 mod verify;
 
 pub use answer::TileRows;
-pub(crate) use fill::materialize;
+pub(crate) use fill::bring;
 pub(crate) use origin::tile_source;
 pub(crate) use overlay::append;
 pub use spec::TileView;

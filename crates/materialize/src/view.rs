@@ -150,14 +150,15 @@ pub async fn materialize_view(
     view: &str,
     options: MaterializeOptions,
 ) -> Result<ViewReport> {
-    if !source.definitions.view(view)?.online.is_rows() {
-        return Box::pin(tiles::materialize(source, view, &options)).await;
-    }
+    let is_rows = source.definitions.view(view)?.online.is_rows();
     let store = &**source.store.store();
     // What the store has comes first: the state that is pinned after it is not older.
     let (mut claim, marker) = Claim::open(store, view, (source.now, &options)).await?;
-    let run = Box::pin(bring(source, (&mut claim, marker), &options));
-    let outcome = options.unless_stopped(run).await;
+    let held = (&mut claim, marker);
+    let outcome = match is_rows {
+        true => options.unless_stopped(Box::pin(bring(source, held, &options))).await,
+        false => options.unless_stopped(Box::pin(tiles::bring(source, held, &options))).await,
+    };
     ended(&claim, outcome).await
 }
 

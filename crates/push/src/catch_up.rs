@@ -8,7 +8,7 @@ use icecore_materialize::PushedEvents;
 use tokio::time::Instant;
 
 use crate::Pushes;
-use crate::queue::{Batch, fit};
+use crate::queue::{Batch, Queue};
 use crate::source::{Lane, Standing};
 
 /// For how long what came before is written at once: commits wait meanwhile.
@@ -33,7 +33,7 @@ impl Pushes {
     /// in the way of the rest: each has its turn, and what the table has need not stay for it.
     pub(crate) async fn catch_up(&self, lane: &Lane) -> Result<()> {
         let queue = lane.queue()?;
-        let (name, end, begun) = (queue.name(), queue.committed_end(), Instant::now());
+        let (end, begun) = (queue.committed_end(), Instant::now());
         let mut caught_up = Ok(());
         for batch in lane.behind_in_turn() {
             if begun.elapsed() > CATCH_UP_MAX {
@@ -41,12 +41,8 @@ impl Pushes {
             }
             lane.has_its_turn(&batch);
             let is_in_table = batch.to.is_offline() && batch.position < end;
-            let Some(need) = self.need(lane, (&batch, is_in_table)) else { continue };
-            match self.write_again(lane, &name, &batch, &need.views).await {
-                Ok(()) => {
-                    lane.left_to_table.fetch_add(u64::from(need.is_left), Ordering::Relaxed);
-                    queue.written(batch.position);
-                }
+            match self.write_needed(lane, &queue, (&batch, is_in_table)).await {
+                Ok(_) => {}
                 Err(error) if error.kind().is_retryable() => {
                     caught_up = Err(error);
                     break;
@@ -59,6 +55,20 @@ impl Pushes {
         }
         queue.settle()?;
         caught_up
+    }
+
+    /// Writes a batch to the views that get it from the queue; `false` where that is decided later.
+    pub(crate) async fn write_needed(
+        &self,
+        lane: &Lane,
+        queue: &Queue,
+        (batch, is_in_table): (&Batch, bool),
+    ) -> Result<bool> {
+        let Some(need) = self.need(lane, (batch, is_in_table)) else { return Ok(false) };
+        self.write_again(lane, &queue.name(), batch, &need.views).await?;
+        lane.left_to_table.fetch_add(u64::from(need.is_left), Ordering::Relaxed);
+        queue.written(batch.position);
+        Ok(true)
     }
 
     /// What is to be done for a batch; nothing for now where that is decided later.
@@ -117,7 +127,7 @@ impl Pushes {
     ) -> Result<()> {
         let Some(store) = self.store.as_ref().filter(|_| !views.is_empty()) else { return Ok(()) };
         let plan = lane.plan(&self.engine, &self.definitions).await?;
-        let rows = fit(&batch.events()?, &plan.schema)?;
+        let rows = plan.columns.fit(&batch.events()?)?;
         let (position, now) = (batch.position, self.clock.now());
         let events = PushedEvents { queue, position, rows: &rows, now };
         let of = (&self.engine, &*self.definitions);

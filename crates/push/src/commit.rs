@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use icecore_core::{
-    BatchStream, CommitOptions, PushSource, Result, SnapshotCatalog, SnapshotId, TableName,
-    WriteMode,
+    CommitOptions, PushSource, Result, SnapshotCatalog, SnapshotId, TableName, WriteMode,
 };
 use icecore_materialize::{MaterializeOptions, Source, fillings, materialize_view, view_status};
 use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::Pushes;
-use crate::queue::{Batch, fit};
+use crate::columns::Columns;
+use crate::queue::Batch;
 use crate::source::{Lane, Standing};
 
 /// How often it is looked whether something has to be done.
@@ -195,16 +195,30 @@ impl Pushes {
             queue.begin(end)?;
             let batches = offline.iter().map(|batch| batch.events()).collect::<Result<Vec<_>>>()?;
             report.rows = batches.iter().map(|batch| batch.num_rows() as u64).sum();
-            let rows = of_one_schema(batches)?;
+            let columns = self.columns(table).await?;
+            let left_out = columns.left_out(&batches);
+            if !left_out.is_empty() {
+                // Later events are not to be accepted with columns that the table does not have.
+                lane.forget_plan();
+            }
+            let rows = columns.fit_all(&batches)?;
             let options = CommitOptions::new(WriteMode::Append)
                 .with_job_id(format!("push-{}-{end}", queue.name()))
                 .with_summary(PushSource::QUEUE_FIELD, queue.name())
                 .with_summary(PushSource::POSITION_FIELD, end.to_string());
             let committed = self.engine.catalog().commit(table, rows, options).await?;
             report.snapshot_id = Some(committed.pinned.snapshot);
+            lane.leaves_out(&left_out);
         }
         self.is_committed(lane, end)?;
         Ok(report)
+    }
+
+    /// The columns that a table has now. Events that came before a change of them fit all the same:
+    /// one column that is gone would keep whatever comes out of the table for good.
+    async fn columns(&self, table: &TableName) -> Result<Columns> {
+        let now = self.engine.catalog().describe(table).await?;
+        Ok(Columns { schema: now.schema, uuid: now.uuid })
     }
 
     fn is_committed(&self, lane: &Lane, end: u64) -> Result<()> {
@@ -296,13 +310,4 @@ impl Pushes {
             }
         }
     }
-}
-
-/// The rows of batches that may have been accepted before and after a column was added.
-fn of_one_schema(batches: Vec<arrow::array::RecordBatch>) -> Result<BatchStream> {
-    let widest = batches.iter().map(|batch| batch.schema()).max_by_key(|s| s.fields().len());
-    let schema = widest.unwrap_or_else(|| Arc::new(arrow::datatypes::Schema::empty()));
-    let fitted =
-        batches.into_iter().map(|batch| fit(&batch, &schema)).collect::<Result<Vec<_>>>()?;
-    Ok(BatchStream::from_batches(schema, fitted))
 }

@@ -31,6 +31,7 @@
 //! Files of a queue are read by later versions, or refused; a queue that was drained has none.
 
 mod catch_up;
+mod columns;
 mod commit;
 mod options;
 mod pushes;

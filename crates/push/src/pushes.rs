@@ -16,8 +16,8 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::watch;
 
-use crate::queue::{NewBatch, to_bytes};
-use crate::source::Lane;
+use crate::queue::{NewBatch, Queue, to_bytes};
+use crate::source::{Lane, Plan};
 use crate::{PushOptions, PushStatus, Target};
 
 /// The longest key of a batch.
@@ -49,7 +49,8 @@ impl Push {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnlineOutcome {
-    /// It has them.
+    /// It has them. Of a batch that was pushed before: it has had them, and has what became of
+    /// them since.
     Written,
     /// It did not answer in time; they are written when it does.
     Later,
@@ -136,7 +137,7 @@ impl Pushes {
         self.check_count(count)?;
         let plan = lane.plan(&self.engine, &self.definitions).await?;
         let rows = plan.rows(&push.columns)?;
-        self.accept(lane, rows, (push.to, push.key)).await
+        self.accept(lane, (&plan, rows), (push.to, push.key)).await
     }
 
     /// The same for rows at hand, of the table's columns.
@@ -154,20 +155,20 @@ impl Pushes {
         let lane = self.lane(source)?;
         self.check_count(rows.num_rows())?;
         let plan = lane.plan(&self.engine, &self.definitions).await?;
-        if rows.schema().fields() != plan.schema.fields() {
+        if rows.schema().fields() != plan.columns.schema.fields() {
             return Err(Error::invalid(format!(
                 "the rows do not have the columns of `{}`",
                 lane.source.table
             )));
         }
         plan.check(&rows)?;
-        self.accept(lane, rows, (to, key)).await
+        self.accept(lane, (&plan, rows), (to, key)).await
     }
 
     async fn accept(
         &self,
         lane: &Lane,
-        rows: RecordBatch,
+        (plan, rows): (&Plan, RecordBatch),
         (to, key): (Target, Option<String>),
     ) -> Result<PushReceipt> {
         if let Some(key) = &key
@@ -180,9 +181,13 @@ impl Pushes {
         }
         let queue = lane.queue()?;
         let count = rows.num_rows() as u64;
-        let events = to_bytes(&rows)?;
+        let events = to_bytes(&plan.columns.sign(&rows)?)?;
         let at = self.clock.now();
-        let new = NewBatch { key, to, at, rows: count as u32, events };
+        let content = match &key {
+            Some(_) => to_bytes(&rows)?,
+            None => events.clone(),
+        };
+        let new = NewBatch { key, to, at, rows: count as u32, events, content };
         let accepted = queue.append(new).await?;
         let mut receipt = PushReceipt {
             source: lane.source.name.clone(),
@@ -201,30 +206,60 @@ impl Pushes {
         if self.store.is_none() || !to.is_online() {
             return Ok(receipt);
         }
-        let _underway = lane.underway(accepted.position);
+        receipt.online = match accepted.is_repeated {
+            true => self.online_again(lane, &queue, accepted.position).await,
+            false => self.online_now(lane, (plan, &queue), (accepted.position, &rows)).await,
+        };
+        Ok(receipt)
+    }
+
+    async fn online_now(
+        &self,
+        lane: &Lane,
+        (plan, queue): (&Plan, &Queue),
+        (position, rows): (u64, &RecordBatch),
+    ) -> OnlineOutcome {
+        let Some(_underway) = lane.underway(position) else { return OnlineOutcome::Later };
         let name = queue.name();
-        let written = self.write_online(lane, &name, (accepted.position, &rows));
-        receipt.online = match tokio::time::timeout(ONLINE_DEADLINE, written).await {
+        let written = self.write_online(plan, &name, (position, rows));
+        match tokio::time::timeout(ONLINE_DEADLINE, written).await {
             Ok(Ok(())) => {
-                queue.written(accepted.position);
+                queue.written(position);
                 OnlineOutcome::Written
             }
             failed => {
                 tracing::warn!(source = lane.source.name, ?failed, "events are not online yet");
                 OnlineOutcome::Later
             }
-        };
-        Ok(receipt)
+        }
+    }
+
+    /// What becomes of a batch that was pushed before. One that the store has had is not written
+    /// again: its rows may have been corrected since, or deleted, and would be what they were. One
+    /// that the store lacks is written as it is when others catch up.
+    async fn online_again(&self, lane: &Lane, queue: &Queue, position: u64) -> OnlineOutcome {
+        let Some(_underway) = lane.underway(position) else { return OnlineOutcome::Later };
+        // A commit that is under way decides from where each view has it, and catches up then.
+        let Ok(_alone) = lane.committing.try_lock() else { return OnlineOutcome::Later };
+        let Some(batch) = queue.behind_at(position) else { return OnlineOutcome::Written };
+        let is_in_table = batch.to.is_offline() && position < queue.committed_end();
+        let written = self.write_needed(lane, queue, (&batch, is_in_table));
+        match tokio::time::timeout(ONLINE_DEADLINE, written).await {
+            Ok(Ok(true)) => OnlineOutcome::Written,
+            failed => {
+                tracing::debug!(source = lane.source.name, ?failed, "events are not online yet");
+                OnlineOutcome::Later
+            }
+        }
     }
 
     async fn write_online(
         &self,
-        lane: &Lane,
+        plan: &Plan,
         queue: &str,
         (position, rows): (u64, &RecordBatch),
     ) -> Result<()> {
         let Some(store) = &self.store else { return Ok(()) };
-        let plan = lane.plan(&self.engine, &self.definitions).await?;
         let events = PushedEvents { queue, position, rows, now: self.clock.now() };
         let of = (&self.engine, &*self.definitions);
         Box::pin(plan.views.apply(of, store, &events)).await?;

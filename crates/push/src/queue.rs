@@ -19,7 +19,7 @@ use icecore_core::{Error, ErrorKind, Result, Timestamp};
 use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 
-pub(crate) use batch::{Batch, fit, to_bytes};
+pub(crate) use batch::{Batch, to_bytes};
 use carried::Carried;
 use segment::{Segment, failed};
 use state::State;
@@ -53,6 +53,9 @@ pub(crate) struct NewBatch {
     pub(crate) at: Timestamp,
     pub(crate) rows: u32,
     pub(crate) events: Bytes,
+    /// What a repetition is told by: the events without a note of their table, as releases had
+    /// them that wrote none.
+    pub(crate) content: Bytes,
 }
 
 /// What became of a batch.
@@ -182,11 +185,11 @@ impl Queue {
     /// `Conflict` for other rows under a name that is known, `Unavailable` while the queue is full
     /// and if the disk fails.
     pub(crate) async fn append(&self, new: NewBatch) -> Result<Accepted> {
-        let NewBatch { key, to, at, rows, events } = new;
+        let NewBatch { key, to, at, rows, events, content } = new;
         let key = key.unwrap_or_else(|| uuid::Uuid::new_v4().simple().to_string());
         let bytes = events.len() as u64;
         let mut hash = Sha256::new_with_prefix([to.code()]);
-        hash.update(&events);
+        hash.update(&content);
         let hash: [u8; 32] = hash.finalize().into();
         {
             let mut inner = self.shared.lock();
@@ -233,6 +236,11 @@ impl Queue {
     /// The batches that the online store is not known to have, in order.
     pub(crate) fn behind(&self) -> Vec<Arc<Batch>> {
         self.shared.lock().behind.values().cloned().collect()
+    }
+
+    /// A batch, if the online store is not known to have it.
+    pub(crate) fn behind_at(&self, position: u64) -> Option<Arc<Batch>> {
+        self.shared.lock().behind.get(&position).cloned()
     }
 
     /// The online store has a batch.

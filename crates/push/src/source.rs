@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arrow::array::{Array, RecordBatch};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, Field};
 use icecore_core::{
     Error, ErrorKind, PushSource, Result, SnapshotCatalog, SnapshotSelector, Timestamp,
 };
@@ -18,6 +18,7 @@ use icecore_materialize::PushedViews;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use crate::columns::Columns;
 use crate::queue::{Batch, Limits, Queue};
 use crate::{CommitReport, PushOptions, PushStatus};
 
@@ -47,6 +48,7 @@ pub(crate) struct Lane {
     pub(crate) accepted_rows: AtomicU64,
     pub(crate) left_to_table: AtomicU64,
     pub(crate) dropped: AtomicU64,
+    left_out_values: AtomicU64,
     committed_rows: AtomicU64,
     failed_commits: AtomicU64,
     error: Mutex<Option<String>>,
@@ -73,7 +75,7 @@ pub(crate) enum Standing {
 /// What was found out about the table and the views that are made of it.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    pub(crate) schema: SchemaRef,
+    pub(crate) columns: Columns,
     pub(crate) views: PushedViews,
     /// Columns without which an event belongs to nobody, or to no time.
     required: Vec<String>,
@@ -100,6 +102,7 @@ impl Lane {
             accepted_rows: AtomicU64::new(0),
             left_to_table: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
+            left_out_values: AtomicU64::new(0),
             committed_rows: AtomicU64::new(0),
             failed_commits: AtomicU64::new(0),
             error: Mutex::default(),
@@ -141,6 +144,20 @@ impl Lane {
         }
     }
 
+    /// What was found out does not hold any more.
+    pub(crate) fn forget_plan(&self) {
+        *lock(&self.plan) = None;
+    }
+
+    /// Counts the values of events, by column, that their table has no place for any more.
+    pub(crate) fn leaves_out(&self, values: &BTreeMap<String, u64>) {
+        let (source, table) = (&self.source.name, &self.source.table);
+        for (column, count) in values.iter().filter(|(_, count)| **count > 0) {
+            tracing::warn!(source, %table, column, count, "values of a dropped column are left out");
+            self.left_out_values.fetch_add(*count, Ordering::Relaxed);
+        }
+    }
+
     async fn find_out(&self, engine: &Engine, definitions: &Definitions) -> Result<Plan> {
         let table = &self.source.table;
         let catalog = engine.catalog();
@@ -154,6 +171,7 @@ impl Lane {
                 }
             })?;
         let schema = catalog.schema(&pin).await?;
+        let columns = Columns { schema, uuid: catalog.describe(table).await?.uuid };
         let mut required: Vec<String> = Vec::new();
         for view in definitions.views_of(table) {
             let keys = definitions.join_keys(view)?;
@@ -162,13 +180,14 @@ impl Lane {
         required.sort();
         required.dedup();
         let views = PushedViews::open(engine, definitions, &pin).await?;
-        Ok(Plan { schema, views, required })
+        Ok(Plan { columns, views, required })
     }
 
-    /// Keeps others from writing a batch to the online store as long as the answer lives.
-    pub(crate) fn underway(&self, position: u64) -> Underway<'_> {
-        lock(&self.underway).insert(position);
-        Underway { lane: self, position }
+    /// Keeps others from writing a batch to the online store as long as the answer lives; `None`
+    /// while another push writes it.
+    pub(crate) fn underway(&self, position: u64) -> Option<Underway<'_>> {
+        let is_alone = lock(&self.underway).insert(position);
+        is_alone.then(|| Underway { lane: self, position })
     }
 
     /// Batches that the online store does not have, and that no push writes right now.
@@ -225,6 +244,7 @@ impl Lane {
             behind: self.behind().len() as u64,
             left_to_table: self.left_to_table.load(Ordering::Relaxed),
             dropped: self.dropped.load(Ordering::Relaxed),
+            left_out_values: self.left_out_values.load(Ordering::Relaxed),
             accepted_rows: self.accepted_rows.load(Ordering::Relaxed),
             committed_rows: self.committed_rows.load(Ordering::Relaxed),
             failed_commits: self.failed_commits.load(Ordering::Relaxed),
@@ -243,6 +263,10 @@ impl Lane {
             Err(error) => {
                 self.failed_commits.fetch_add(1, Ordering::Relaxed);
                 *said = Some(error.to_string());
+                if !error.kind().is_retryable() {
+                    // The table may not be what it was. Later events are checked by what it is.
+                    self.forget_plan();
+                }
             }
         }
     }
@@ -271,12 +295,37 @@ impl Drop for Underway<'_> {
 impl Plan {
     /// The rows of a push, or every value that does not fit.
     pub(crate) fn rows(&self, columns: &BTreeMap<String, Vec<Value>>) -> Result<RecordBatch> {
-        let (rows, misfits) = rows_of_columns(&self.schema, columns)?;
+        let read = rows_of_columns(&self.columns.schema, columns);
+        let (rows, misfits) = read.map_err(|error| self.explained(error, columns))?;
         if misfits.is_empty() {
             self.check(&rows)?;
             return Ok(rows);
         }
         Err(refused(&misfits))
+    }
+
+    /// Which column it is that no JSON is read as, in words of ours.
+    fn explained(&self, error: Error, columns: &BTreeMap<String, Vec<Value>>) -> Error {
+        let said = error.to_string();
+        let is_it = |name: &&String| said.contains(&format!("`{name}`"));
+        let Some(name) =
+            columns.keys().find(is_it).filter(|_| error.kind() == ErrorKind::Unsupported)
+        else {
+            return error;
+        };
+        let found = self.columns.schema.field_with_name(name);
+        let holds = match found.map(Field::data_type) {
+            Ok(DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..)) => "lists",
+            Ok(DataType::Map(..)) => "maps",
+            Ok(DataType::Struct(_)) => "structs",
+            Ok(DataType::Binary | DataType::LargeBinary | DataType::FixedSizeBinary(_)) => "bytes",
+            _ => "values that JSON has no word for",
+        };
+        let message = format!("column `{name}` holds {holds}, which are not pushed as JSON");
+        let one = Error::unsupported(message.clone()).with_note(format!("df.{name}"));
+        Error::unsupported(message)
+            .with_help(format!("leave `{name}` out, or push its events from a Parquet file"))
+            .with_related(vec![one])
     }
 
     /// Fails for events without an entity or a time.

@@ -28,6 +28,9 @@ pub struct PushStatus {
     /// Batches for the online store alone that it could not take for an hour, and that are dropped,
     /// since the process began.
     pub dropped: u64,
+    /// Values that are not in the table since the process began: when they were committed, their
+    /// column had been dropped.
+    pub left_out_values: u64,
     /// Rows that were accepted since the process began.
     pub accepted_rows: u64,
     /// Rows that were committed since the process began.

@@ -20,7 +20,9 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod columns;
 mod outage;
+mod repeated;
 
 const DEFINITIONS: &str = r#"
 [[entity]]

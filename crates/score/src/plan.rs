@@ -312,7 +312,8 @@ impl Planning<'_> {
             false => format!("{day} BETWEEN DATE '{}' AND DATE '{date}'", first.date()),
         }];
         if first != first.date().midnight() {
-            conditions.push(format!("{moment} >= TIMESTAMP '{first}'"));
+            let type_name = "Timestamp(Microsecond, Some(\"+00:00\"))";
+            conditions.push(format!("{moment} >= arrow_cast({}, '{type_name}')", first.micros()));
         }
         // A view that has one row of an entity and day needs no choice between several.
         let is_choice = first.date() != date || view.is_stored() || view.emit != Emit::LastPerDay;

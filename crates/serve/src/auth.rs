@@ -89,11 +89,24 @@ pub(crate) struct Grant {
 
 impl Access {
     pub(crate) fn new(tokens: Vec<TokenGrant>) -> Result<Self> {
-        for grant in &tokens {
+        for (at, grant) in tokens.iter().enumerate() {
             if grant.token.trim().is_empty() {
                 return Err(Error::invalid("a token of the service is empty").with_help(
                     "leave it out for a service on loopback, or choose a long random one",
                 ));
+            }
+            if grant.requests_per_second == Some(0) {
+                return Err(Error::invalid("a token of the service has no request in a second")
+                    .with_help("leave the rate out for any number, or leave the token out"));
+            }
+            let mut before = tokens.iter().take(at);
+            if before.any(|other| other.token.trim() == grant.token.trim()) {
+                // Which one it is stays out of the message: logs have no token.
+                return Err(Error::invalid(format!(
+                    "token {} of the service was given before",
+                    at + 1
+                ))
+                .with_help("give each token once, with all that it may ask for"));
             }
         }
         let grant = |declared: TokenGrant| {
@@ -199,6 +212,18 @@ mod tests {
         let rate = Rate::new(10);
         assert_eq!((0..100).filter(|_| rate.take_at(0)).count(), 10);
         assert_eq!((0..100).filter(|_| rate.take_at(350_000_000)).count(), 3);
+    }
+
+    #[test]
+    fn a_token_is_given_once_and_may_ask_for_something() {
+        let mut narrow = TokenGrant::new(" secret ");
+        narrow.roles = vec![Role::Metrics];
+        let error = Access::new(vec![TokenGrant::new("secret"), narrow]).unwrap_err();
+        assert!(!error.to_string().contains("secret"), "{error}");
+        let mut never = TokenGrant::new("other");
+        never.requests_per_second = Some(0);
+        Access::new(vec![never]).unwrap_err();
+        assert!(Access::new(vec![TokenGrant::new("secret"), TokenGrant::new("other")]).is_ok());
     }
 
     #[test]

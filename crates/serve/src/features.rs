@@ -1,6 +1,7 @@
 //! Features by key: of any views in one round trip, with those that are computed from the request.
 
 mod ask;
+mod join_key;
 mod json;
 mod lookup;
 mod online;
@@ -38,6 +39,9 @@ pub struct FeatureOptions {
     pub store_deadline: Duration,
     /// How long the lakehouse may take.
     pub lake_deadline: Duration,
+    /// For how long an online store that was seen to be filled with a view is taken to be so. One
+    /// that is emptied may say for so long that a row that was pushed is the newest.
+    pub filled_for: Duration,
     /// Entities of one request.
     pub rows_max: usize,
 }
@@ -47,6 +51,7 @@ impl Default for FeatureOptions {
         Self {
             store_deadline: Duration::from_millis(100),
             lake_deadline: Duration::from_secs(2),
+            filled_for: Duration::from_secs(1),
             rows_max: 10_000,
         }
     }
@@ -154,9 +159,9 @@ impl OnlineFeatures {
             definitions,
             store,
             clock,
+            seen: online::Seen::new(options.filled_for),
             options,
             breaker: Breaker::new(),
-            seen: online::Seen::default(),
             plans: Mutex::default(),
         }
     }

@@ -22,6 +22,7 @@ use crate::log::{REQUEST_ID, RequestLog, Sampled};
 use crate::{ScoreService, openapi};
 
 mod arriving;
+mod columns;
 mod connections;
 mod entry;
 mod features;

@@ -4,6 +4,21 @@ use icecore_core::{Error, Result, TableName};
 
 /// The longest key, in bytes.
 const KEY_LEN_MAX: usize = 512;
+/// What the service's own paths begin with.
+const OWN: [&str; 12] = [
+    "v1",
+    "v2",
+    "ui",
+    "healthz",
+    "health",
+    "ping",
+    "readyz",
+    "metrics",
+    "openapi.json",
+    "get-online-features",
+    "push",
+    "invocations",
+];
 /// Field names of an answer that are not the route's to give.
 const FIELDS: [&str; 5] = ["model_version", "score_date", "source", "latency_path", "reason"];
 
@@ -109,6 +124,13 @@ impl Route {
         Ok(Self { parameter, path, by_scoring, at, cache_key, declared })
     }
 
+    /// Whether requests for one of the service's own paths would come to this route: routes are
+    /// asked first.
+    fn hides(&self, own: &str) -> bool {
+        let first = self.declared.path.split('/').nth(1);
+        first == Some(own) || self.path.find(&format!("/{own}")).is_some()
+    }
+
     /// The key under which the cache has an entity's score.
     pub(crate) fn cache_key(&self, entity: &str) -> Option<String> {
         let mut key = String::new();
@@ -138,11 +160,9 @@ impl Routes {
         for declared in declared {
             let route = Route::try_new(declared, routes.len())?;
             let path = &route.declared.path;
-            if ["/v1/", "/v2/", "/healthz", "/readyz", "/metrics", "/ui/"]
-                .iter()
-                .any(|own| path.starts_with(own))
-            {
-                return Err(Error::invalid(format!("route `{path}` is one of icecore's own")));
+            if let Some(own) = OWN.iter().find(|own| route.hides(own)) {
+                return Err(Error::invalid(format!("route `{path}` hides icecore's own `/{own}`"))
+                    .with_help("begin it with a word of its own: `/churn-score/{user_token}`"));
             }
             let twin = routes.iter().find(|other| {
                 other.path == route.path || other.declared.scoring == route.declared.scoring

@@ -197,6 +197,7 @@ impl Telemetry {
                 count("icecore_push_failed_commits_total", queue.failed_commits);
                 count("icecore_push_left_to_table_total", queue.left_to_table);
                 count("icecore_push_dropped_total", queue.dropped);
+                count("icecore_push_left_out_values_total", queue.left_out_values);
             }
         });
     }

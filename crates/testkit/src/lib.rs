@@ -19,6 +19,7 @@
 mod cdnow;
 mod clock;
 pub mod faults;
+mod faulty_online_store;
 mod online_store;
 mod payments;
 mod postgres_server;
@@ -32,6 +33,7 @@ mod trainer;
 
 pub use cdnow::Cdnow;
 pub use clock::ManualClock;
+pub use faulty_online_store::FaultyOnlineStore;
 pub use online_store::check_online_store;
 pub use payments::{PaymentOptions, Payments};
 pub use postgres_server::PostgresServer;

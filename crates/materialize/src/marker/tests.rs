@@ -1,9 +1,8 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use async_trait::async_trait;
-use icecore_core::{ApplySummary, FixedClock, OnlineEntry, ScanPage, TableName};
+use icecore_core::{FixedClock, OnlineEntry, TableName};
 use icecore_online::EmbeddedStore;
+use icecore_testkit::FaultyOnlineStore;
 
 use super::*;
 
@@ -12,45 +11,6 @@ const NOW: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
 const OLD: &str = r#"{"source":{"table":"ml.account","uuid":"u","snapshot":"1"},"towards":null,
     "schema":7,"shape":"s","at":"2023-11-14T22:13:20Z","generation":3}"#;
 const TOWARDS: &str = r#""towards":{"table":"ml.account","uuid":"u","snapshot":"2"}"#;
-
-/// A store that leaves so many questions for rows unanswered.
-#[derive(Debug)]
-struct Deaf {
-    store: EmbeddedStore,
-    unanswered: AtomicU64,
-}
-
-#[async_trait]
-impl OnlineStore for Deaf {
-    fn location(&self) -> &str {
-        self.store.location()
-    }
-    async fn put(&self, entries: Vec<OnlineEntry>) -> Result<u64> {
-        self.store.put(entries).await
-    }
-    async fn get(&self, keys: &[String]) -> Result<Vec<Option<Bytes>>> {
-        self.store.get(keys).await
-    }
-    async fn delete(&self, keys: &[String]) -> Result<u64> {
-        self.store.delete(keys).await
-    }
-    async fn apply(&self, changes: Vec<OnlineChange>) -> Result<ApplySummary> {
-        self.store.apply(changes).await
-    }
-    async fn rows(&self, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>> {
-        let one_less = |left: u64| left.checked_sub(1);
-        match self.unanswered.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less) {
-            Ok(_) => Err(Error::unavailable("no answer")),
-            Err(_) => self.store.rows(keys).await,
-        }
-    }
-    async fn scan(&self, prefix: &[u8], cursor: Option<Bytes>) -> Result<ScanPage> {
-        self.store.scan(prefix, cursor).await
-    }
-    async fn ping(&self) -> Result<()> {
-        self.store.ping().await
-    }
-}
 
 struct World {
     store: EmbeddedStore,
@@ -230,12 +190,12 @@ async fn a_run_that_goes_on_is_left_alone_by_those_that_were_not_told_to_take_ov
 #[tokio::test]
 async fn a_run_ends_with_the_first_answer_that_it_lost_its_view_and_not_without_an_answer() {
     let world = World::new().await;
-    let store = Deaf { store: world.store.clone(), unanswered: AtomicU64::new(0) };
+    let store = FaultyOnlineStore::new(Arc::new(world.store.clone()));
     let options = MaterializeOptions::default();
     let (mut claim, _) = Claim::open(&store, "account", (NOW, &options)).await.unwrap();
     claim.begin(&marker(Some(2))).await.unwrap();
     claim.renew_every = Duration::from_millis(1);
-    store.unanswered.store(3, Ordering::Relaxed);
+    store.leave_unanswered(3);
     let began = world.marker().await.unwrap().alive;
     let work = async {
         while world.marker().await.unwrap().alive == began {
@@ -244,7 +204,7 @@ async fn a_run_ends_with_the_first_answer_that_it_lost_its_view_and_not_without_
         Ok::<_, Error>(7)
     };
     assert_eq!(keep(Some(&claim), Box::pin(work)).await.unwrap(), 7);
-    assert_eq!(store.unanswered.load(Ordering::Relaxed), 0);
+    assert_eq!(store.unanswered(), 0);
     claim.end(&marker(None)).await.unwrap();
 }
 

@@ -16,7 +16,7 @@ use super::overlay;
 use super::spec::TileView;
 use super::stored::{Covered, Tile, Tiles, queue_id, read_events, tag, write_events};
 use crate::changed::{Side, rows_of};
-use crate::marker::{Claim, Marker, ended, keep};
+use crate::marker::{Claim, Marker, keep};
 use crate::report::{MaterializeOptions, ViewReport};
 use crate::view::{Source, Start, start};
 
@@ -48,22 +48,8 @@ struct Filling<'a> {
     oldest: i64,
 }
 
-/// Brings the tiles of a view to the newest state of its source.
-pub(crate) async fn materialize(
-    source: &Source<'_>,
-    view: &str,
-    options: &MaterializeOptions,
-) -> Result<ViewReport> {
-    let store = &**source.store.store();
-    // What the store has comes first: the state that is pinned after it is not older.
-    let (mut claim, marker) = Claim::open(store, view, (source.now, options)).await?;
-    let run = Box::pin(bring(source, (&mut claim, marker), options));
-    let outcome = options.unless_stopped(run).await;
-    ended(&claim, outcome).await
-}
-
 /// Brings the tiles of a view whose marker was read to the newest state of its source.
-async fn bring(
+pub(crate) async fn bring(
     source: &Source<'_>,
     (claim, marker): (&mut Claim<'_>, Option<Marker>),
     options: &MaterializeOptions,

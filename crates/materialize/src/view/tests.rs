@@ -1,22 +1,19 @@
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::{
     ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, Int64Type};
-use async_trait::async_trait;
-use bytes::Bytes;
 use icecore_catalog::{CatalogOptions, IcebergCatalog, RowOptions};
 use icecore_core::{
-    ApplySummary, BatchStream, CommitOptions, FixedClock, Literal, NewTable, OnlineChange,
-    OnlineEntry, OnlineStore, Predicate, RowVersion, ScanPage, TableName, WriteMode,
+    BatchStream, CommitOptions, FixedClock, Literal, NewTable, OnlineChange, OnlineEntry,
+    OnlineStore, Predicate, RowVersion, TableName, WriteMode,
 };
 use icecore_engine::EngineOptions;
 use icecore_online::{
     EmbeddedStore, FeatureStatus, Origin, RowEncoder, ViewRead, row_keys, row_prefix,
 };
-use icecore_testkit::Random;
+use icecore_testkit::{FaultyOnlineStore, Random};
 
 use super::*;
 use crate::verify_view;
@@ -35,53 +32,10 @@ name = "accounts"
 table = "ml.account"
 "#;
 
-/// A store that fails after so many more batches: a job that dies on its way.
-#[derive(Debug)]
-struct Mortal {
-    store: EmbeddedStore,
-    batches_left: AtomicU64,
-}
-
-#[async_trait]
-impl OnlineStore for Mortal {
-    fn location(&self) -> &str {
-        self.store.location()
-    }
-    async fn put(&self, entries: Vec<OnlineEntry>) -> Result<u64> {
-        self.store.put(entries).await
-    }
-    async fn get(&self, keys: &[String]) -> Result<Vec<Option<Bytes>>> {
-        self.store.get(keys).await
-    }
-    async fn delete(&self, keys: &[String]) -> Result<u64> {
-        self.store.delete(keys).await
-    }
-    async fn apply(&self, mut changes: Vec<OnlineChange>) -> Result<ApplySummary> {
-        let left = self.batches_left.load(Ordering::Relaxed);
-        if left == 0 {
-            // A part of the batch arrives.
-            changes.truncate(changes.len() / 2);
-            self.store.apply(changes).await?;
-            return Err(Error::unavailable("dead"));
-        }
-        self.batches_left.store(left - 1, Ordering::Relaxed);
-        self.store.apply(changes).await
-    }
-    async fn rows(&self, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>> {
-        self.store.rows(keys).await
-    }
-    async fn scan(&self, prefix: &[u8], cursor: Option<Bytes>) -> Result<ScanPage> {
-        self.store.scan(prefix, cursor).await
-    }
-    async fn ping(&self) -> Result<()> {
-        self.store.ping().await
-    }
-}
-
 struct World {
     engine: Engine,
     definitions: Definitions,
-    mortal: Arc<Mortal>,
+    faulty: Arc<FaultyOnlineStore>,
     features: FeatureStore,
     table: TableName,
     _dir: tempfile::TempDir,
@@ -105,14 +59,14 @@ impl World {
         let options = CatalogOptions::new(database, warehouse).with_clock(clock.clone());
         let catalog = IcebergCatalog::open(options).await.unwrap();
         let store = EmbeddedStore::open(&dir.path().join("online"), clock).await.unwrap();
-        let mortal = Arc::new(Mortal { store, batches_left: AtomicU64::new(u64::MAX) });
+        let faulty = Arc::new(FaultyOnlineStore::new(Arc::new(store)));
         let table = TableName::parse("ml.account").unwrap();
         catalog.ensure_table(&table, &NewTable::new(rows(&[]).schema())).await.unwrap();
         Self {
             engine: Engine::new(catalog, EngineOptions::default()).unwrap(),
             definitions: Definitions::parse("f.toml", DEFINITIONS).unwrap(),
-            features: FeatureStore::new(mortal.clone()),
-            mortal,
+            features: FeatureStore::new(faulty.clone()),
+            faulty,
             table,
             _dir: dir,
         }
@@ -168,7 +122,7 @@ impl World {
         let row = RowEncoder::new(schema, Origin::Push).encode(&batch, &[until]).unwrap().remove(0);
         let users: ArrayRef = Arc::new(StringArray::from(vec![user]));
         let key = row_keys("account", &[users]).unwrap().remove(0).unwrap();
-        self.mortal.store.apply(vec![OnlineChange { key, row: Some(row), until }]).await.unwrap();
+        self.faulty.sound().apply(vec![OnlineChange { key, row: Some(row), until }]).await.unwrap();
     }
 }
 
@@ -287,7 +241,7 @@ async fn differences_are_found_and_named() {
     };
     let last = Timestamp::from_micros(i64::MAX);
     let until = RowVersion { event: last, created: last };
-    let there = world.mortal.rows(&[key("u0")]).await.unwrap().remove(0).unwrap();
+    let there = world.faulty.rows(&[key("u0")]).await.unwrap().remove(0).unwrap();
     let mut flipped = there.to_vec();
     *flipped.last_mut().unwrap() ^= 1;
     let change = |user: &str, row| OnlineChange { key: key(user), row, until };
@@ -296,7 +250,7 @@ async fn differences_are_found_and_named() {
         change("u2", Some(flipped.into())),
         change("stranger", Some(there)),
     ];
-    world.mortal.apply(damage).await.unwrap();
+    world.faulty.apply(damage).await.unwrap();
     let report = verify_view(&world.source(), "account").await.unwrap();
     assert_eq!((report.offline_rows, report.online_rows, report.different), (500, 500, 3));
     assert!((1..=3).contains(&report.ranges_differing), "{}", report.ranges_differing);
@@ -321,7 +275,7 @@ async fn a_store_that_an_earlier_release_filled_is_brought_on_by_what_changed() 
     world.append(&[("a", 10, 1)]).await;
     world.materialize().await;
     // How far it is was a value then, and is a row now.
-    let (key, store) = (row_prefix("account~m"), &world.mortal.store);
+    let (key, store) = (row_prefix("account~m"), world.faulty.sound());
     let row = store.rows(std::slice::from_ref(&key)).await.unwrap().remove(0).unwrap();
     let until = RowVersion::of_row(&row).unwrap();
     store.apply(vec![OnlineChange { key, row: None, until }]).await.unwrap();
@@ -371,12 +325,12 @@ async fn after_catching_up_the_store_has_what_the_table_has() {
                     table.retain(|row| row.2 != gone);
                 }
                 7 => {
-                    world.mortal.batches_left.store(random.below(4), Ordering::Relaxed);
+                    world.faulty.fail_after_batches(random.below(4));
                     let full = random.below(4) == 0;
                     let options =
                         MaterializeOptions::default().with_full(full).with_take_over(true);
                     let _ = materialize_view(&world.source(), "account", options).await;
-                    world.mortal.batches_left.store(u64::MAX, Ordering::Relaxed);
+                    world.faulty.recover();
                 }
                 _ => {
                     world.materialize().await;

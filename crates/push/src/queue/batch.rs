@@ -1,11 +1,8 @@
 //! A batch of events in a queue.
 
 use std::io::Cursor;
-use std::sync::Arc;
 
-use arrow::array::{RecordBatch, new_null_array};
-use arrow::compute::cast;
-use arrow::datatypes::SchemaRef;
+use arrow::array::RecordBatch;
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 use bytes::Bytes;
@@ -84,14 +81,4 @@ pub(crate) fn to_bytes(rows: &RecordBatch) -> Result<Bytes> {
     writer.finish()?;
     drop(writer);
     Ok(Bytes::from(bytes))
-}
-
-/// Rows that may have been accepted before a column was added, in the columns of today.
-pub(crate) fn fit(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
-    let columns = schema.fields().iter().map(|field| match rows.column_by_name(field.name()) {
-        Some(column) => Ok(cast(column, field.data_type())?),
-        None => Ok(new_null_array(field.data_type(), rows.num_rows())),
-    });
-    let columns = columns.collect::<Result<Vec<_>>>()?;
-    Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
 }

@@ -17,6 +17,7 @@ fn new(key: Option<&str>, value: i64) -> NewBatch {
         at: Timestamp::from_micros(value),
         rows: 1,
         events: events(value),
+        content: events(value),
     }
 }
 

@@ -11,7 +11,7 @@ use super::*;
 
 /// A store that fails, or does not answer, when it is told to. It keeps what it has.
 #[derive(Debug)]
-struct Frail {
+pub(super) struct Frail {
     store: Arc<dyn OnlineStore>,
     is_down: AtomicBool,
     hangs: AtomicBool,
@@ -38,11 +38,11 @@ impl Frail {
         std::future::pending::<()>().await;
     }
 
-    fn goes_down(&self) {
+    pub(super) fn goes_down(&self) {
         self.is_down.store(true, Ordering::Relaxed);
     }
 
-    fn comes_back(&self) {
+    pub(super) fn comes_back(&self) {
         self.is_down.store(false, Ordering::Relaxed);
         self.hangs.store(false, Ordering::Relaxed);
     }
@@ -98,7 +98,7 @@ impl OnlineStore for Frail {
     }
 }
 
-async fn frail_world() -> (World, Arc<Frail>) {
+pub(super) async fn frail_world() -> (World, Arc<Frail>) {
     let mut world = World::new().await;
     let frail = Arc::new(Frail {
         store: Arc::clone(world.store.store()),

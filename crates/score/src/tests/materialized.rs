@@ -6,58 +6,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 use bytes::Bytes;
 use icecore_core::{
-    ApplySummary, BatchStream, CommitOptions, Error, OnlineChange, OnlineEntry, OnlineStore,
-    OutputKind, Result, ScanPage, SnapshotCatalog, SystemClock, TableName, WriteMode,
+    ApplySummary, BatchStream, CommitOptions, OnlineChange, OnlineEntry, OnlineStore, OutputKind,
+    Result, ScanPage, SnapshotCatalog, SystemClock, TableName, WriteMode,
 };
 use icecore_online::EmbeddedStore;
+use icecore_testkit::FaultyOnlineStore;
 
 use super::lake::{Lake, activity, adding, model, spec};
 use crate::{MaterializeOptions, MaterializeReport, ScoringSpec, materialize};
-
-/// A store that takes so many writes, and then is gone.
-#[derive(Debug)]
-struct Mortal {
-    store: Arc<EmbeddedStore>,
-    writes_left: AtomicUsize,
-}
-
-impl Mortal {
-    fn dies(&self) -> Result<()> {
-        let left = |left: usize| left.checked_sub(1);
-        let taken = self.writes_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left);
-        taken.map(|_| ()).map_err(|_| Error::unavailable("the store is gone"))
-    }
-}
-
-#[async_trait]
-impl OnlineStore for Mortal {
-    fn location(&self) -> &str {
-        self.store.location()
-    }
-    async fn put(&self, entries: Vec<OnlineEntry>) -> Result<u64> {
-        self.dies()?;
-        self.store.put(entries).await
-    }
-    async fn get(&self, keys: &[String]) -> Result<Vec<Option<Bytes>>> {
-        self.store.get(keys).await
-    }
-    async fn delete(&self, keys: &[String]) -> Result<u64> {
-        self.dies()?;
-        self.store.delete(keys).await
-    }
-    async fn apply(&self, changes: Vec<OnlineChange>) -> Result<ApplySummary> {
-        self.store.apply(changes).await
-    }
-    async fn rows(&self, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>> {
-        self.store.rows(keys).await
-    }
-    async fn scan(&self, prefix: &[u8], cursor: Option<Bytes>) -> Result<ScanPage> {
-        self.store.scan(prefix, cursor).await
-    }
-    async fn ping(&self) -> Result<()> {
-        self.store.ping().await
-    }
-}
 
 struct Scene {
     lake: Lake,
@@ -89,8 +45,10 @@ impl Scene {
         self.lake.score(&self.spec, &models, None).await.unwrap();
     }
 
-    async fn fill(&self, writes: usize, options: MaterializeOptions) -> Result<MaterializeReport> {
-        let store = Mortal { store: Arc::clone(&self.store), writes_left: writes.into() };
+    /// A run over a store that takes so many writes, and then is gone.
+    async fn fill(&self, writes: u64, options: MaterializeOptions) -> Result<MaterializeReport> {
+        let store = FaultyOnlineStore::new(self.store.clone());
+        store.fail_after_writes(writes);
         materialize(&self.lake.engine, &store, &self.spec, options).await
     }
 
@@ -105,10 +63,10 @@ impl Scene {
 async fn what_a_run_that_died_had_written_leaves_with_the_next_one() {
     let scene = Scene::new().await;
     let all = MaterializeOptions::default();
-    let error = scene.fill(usize::MAX, all).await.unwrap_err();
+    let error = scene.fill(u64::MAX, all).await.unwrap_err();
     assert_eq!(error.help(), Some("score first: `icecore score churn`"));
     scene.high(&["u1"]).await;
-    scene.fill(usize::MAX, all).await.unwrap();
+    scene.fill(u64::MAX, all).await.unwrap();
     // Two runs write their scores and die before they can say that they are done.
     for users in [["u1", "u2"], ["u1", "u3"]] {
         scene.high(&users).await;
@@ -116,7 +74,7 @@ async fn what_a_run_that_died_had_written_leaves_with_the_next_one() {
     }
     assert_eq!(scene.there(&["u1", "u2", "u3"]).await, [true; 3]);
     scene.high(&["u1"]).await;
-    let done = scene.fill(usize::MAX, all).await.unwrap();
+    let done = scene.fill(u64::MAX, all).await.unwrap();
     assert_eq!((done.unchanged, done.removed), (1, 2));
     assert_eq!(scene.there(&["u1", "u2", "u3"]).await, [true, false, false]);
 }
@@ -126,9 +84,9 @@ async fn what_a_run_that_died_had_written_leaves_with_the_next_one() {
 async fn a_full_run_removes_what_left_the_selection_too() {
     let scene = Scene::new().await;
     scene.high(&["u1", "u2"]).await;
-    scene.fill(usize::MAX, MaterializeOptions::default()).await.unwrap();
+    scene.fill(u64::MAX, MaterializeOptions::default()).await.unwrap();
     scene.high(&["u2"]).await;
-    let done = scene.fill(usize::MAX, MaterializeOptions::default().with_full(true)).await.unwrap();
+    let done = scene.fill(u64::MAX, MaterializeOptions::default().with_full(true)).await.unwrap();
     assert_eq!((done.written, done.unchanged, done.removed), (1, 0, 1));
     assert_eq!(scene.there(&["u1", "u2"]).await, [false, true]);
 }
@@ -138,7 +96,7 @@ async fn a_full_run_removes_what_left_the_selection_too() {
 async fn scores_of_before_that_cannot_be_read_any_more_are_in_nobodys_way() {
     let scene = Scene::new().await;
     scene.high(&["u1", "u2"]).await;
-    scene.fill(usize::MAX, MaterializeOptions::default()).await.unwrap();
+    scene.fill(u64::MAX, MaterializeOptions::default()).await.unwrap();
     let gone = scene.lake.data_files("ml_predictions");
     scene.high(&["u2", "u3"]).await;
     assert!(!gone.is_empty());
@@ -146,11 +104,11 @@ async fn scores_of_before_that_cannot_be_read_any_more_are_in_nobodys_way() {
         std::fs::remove_file(file).unwrap();
     }
     let full = MaterializeOptions::default().with_full(true);
-    let done = scene.fill(usize::MAX, full).await.unwrap();
+    let done = scene.fill(u64::MAX, full).await.unwrap();
     assert_eq!((done.written, done.removed), (2, 0));
     // What nobody can read goes by its time to live; from here on everything is known again.
     assert_eq!(scene.there(&["u1", "u2", "u3"]).await, [true; 3]);
-    let done = scene.fill(usize::MAX, MaterializeOptions::default()).await.unwrap();
+    let done = scene.fill(u64::MAX, MaterializeOptions::default()).await.unwrap();
     assert_eq!((done.unchanged, done.written, done.removed), (2, 0, 0));
 }
 
@@ -180,7 +138,7 @@ async fn what_another_run_has_begun_meanwhile_is_not_forgotten() {
     let (done, ()) = Box::pin(async { tokio::join!(run, other) }).await;
     assert_eq!(done.unwrap().written, 1);
     assert_eq!(scene.there(&["u1", "u2"]).await, [true; 2]);
-    let done = scene.fill(usize::MAX, all).await.unwrap();
+    let done = scene.fill(u64::MAX, all).await.unwrap();
     assert_eq!((done.unchanged, done.removed), (1, 1));
     assert_eq!(scene.there(&["u1", "u2"]).await, [true, false]);
 }

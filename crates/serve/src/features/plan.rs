@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::ArrayRef;
-use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, Field, FieldRef, Schema};
+use arrow::datatypes::{Field, FieldRef, Schema};
 use icecore_core::{
     Error, OnlineForm, PinnedTable, RequestInput, Result, SnapshotCatalog, SnapshotSelector,
 };
@@ -17,6 +16,7 @@ use icecore_materialize::{TileView, ViewShape, vectors_of, view_shape};
 use icecore_online::{Vectors, ViewRead};
 
 use super::ask::FeatureQuery;
+use super::join_key::in_type_of;
 
 /// What a request reads.
 #[derive(Debug)]
@@ -171,13 +171,5 @@ fn join_key(
             format!("features of `{}` are found by {}", view.shape.view, keys.join(", ")),
         )
     })?;
-    if column.data_type() == key.data_type() {
-        return Ok(Arc::clone(column));
-    }
-    let is_fraction = matches!(column.data_type(), DataType::Float64);
-    let options = CastOptions { safe: false, ..CastOptions::default() };
-    let cast = cast_with_options(column, key.data_type(), &options);
-    cast.ok().filter(|_| !is_fraction).ok_or_else(|| {
-        Error::invalid(format!("a value of `{}` is no {}", key.name(), key.data_type()))
-    })
+    in_type_of(column, key)
 }

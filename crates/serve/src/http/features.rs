@@ -12,11 +12,12 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use icecore_core::{Error, ErrorKind, Result};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::Instant;
 
 use document::Document;
 
+use super::columns::{Columns, each_once};
 use super::reply::{Problem, json as reply};
 use super::{Shared, named};
 use crate::auth::Grant;
@@ -29,7 +30,8 @@ pub(super) struct Asked {
     features: Option<Vec<String>>,
     #[serde(default)]
     feature_service: Option<String>,
-    entities: BTreeMap<String, Vec<Value>>,
+    #[serde(deserialize_with = "each_once")]
+    entities: Columns,
     #[serde(default)]
     full_feature_names: bool,
     #[serde(default)]

@@ -228,9 +228,24 @@ fn output(name: &str, predictions: &ArrayRef) -> Result<Value> {
     }))
 }
 
+/// Everything that an error says, in one text: the protocols have no other place for it. What our
+/// own parts said of each other stays in the log.
+fn told(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(found) = cause.filter(|_| error.kind() == ErrorKind::InvalidInput) {
+        text.push_str(&format!(": {found}"));
+        cause = found.source();
+    }
+    for more in error.notes().iter().map(String::as_str).chain(error.help()) {
+        text.push_str(&format!("; {more}"));
+    }
+    text
+}
+
 /// A refusal as the protocol has it.
 fn refusal(error: &Error) -> Response {
-    reply(status_of(error.kind()), &json!({ "error": error.to_string() }))
+    reply(status_of(error.kind()), &json!({ "error": told(error) }))
 }
 
 /// A refusal as MLflow's scoring server has it.
@@ -242,7 +257,7 @@ fn mlflow_refusal(error: &Error) -> Response {
         ErrorKind::Unavailable => "TEMPORARILY_UNAVAILABLE",
         _ => "INTERNAL_ERROR",
     };
-    let body = json!({ "error_code": code, "message": error.to_string() });
+    let body = json!({ "error_code": code, "message": told(error) });
     reply(status_of(error.kind()), &body)
 }
 
@@ -264,6 +279,17 @@ mod tests {
         let numbers: ArrayRef = Arc::new(Float64Array::from(vec![0.5, 0.75]));
         let tensor = output("predict", &numbers).unwrap();
         assert_eq!((&tensor["shape"], &tensor["data"]), (&json!([2, 1]), &json!([0.5, 0.75])));
+    }
+
+    #[test]
+    fn a_refusal_says_why_and_what_to_do() {
+        let error = Frame::of_csv("a,b\n1\n").unwrap_err();
+        let text = told(&error);
+        assert!(text.starts_with("the CSV cannot be read: ") && text.len() > 30, "{text}");
+        let error = Error::invalid("no").with_note("a, b").with_help("send b");
+        assert_eq!(told(&error), "no; a, b; send b");
+        let inner = Error::unavailable("down").with_source(std::io::Error::other("10.0.0.1"));
+        assert_eq!(told(&inner), "down");
     }
 
     #[test]

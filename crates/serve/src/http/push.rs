@@ -1,6 +1,5 @@
 //! `POST /push`, with the request of Feast's feature server.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,13 +11,13 @@ use axum::response::{IntoResponse, Response};
 use icecore_core::{Error, ErrorKind, Result};
 use icecore_push::{Push, PushReceipt, Target};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tracing::warn;
 
 use super::Shared;
+use super::columns::{Columns, each_once};
 use super::reply::{Problem, json as reply, status_of};
 use crate::ScoreService;
 use crate::auth::Grant;
@@ -27,7 +26,8 @@ use crate::auth::Grant;
 #[derive(Debug, Deserialize)]
 struct Asked {
     push_source_name: String,
-    df: BTreeMap<String, Vec<Value>>,
+    #[serde(deserialize_with = "each_once")]
+    df: Columns,
     #[serde(default)]
     to: Target,
 }

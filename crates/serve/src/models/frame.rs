@@ -1,5 +1,6 @@
 //! Rows as requests send them, in the forms of MLflow and of the Open Inference Protocol.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -41,13 +42,28 @@ impl Frame {
                 )));
             }
             let column = entity_column(&name, &values)?;
-            frame.columns.insert(name, column);
+            frame.add(name, column)?;
         }
         if frame.rows > ROWS_MAX {
             let message = format!("{} rows are sent at once, and {ROWS_MAX} may be", frame.rows);
             return Err(Error::new(ErrorKind::LimitExceeded, message));
         }
         Ok(frame)
+    }
+
+    /// Adds a column. Of two that have one name nobody can tell which is meant.
+    fn add(&mut self, name: String, column: ArrayRef) -> Result<()> {
+        match self.columns.entry(name) {
+            Entry::Vacant(place) => {
+                place.insert(column);
+                Ok(())
+            }
+            Entry::Occupied(place) => {
+                let name = place.key().escape_debug();
+                Err(Error::invalid(format!("`{name}` is sent twice"))
+                    .with_help("send each column once"))
+            }
+        }
     }
 
     /// Reads the body that MLflow's scoring server takes.
@@ -197,7 +213,7 @@ impl Frame {
             }
             frame.rows = batch.num_rows();
             for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
-                frame.columns.insert(field.name().clone(), Arc::clone(column));
+                frame.add(field.name().clone(), Arc::clone(column))?;
             }
         }
         Ok(frame)
@@ -309,6 +325,27 @@ mod tests {
         }
         let rows = Frame::of_csv("plan,amount\n,3\n").unwrap().batch().unwrap();
         assert_eq!(*rows.column_by_name("plan").unwrap().data_type(), DataType::Null);
+    }
+
+    #[test]
+    fn a_column_that_is_sent_twice_is_refused() {
+        let column =
+            |name: &str| SignatureColumn { name: name.to_owned(), data_type: "Float64".to_owned() };
+        let signature = ModelSignature {
+            inputs: vec![column("a"), column("b")],
+            output: OutputKind::Probability,
+        };
+        let tensor = |name: &str, value: f64| json!({ "name": name, "shape": [1], "datatype": "FP64", "data": [value] });
+        let twice = [tensor("a", 1.0), tensor("b", 2.0), tensor("a", 3.0)];
+        let split = json!({ "dataframe_split": { "columns": ["a", "a"], "data": [[1, 2]] } });
+        for error in [
+            Frame::of_tensors(&twice, &signature).unwrap_err(),
+            Frame::of_mlflow(split.as_object().unwrap(), &signature).unwrap_err(),
+            Frame::of_csv("a,b,a\n1,2,3\n").unwrap_err(),
+        ] {
+            assert_eq!(error.to_string(), "`a` is sent twice");
+        }
+        assert!(Frame::of_tensors(&twice[..2], &signature).is_ok());
     }
 
     #[test]

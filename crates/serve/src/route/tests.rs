@@ -61,6 +61,11 @@ fn routes_that_cannot_be_meant_are_refused() {
         "/churn?x={u}",
         "/v1/{u}",
         "/metrics/{u}",
+        "/push/{u}",
+        "/get-online-features/{u}/x",
+        "/invocations/{u}",
+        "/health/{u}",
+        "/{u}",
         "/churn/{source}",
         "/churn/{prediction}",
     ];

@@ -115,7 +115,12 @@ struct World {
 }
 
 fn event(user: &str, column: &str, value: i64) -> RecordBatch {
-    let moment = clock().0.micros() - 60_000_000;
+    event_of(60, user, (column, value))
+}
+
+/// An event of so many seconds ago.
+fn event_of(seconds: i64, user: &str, (column, value): (&str, i64)) -> RecordBatch {
+    let moment = clock().0.micros() - seconds * 1_000_000;
     let times = TimestampMicrosecondArray::from(vec![moment]).with_timezone("+00:00");
     RecordBatch::try_from_iter([
         ("user", Arc::new(StringArray::from(vec![user])) as ArrayRef),
@@ -171,6 +176,7 @@ impl World {
         let options = FeatureOptions {
             store_deadline: deadline,
             lake_deadline: deadline,
+            filled_for: deadline,
             ..FeatureOptions::default()
         };
         let store = Some(FeatureStore::new(turning.clone()));
@@ -181,12 +187,15 @@ impl World {
 
     /// A payment reaches one of the states before its table has it.
     async fn push(&self, user: &str, state: usize) {
+        self.push_to("raw.payments", event(user, "amount", 1), state).await;
+    }
+
+    async fn push_to(&self, table: &str, rows: RecordBatch, state: usize) {
         let of = (&self.features.engine, &*self.features.definitions);
-        let table = TableName::parse("raw.payments").unwrap();
+        let table = TableName::parse(table).unwrap();
         let pin = of.0.catalog().pin(&table, &SnapshotSelector::Latest).await.unwrap();
         let views = PushedViews::open(of.0, of.1, &pin).await.unwrap();
         let store = FeatureStore::new(Arc::new(self.turning.states[state].clone()));
-        let rows = event(user, "amount", 1);
         let pushed = PushedEvents { queue: "q", position: 0, rows: &rows, now: clock().0 };
         views.apply(of, &store, &pushed).await.unwrap();
     }
@@ -270,14 +279,14 @@ async fn no_row_is_missing_because_a_store_was_emptied_and_filled_between_two_lo
         assert_eq!(scripts.len(), 70);
         for script in scripts {
             // The store is filled with nothing twice, so what was seen is new each time.
-            *world.features.seen.0.lock().unwrap() = HashMap::new();
+            world.features.seen.lock().clear();
             if knows_the_first {
                 assert_eq!(world.ask("u9", &[0]).await.3, 4);
                 assert_eq!(world.ask("u9", &[0]).await.3, 2);
             }
             let (values, statuses, source, _) = world.ask("u1", &script).await;
             assert_eq!(values, [Some(7), Some(33)], "{script:?} {statuses:?} {source:?}");
-            *world.features.seen.0.lock().unwrap() = HashMap::new();
+            world.features.seen.lock().clear();
             if knows_the_first {
                 world.ask("u9", &[0]).await;
             }
@@ -310,7 +319,30 @@ async fn a_window_that_has_lost_its_tiles_comes_from_the_table_whatever_was_push
     // It is emptied, and filled again, between two looks.
     world.push("u1", 3).await;
     for script in [vec![3, 4], vec![2, 3, 4], vec![3, 3, 4], vec![3, 4, 4]] {
-        *world.features.seen.0.lock().unwrap() = HashMap::new();
+        world.features.seen.lock().clear();
         assert_eq!(world.window("u1", &script).await.0, Some(3), "{script:?}");
     }
+}
+
+#[tokio::test]
+async fn a_row_that_was_pushed_does_not_stand_for_a_newer_one_that_was_lost() {
+    let mut world = World::new().await;
+    world.features.seen = Seen::new(Duration::ZERO);
+    for state in [0, 1] {
+        world.push_to("ml.account", event_of(3_600, "u1", ("balance", -1)), state).await;
+        world.push_to("ml.account", event_of(3_600, "u2", ("balance", 2)), state).await;
+    }
+    let balance = async |user: &str, state: usize| {
+        let (values, _, source, _) = world.ask_for(&["account:balance"], user, &[state]).await;
+        (values[0], source)
+    };
+    let (online, from_table) =
+        (FeatureSource::Online, FeatureSource::Lakehouse("online_store_not_filled"));
+    // A store that is filled has the newest rows, and what was pushed is among them.
+    assert_eq!(balance("u1", 0).await, (Some(7), online));
+    assert_eq!(balance("u2", 0).await, (Some(2), online));
+    // Of one that was emptied nobody knows what it had.
+    assert_eq!(balance("u1", 1).await, (Some(7), from_table));
+    assert_eq!(balance("u2", 1).await, (None, from_table));
+    assert_eq!(balance("u1", 2).await, (Some(7), online));
 }

@@ -69,6 +69,8 @@ fn requests_become_rows_whose_drift_is_known_and_a_promotion_fails_none_of_them(
     let users: Vec<&str> =
         users.as_array().unwrap().iter().map(|row| row["user_token"].as_str().unwrap()).collect();
     json(&project, &["train", "churn"]);
+    // A lookup in the tables may be refused after two seconds, which a busy machine takes.
+    json(&project, &["online", "materialize", "churn_features"]);
 
     let service = Service::start(&project, &[]);
     let (status, _) = service.get(&format!("/churn-score/{}", users[0]), "");

@@ -67,7 +67,7 @@ pub use literals::as_typed;
 pub use narrow::Narrowing;
 pub use resolve::Scope;
 pub use view::{View, is_views_table};
-pub use window::{AskedRows, WindowNode, moment_of, window_frame, window_planner};
+pub use window::{AskedRows, WindowNode, moment_of, moment_within, window_frame, window_planner};
 
 #[cfg(test)]
 mod tests;

@@ -16,10 +16,10 @@ mod tests;
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
-use datafusion::common::{Column, ScalarValue};
+use datafusion::common::Column;
 use datafusion::error::DataFusionError;
 use datafusion::execution::session_state::SessionStateBuilder;
-use datafusion::logical_expr::{Expr, Extension, LogicalPlan, cast, lit};
+use datafusion::logical_expr::{Expr, Extension, LogicalPlan};
 use datafusion::prelude::DataFrame;
 use icecore_core::{Emit, Error, Result, Span, TimeRange, Timestamp};
 use icecore_kernel::WindowSpec;
@@ -29,8 +29,8 @@ use crate::files::moment as moment_type;
 
 use logical::FeatureWindow;
 pub use logical::window_planner;
-pub use moment::moment_of;
 pub(crate) use moment::moments_of;
+pub use moment::{moment_of, moment_within};
 
 /// Window features over a table of events.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,19 +135,12 @@ fn check_columns(input: &DataFrame, node: &WindowNode) -> Result<()> {
 fn prepare(input: DataFrame, node: &WindowNode) -> Result<DataFrame, DataFusionError> {
     let time = column(&node.time);
     let found = input.schema().field_with_unqualified_name(&node.time)?.data_type();
-    let seen = seen_events(node);
-    let mut events = time.clone().is_not_null();
-    // Conditions are casts, which scans know how to look through.
-    let (shown, time) = match found == &moment_type() {
-        true => (time.clone(), time),
-        false => (moment_of(time.clone(), found), cast(time, moment_type())),
+    let seen = moment_within(&time, found, seen_events(node));
+    let mut events = seen.into_iter().fold(time.clone().is_not_null(), Expr::and);
+    let shown = match found == &moment_type() {
+        true => time,
+        false => moment_of(time, found),
     };
-    if let Some(from) = seen.from {
-        events = events.and(time.clone().gt_eq(moment(from)));
-    }
-    if let Some(to) = seen.to {
-        events = events.and(time.lt(moment(to)));
-    }
     let keys = node.keys.iter().map(|key| column(key).alias(key));
     let inputs = (0..).zip(&node.inputs);
     let inputs =
@@ -169,10 +162,6 @@ fn prepare(input: DataFrame, node: &WindowNode) -> Result<DataFrame, DataFusionE
 
 fn column(name: &str) -> Expr {
     Expr::Column(Column::new_unqualified(name))
-}
-
-fn moment(moment: Timestamp) -> Expr {
-    lit(ScalarValue::TimestampMicrosecond(Some(moment.micros()), Some("+00:00".into())))
 }
 
 /// The events that rows of the range can depend on, so that the scan need not read others.

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow::datatypes::DataType;
 use datafusion::common::DataFusionError;
 use datafusion::dataframe::DataFrame;
 use datafusion::logical_expr::{Expr, cast, lit};
@@ -15,7 +15,7 @@ use datafusion::scalar::ScalarValue;
 use icecore_core::{
     Emit, Error, FeatureView, JoinKey, PinnedTable, Result, Span, TimeRange, Timestamp, ValueType,
 };
-use icecore_engine::{Engine, from_datafusion, moment_of};
+use icecore_engine::{Engine, from_datafusion, moment_of, moment_within};
 
 use crate::Definitions;
 use crate::affected::Affected;
@@ -86,7 +86,8 @@ pub(crate) struct Source<'a> {
     /// Those that pass the view's `where`.
     frame: DataFrame,
     filter: Option<Expr>,
-    time: Expr,
+    /// The type of the event timestamp.
+    time: DataType,
     masks: Vec<Expr>,
 }
 
@@ -134,9 +135,9 @@ impl<'a> Source<'a> {
         check.columns(&keys);
         let filter = view.filter.as_ref().and_then(|filter| check.condition(filter, "where"));
         let masks = check.masks(&Inputs::of(view));
-        if !check.errors.is_empty() {
+        let (Some(time), true) = (time, check.errors.is_empty()) else {
             return Err(check.errors);
-        }
+        };
         let unfiltered = typed(frame, &keys).map_err(from_datafusion).map_err(one)?;
         let frame = match &filter {
             Some(filter) => unfiltered.clone().filter(filter.clone()),
@@ -226,8 +227,11 @@ impl<'a> Source<'a> {
         for key in &self.keys {
             frame = frame.filter(ident(key).is_not_null()).map_err(from_datafusion)?;
         }
-        let ends =
-            vec![min(self.time.clone()).alias("first"), max(self.time.clone()).alias("last")];
+        let time = || ident(&self.view.event_timestamp);
+        let ends = vec![
+            moment_of(min(time()), &self.time).alias("first"),
+            moment_of(max(time()), &self.time).alias("last"),
+        ];
         let frame = frame.aggregate(Vec::new(), ends).map_err(from_datafusion)?;
         let batch = engine.stream(frame).await?.concat().await?;
         let moments = batch.columns().iter().map(|column| {
@@ -282,35 +286,32 @@ impl<'a> Source<'a> {
     fn keys_and_time(&self) -> Vec<Expr> {
         let keys = self.keys.iter().map(|key| ident(key).alias(key));
         let name = &self.view.event_timestamp;
-        keys.chain([self.shown(name, self.time.clone()).alias(name)]).collect()
+        keys.chain([self.shown(name).alias(name)]).collect()
     }
 
     fn value(&self, column: &str) -> Expr {
         if self.view.created_timestamp.as_deref() == Some(column) {
-            return self.shown(column, ident(column));
+            return self.shown(column);
         }
         ident(column)
     }
 
     /// A column of times as moments.
-    fn shown(&self, column: &str, otherwise: Expr) -> Expr {
+    fn shown(&self, column: &str) -> Expr {
         match self.frame.schema().field_with_unqualified_name(column) {
-            Ok(field) if *field.data_type() == moment_type() => ident(column),
-            Ok(field) => moment_of(ident(column), field.data_type()),
-            Err(_) => otherwise,
+            Ok(field) if *field.data_type() != moment_type() => {
+                moment_of(ident(column), field.data_type())
+            }
+            _ => ident(column),
         }
     }
 
     fn within(&self, range: TimeRange) -> Result<DataFrame> {
-        let mut frame = self.frame.clone();
-        if let Some(from) = range.from {
-            frame =
-                frame.filter(self.time.clone().gt_eq(literal(from))).map_err(from_datafusion)?;
+        let frame = self.frame.clone();
+        match moment_within(&ident(&self.view.event_timestamp), &self.time, range) {
+            Some(within) => frame.filter(within).map_err(from_datafusion),
+            None => Ok(frame),
         }
-        if let Some(to) = range.to {
-            frame = frame.filter(self.time.clone().lt(literal(to))).map_err(from_datafusion)?;
-        }
-        Ok(frame)
     }
 }
 
@@ -363,10 +364,6 @@ pub(crate) fn idle(view: &FeatureView) -> Option<Span> {
     view.ttl.or_else(|| view.widest_window())
 }
 
-pub(crate) fn literal(moment: Timestamp) -> Expr {
-    lit(ScalarValue::TimestampMicrosecond(Some(moment.micros()), Some("+00:00".into())))
-}
-
 /// An error of a view's source, at its place in the user's file.
 pub(crate) fn locate_source(definitions: &Definitions, view: &FeatureView, error: Error) -> Error {
     if view.source.is_some() {
@@ -401,18 +398,4 @@ async fn rows(engine: &Engine, view: &FeatureView, pins: &[PinnedTable]) -> Resu
         )));
     };
     engine.table(pin).await
-}
-
-/// A time column of any precision, a date, or a time without a zone (which is UTC), as a moment.
-fn as_moment(column: &str, data_type: &DataType) -> Expr {
-    let moment = moment_type();
-    if *data_type == moment {
-        return ident(column);
-    }
-    match data_type {
-        DataType::Date32 | DataType::Date64 => {
-            cast(cast(ident(column), DataType::Timestamp(TimeUnit::Microsecond, None)), moment)
-        }
-        _ => cast(ident(column), moment),
-    }
 }

@@ -113,6 +113,28 @@ async fn a_query_that_reads_its_own_features_is_refused() {
     }
 }
 
+// A nanosecond before 1970 is in the microsecond before it, in rows as in ranges.
+#[tokio::test]
+async fn an_event_is_in_the_range_of_its_row() {
+    let lake = Lakehouse::open(1).await;
+    lake.append(&events(1, 5), 5).await;
+    let query = "SELECT DISTINCT user_token, 1.0 AS amount, \
+                 arrow_cast(-1, 'Timestamp(Nanosecond, None)') AS event_timestamp \
+                 FROM events.raw_transactions";
+    let text = format!("{USER}{}", summed("v", query, "f.v"));
+    let definitions = Definitions::parse("f.toml", &text).unwrap();
+    let epoch = Some(icecore_core::Timestamp::from_micros(0));
+    let range = |from, to| {
+        let mode = crate::ComputeMode::Full;
+        crate::ComputeOptions { from, to, mode, ..crate::ComputeOptions::default() }
+    };
+    crate::compute_view(&lake.engine, &definitions, "v", range(None, epoch)).await.unwrap();
+    let rows = lake.rows("f.v").await;
+    assert!(!rows.is_empty());
+    crate::compute_view(&lake.engine, &definitions, "v", range(epoch, None)).await.unwrap();
+    assert_eq!(lake.rows("f.v").await, rows);
+}
+
 #[tokio::test]
 async fn views_that_are_computed_from_each_other_are_refused() {
     let lake = Lakehouse::open(1).await;

@@ -3,11 +3,11 @@
 use arrow::datatypes::{DataType, Schema};
 use datafusion::dataframe::DataFrame;
 use datafusion::logical_expr::{Expr, ExprSchemable};
-use datafusion::prelude::{SessionContext, ident};
+use datafusion::prelude::SessionContext;
 use icecore_core::{Error, FeatureView, JoinKey, Result};
 use icecore_engine::from_datafusion;
 
-use super::{Inputs, as_moment};
+use super::Inputs;
 use crate::Definitions;
 use crate::expression::{Expression, unknown_column};
 
@@ -80,9 +80,9 @@ impl Fit<'_> {
         self.report("entities", error.with_help("cast it in `source_sql`"));
     }
 
-    /// The column as a moment.
-    pub(super) fn time(&mut self, column: &str, part: &str) -> Expr {
-        let Some(data_type) = self.column(column, part) else { return ident(column) };
+    /// The type of a column of times; nothing where it is not there.
+    pub(super) fn time(&mut self, column: &str, part: &str) -> Option<DataType> {
+        let data_type = self.column(column, part)?;
         if !matches!(data_type, DataType::Timestamp(..) | DataType::Date32 | DataType::Date64) {
             let error = Error::invalid(format!(
                 "`{column}` of the source of `{}` is {data_type}, not a time or a date",
@@ -91,7 +91,7 @@ impl Fit<'_> {
             let help = format!("cast it in `source_sql`: `CAST({column} AS TIMESTAMP)`");
             self.report(part, error.with_help(help));
         }
-        as_moment(column, &data_type)
+        Some(data_type)
     }
 
     pub(super) fn condition(&mut self, text: &str, part: &str) -> Option<Expr> {

@@ -20,6 +20,9 @@ pub(crate) enum Categories {
     Text(Vec<String>),
     /// Of numbers.
     Number(#[serde(with = "crate::exact::list")] Vec<f64>),
+    /// Of numbers that are whole. Another number counts as what is before its point, because
+    /// LightGBM cuts it there.
+    Whole(#[serde(with = "crate::exact::list")] Vec<f64>),
     /// So many whole numbers, from zero on. Another number has the place after the last, because
     /// XGBoost does not send it where missing values go.
     Codes(usize),
@@ -39,7 +42,7 @@ impl Categories {
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Text(values) => values.len(),
-            Self::Number(values) => values.len(),
+            Self::Number(values) | Self::Whole(values) => values.len(),
             Self::Codes(count) => *count,
         }
     }
@@ -53,6 +56,10 @@ impl Categories {
                     values.iter().all(|value| value.is_finite())
                         && values.windows(2).all(|pair| pair[0] < pair[1])
                 }
+                Self::Whole(values) => {
+                    values.iter().all(|value| value.is_finite() && value.fract() == 0.0)
+                        && values.windows(2).all(|pair| pair[0] < pair[1])
+                }
                 // The place after the last has to be one that a set can name.
                 Self::Codes(count) => *count <= CATEGORIES_MAX,
             }
@@ -62,7 +69,9 @@ impl Categories {
     pub(crate) fn names(&self) -> Box<dyn Iterator<Item = String> + '_> {
         match self {
             Self::Text(values) => Box::new(values.iter().cloned()),
-            Self::Number(values) => Box::new(values.iter().map(ToString::to_string)),
+            Self::Number(values) | Self::Whole(values) => {
+                Box::new(values.iter().map(ToString::to_string))
+            }
             Self::Codes(count) => Box::new((0..*count).map(|code| code.to_string())),
         }
     }
@@ -82,13 +91,11 @@ impl Categories {
             }
             Self::Number(categories) => {
                 let values = columns::values(array)?;
-                // Adding zero turns a negative zero into a positive one.
-                let find = |value: &f64| {
-                    place(
-                        categories.binary_search_by(|category| category.total_cmp(&(value + 0.0))),
-                    )
-                };
-                Ok(values.iter().map(find).collect())
+                Ok(values.iter().map(|value| place(find(categories, *value))).collect())
+            }
+            Self::Whole(categories) => {
+                let values = columns::values(array)?;
+                Ok(values.iter().map(|value| place(find(categories, value.trunc()))).collect())
             }
             Self::Codes(count) => {
                 let values = columns::values(array)?;
@@ -96,6 +103,12 @@ impl Categories {
             }
         }
     }
+}
+
+/// The place of a number among categories in order.
+fn find(categories: &[f64], value: f64) -> std::result::Result<usize, usize> {
+    // Adding zero turns a negative zero into a positive one.
+    categories.binary_search_by(|category| category.total_cmp(&(value + 0.0)))
 }
 
 /// The place of a number among this many codes: as a float, cut to a whole number, as XGBoost does.
@@ -211,6 +224,17 @@ mod tests {
         let codes = categories.encode(&Float64Array::from(vec![-0.0, 3.0, 1.0])).unwrap();
         assert_eq!(codes[..2], [1.0, 2.0]);
         assert!(codes[2].is_nan());
+    }
+
+    // What LightGBM 4.7 does: `int(value)`, and a negative one is missing.
+    #[test]
+    fn whole_numbers_are_what_is_before_the_point() {
+        let categories = Categories::Whole(vec![0.0, 7.0, 30.0]);
+        let asked = [30.0, 30.9, -0.5, 0.999, 7.5, -1.0, 8.0, 1e300, f64::INFINITY, f64::NAN];
+        let codes = categories.encode(&Float64Array::from(asked.to_vec())).unwrap();
+        assert_eq!(codes[..5], [2.0, 2.0, 0.0, 0.0, 1.0]);
+        assert!(codes[5..].iter().all(|code| code.is_nan()), "{codes:?}");
+        assert!(categories.is_sound(3) && !Categories::Whole(vec![0.5]).is_sound(3));
     }
 
     #[test]

@@ -31,20 +31,26 @@ pub(crate) const LINEAR: &str = "imported_linear";
 pub(crate) const SOFTMAX: &str = "imported_softmax";
 pub(crate) const SHARES: &str = "imported_shares";
 
+/// The field of LightGBM's text in which our own says which features are text.
+pub(crate) const PANDAS_FEATURES: &str = lightgbm::FEATURES_FIELD;
+/// The property of an ONNX file in which our own says what the columns of its input are called.
+pub(crate) const ONNX_NAMES: &str = onnx::NAMES_KEY;
+
 /// Reads a model of LightGBM, from the text that `Booster.save_model` writes, of XGBoost, from the
 /// JSON or the UBJSON that `save_model` writes, or of ONNX: trees or a linear model, as converters
 /// write them for scikit-learn and others.
 ///
 /// Predictions are those of the library but for the last digits: LightGBM's sums are doubles,
-/// XGBoost's and ONNX's are floats, ours are exact. Columns are bound by name; a model without names
-/// has inputs `Column_0`, `Column_1` and so on. Of a model of XGBoost that stopped early, the rounds
+/// XGBoost's and ONNX's are floats, ours are exact. Where a linear model of ONNX gives no number for
+/// a missing value, it counts as zero, which the model's parameters say. Columns are bound by name; a
+/// model without names has inputs `Column_0`, `Column_1` and so on. Of a model of XGBoost that stopped early, the rounds
 /// up to the best count, as in its interface for scikit-learn.
 ///
 /// # Errors
 ///
 /// `DataCorrupt` if the bytes are no such model, or say what cannot be; `Unsupported` for what
-/// has no counterpart here: linear leaves, DART, objectives without a known meaning, raw scores of
-/// three classes or more.
+/// has no counterpart here: linear leaves, DART, objectives without a known meaning, several
+/// targets, raw scores of three classes or more, graphs that compute across rows.
 pub fn import_model(bytes: &[u8]) -> Result<Arc<dyn Model>> {
     if bytes.starts_with(b"ICEMODEL") {
         return crate::decode_model(bytes);
@@ -82,6 +88,7 @@ struct Imported {
 }
 
 /// What an imported model computes with.
+#[derive(Debug)]
 enum ImportedScorer {
     Trees(Ensemble),
     Linear(LinearScorer),

@@ -5,7 +5,7 @@ use crate::columns::Values;
 use crate::forest::{shares, softmax};
 
 /// Standardized values lie within ± this: farther out, a number says no more.
-const STANDARD_MAX: f64 = 1e6;
+pub(crate) const STANDARD_MAX: f64 = 1e6;
 /// Weights lie within ± this, so that no sum overflows.
 pub(crate) const WEIGHT_MAX: f64 = 1e150;
 
@@ -119,8 +119,8 @@ impl LinearClasses {
         let mut sums = vec![0.0; out.len() / classes];
         for (class, linear) in self.sums.iter().enumerate() {
             linear.margins(columns, start, &mut sums);
-            for (value, sum) in out[class..].iter_mut().step_by(classes).zip(&sums) {
-                *value = *sum;
+            for (row, sum) in out.chunks_exact_mut(classes).zip(&sums) {
+                row[class] = *sum;
             }
         }
     }

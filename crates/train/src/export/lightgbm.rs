@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::unsupported;
 use crate::categories::Categories;
+use crate::import::PANDAS_FEATURES as FEATURES_FIELD;
 use crate::model::FittedModel;
 use crate::tree::{CategorySet, Ensemble, Link, Node, Question, Side, Split, Tree};
 
@@ -44,25 +45,27 @@ pub(super) fn write(model: &FittedModel, ensemble: &Ensemble) -> Result<String> 
         Link::Shares => return Err(unsupported("trees whose leaves are shares of classes")),
     };
     let averages = if ensemble.link == Link::Mean { "average_output\n" } else { "" };
-    let infos = categories.iter().map(|categories| match categories {
-        None => "[-1e+308:1e+308]".to_owned(),
-        // Without any category there is one nevertheless: an item that is empty is not there.
-        Some(categories) => {
-            spaced((0..categories.len().max(1)).map(|at| at.to_string())).replace(' ', ":")
-        }
-    });
-    let text_lists: Vec<&Vec<String>> = categories
+    let infos = categories.iter().map(|of| of.map_or_else(|| "[-1e+308:1e+308]".to_owned(), info));
+    let text_lists: Vec<(usize, &Vec<String>)> = categories
         .iter()
-        .filter_map(|categories| match categories {
-            Some(Categories::Text(values)) => Some(values),
+        .enumerate()
+        .filter_map(|(feature, categories)| match categories {
+            Some(Categories::Text(values)) => Some((feature, values)),
             _ => None,
         })
         .collect();
+    // Other readers pass over what they do not know.
+    let text_features = if text_lists.is_empty() {
+        String::new()
+    } else {
+        format!("{FEATURES_FIELD}={}\n", spaced(text_lists.iter().map(|(feature, _)| feature)))
+    };
+    let text_lists: Vec<&Vec<String>> = text_lists.into_iter().map(|(_, values)| values).collect();
     let pandas = if text_lists.is_empty() { json!(null) } else { json!(text_lists) };
     Ok(format!(
         "tree\nversion=v4\nnum_class={classes}\nnum_tree_per_iteration={outputs}\nlabel_index=0\n\
          max_feature_idx={}\nobjective={objective}\n{averages}feature_names={}\nfeature_infos={}\n\
-         tree_sizes={}\n\n{}end of trees\n\nfeature_importances:\n\nparameters:\nend of parameters\n\n\
+         {text_features}tree_sizes={}\n\n{}end of trees\n\nfeature_importances:\n\nparameters:\nend of parameters\n\n\
          pandas_categorical:{pandas}\n",
         names.len().saturating_sub(1),
         names.join(" "),
@@ -200,9 +203,9 @@ fn bits(set: CategorySet, inverted: bool, categories: &Categories) -> Result<Vec
         }
         let number = match categories {
             Categories::Text(_) | Categories::Codes(_) => place as f64,
-            Categories::Number(values) => values[place],
+            Categories::Number(values) | Categories::Whole(values) => values[place],
         };
-        if !(0.0..=CATEGORY_MAX).contains(&number) || number.fract() != 0.0 {
+        if !is_category(number) {
             return Err(unsupported(&format!("the category `{number}`"))
                 .with_help("LightGBM knows categories that are whole numbers from 0 to 65535"));
         }
@@ -213,6 +216,26 @@ fn bits(set: CategorySet, inverted: bool, categories: &Categories) -> Result<Vec
         words[number / 32] |= 1 << (number % 32);
     }
     Ok(words)
+}
+
+/// Whether LightGBM has a bit for the category.
+fn is_category(number: f64) -> bool {
+    (0.0..=CATEGORY_MAX).contains(&number) && number.fract() == 0.0
+}
+
+/// The categories of a feature as LightGBM lists them in `feature_infos`.
+fn info(categories: &Categories) -> String {
+    let numbers: Vec<String> = match categories {
+        Categories::Number(values) | Categories::Whole(values) => {
+            let known = values.iter().copied().filter(|value| is_category(*value));
+            known.map(|value| value.to_string()).collect()
+        }
+        Categories::Text(_) | Categories::Codes(_) => {
+            (0..categories.len()).map(|place| place.to_string()).collect()
+        }
+    };
+    // Without any category there is one nevertheless: an item that is empty is not there.
+    if numbers.is_empty() { "0".to_owned() } else { numbers.join(":") }
 }
 
 fn spaced(items: impl IntoIterator<Item = impl Display>) -> String {

@@ -8,9 +8,11 @@ mod proto;
 mod steps;
 
 use icecore_core::Result;
+use serde_json::json;
 
 use super::unsupported;
-use crate::linear::{LinearLink, LinearScorer};
+use crate::import::ONNX_NAMES;
+use crate::linear::{LinearLink, LinearScorer, STANDARD_MAX};
 use crate::model::FittedModel;
 use crate::scorer::Scorer;
 use crate::tree::{Ensemble, Link, Node, Question, Side, Split, Tree};
@@ -35,6 +37,9 @@ pub(super) fn write(model: &FittedModel) -> Result<Vec<u8>> {
             return Err(unsupported(&format!("a model of `{}` to ONNX", model.header.algorithm)));
         }
     }
+    let names: Vec<&str> =
+        model.header.signature.inputs.iter().map(|input| input.name.as_str()).collect();
+    graph.property(ONNX_NAMES, &json!(names).to_string());
     Ok(graph.finish(INPUT, inputs))
 }
 
@@ -173,13 +178,18 @@ fn write_trees(ensemble: &Ensemble, table: &str, graph: &mut Graph) -> Result<()
     Ok(())
 }
 
-/// A missing value becomes the number that adds what it adds.
+/// A missing value, and so an infinite one, becomes the number that adds what it adds; others stay
+/// within what counts.
 fn write_linear(linear: &LinearScorer, table: &str, graph: &mut Graph) -> Result<()> {
     let width = linear.terms.len();
     let mut fills = Vec::with_capacity(width);
     let mut weights = Vec::with_capacity(width);
+    let (mut least, mut greatest) = (Vec::with_capacity(width), Vec::with_capacity(width));
     let mut intercept = linear.intercept;
     for term in &linear.terms {
+        let reach = term.scale * STANDARD_MAX;
+        least.push((term.center - reach).max(f64::MIN));
+        greatest.push((term.center + reach).min(f64::MAX));
         let weight = term.weight / term.scale;
         if weight == 0.0 && term.missing_weight != 0.0 {
             return Err(unsupported(
@@ -192,7 +202,13 @@ fn write_linear(linear: &LinearScorer, table: &str, graph: &mut Graph) -> Result
     }
     let fills = graph.constant(&[1, width], &fills);
     let missing = graph.node("IsNaN", &[table], &[]);
-    let filled = graph.node("Where", &[&missing, &fills, table], &[]);
+    let infinite = graph.node("IsInf", &[table], &[]);
+    let missing = graph.node("Or", &[&missing, &infinite], &[]);
+    let (least, greatest) =
+        (graph.constant(&[1, width], &least), graph.constant(&[1, width], &greatest));
+    let bounded = graph.node("Max", &[table, &least], &[]);
+    let bounded = graph.node("Min", &[&bounded, &greatest], &[]);
+    let filled = graph.node("Where", &[&missing, &fills, &bounded], &[]);
     let weights = graph.constant(&[width, 1], &weights);
     let product = graph.node("MatMul", &[&filled, &weights], &[]);
     let intercept = graph.constant(&[1, 1], &[intercept]);

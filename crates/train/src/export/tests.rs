@@ -75,7 +75,7 @@ fn two_classes_are_exported_to_onnx_as_one_probability() {
     let back = import_model(&to_onnx(&*model).unwrap()).unwrap();
     assert_eq!(back.signature().output, icecore_core::OutputKind::Probability);
     let ours = predictions(&*model, set.features());
-    let theirs = predictions(&*back, &numbered(set.features()));
+    let theirs = predictions(&*back, set.features());
     assert_eq!((ours.len(), theirs.len()), (2_000, 1_000));
     for (ours, theirs) in ours.chunks(2).zip(theirs) {
         assert!((ours[1] - theirs).abs() < 1e-9, "{ours:?} {theirs}");
@@ -92,16 +92,58 @@ fn a_model_without_a_negative_leaf_is_exported_to_onnx_with_one() {
     let back = import_model(&file).unwrap();
     assert_eq!((model.rounds(), back.rounds()), (Some(0), Some(1)));
     let ours = predictions(&*model, set.features());
-    for (ours, theirs) in ours.iter().zip(predictions(&*back, &numbered(set.features()))) {
+    for (ours, theirs) in ours.iter().zip(predictions(&*back, set.features())) {
         assert!((ours - theirs).abs() < 1e-9, "{ours} {theirs}");
     }
 }
 
-/// Rows whose columns have the names that a graph with one input gives them.
-fn numbered(rows: &RecordBatch) -> RecordBatch {
-    let columns = rows.columns().iter().enumerate();
-    let columns = columns.map(|(at, column)| (format!("Column_{at}"), column.clone(), true));
-    RecordBatch::try_from_iter_with_nullable(columns).unwrap()
+// What runs the graph has to take what a linear model takes: an infinite value is missing.
+#[test]
+fn infinite_values_of_linear_models_are_missing_in_onnx() {
+    let set = churn(300, 9);
+    for algorithm in ["logistic_regression", "ridge"] {
+        let model = make(algorithm, &BTreeMap::new()).fit(&set).unwrap();
+        let file = to_onnx(&*model).unwrap();
+        for op in ["IsNaN", "IsInf", "Or", "Max", "Min", "Where"] {
+            // An operator is the fourth field of a node.
+            let field = [&[4 << 3 | 2, op.len() as u8], op.as_bytes()].concat();
+            assert!(file.windows(field.len()).any(|bytes| bytes == field), "{algorithm}: {op}");
+        }
+    }
+}
+
+// Which of the features the lists of pandas are of could not be told from categories of numbers.
+#[test]
+fn categories_of_text_and_of_numbers_come_back() {
+    let text = |row: i64| format!("t{}", row % 3);
+    let columns: Vec<(&str, ArrayRef, bool)> = vec![
+        (
+            "kind",
+            Arc::new(Float64Array::from_iter_values((0..300).map(|n| f64::from(n % 3)))),
+            true,
+        ),
+        ("tier", Arc::new(StringArray::from_iter_values((0..300).map(|n| text(n / 3)))), true),
+    ];
+    let set = icecore_core::TrainingSet::new(
+        RecordBatch::try_from_iter_with_nullable(columns).unwrap(),
+        (0..300)
+            .map(|row| f64::from(u8::from(row % 3 == 1 || row / 3 % 3 == 2)))
+            .collect::<Vec<_>>()
+            .into(),
+        arrow::array::UInt64Array::from_iter_values(0..300),
+    );
+    let set = set.unwrap();
+    let model =
+        make("gbdt", &given("binary", &[("categorical", "kind".into())])).fit(&set).unwrap();
+    let exported = to_lightgbm(&*model).unwrap();
+    assert!(exported.contains("\nfeature_infos=0:1:2 0:1:2\npandas_features=1\n"), "{exported}");
+    let back = import_model(exported.as_bytes()).unwrap();
+    let ours = predictions(&*model, set.features());
+    for (ours, theirs) in ours.iter().zip(predictions(&*back, set.features())) {
+        assert!((ours - theirs).abs() < 1e-9, "{ours} {theirs}");
+    }
+    let other = exported.replace("pandas_features=1", "pandas_features=7");
+    assert!(import_model(other.as_bytes()).is_err());
 }
 
 // Nothing tells that they are text but the list of pandas.
@@ -121,7 +163,8 @@ fn text_that_no_split_is_about_stays_text() {
     let set = set.unwrap();
     let model = make("gbdt", &params([("min_samples_leaf", 2.0)])).fit(&set).unwrap();
     let exported = to_lightgbm(&*model).unwrap();
-    assert!(exported.contains("\nfeature_infos=[-1e+308:1e+308] 0 0\n"), "{exported}");
+    let infos = "\nfeature_infos=[-1e+308:1e+308] 0 0\npandas_features=1 2\n";
+    assert!(exported.contains(infos), "{exported}");
     assert!(exported.ends_with("\npandas_categorical:[[\"a\"],[]]\n"), "{exported}");
     let back = import_model(exported.as_bytes()).unwrap();
     let types = back.signature().inputs.iter().map(|input| input.data_type.as_str());

@@ -1,12 +1,15 @@
 //! The text that LightGBM saves, of version 3 and 4 of its format.
 
+mod pandas;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use icecore_core::Result;
 
+pub(super) use self::pandas::FEATURES_FIELD;
+use self::pandas::{Pandas, Places, named};
 use super::parse::Fields;
 use super::{Imported, ImportedScorer, build, corrupt, gains, unsupported};
-use crate::categories::Categories;
 use crate::tree::{CATEGORIES_MAX, CategorySet, Ensemble, Link, Node, Question, Side, Split, Tree};
 
 /// Bits of a split's decision type.
@@ -23,7 +26,7 @@ pub(super) fn read(text: &str) -> Result<Imported> {
     if names.len().checked_sub(1) != Some(fields.one("max_feature_idx")?) {
         return Err(corrupt("it has another number of names than of features"));
     }
-    let pandas = pandas(text, &fields, names.len())?;
+    let pandas = pandas::read(text, &fields, names.len())?;
     let objective = if fields.has("objective") { fields.text("objective")? } else { "regression" };
     let outputs: usize = fields.one("num_tree_per_iteration")?;
     if outputs == 0 {
@@ -203,97 +206,6 @@ fn missing(threshold: f64, decision: u8) -> Result<Side> {
         _ if default == as_zero => Ok(default),
         _ => Err(unsupported("a model in which zeros are missing (`zero_as_missing`)")),
     }
-}
-
-/// The place of each category among those of its feature, by the number that splits name it by.
-type Places = BTreeMap<usize, BTreeMap<u32, u8>>;
-
-/// The values that categories have in pandas, by the numbers of features that have some.
-type Pandas = BTreeMap<usize, Vec<serde_json::Value>>;
-
-fn pandas(text: &str, fields: &Fields<'_>, features: usize) -> Result<Pandas> {
-    let line = text.lines().rev().find_map(|line| line.strip_prefix("pandas_categorical:"));
-    let lists = line.map(str::trim).filter(|lists| !matches!(*lists, "null" | "[]"));
-    let Some(lists) = lists else { return Ok(Pandas::new()) };
-    let lists: Vec<Vec<serde_json::Value>> = serde_json::from_str(lists)
-        .map_err(|error| corrupt("its categories of pandas cannot be read").with_source(error))?;
-    // A feature of categories lists them, one of numbers has a range.
-    let infos: Vec<&str> = fields.text("feature_infos")?.split_ascii_whitespace().collect();
-    let categorical: Vec<usize> = infos
-        .iter()
-        .enumerate()
-        .filter(|(_, info)| !info.starts_with('[') && **info != "none")
-        .map(|(feature, _)| feature)
-        .collect();
-    if infos.len() != features || categorical.len() != lists.len() {
-        if lists.iter().all(Vec::is_empty) {
-            return Ok(Pandas::new());
-        }
-        return Err(unsupported("a model of pandas categories that names no features for them")
-            .with_help("a feature of one category says nothing: train it without"));
-    }
-    Ok(categorical.into_iter().zip(lists).collect())
-}
-
-/// Categories in our order, and the places of the numbers that splits name.
-fn named(
-    codes: BTreeMap<usize, BTreeSet<u32>>,
-    pandas: &Pandas,
-) -> Result<(Places, BTreeMap<usize, Categories>)> {
-    let (mut places, mut categories) = (Places::new(), BTreeMap::new());
-    for (feature, codes) in codes {
-        let Some(values) = pandas.get(&feature) else {
-            let numbers = codes.iter().map(|code| f64::from(*code)).collect();
-            places.insert(feature, codes.into_iter().zip(0..).collect());
-            categories.insert(feature, Categories::Number(numbers));
-            continue;
-        };
-        let mut texts: Vec<(String, u32)> = Vec::new();
-        let mut numbers: Vec<(f64, u32)> = Vec::new();
-        for code in codes {
-            match values.get(code as usize) {
-                Some(serde_json::Value::String(text)) => texts.push((text.clone(), code)),
-                Some(serde_json::Value::Bool(value)) => {
-                    numbers.push((f64::from(u8::from(*value)), code));
-                }
-                Some(serde_json::Value::Number(number)) => {
-                    numbers.push((number.as_f64().unwrap_or(0.0), code));
-                }
-                _ => return Err(corrupt("a category of its splits has no value in pandas")),
-            }
-        }
-        if !texts.is_empty() && !numbers.is_empty() {
-            return Err(unsupported("a feature with categories of text and of numbers"));
-        }
-        texts.sort_unstable();
-        numbers.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-        let ours = texts.iter().map(|(_, code)| *code).chain(numbers.iter().map(|(_, code)| *code));
-        places.insert(feature, ours.zip(0..).collect());
-        let values = if numbers.is_empty() {
-            Categories::Text(texts.into_iter().map(|(text, _)| text).collect())
-        } else {
-            Categories::Number(numbers.into_iter().map(|(number, _)| number).collect())
-        };
-        categories.insert(feature, values);
-    }
-    for (feature, values) in pandas {
-        // A feature that no split is about is text in the rows nevertheless.
-        if let (false, Some(texts)) = (categories.contains_key(feature), texts(values)) {
-            categories.insert(*feature, Categories::Text(texts));
-        }
-    }
-    Ok((places, categories))
-}
-
-/// Values that all are text, in our order, and no more than a feature may have.
-fn texts(values: &[serde_json::Value]) -> Option<Vec<String>> {
-    let texts: Option<Vec<String>> =
-        values.iter().map(|value| value.as_str().map(str::to_owned)).collect();
-    let mut texts = texts?;
-    texts.sort_unstable();
-    texts.dedup();
-    texts.truncate(CATEGORIES_MAX);
-    Some(texts)
 }
 
 /// The numbers of categories that the splits of each feature name.

@@ -10,6 +10,7 @@ mod feature;
 mod hot;
 mod linear;
 mod model;
+mod predicted;
 mod trees;
 mod wire;
 
@@ -17,10 +18,13 @@ use std::collections::BTreeMap;
 
 use icecore_core::Result;
 
-use super::{Imported, ImportedScorer, corrupt, unsupported};
+use super::{Imported, corrupt, unsupported};
 use feature::Feature;
 use hot::Hot;
 use model::{DOUBLE, FLOAT, Graph, INT64, Input, OnnxNode, STRING, Tensor};
+use predicted::Predicted;
+
+pub(super) use model::NAMES_KEY;
 
 /// The most columns of a table within a graph.
 const WIDTH_MAX: usize = 100_000;
@@ -34,6 +38,8 @@ enum Known {
     Table(Vec<Feature>),
     /// What the model gives: nothing but its form may change.
     Prediction,
+    /// The class that it names, which is not what we predict.
+    Label,
 }
 
 /// Whether bytes may be an ONNX file: its first field is the version of the format.
@@ -42,8 +48,8 @@ pub(super) fn looks_like(bytes: &[u8]) -> bool {
 }
 
 pub(super) fn read(bytes: &[u8]) -> Result<Imported> {
-    let Graph { inputs: given, outputs, nodes, constants } = model::read(bytes)?;
-    let (names, tables) = inputs(&given)?;
+    let Graph { inputs: given, outputs, nodes, constants, names } = model::read(bytes)?;
+    let (names, tables) = inputs(&given, &names)?;
     let (hot, found, room) = (Hot::default(), None, COLUMNS_MAX);
     let mut walk = Walk { known: tables, constants, names, hot, found, room };
     for node in &nodes {
@@ -55,15 +61,20 @@ pub(super) fn read(bytes: &[u8]) -> Result<Imported> {
         }
     }
     let Walk { found, names, hot, .. } = walk;
-    let (objective, scorer) =
+    let found =
         found.ok_or_else(|| unsupported("a graph without trees and without a linear model"))?;
+    let is_unfilled = found.is_unfilled();
+    let (objective, scorer) = found.finish()?;
     let (categories, all) = (BTreeMap::new(), names.iter().map(|input| input.name.clone()));
     let steps = hot.steps(&all.collect::<Vec<_>>());
     // Text that is no category says nothing.
     let used = names.into_iter().enumerate();
     let used = used.filter(|(at, input)| !input.is_text || hot.has(*at));
     let names = used.map(|(_, input)| input.name).collect();
-    let params = vec![("objective", objective)];
+    let mut params = vec![("objective", objective)];
+    if is_unfilled {
+        params.push(("missing", "counts as 0, before any scaling".to_owned()));
+    }
     Ok(Imported { format: "onnx", params, names, categories, steps, scorer })
 }
 
@@ -76,8 +87,9 @@ struct Named {
     is_whole: bool,
 }
 
-/// The names of the features, and the tables of the graph's inputs.
-fn inputs(inputs: &[Input]) -> Result<(Vec<Named>, BTreeMap<String, Known>)> {
+/// The names of the features, and the tables of the graph's inputs. What the file says of the
+/// columns of its one input are names, if there are as many.
+fn inputs(inputs: &[Input], columns: &[String]) -> Result<(Vec<Named>, BTreeMap<String, Known>)> {
     let (mut names, mut tables) = (Vec::new(), BTreeMap::new());
     for input in inputs {
         let is_text = input.element == STRING;
@@ -103,6 +115,7 @@ fn inputs(inputs: &[Input]) -> Result<(Vec<Named>, BTreeMap<String, Known>)> {
         let first = names.len();
         names.extend((0..width).map(|at| {
             let name = match (inputs.len(), width) {
+                (1, width) if width == columns.len() => columns[at].clone(),
                 (1, _) => format!("Column_{at}"),
                 (_, 1) => input.name.clone(),
                 _ => format!("{}_{at}", input.name),
@@ -118,12 +131,20 @@ fn inputs(inputs: &[Input]) -> Result<(Vec<Named>, BTreeMap<String, Known>)> {
     Ok((names, tables))
 }
 
+/// What to do about operators that work on rows.
+const COLUMNS: &str = "what it computes of a row may depend on that row alone: `axis` is 1";
+
+/// Whether an operator goes along a row's columns.
+fn is_of_columns(node: &OnnxNode) -> bool {
+    matches!(node.integer("axis", 0), 1 | -1)
+}
+
 struct Walk {
     known: BTreeMap<String, Known>,
     constants: BTreeMap<String, Tensor>,
     names: Vec<Named>,
     hot: Hot,
-    found: Option<(String, ImportedScorer)>,
+    found: Option<Predicted>,
     /// How many columns there is room for.
     room: usize,
 }
@@ -136,25 +157,17 @@ impl Walk {
             }
             return Ok(());
         }
-        let known = match node.op.as_str() {
+        let is_model = matches!(
+            node.op.as_str(),
             "TreeEnsembleClassifier"
-            | "TreeEnsembleRegressor"
-            | "LinearClassifier"
-            | "LinearRegressor" => {
-                let table = self.table(node, 0)?;
-                if self.found.is_some() {
-                    return Err(unsupported("a graph of several models"));
-                }
-                let (table, features) = self.numbered(table)?;
-                let scorer = match node.op.as_str() {
-                    "LinearClassifier" | "LinearRegressor" => linear::read(node, &table, features)?,
-                    _ => trees::read(node, &table, features)?,
-                };
-                self.found = Some((node.op.clone(), scorer));
-                Known::Prediction
-            }
-            _ => self.other(node)?,
-        };
+                | "TreeEnsembleRegressor"
+                | "LinearClassifier"
+                | "LinearRegressor"
+        );
+        if is_model {
+            return self.model(node);
+        }
+        let known = self.other(node)?;
         if let Known::Table(columns) = &known {
             let size: usize = columns.iter().map(Feature::size).sum();
             let left = self.room.checked_sub(size.saturating_mul(node.outputs.len()));
@@ -163,6 +176,26 @@ impl Walk {
         for output in &node.outputs {
             self.known.insert(output.clone(), known.clone());
         }
+        Ok(())
+    }
+
+    fn model(&mut self, node: &OnnxNode) -> Result<()> {
+        let table = self.table(node, 0)?;
+        if self.found.is_some() {
+            return Err(unsupported("a graph of several models"));
+        }
+        let (table, features) = self.numbered(table)?;
+        let scorer = match node.op.as_str() {
+            "LinearClassifier" | "LinearRegressor" => linear::read(node, &table, features)?,
+            _ => trees::read(node, &table, features)?,
+        };
+        let found = Predicted::new(node, scorer, table.iter().any(Feature::may_be_missing));
+        for (at, output) in node.outputs.iter().enumerate() {
+            let is_label = found.has_classes() && at == 0;
+            let known = if is_label { Known::Label } else { Known::Prediction };
+            self.known.insert(output.clone(), known);
+        }
+        self.found = Some(found);
         Ok(())
     }
 
@@ -186,24 +219,13 @@ impl Walk {
     }
 
     fn other(&mut self, node: &OnnxNode) -> Result<Known> {
-        let is_prediction = |name| matches!(self.known.get(name), Some(Known::Prediction));
-        if node.inputs.iter().any(is_prediction) {
-            return match node.op.as_str() {
-                "ZipMap"
-                | "Cast"
-                | "Identity"
-                | "Reshape"
-                | "Normalizer"
-                | "Squeeze"
-                | "ArgMax"
-                | "Concat"
-                | "ArrayFeatureExtractor" => Ok(Known::Prediction),
-                other => Err(unsupported(&format!("a graph with `{other}` after the model"))),
-            };
+        if let Some(known) = self.after_the_model(node)? {
+            return Ok(known);
         }
         let columns = match node.op.as_str() {
             // Rows stay rows.
-            "Identity" | "Flatten" => self.table(node, 0)?,
+            "Identity" => self.table(node, 0)?,
+            "Flatten" if node.integer("axis", 1) == 1 => self.table(node, 0)?,
             "Reshape" => self.reshaped(node)?,
             "OneHotEncoder" if self.found.is_none() => {
                 let columns = self.hot.columns(&self.table(node, 0)?, node)?;
@@ -213,7 +235,7 @@ impl Walk {
                 columns
             }
             "Cast" => self.cast(node)?,
-            "Concat" => {
+            "Concat" if is_of_columns(node) => {
                 let mut all = Vec::new();
                 for at in 0..node.inputs.len() {
                     all.extend(self.table(node, at)?);
@@ -222,6 +244,10 @@ impl Walk {
                     }
                 }
                 all
+            }
+            "Concat" => return Err(unsupported("a graph with `Concat` of rows").with_help(COLUMNS)),
+            "Gather" if !is_of_columns(node) => {
+                return Err(unsupported("a graph with `Gather` of rows").with_help(COLUMNS));
             }
             "ArrayFeatureExtractor" | "Gather" => self.chosen(node)?,
             "Scaler" => feature::scaled(&self.table(node, 0)?, node)?,
@@ -234,6 +260,52 @@ impl Walk {
             other => return Err(unsupported(&format!("a graph with `{other}`"))),
         };
         Ok(Known::Table(columns))
+    }
+
+    /// What becomes of what the model gives; nothing if the node is not about that.
+    fn after_the_model(&mut self, node: &OnnxNode) -> Result<Option<Known>> {
+        let given: Vec<Option<&Known>> =
+            node.inputs.iter().map(|name| self.known.get(name)).collect();
+        let is_label = |known: &Option<&Known>| matches!(known, Some(Known::Label));
+        let is_prediction = |known: &Option<&Known>| matches!(known, Some(Known::Prediction));
+        let known = if given.iter().any(is_prediction) {
+            let all = given.iter().all(is_prediction);
+            let Some(found) = &mut self.found else { return Ok(None) };
+            let is_one = found.width() == 1;
+            let shape = node.inputs.get(1).and_then(|name| self.constants.get(name));
+            match node.op.as_str() {
+                "Identity" | "ZipMap" => Known::Prediction,
+                "Squeeze" if is_one => Known::Prediction,
+                // A row's numbers stay beside each other.
+                "Reshape" if shape.is_some_and(|to| found.has_shape(&to.numbers)) => {
+                    Known::Prediction
+                }
+                "Cast" if matches!(node.integer("to", 0), FLOAT | DOUBLE) => Known::Prediction,
+                "Concat" if all && is_of_columns(node) => Known::Prediction,
+                "Normalizer" => {
+                    found.normalize(node)?;
+                    Known::Prediction
+                }
+                "ArgMax" if is_of_columns(node) => Known::Label,
+                other => {
+                    return Err(unsupported(&format!(
+                        "a graph with `{other}` after the model, which changes what it predicts"
+                    )));
+                }
+            }
+        } else if given.iter().any(is_label) {
+            match node.op.as_str() {
+                "Identity" | "Cast" | "Reshape" | "Squeeze" | "ArrayFeatureExtractor" => {
+                    Known::Label
+                }
+                other => {
+                    return Err(unsupported(&format!("a graph with `{other}` after the model")));
+                }
+            }
+        } else {
+            return Ok(None);
+        };
+        Ok(Some(known))
     }
 
     /// The columns as numbers of another type.
@@ -272,7 +344,11 @@ impl Walk {
             return Err(unsupported("so many columns"));
         }
         let table = self.table(node, 0)?;
-        let column = |at: &f64| table.get(usize::try_from(*at as i64).ok()?).cloned();
+        let from_the_end = node.op == "Gather";
+        let column = |at: &f64| {
+            let at = if *at < 0.0 && from_the_end { at + table.len() as f64 } else { *at };
+            table.get(usize::try_from(at as i64).ok()?).cloned()
+        };
         let columns: Option<Vec<Feature>> = chosen.numbers.iter().map(column).collect();
         columns.ok_or_else(|| corrupt("a column that is chosen is not there"))
     }
@@ -280,7 +356,7 @@ impl Walk {
     fn table(&self, node: &OnnxNode, at: usize) -> Result<Vec<Feature>> {
         match node.inputs.get(at).and_then(|name| self.known.get(name)) {
             Some(Known::Table(columns)) => Ok(columns.clone()),
-            Some(Known::Prediction) => {
+            Some(Known::Prediction | Known::Label) => {
                 Err(unsupported("a model that learns from another's output"))
             }
             None => Err(corrupt("a node of its graph has an input that is not there")),

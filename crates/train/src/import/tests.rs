@@ -224,6 +224,106 @@ fn text_of_a_graph_is_bound_by_name_and_an_unknown_category_is_none() {
     }
 }
 
+/// Rows of a data frame with categories, and what the library predicts for them.
+#[derive(Deserialize)]
+struct Categorical {
+    rows: BTreeMap<String, Vec<serde_json::Value>>,
+    predictions: Vec<f64>,
+}
+
+impl Categorical {
+    fn of(name: &str) -> Self {
+        let file = include_str!("../../fixtures/foreign/categories.json");
+        let mut cases: BTreeMap<String, Self> = serde_json::from_str(file).unwrap();
+        cases.remove(name).unwrap()
+    }
+
+    fn batch(&self) -> RecordBatch {
+        let columns = self.rows.iter().map(|(name, values)| {
+            let column: arrow::array::ArrayRef = if values.iter().any(serde_json::Value::is_string)
+            {
+                let texts = values.iter().map(serde_json::Value::as_str);
+                Arc::new(texts.collect::<arrow::array::StringArray>())
+            } else {
+                Arc::new(values.iter().map(serde_json::Value::as_f64).collect::<Float64Array>())
+            };
+            (name, column, true)
+        });
+        RecordBatch::try_from_iter_with_nullable(columns).unwrap()
+    }
+
+    fn check(&self, file: &[u8]) {
+        let model = import_model(file).unwrap();
+        let again = crate::decode_model(&model.encode().unwrap()).unwrap();
+        for model in [model, again] {
+            let given = predictions(&model.predict(&self.batch()).unwrap());
+            assert_eq!(given.len(), self.predictions.len());
+            for (row, (given, wanted)) in given.iter().zip(&self.predictions).enumerate() {
+                assert!((given - wanted).abs() < 2e-6, "{row}: {given} is not {wanted}");
+            }
+        }
+    }
+}
+
+#[test]
+fn categories_of_xgboost_that_have_values_are_those_values() {
+    let case = Categorical::of("xgboost_named");
+    case.check(include_bytes!("../../fixtures/foreign/xgboost_named.json"));
+    case.check(include_bytes!("../../fixtures/foreign/xgboost_named.ubj"));
+    // One that was not there is missing: XGBoost refuses such a row.
+    let mut unseen = case;
+    unseen.rows.insert("shop".to_owned(), vec!["new".into(); 40]);
+    let model = import_model(include_bytes!("../../fixtures/foreign/xgboost_named.ubj")).unwrap();
+    let new = predictions(&model.predict(&unseen.batch()).unwrap());
+    let mut missing = vec![serde_json::Value::Null; 40];
+    missing.insert(0, "zoo".into());
+    for values in unseen.rows.values_mut() {
+        let first = values[0].clone();
+        values.insert(0, first);
+    }
+    unseen.rows.insert("shop".to_owned(), missing);
+    assert_eq!(new, predictions(&model.predict(&unseen.batch()).unwrap())[1..]);
+}
+
+// One column of categories is pandas' own, the other is of numbers, which LightGBM cuts.
+#[test]
+fn categories_of_lightgbm_are_of_pandas_or_whole_numbers() {
+    let text = include_str!("../../fixtures/foreign/lightgbm_mixed.txt");
+    Categorical::of("lightgbm_mixed").check(text.as_bytes());
+    let several = text.replace("-1:365:7:30", "-1:1:2:0");
+    let error = import_model(several.as_bytes()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "cannot import a model in which 2 features have categories, of which pandas has those of 1"
+    );
+    let none = text.replace("-1:2:0:1:3", "-1:2:0:1:99");
+    assert_eq!(import_model(none.as_bytes()).unwrap_err().kind(), ErrorKind::DataCorrupt);
+}
+
+#[test]
+fn models_of_several_targets_are_refused() {
+    let one = FILES[7].1;
+    let targets = one.replace("\"num_target\":\"1\"", "\"num_target\":\"2\"");
+    let vectors = one.replace("\"size_leaf_vector\":\"1\"", "\"size_leaf_vector\":\"3\"");
+    // As XGBoost 2.1 writes the leaves of several targets.
+    let not_json = targets.replacen("\"split_conditions\":[", "\"split_conditions\":[NaN,", 1);
+    for (text, message) in [
+        (&targets, "cannot import a model of several targets"),
+        (&not_json, "cannot import a model of several targets"),
+        (&vectors, "cannot import trees whose leaves are of several outputs"),
+    ] {
+        let error = import_model(text.as_bytes()).unwrap_err();
+        assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Unsupported, message));
+    }
+    let document: serde_json::Value =
+        serde_json::from_str(&not_json.replace("NaN", "null")).unwrap();
+    let error = xgboost::read(document).err().unwrap();
+    assert_eq!(error.to_string(), "cannot import a model of several targets");
+    let wide = one.replace("\"num_feature\":\"4\"", "\"num_feature\":\"999999\"");
+    let error = import_model(wide.as_bytes()).unwrap_err();
+    assert!(error.to_string().starts_with("cannot import a model of 999999 features"), "{error}");
+}
+
 #[test]
 fn files_of_bytes_that_are_cut_off_are_refused() {
     for file in BINARY {

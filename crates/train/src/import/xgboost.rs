@@ -1,14 +1,21 @@
 //! The JSON that XGBoost saves.
 
-use std::collections::BTreeMap;
+mod categories;
+mod head;
 
 use icecore_core::Result;
 use serde::Deserialize;
 
+use self::categories::{Cats, Named};
+use self::head::{Head, Param, TreeParam};
 use super::{Imported, ImportedScorer, build, corrupt, gains, unsupported};
 use crate::arithmetic::ln;
-use crate::categories::Categories;
-use crate::tree::{CATEGORIES_MAX, CategorySet, Ensemble, Link, Node, Question, Side, Split, Tree};
+use crate::tree::{CategorySet, Ensemble, Link, Node, Question, Side, Split, Tree};
+
+/// The most features of a model.
+const FEATURES_MAX: usize = 100_000;
+/// The most classes of a model.
+const CLASSES_MAX: usize = 1_000;
 
 #[derive(Deserialize)]
 struct File {
@@ -44,6 +51,8 @@ struct Model {
     trees: Vec<RawTree>,
     tree_info: Vec<usize>,
     #[serde(default)]
+    cats: Cats,
+    #[serde(default)]
     gbtree_model_param: TreesParam,
 }
 
@@ -53,19 +62,14 @@ struct TreesParam {
 }
 
 #[derive(Deserialize)]
-struct Param {
-    base_score: String,
-    num_class: String,
-    num_feature: String,
-}
-
-#[derive(Deserialize)]
 struct Objective {
     name: String,
 }
 
 #[derive(Deserialize)]
 struct RawTree {
+    #[serde(default)]
+    tree_param: TreeParam,
     left_children: Vec<i64>,
     right_children: Vec<i64>,
     split_indices: Vec<usize>,
@@ -89,14 +93,21 @@ struct RawTree {
 }
 
 pub(super) fn read_json(text: &str) -> Result<Imported> {
-    let file: File = serde_json::from_str(text)
-        .map_err(|error| corrupt("it is no JSON of XGBoost").with_source(error))?;
+    let file = serde_json::from_str(text).map_err(|error| {
+        // Numbers that are none are no JSON, but XGBoost writes them.
+        let head = serde_json::from_str::<Head>(&text.replace("NaN", "null"));
+        let refusal = || corrupt("it is no JSON of XGBoost").with_source(error);
+        head.ok().and_then(|head| head.check().err()).unwrap_or_else(refusal)
+    })?;
     convert(file)
 }
 
 /// Reads what was UBJSON.
 pub(super) fn read(document: serde_json::Value) -> Result<Imported> {
-    let file: File = serde_json::from_value(document)
+    if let Ok(head) = Head::deserialize(&document) {
+        head.check()?;
+    }
+    let file = serde_json::from_value(document)
         .map_err(|error| corrupt("it is no UBJSON of XGBoost").with_source(error))?;
     convert(file)
 }
@@ -107,10 +118,15 @@ fn convert(file: File) -> Result<Imported> {
         ("gbtree", Some(model)) => model,
         (name, _) => return Err(unsupported(&format!("the booster `{name}` of XGBoost"))),
     };
-    let features = number(&learner.learner_model_param.num_feature)?;
-    let outputs = number(&learner.learner_model_param.num_class)?.max(1);
-    if features > 1_000_000 || outputs > 1_000 {
-        return Err(unsupported("so many features or classes"));
+    let param = &learner.learner_model_param;
+    head::check(param, model.trees.iter().map(|tree| &tree.tree_param))?;
+    let features = number(&param.num_feature)?;
+    let outputs = number(&param.num_class)?.max(1);
+    if features > FEATURES_MAX || outputs > CLASSES_MAX {
+        return Err(unsupported(&format!(
+            "a model of {features} features and {outputs} classes: at most {FEATURES_MAX} and \
+             {CLASSES_MAX} are read"
+        )));
     }
     let names = match learner.feature_names {
         names if names.len() == features => names,
@@ -121,15 +137,17 @@ fn convert(file: File) -> Result<Imported> {
     if (link == Link::Softmax) != (outputs > 1) {
         return Err(unsupported("a model of several outputs that are no classes"));
     }
-    let bases = bases(&learner.learner_model_param.base_score, link, outputs)?;
+    let bases = bases(&param.base_score, link, outputs)?;
     let all = in_turn(&model, outputs)?;
     let used = up_to_the_best(&all, (&learner.attributes, &model.gbtree_model_param, outputs))?;
     let mut params = vec![("objective", learner.objective.name)];
     if used.len() < all.len() {
         params.push(("trees", format!("{} of {}, up to the best round", used.len(), all.len())));
     }
-    let trees = used.iter().map(|tree| tree.convert(features)).collect::<Result<Vec<Tree>>>()?;
-    let categories = categories(&model.trees)?;
+    let named = categories::named(&model.cats, features)?;
+    let convert = |tree: &&RawTree| tree.convert(features, &named);
+    let trees = used.iter().map(convert).collect::<Result<Vec<Tree>>>()?;
+    let categories = categories::of_features(&model.trees, named)?;
     let gains = gains(&trees, features);
     let scorer = ImportedScorer::Trees(Ensemble { link, bases, trees, gains });
     Ok(Imported { format: "xgboost", params, names, categories, steps: Vec::new(), scorer })
@@ -169,30 +187,6 @@ fn in_turn(model: &Model, outputs: usize) -> Result<Vec<&RawTree>> {
         return Err(corrupt("its classes have not the same number of trees"));
     }
     Ok((0..rounds).flat_map(|round| of_class.iter().map(move |trees| trees[round])).collect())
-}
-
-/// The categories of features that have some: all numbers that a set of ours can name, because
-/// XGBoost sends those of no set to the left and not where missing values go, and any other number
-/// as well.
-fn categories(trees: &[RawTree]) -> Result<BTreeMap<usize, Categories>> {
-    let mut categories = BTreeMap::new();
-    let mut ordered = std::collections::BTreeSet::new();
-    for tree in trees {
-        for (at, feature) in tree.split_indices.iter().enumerate() {
-            if tree.left_children.get(at).is_none_or(|left| *left < 0) {
-                continue;
-            }
-            if tree.split_type.get(at) == Some(&1) {
-                categories.insert(*feature, Categories::Codes(CATEGORIES_MAX));
-            } else {
-                ordered.insert(*feature);
-            }
-        }
-    }
-    if categories.keys().any(|feature| ordered.contains(feature)) {
-        return Err(corrupt("a feature is both a number and a category"));
-    }
-    Ok(categories)
 }
 
 fn meaning(objective: &str) -> Result<Link> {
@@ -235,7 +229,7 @@ fn bases(text: &str, link: Link, outputs: usize) -> Result<Vec<f64>> {
 }
 
 impl RawTree {
-    fn convert(&self, features: usize) -> Result<Tree> {
+    fn convert(&self, features: usize, named: &Named) -> Result<Tree> {
         let nodes = self.left_children.len();
         let lengths = [
             self.right_children.len(),
@@ -260,7 +254,7 @@ impl RawTree {
             }
             let missing = if self.default_left[at] == 1 { Side::Left } else { Side::Right };
             let question = if self.split_type.get(at) == Some(&1) {
-                Question::OneOf(self.others_than(number)?)
+                Question::OneOf(self.others_than(number, named.get(&feature))?)
             } else {
                 Question::AtMost(greatest_below(condition))
             };
@@ -273,23 +267,18 @@ impl RawTree {
 }
 
 impl RawTree {
-    /// The categories that a node does not name, and the place of numbers that are none: those that
-    /// it names go right.
-    fn others_than(&self, node: i64) -> Result<CategorySet> {
+    /// The categories that a node does not name: those that it names go right.
+    fn others_than(&self, node: i64, known: Option<&categories::Known>) -> Result<CategorySet> {
         let missing = || corrupt("a set of categories in it is not there");
         let at = self.categories_nodes.iter().position(|of| *of == node).ok_or_else(missing)?;
         let start = *self.categories_segments.get(at).ok_or_else(missing)?;
         let size = *self.categories_sizes.get(at).ok_or_else(missing)?;
         let end = start.checked_add(size).ok_or_else(missing)?;
         let named = self.categories.get(start..end).ok_or_else(missing)?;
-        if named.iter().any(|category| !(0..CATEGORIES_MAX as i64).contains(category)) {
-            return Err(unsupported("a category above 253"));
+        match known {
+            None => categories::other_numbers(named),
+            Some(known) => known.others_than(named),
         }
-        let mut others = CategorySet::default();
-        for category in (0..=CATEGORIES_MAX as i64).filter(|category| !named.contains(category)) {
-            others.insert(category as u8);
-        }
-        Ok(others)
     }
 }
 

@@ -103,6 +103,7 @@ pub(super) struct Graph {
     nodes: Vec<Message>,
     constants: Vec<Message>,
     outputs: Vec<Message>,
+    properties: Vec<Message>,
     names: usize,
 }
 
@@ -170,6 +171,14 @@ impl Graph {
         self.outputs.push(value(name, element, width));
     }
 
+    /// Says something about the file.
+    pub(super) fn property(&mut self, key: &str, value: &str) {
+        let mut property = Message::default();
+        property.text(1, key);
+        property.text(2, value);
+        self.properties.push(property);
+    }
+
     /// The file of a graph with one input of so many columns of doubles.
     pub(super) fn finish(self, input: &str, width: usize) -> Vec<u8> {
         let mut graph = Message::default();
@@ -188,6 +197,7 @@ impl Graph {
             opset.number(2, version);
             file.message(8, &opset);
         }
+        self.properties.iter().for_each(|property| file.message(14, property));
         file.0
     }
 }

@@ -142,6 +142,11 @@ impl Feature {
         value
     }
 
+    /// Whether the graph makes no number of a missing value.
+    pub(super) fn may_be_missing(&self) -> bool {
+        self.category.is_none() && self.value(f64::NAN).is_nan()
+    }
+
     /// The column as a slope and a summand, as far as doubles tell.
     pub(super) fn line(&self) -> (f64, f64) {
         let (mut slope, mut summand) = (1.0, 0.0);
@@ -197,8 +202,10 @@ pub(super) fn scaled(columns: &[Feature], node: &OnnxNode) -> Result<Vec<Feature
 }
 
 pub(super) fn imputed(columns: &[Feature], node: &OnnxNode) -> Result<Vec<Feature>> {
-    if !node.float("replaced_value_float", f64::NAN).is_nan() {
-        return Err(unsupported("a graph that imputes a number"));
+    let replaced = node.float("replaced_value_float", 0.0);
+    if !replaced.is_nan() {
+        return Err(unsupported(&format!("a graph whose `Imputer` replaces {replaced}"))
+            .with_help("only missing values are imputed here: `replaced_value_float` is NaN"));
     }
     each(columns, &node.floats("imputed_value_floats"), Step::Impute)
 }

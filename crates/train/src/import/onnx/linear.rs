@@ -49,6 +49,20 @@ pub(super) fn read(node: &OnnxNode, table: &[Feature], features: usize) -> Resul
     sum((link, (of_output, intercept)), table, features).map(ImportedScorer::Linear)
 }
 
+/// Whether the second of two classes has the weights of the first with other signs, so that their
+/// probabilities sum to one; where there are no two, they do.
+pub(super) fn is_mirrored(node: &OnnxNode) -> bool {
+    if node.text("post_transform", "NONE") != "LOGISTIC" {
+        return true;
+    }
+    let mirrored = |numbers: Vec<f64>| {
+        let (first, second) = numbers.split_at(numbers.len() / 2);
+        first.len() == second.len() && first.iter().zip(second).all(|(a, b)| *a == -b)
+    };
+    let intercepts = node.floats("intercepts");
+    intercepts.len() != 2 || mirrored(intercepts) && mirrored(node.floats("coefficients"))
+}
+
 /// The weighted sum of columns, as one of features.
 fn sum(
     (link, (weights, intercept)): (LinearLink, (Vec<f64>, f64)),
@@ -65,7 +79,8 @@ fn sum(
         };
         term.weight += weight * slope * UNIT;
         intercept += weight * summand;
-        // What a missing value adds, beside the summand.
+        // What a missing value adds, beside the summand. Where the graph gives no number for it, it
+        // counts as zero.
         let missing = column.value(f64::NAN);
         term.missing_weight += if missing.is_nan() { 0.0 } else { weight * (missing - summand) };
     }

@@ -19,6 +19,8 @@ pub(super) struct Graph {
     pub(super) outputs: Vec<String>,
     pub(super) nodes: Vec<OnnxNode>,
     pub(super) constants: BTreeMap<String, Tensor>,
+    /// The names of the columns of its one input, where the file says them.
+    pub(super) names: Vec<String>,
 }
 
 /// An input of a graph.
@@ -58,6 +60,9 @@ pub(super) struct Tensor {
     pub(super) element: i64,
     pub(super) numbers: Vec<f64>,
 }
+
+/// What our own export calls the names of columns among the properties of a file.
+pub(in crate::import) const NAMES_KEY: &str = "icecore.inputs";
 
 /// The types of elements that are known.
 pub(super) const FLOAT: i64 = 1;
@@ -102,13 +107,33 @@ impl OnnxNode {
 
 /// Reads a file.
 pub(super) fn read(bytes: &[u8]) -> Result<Graph> {
-    let mut graph = None;
+    let (mut graph, mut names) = (None, Vec::new());
     for (number, value) in fields(bytes)? {
-        if number == 7 {
-            graph = Some(read_graph(value.bytes()?)?);
+        match number {
+            7 => graph = Some(read_graph(value.bytes()?)?),
+            14 => names.extend(read_names(value.bytes()?)?),
+            _ => {}
         }
     }
-    graph.ok_or_else(|| corrupt("it has no graph"))
+    let graph = graph.ok_or_else(|| corrupt("it has no graph"))?;
+    Ok(Graph { names, ..graph })
+}
+
+/// The names of columns, if this is what our own export says of them.
+fn read_names(bytes: &[u8]) -> Result<Vec<String>> {
+    let (mut key, mut text) = ("", "");
+    for (number, value) in fields(bytes)? {
+        match number {
+            1 => key = value.text()?,
+            2 => text = value.text()?,
+            _ => {}
+        }
+    }
+    if key != NAMES_KEY {
+        return Ok(Vec::new());
+    }
+    serde_json::from_str(text)
+        .map_err(|error| corrupt("its names of columns cannot be read").with_source(error))
 }
 
 fn read_graph(bytes: &[u8]) -> Result<Graph> {

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Float64Array, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch};
 use arrow::datatypes::Float64Type;
-use icecore_core::{Error, ErrorKind, Model, OutputKind};
+use icecore_core::{Error, ErrorKind, Model, OutputKind, Prediction};
 
 use crate::import_model;
 
@@ -168,4 +168,168 @@ fn a_small_file_is_no_large_model() {
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let wide = file(100_000, &[node("Identity", &["x"], &names, &[])]);
     refused(&wide, ErrorKind::Unsupported, "cannot import a graph of so many columns");
+}
+
+fn integer(name: &str, value: i64) -> Vec<u8> {
+    attribute(name, &number(3, value as u64))
+}
+
+fn float(name: &str, value: f32) -> Vec<u8> {
+    attribute(name, &[&[2 << 3 | 5][..], &value.to_le_bytes()].concat())
+}
+
+fn text(name: &str, value: &str) -> Vec<u8> {
+    attribute(name, &field(4, value))
+}
+
+/// A file of two columns with whole numbers that nodes refer to.
+fn file_with(name: &str, numbers: &[i64], nodes: &[Vec<u8>]) -> Vec<u8> {
+    let packed: Vec<u8> = numbers.iter().flat_map(|number| varint(*number as u64)).collect();
+    let parts = [number(1, numbers.len() as u64), number(2, 7), field(7, packed), field(8, name)];
+    file(2, &[nodes.concat(), field(5, parts.concat())])
+}
+
+/// A linear regression of two columns, the second of which counts tenfold.
+fn sum(input: &str, output: &str) -> Vec<u8> {
+    let attributes = [floats("coefficients", [1.0, 10.0]), floats("intercepts", [0.0])];
+    node("LinearRegressor", &[input], &[output], &attributes)
+}
+
+/// What a model of two columns predicts for a row.
+fn prediction(file: &[u8], row: [f64; 2]) -> Vec<f64> {
+    let model = import_model(file).unwrap();
+    let columns = (0..2).map(|at| {
+        let column: ArrayRef = Arc::new(Float64Array::from(vec![row[at]]));
+        (format!("Column_{at}"), column)
+    });
+    let predicted = model.predict(&RecordBatch::try_from_iter(columns).unwrap()).unwrap();
+    let values = predicted.as_fixed_size_list_opt().map_or(&predicted, |lists| lists.values());
+    values.as_primitive::<Float64Type>().values().to_vec()
+}
+
+#[test]
+fn operators_go_along_columns() {
+    let gather = |attributes: &[Vec<u8>], places: &[i64]| {
+        let nodes = [node("Gather", &["x", "at"], &["z"], attributes), sum("z", "y")];
+        file_with("at", places, &nodes)
+    };
+    for axis in [1, -1] {
+        assert_eq!(prediction(&gather(&[integer("axis", axis)], &[1, 0]), [2.0, 3.0]), [23.0]);
+    }
+    assert_eq!(prediction(&gather(&[integer("axis", 1)], &[-1, -2]), [2.0, 3.0]), [23.0]);
+    let message = "cannot import a graph with `Gather` of rows";
+    refused(&gather(&[], &[1, 0]), ErrorKind::Unsupported, message);
+
+    let parts = |attributes: &[Vec<u8>]| {
+        let chosen = |at: &str, to: &str| node("ArrayFeatureExtractor", &["x", at], &[to], &[]);
+        let concat = node("Concat", &["a", "a"], &["z"], attributes);
+        file_with("at", &[1], &[chosen("at", "a"), concat, sum("z", "y")])
+    };
+    assert_eq!(prediction(&parts(&[integer("axis", 1)]), [2.0, 3.0]), [33.0]);
+    let message = "cannot import a graph with `Concat` of rows";
+    refused(&parts(&[integer("axis", 0)]), ErrorKind::Unsupported, message);
+    let flat = file(2, &[node("Flatten", &["x"], &["z"], &[integer("axis", 0)]), sum("z", "y")]);
+    refused(&flat, ErrorKind::Unsupported, "cannot import a graph with `Flatten`");
+}
+
+#[test]
+fn only_missing_values_are_imputed() {
+    let imputer = |attributes: &[Vec<u8>]| {
+        let fills = [&[floats("imputed_value_floats", [100.0, 200.0])], attributes].concat();
+        file(2, &[node("Imputer", &["x"], &["z"], &fills), sum("z", "y")])
+    };
+    let missing = imputer(&[float("replaced_value_float", f32::NAN)]);
+    assert_eq!(prediction(&missing, [f64::NAN, 1.0]), [110.0]);
+    assert_eq!(prediction(&missing, [0.0, f64::NAN]), [2_000.0]);
+    // What the operator replaces where nothing is said.
+    let message = "cannot import a graph whose `Imputer` replaces 0";
+    refused(&imputer(&[]), ErrorKind::Unsupported, message);
+}
+
+#[test]
+fn a_linear_model_says_what_a_missing_value_counts_as() {
+    let params = |file: &[u8]| {
+        let model = import_model(file).unwrap().encode().unwrap();
+        crate::file::decode(&model).unwrap().header.params
+    };
+    let bare = file(2, &[sum("x", "y")]);
+    assert_eq!(params(&bare)["missing"], "counts as 0, before any scaling");
+    assert_eq!(prediction(&bare, [f64::NAN, 1.0]), [10.0]);
+    let fills =
+        [floats("imputed_value_floats", [1.0, 2.0]), float("replaced_value_float", f32::NAN)];
+    let filled = file(2, &[node("Imputer", &["x"], &["z"], &fills), sum("z", "y")]);
+    assert!(!params(&filled).contains_key("missing"));
+}
+
+#[test]
+fn what_changes_a_prediction_is_refused() {
+    let after = |op: &str, attributes: &[Vec<u8>]| {
+        file_with("to", &[-1, 1], &[sum("x", "w"), node(op, &["w", "to"], &["y"], attributes)])
+    };
+    for (op, attributes) in [
+        ("Identity", vec![]),
+        ("Cast", vec![integer("to", 1)]),
+        ("Cast", vec![integer("to", 11)]),
+        ("Reshape", vec![]),
+        ("Squeeze", vec![]),
+    ] {
+        assert_eq!(prediction(&after(op, &attributes), [2.0, 3.0]), [32.0], "{op}");
+    }
+    for (op, attributes, what) in [
+        ("Cast", integer("to", 7), "a graph with `Cast` after the model"),
+        ("Normalizer", text("norm", "L1"), "a graph with `Normalizer` by L1 after the model"),
+        ("ArrayFeatureExtractor", vec![], "a graph with `ArrayFeatureExtractor` after the model"),
+        ("Concat", integer("axis", 1), "a graph with `Concat` after the model"),
+    ] {
+        let error = import_model(&after(op, &[attributes])).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(error.to_string().contains(what), "{error}");
+    }
+}
+
+/// A linear classifier of this many classes by log odds, and what follows it.
+fn odds(weights: &[f32], classes: i64, then: &[Vec<u8>]) -> Vec<u8> {
+    let attributes = [
+        floats("coefficients", weights.iter().copied()),
+        floats("intercepts", (0..weights.len() / 2).map(|_| 0.0)),
+        integers("classlabels_ints", 0..classes),
+        text("post_transform", "LOGISTIC"),
+    ];
+    let model = node("LinearClassifier", &["x"], &["label", "w"], &attributes);
+    file(2, &[&[model], then].concat())
+}
+
+#[test]
+fn scores_of_classes_are_probabilities_where_the_graph_makes_them_so() {
+    let normalizer = |norm: &str| node("Normalizer", &["w"], &["y"], &[text("norm", norm)]);
+    let label = node("Cast", &["label"], &["named"], &[integer("to", 7)]);
+    let three = [1.0, 0.0, 0.0, 1.0, -1.0, 0.0];
+    let shares = prediction(&odds(&three, 3, &[normalizer("L1"), label.clone()]), [0.0, 0.0]);
+    assert!(shares.iter().all(|share| (share - 1.0 / 3.0).abs() < 1e-12), "{shares:?}");
+    let sigmoid = 1.0 / (1.0 + (-2.0_f64).exp());
+    let two = prediction(&odds(&[-1.0, 0.0, 1.0, 0.0], 2, &[normalizer("L1"), label]), [2.0, 0.0]);
+    assert!((two[0] - sigmoid).abs() < 1e-12, "{two:?}");
+    let message = "cannot import scores of classes that do not sum to one";
+    refused(&odds(&three, 3, &[]), ErrorKind::Unsupported, message);
+    let message = "cannot import a graph with `Normalizer` by MAX after the model";
+    refused(&odds(&three, 3, &[normalizer("MAX")]), ErrorKind::Unsupported, message);
+    let message = "cannot import a graph with `Normalizer` by L1 after the model";
+    let apart = odds(&[-1.0, 0.0, 3.0, 0.0], 2, &[normalizer("L1")]);
+    refused(&apart, ErrorKind::Unsupported, message);
+}
+
+// A job asks a model about no rows to learn what it gives.
+#[test]
+fn no_rows_have_no_predictions() {
+    let normalizer = node("Normalizer", &["w"], &["y"], &[text("norm", "L1")]);
+    let three = odds(&[1.0, 0.0, 0.0, 1.0, -1.0, 0.0], 3, &[normalizer]);
+    let columns = (0..2).map(|at| {
+        let none: ArrayRef = Arc::new(Float64Array::from(Vec::<f64>::new()));
+        (format!("Column_{at}"), none)
+    });
+    let rows = RecordBatch::try_from_iter(columns).unwrap();
+    let model = import_model(&three).unwrap();
+    for what in [Prediction::Response, Prediction::Margin, Prediction::Contributions] {
+        assert_eq!(model.predict_as(&rows, what).unwrap().len(), 0);
+    }
 }

@@ -288,8 +288,9 @@ pub trait Model: fmt::Debug + Send + Sync + 'static {
     /// `Internal` if it cannot be written.
     fn encode(&self) -> Result<Vec<u8>>;
 
-    /// How much each input counts, summing to one, in the order of the signature; empty where the
-    /// algorithm does not tell.
+    /// How much each input counts, summing to one, in the order of the signature. All are zero where
+    /// none counts, because the model gives every row the same; empty where the algorithm does not
+    /// tell.
     fn importance(&self) -> Vec<f64> {
         Vec::new()
     }

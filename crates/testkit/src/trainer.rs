@@ -330,8 +330,9 @@ fn gives_what_its_signature_says(model: &dyn Model, rows: &RecordBatch) {
     let names: Vec<String> = rows.schema().fields().iter().map(|f| f.name().clone()).collect();
     let inputs: Vec<String> = model.signature().inputs.iter().map(|i| i.name.clone()).collect();
     assert_eq!(inputs, names, "the signature has the columns that it was trained with");
-    for bits in predict(model, rows) {
-        let value = f64::from_bits(bits);
+    let predictions = predict(model, rows);
+    for bits in &predictions {
+        let value = f64::from_bits(*bits);
         assert!(!value.is_nan(), "no prediction is NaN");
         if model.signature().output == OutputKind::Probability {
             assert!((0.0..=1.0).contains(&value), "{value} is no probability");
@@ -341,6 +342,7 @@ fn gives_what_its_signature_says(model: &dyn Model, rows: &RecordBatch) {
     if !importance.is_empty() {
         assert_eq!(importance.len(), inputs.len(), "each input has an importance");
         let sum: f64 = importance.iter().sum();
-        assert!((sum - 1.0).abs() < 1e-9, "importances sum to {sum}");
+        let nothing_counts = sum == 0.0 && predictions.windows(2).all(|pair| pair[0] == pair[1]);
+        assert!(nothing_counts || (sum - 1.0).abs() < 1e-9, "importances sum to {sum}");
     }
 }

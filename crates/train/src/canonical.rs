@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use icecore_core::{Error, Result, TrainingSet};
+use icecore_core::{Result, TrainingSet};
 
 use crate::columns::{self, Values};
 
@@ -60,10 +60,14 @@ impl Canonical {
     pub(crate) fn check_numbers(&self) -> Result<()> {
         match self.labels.iter().find(|label| label.is_nan() || label.abs() > LABEL_MAX) {
             None => Ok(()),
-            Some(label) => {
-                Err(Error::invalid(format!("label `{label}` is none that can be learned"))
-                    .with_help("filter such rows in the spine"))
-            }
+            Some(label) => Err(columns::no_label(
+                *label,
+                &format!(
+                    "labels are numbers from {:e} to {LABEL_MAX:e}: filter such rows in the spine, \
+                     or give labels in larger units",
+                    -LABEL_MAX
+                ),
+            )),
         }
     }
 }

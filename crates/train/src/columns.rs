@@ -167,6 +167,17 @@ pub(crate) fn check_rows(rows: usize) -> Result<()> {
     Ok(())
 }
 
+/// Refuses to learn from rows none of which counts.
+pub(crate) fn check_counted(counted: usize, rows: usize) -> Result<()> {
+    if counted == 0 && rows > 0 {
+        return Err(Error::invalid(format!(
+            "all {rows} rows have weight 0, which teaches nothing"
+        ))
+        .with_help("check the column that `weight` names: a row counts by a weight above 0"));
+    }
+    Ok(())
+}
+
 /// The labels of a two-class problem: every one is zero or one.
 pub(crate) fn binary_labels(set: &TrainingSet) -> Result<&[f64]> {
     let labels = labels(set)?;
@@ -180,6 +191,14 @@ pub(crate) fn check_binary(labels: &[f64]) -> Result<()> {
             .with_help("make the label a boolean in the spine, such as `churned = 'yes'`")),
         None => Ok(()),
     }
+}
+
+/// A label that cannot be learned, and what to do about it.
+pub(crate) fn no_label(label: f64, help: &str) -> Error {
+    // Far from one, all digits of a number are hard to read.
+    let is_near = label == 0.0 || (1e-5..1e17).contains(&label.abs());
+    let label = if is_near { label.to_string() } else { format!("{label:e}") };
+    Error::invalid(format!("label `{label}` is none that can be learned")).with_help(help)
 }
 
 /// The column as doubles.

@@ -78,7 +78,7 @@ fn score(
     let measure = measure.unwrap_or(Measure::usual(output));
     let score = measure.of(&*model, &validation)?.ok_or_else(|| {
         Error::invalid(format!("`{}` of a fold is not defined", measure.name()))
-            .with_help("a fold has rows, of both classes where there are two")
+            .with_help(measure.wants(output, &validation))
     })?;
     Ok((score, model.rounds()))
 }

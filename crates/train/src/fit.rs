@@ -96,6 +96,7 @@ impl Fit {
         let inputs = columns::inputs(&set.features().schema())?;
         let rows = set.rows();
         let set = counted(set)?;
+        columns::check_counted(set.rows(), rows)?;
         self.check_weights(&set)?;
         let (steps, learned) = if self.steps.is_empty() {
             (Vec::new(), self.learner.learn(&set, watched)?)
@@ -157,12 +158,15 @@ impl TrainingSource for Counted<'_> {
     }
 
     fn read(&self, each: &mut dyn FnMut(TrainingSet) -> Result<()>) -> Result<()> {
-        let mut rows = 0;
+        let (mut rows, mut counted) = (0, 0);
         self.source.read(&mut |part| {
             rows += part.rows();
             let counts = |weights: &Float64Array| weights.values().iter().all(|w| *w > 0.0);
-            if part.weights().is_none_or(counts) { each(part) } else { each(positive(&part)?) }
+            let part = if part.weights().is_none_or(counts) { part } else { positive(&part)? };
+            counted += part.rows();
+            each(part)
         })?;
+        columns::check_counted(counted, rows)?;
         self.rows.store(rows, Ordering::Relaxed);
         Ok(())
     }

@@ -357,15 +357,21 @@ pub(crate) fn softmax(scores: &mut [f64]) {
     }
 }
 
-/// Numbers divided by their sum; equal shares where there is nothing to share.
+/// Numbers divided by their sum; equal shares where there is nothing to share, as of probabilities.
 pub(crate) fn shares(amounts: &[f64]) -> Vec<f64> {
+    let equal = || vec![1.0 / amounts.len() as f64; amounts.len()];
+    fractions(amounts).unwrap_or_else(equal)
+}
+
+/// Numbers divided by their sum, if there is one.
+pub(crate) fn fractions(amounts: &[f64]) -> Option<Vec<f64>> {
     // Dividing by the greatest first keeps the sum finite.
     let greatest = amounts.iter().copied().fold(0.0, f64::max);
     if greatest <= 0.0 {
-        return vec![1.0 / amounts.len() as f64; amounts.len()];
+        return None;
     }
     let total: f64 = amounts.iter().map(|amount| amount / greatest).sum();
-    amounts.iter().map(|amount| amount / greatest / total).collect()
+    Some(amounts.iter().map(|amount| amount / greatest / total).collect())
 }
 
 #[cfg(test)]

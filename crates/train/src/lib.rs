@@ -33,7 +33,7 @@
 //! | `validation_fraction` | 0.1 | 0.001 to 0.9 | the share of such rows, chosen by the hash of their ids, where none are given |
 //! | `class_weight` | `none` | | `balanced` makes classes count alike |
 //! | `scale_pos_weight` | 1 | above 0 to 1e6 | how often a positive row counts |
-//! | `monotone` | | | features that the prediction rises or falls with: `+txn_count, -balance` |
+//! | `monotone` | | | features that the prediction rises or falls with, not for `multiclass`: `+txn_count, -balance` |
 //! | `categorical` | | | numeric features that are categories; text always is |
 //! | `cat_smooth`, `cat_l2` | 10 | 0 to 1e9 | how cautiously categories are divided |
 //! | `seed` | 0 | from 0 | which rows and features are sampled |

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::columns::{self, CategoriesByName, Values};
 use crate::file;
-use crate::forest::{TreeScorer, shares};
+use crate::forest::{TreeScorer, fractions};
 use crate::preprocess::{self, FittedStep, Origin};
 use crate::scorer::Scorer;
 use crate::shap;
@@ -118,6 +118,12 @@ impl FittedModel {
             sums[feature.input] += amount;
         }
         sums
+    }
+
+    /// How much each input counts; nothing where the model gives every row the same.
+    fn counts(&self, of_features: &[f64]) -> Vec<f64> {
+        let of_inputs = self.by_input(of_features);
+        fractions(&of_inputs).unwrap_or_else(|| vec![0.0; of_inputs.len()])
     }
 
     /// One number of each row and output, scored in parallel.
@@ -292,13 +298,13 @@ impl Model for FittedModel {
             Scorer::LinearClasses(classes) => classes.weights(),
             _ => return Vec::new(),
         };
-        shares(&self.by_input(&amounts))
+        self.counts(&amounts)
     }
 
     fn importance_by(&self, importance: Importance) -> Vec<f64> {
         match (importance, &self.scorer) {
             (Importance::Splits, Scorer::Trees(trees)) => {
-                shares(&self.by_input(&trees.ensemble().split_counts()))
+                self.counts(&trees.ensemble().split_counts())
             }
             (Importance::Gain, _) => self.importance(),
             _ => Vec::new(),

@@ -5,6 +5,7 @@
 //! and folds go by the hashes of row ids. Scoring runs the operations of training, and so has their
 //! bits.
 
+mod folds;
 mod operation;
 mod step;
 mod table;

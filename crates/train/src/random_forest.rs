@@ -4,6 +4,8 @@
 //! no missing values: they are imputed by the median, and an indicator column tells that they
 //! were. Both then dissolve into the trees, whose splits know where a missing value goes.
 
+mod range;
+
 use std::collections::BTreeMap;
 
 use icecore_core::{Error, Result, TrainingSet};
@@ -17,6 +19,7 @@ use smartcore::ensemble::random_forest_regressor::{
 };
 use smartcore::linalg::basic::matrix::DenseMatrix;
 
+use self::range::Range;
 use crate::ParamValue;
 use crate::arithmetic::mix_pair;
 use crate::canonical::Canonical;
@@ -35,8 +38,6 @@ pub(crate) const EXTRA: &str = "extra_trees";
 
 /// Trees that one task grows. Fixed, because the trees of a task share a random generator.
 const TASK_TREES: usize = 5;
-/// Values are clamped to ± this, so that the middle of two of them does not overflow.
-const VALUE_MAX: f64 = f64::MAX / 4.0;
 
 /// Learns a forest of trees on bootstrap samples, or of trees that split at random.
 #[derive(Debug, Clone)]
@@ -193,6 +194,7 @@ struct Task {
 #[derive(Debug)]
 struct Input {
     values: Values,
+    range: Range,
     median: f64,
 }
 
@@ -205,7 +207,8 @@ impl Input {
         } else {
             *sorted.select_nth_unstable_by(middle, f64::total_cmp).1
         };
-        Self { values, median: median.clamp(-VALUE_MAX, VALUE_MAX) }
+        let range = Range::of(&sorted);
+        Self { values, median: range.bounded(median), range }
     }
 
     fn missing(&self) -> usize {
@@ -233,7 +236,7 @@ impl Design {
         let input = &inputs[self.input()];
         input.values.iter().map(move |value| match self {
             Self::Value(_) if value.is_nan() => input.median,
-            Self::Value(_) => value.clamp(-VALUE_MAX, VALUE_MAX),
+            Self::Value(_) => input.range.bounded(*value),
             Self::Missing(_) => f64::from(u8::from(value.is_nan())),
         })
     }
@@ -325,8 +328,11 @@ fn convert(
         };
         let column = design.get(node.split_feature).ok_or_else(unreadable)?;
         let (threshold, missing) = match column {
-            Design::Value(input) if inputs[*input].median <= threshold => (threshold, Side::Left),
-            Design::Value(_) => (threshold, Side::Right),
+            Design::Value(input) => {
+                let Input { range, median, .. } = &inputs[*input];
+                let missing = if *median <= threshold { Side::Left } else { Side::Right };
+                (range.unbounded(threshold), missing)
+            }
             // The indicator is at most one half for every value that is there.
             Design::Missing(_) => (f64::INFINITY, Side::Right),
         };

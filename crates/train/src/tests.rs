@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{AsArray, Float64Array, RecordBatch, UInt64Array};
+use arrow::array::{Array, AsArray, Float64Array, RecordBatch, UInt64Array};
 use arrow::datatypes::{DataType, Field, Float64Type, Schema};
-use icecore_core::{ErrorKind, Model, Trainer, TrainingSet};
+use icecore_core::{ErrorKind, Model, Prediction, Trainer, TrainingSet};
 use icecore_testkit::{Random, check_trainer};
 
 use super::*;
@@ -191,6 +191,80 @@ fn support_vector_machines_are_a_function_of_the_rows() {
             }
         }
     }
+}
+
+// A job asks a model about no rows to learn what it gives.
+#[test]
+fn no_rows_have_no_predictions() {
+    let set = churn(120, 5);
+    let none = set.features().slice(0, 0);
+    let classes = |labels: &TrainingSet| {
+        let labels: Vec<f64> = (0..labels.rows()).map(|row| (row % 3) as f64).collect();
+        TrainingSet::new(set.features().clone(), labels.into(), set.row_ids().clone()).unwrap()
+    };
+    let multiclass = BTreeMap::from([("objective".to_owned(), ParamValue::from("multiclass"))]);
+    let mut models: Vec<Arc<dyn Model>> =
+        vec![make("gbdt", &multiclass).fit(&classes(&set)).unwrap()];
+    let numbers = ["ridge", "lasso", "knn_regressor", "svr"];
+    for algorithm in CLASSIFIERS.into_iter().chain(numbers) {
+        models.push(make(algorithm, &BTreeMap::new()).fit(&set).unwrap());
+    }
+    for model in models {
+        assert_eq!(model.predict(&none).unwrap().len(), 0);
+        for what in [Prediction::Margin, Prediction::Leaves, Prediction::Contributions] {
+            if let Ok(given) = model.predict_as(&none, what) {
+                assert_eq!(given.len(), 0);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_model_does_not_use_is_not_important() {
+    let x = (0..50).map(f64::from).collect::<Vec<_>>();
+    let alike = set(&[("a", x.clone()), ("b", x.clone())], vec![1.0; 50]);
+    let labels = (0..50).map(|row| f64::from(row % 2)).collect();
+    let noise = set(&[("a", x.clone()), ("b", x)], labels);
+    for (algorithm, set) in [
+        ("gbdt", &alike),
+        ("random_forest", &alike),
+        ("logistic_regression", &alike),
+        ("lasso", &noise),
+        ("elastic_net", &noise),
+    ] {
+        let model = make(algorithm, &BTreeMap::new()).fit(set).unwrap();
+        assert_eq!(model.importance(), [0.0, 0.0], "{algorithm}");
+    }
+}
+
+#[test]
+fn rows_that_all_weigh_nothing_say_so() {
+    let set = churn(10, 1).with_weights(vec![0.0; 10].into()).unwrap();
+    let trainer = make("gbdt", &BTreeMap::new());
+    for error in [trainer.fit(&set).unwrap_err(), trainer.fit_source(&set, None).unwrap_err()] {
+        assert_eq!(error.to_string(), "all 10 rows have weight 0, which teaches nothing");
+    }
+}
+
+#[test]
+fn a_label_that_is_too_great_is_told_with_the_limit() {
+    for algorithm in ["ridge", "lasso", "knn_regressor", "svr"] {
+        let set = set(&[("x", vec![1.0, 2.0, 3.0])], vec![0.0, 1.0, 1e300]);
+        let error = make(algorithm, &BTreeMap::new()).fit(&set).unwrap_err();
+        assert_eq!(error.to_string(), "label `1e300` is none that can be learned", "{algorithm}");
+        assert!(error.help().unwrap().contains("1e140"), "{error:?}");
+    }
+}
+
+#[test]
+fn a_measure_that_is_not_defined_says_what_it_wants() {
+    let set = churn(200, 3);
+    let splits = split::stratified_k_fold(&set, 2).unwrap();
+    let trainer = make("gbdt", &params([("n_estimators", 2.0)]));
+    let measure = Some(metrics::Measure::Ndcg(10));
+    let error = cross_validate_on(&*trainer, &set, &splits, measure).unwrap_err();
+    assert_eq!(error.to_string(), "`ndcg` of a fold is not defined");
+    assert!(error.help().unwrap().contains("`group`"), "{error:?}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What boosting minimizes.
 
-use icecore_core::{Error, OutputKind, Result};
+use icecore_core::{OutputKind, Result};
 
 use super::packed::{Lanes, ROUND, Steps};
 use super::ranking::Ranking;
@@ -112,10 +112,7 @@ impl Objective {
         };
         match labels.iter().find(|label| !known(**label)) {
             None => Ok(()),
-            Some(label) => {
-                Err(Error::invalid(format!("label `{label}` is none that can be learned"))
-                    .with_help(help))
-            }
+            Some(label) => Err(columns::no_label(*label, help)),
         }
     }
 

@@ -132,6 +132,12 @@ impl BoostParams {
             return Err(Error::invalid("`class_weight` and `scale_pos_weight` say two things")
                 .with_help("give one of them"));
         }
+        if self.objective == Objective::Softmax && !self.monotone.is_empty() {
+            return Err(Error::invalid("`monotone` is not for `multiclass`").with_help(
+                "the probabilities of classes sum to one, so that they cannot all rise: leave it \
+                 out, or set `objective` to `binary` for the class that matters",
+            ));
+        }
         if let Some(name) = self.monotone.keys().find(|name| self.categorical.contains(*name)) {
             return Err(Error::invalid(format!(
                 "`{name}` is both in `categorical` and in `monotone`"

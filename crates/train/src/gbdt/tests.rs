@@ -243,10 +243,10 @@ fn no_order_of_rows_and_no_number_of_threads_changes_a_model() {
             ("alpha", 0.8),
             ("l1", 0.1),
         ];
-        let mut given = given_text(
-            numbers,
-            &[("objective", objective), ("growth", growth), ("monotone", "+amount")],
-        );
+        let mut given = given_text(numbers, &[("objective", objective), ("growth", growth)]);
+        if objective != "multiclass" {
+            given.insert("monotone".to_owned(), ParamValue::from("+amount"));
+        }
         let mut fit = |threads: i64, set: &TrainingSet| {
             given.insert("threads".to_owned(), ParamValue::Int(threads));
             make("gbdt", &given).fit(set).unwrap().encode().unwrap()
@@ -502,4 +502,15 @@ fn the_best_division_of_categories_is_found() {
             .fold(0.0, f64::max);
         assert!((gain / best - 1.0).abs() < 5e-3, "seed {seed}: {gain} is not {best}");
     }
+}
+
+// The raw scores of classes would rise, but probabilities, which sum to one, cannot all do so.
+#[test]
+fn monotone_is_refused_for_several_classes() {
+    let given = BTreeMap::from([
+        ("objective".to_owned(), ParamValue::from("multiclass")),
+        ("monotone".to_owned(), ParamValue::from("+txn_count")),
+    ]);
+    let error = trainer(ALGORITHM, &given).unwrap_err();
+    assert_eq!(error.to_string(), "`monotone` is not for `multiclass`");
 }

@@ -111,6 +111,20 @@ impl Measure {
         matches!(self, Self::RocAuc | Self::PrAuc | Self::Accuracy | Self::Ndcg(_) | Self::Map)
     }
 
+    /// What a model and rows need so that the measure is defined for them.
+    pub(crate) fn wants(self, output: OutputKind, set: &TrainingSet) -> &'static str {
+        match (self, output) {
+            (Self::Ndcg(_) | Self::Map, _) if set.groups().is_none() => {
+                "it is of the rows of queries: name the spine's column of them with `group`"
+            }
+            (Self::LogLoss | Self::Accuracy, _)
+            | (_, OutputKind::Probability | OutputKind::Value) => {
+                "a fold has rows, of both classes where there are two"
+            }
+            _ => "of several classes, there are `log_loss` and `accuracy`",
+        }
+    }
+
     /// Whether `a` is better than `b`.
     #[must_use]
     pub fn is_better(self, a: f64, b: f64) -> bool {

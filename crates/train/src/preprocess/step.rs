@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Operation;
 use super::operation::{COLUMNS_MAX, EDGES_MAX, Fill, Unknown, mismatch};
 use super::table::{Column, Feature};
-use super::target::{self, Encoding};
+use super::target::{self, Encoding, FOLDS_MAX};
 use crate::categories::Categories;
 use crate::exact::Exact;
 use crate::params::ParamReader;
@@ -23,7 +23,7 @@ use crate::statistics::Sorted;
 /// | `scale` | `method`: `standard`, `min_max`, `robust` | those of numbers |
 /// | `bin` | `method`: `quantile`, `uniform`; `bins` (10) | those of numbers |
 /// | `one_hot` | `max_categories` (100), `unknown`: `ignore`, `other`, `error` | those of text |
-/// | `target_encode` | `folds` (5), `smooth` (20), `seed` (0) | those of text |
+/// | `target_encode` | `folds` (5, at most 20), `smooth` (20), `seed` (0) | those of text |
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepSpec {
     /// The step's name.
@@ -120,7 +120,7 @@ impl Step {
                 },
             },
             _ => Method::Encode(Encoding {
-                folds: read.int("folds", 5, 2..=1_000) as usize,
+                folds: read.int("folds", 5, 2..=FOLDS_MAX as i64) as usize,
                 smooth: read.float("smooth", 20.0, 0.0..=1e9),
                 seed: read.int("seed", 0, 0..) as u64,
             }),

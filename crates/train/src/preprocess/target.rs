@@ -1,19 +1,23 @@
 //! The mean label of categories, without leakage.
 //!
 //! A row that took part in the mean that it is encoded by would see its own label. So the rows of
-//! training are dealt to folds by the hashes of their ids, and each is encoded by the rows of the
-//! other folds; rows that come later, by all of them. Means of rare categories are drawn to the
-//! mean of all (Micci-Barreca, "A preprocessing scheme for high-cardinality categorical attributes",
-//! 2001).
+//! training are dealt to folds, and each is encoded by the rows of the other folds; rows that come
+//! later, by all of them. The folds are alike in their labels (`deal`), because the mean of a fold
+//! that has more of them is told by the others, which have less. Means of rare categories are drawn
+//! to the mean of all (Micci-Barreca, "A preprocessing scheme for high-cardinality categorical
+//! attributes", 2001).
 
 use icecore_core::{Result, TrainingSet};
 
 use super::Operation;
+use super::folds::deal;
 use super::operation::ENCODED_MAX;
 use super::table::Column;
-use crate::arithmetic::mix_pair;
 use crate::categories::Categories;
 use crate::exact::Exact;
+
+/// The most folds: the fewer rows one has, the more its mean tells of each label.
+pub(super) const FOLDS_MAX: usize = 20;
 
 /// How categories are encoded.
 #[derive(Debug, Clone, Copy)]
@@ -47,8 +51,8 @@ impl Means {
             (false, false) => *place as usize,
         };
         let groups: Vec<usize> = places.iter().zip(column.missing()).map(group).collect();
-        let fold = |id: &u64| (mix_pair(encoding.seed, *id) % encoding.folds as u64) as usize;
-        let folds: Vec<usize> = set.row_ids().values().iter().map(fold).collect();
+        let folds =
+            deal((encoding.folds, encoding.seed), set.labels().values(), set.row_ids().values());
         let weight = |row: usize| set.weights().map_or(1.0, |weights| weights.value(row));
         let mut rows: Vec<(usize, usize, f64, f64)> = (0..groups.len())
             .map(|row| (groups[row], folds[row], set.labels().value(row), weight(row)))

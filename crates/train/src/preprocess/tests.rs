@@ -288,3 +288,24 @@ fn trees_on_imputed_rows_learn_what_they_learned_without() {
     let model = pipeline(&steps, "gbdt", &params([])).unwrap().fit(&set).unwrap();
     assert!(crate::tests::auc(&*model as &dyn Model, &set) > 0.95);
 }
+
+// Folds that differ in their labels would give the label away: what is encoded by the other folds is
+// less where the row's own fold has more.
+#[test]
+fn a_column_that_says_nothing_is_encoded_nearly_alike() {
+    let labels: Vec<f64> = (0..600).map(|row| f64::from(u8::from(row % 11 < 6))).collect();
+    let shop: ArrayRef = Arc::new(StringArray::from(vec![Some("a"); 600]));
+    let rows = RecordBatch::try_from_iter_with_nullable([("shop", shop, true)]).unwrap();
+    let ids = UInt64Array::from_iter_values(0..600);
+    let set = TrainingSet::new(rows, labels.into(), ids).unwrap();
+    for folds in [2_i64, 5, 20] {
+        let spec = step("target_encode", [("smooth", 0.0.into()), ("folds", folds.into())]);
+        let encoded = column(&seen(&[spec], &set), "shop");
+        let least = encoded.iter().copied().fold(f64::INFINITY, f64::min);
+        let most = encoded.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        // One label of the rows of the other folds.
+        assert!(most - least <= 2.0 / 300.0, "{folds}: from {least} to {most}");
+    }
+    let error = Step::new(&step("target_encode", [("folds", 100_i64.into())])).unwrap_err();
+    assert!(error.to_string().contains("folds"), "{error}");
+}

@@ -57,3 +57,24 @@ fn importance_is_that_of_the_features_that_matter() {
     assert!(count > noise && days > noise && decline > 0.05, "{importance:?}");
     assert!(constant < 1e-12, "{importance:?}");
 }
+
+// One among many values: were it a very great number, no threshold would fall among the others.
+#[test]
+fn an_infinite_value_spoils_no_feature() {
+    let random = |row: u64| icecore_testkit::Random::new(row).unit();
+    let set = |first: f64| {
+        let a: Vec<f64> = (0..600).map(|row| if row == 0 { first } else { random(row) }).collect();
+        let noise: Vec<f64> = (0..600).map(|row| random(row + 10_000)).collect();
+        let labels = (0..600).map(|row| f64::from(u8::from(random(row) > 0.5))).collect();
+        crate::tests::set(&[("a", a), ("noise", noise)], labels)
+    };
+    for algorithm in [ALGORITHM, EXTRA] {
+        for first in [f64::INFINITY, f64::NEG_INFINITY] {
+            let model =
+                make(algorithm, &params([("n_estimators", 20.0)])).fit(&set(first)).unwrap();
+            let auc = crate::tests::auc(&*model, &set(0.5));
+            assert!(auc > 0.98, "{algorithm}: {auc}");
+            assert!(model.importance()[0] > 0.6, "{algorithm}: {:?}", model.importance());
+        }
+    }
+}

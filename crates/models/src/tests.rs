@@ -4,6 +4,7 @@ mod dbt;
 mod gates;
 mod incremental;
 mod names;
+mod narrowed;
 mod random;
 mod templates;
 

@@ -10,7 +10,7 @@ mod trace;
 use icecore_core::{Result, TableName};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use trace::{Input, Source, trace};
+use trace::trace;
 
 use crate::engine::Engine;
 use crate::resolve::Scope;

@@ -16,20 +16,20 @@ use crate::provider::PinnedProvider;
 use crate::resolve::OpaqueView;
 
 /// A column of a table.
-pub(crate) type Source = (TableName, String);
+pub(super) type Source = (TableName, String);
 /// What values are made of, and how.
-pub(crate) type Sources = BTreeMap<Source, Derivation>;
+pub(super) type Sources = BTreeMap<Source, Derivation>;
 
 /// Where the columns of a plan come from.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Traced {
+pub(super) struct Traced {
     /// Of each column of the plan's schema.
-    pub(crate) columns: Vec<Sources>,
-    pub(crate) influences: BTreeSet<(Source, InfluenceKind)>,
+    pub(super) columns: Vec<Sources>,
+    pub(super) influences: BTreeSet<(Source, InfluenceKind)>,
 }
 
 /// Follows a plan.
-pub(crate) fn trace(plan: &LogicalPlan) -> Traced {
+pub(super) fn trace(plan: &LogicalPlan) -> Traced {
     match plan {
         LogicalPlan::TableScan(scan) => of_scan(scan),
         LogicalPlan::Projection(node) => {
@@ -178,13 +178,13 @@ fn merged(plans: impl IntoIterator<Item = Traced>) -> Traced {
 }
 
 /// What an expression is evaluated on.
-pub(crate) struct Input<'p> {
+struct Input<'p> {
     schema: &'p DFSchema,
-    pub(crate) traced: Traced,
+    traced: Traced,
 }
 
 impl<'p> Input<'p> {
-    pub(crate) fn of(plan: &'p LogicalPlan) -> Self {
+    fn of(plan: &'p LogicalPlan) -> Self {
         Self { schema: plan.schema(), traced: trace(plan) }
     }
 
@@ -199,7 +199,7 @@ impl<'p> Input<'p> {
 
     /// What the values of an expression are made of. What its subqueries are influenced by
     /// influences the whole.
-    pub(crate) fn sources(&mut self, expr: &Expr) -> Sources {
+    fn sources(&mut self, expr: &Expr) -> Sources {
         let mut found = Sources::new();
         match expr {
             Expr::Alias(alias) => return self.sources(&alias.expr),

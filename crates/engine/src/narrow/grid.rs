@@ -2,8 +2,8 @@
 //!
 //! `t >= X` beside `GROUP BY date_trunc('day', t)` takes whole days only if a day begins at X. What
 //! a table holds cannot be seen in a plan: a column that is taken as it is, or the greatest of it,
-//! is believed, as a model's own table holds what the model groups by. What is computed from it has
-//! to stay on the grid: three days earlier a day begins, too, and six hours earlier none does.
+//! may be such a moment, and whether it is one is asked when it is known. What is computed from it
+//! has to stay on the grid: three days earlier a day begins, too, and six hours earlier none does.
 
 use std::collections::BTreeSet;
 
@@ -13,6 +13,8 @@ use datafusion::common::ScalarValue;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{Cast, Distinct, Expr, JoinType, LogicalPlan, Operator, TryCast};
 
+use super::above::Takes;
+use super::place::{Place, columns};
 use crate::dialect;
 use crate::files::moment as moment_type;
 
@@ -21,22 +23,24 @@ const DAY: i64 = 86_400 * SECOND;
 /// 1970-01-05, the first Monday.
 const MONDAY: i64 = 4 * DAY;
 
-/// Whether rows of one group all pass a comparison or all fail, as their groups are spans of time
-/// and the comparison goes by where such spans begin.
-pub(super) fn takes_whole(
-    condition: &Expr,
-    below: &LogicalPlan,
-    keys: &[&Expr],
-    input: &LogicalPlan,
-) -> bool {
-    let Some(compared) = Compared::of(condition) else { return false };
-    let Some(of_rows) = floor(compared.moment, below) else { return false };
-    let mut grids = keys.iter().filter_map(|key| floor(key, input)).chain(parts(keys, input));
-    grids.any(|grid| {
-        // What is compared is the same for all rows of a group.
-        of_rows.is_within(grid)
-            || compared.is_start && grid.is_within(of_rows) && is_on(compared.bound, below, grid)
-    })
+/// What a comparison takes of groups that are spans of time, by where such spans begin. The keys
+/// are [traced](Place::traced).
+pub(super) fn takes(condition: &Expr, below: &Place<'_>, keys: &[Expr]) -> Takes {
+    let Some(compared) = Compared::of(condition) else { return Takes::Part };
+    let Some(moment) = below.traced(compared.moment) else { return Takes::Part };
+    let Some((of_rows, column)) = floor(&moment) else { return Takes::Part };
+    let of_column = |(grid, other)| (other == column).then_some(grid);
+    let grids = keys.iter().filter_map(floor).filter_map(of_column).chain(parts(keys, column));
+    let grids: Vec<Grid> = grids.collect();
+    // What is compared is the same for all rows of a group.
+    if grids.iter().any(|grid| of_rows.is_within(*grid)) {
+        return Takes::Whole;
+    }
+    let may_begin = |grid: &Grid| {
+        compared.is_start && grid.is_within(of_rows) && is_on(compared.bound, below.plan, *grid)
+    };
+    let grids: Vec<Grid> = grids.into_iter().filter(may_begin).collect();
+    if grids.is_empty() { Takes::Part } else { Takes::WholeFrom(compared.bound.clone(), grids) }
 }
 
 /// A comparison of what rows have with what is the same for all of them.
@@ -50,7 +54,7 @@ struct Compared<'p> {
 impl<'p> Compared<'p> {
     fn of(condition: &'p Expr) -> Option<Self> {
         let Expr::BinaryExpr(binary) = condition else { return None };
-        let is_of_rows = |expr: &Expr| !expr.column_refs().is_empty();
+        let is_of_rows = |expr: &Expr| !columns(expr).is_empty();
         let (left, right) = (binary.left.as_ref(), binary.right.as_ref());
         let (moment, bound, start) = match (is_of_rows(left), is_of_rows(right)) {
             (true, false) => (left, right, Operator::GtEq),
@@ -72,7 +76,7 @@ impl<'p> Compared<'p> {
 
 /// Moments, UTC, of which groups begin at each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Grid {
+pub(super) enum Grid {
     /// So many microseconds from one to the next; one of them is the origin.
     Micros { width: i64, origin: i64 },
     /// The firsts of months, so many from one to the next; one of them is that of January 1970.
@@ -129,6 +133,11 @@ impl Grid {
             }
             _ => None,
         }
+    }
+
+    /// Whether this is one of its moments; nothing is later than null.
+    pub(super) fn has(self, value: &ScalarValue) -> bool {
+        value.is_null() || micros(value).is_some_and(|moment| self.holds(moment))
     }
 
     fn holds(self, moment: i64) -> bool {
@@ -241,20 +250,23 @@ fn constant(expr: &Expr) -> Option<i64> {
 
 fn micros(value: &ScalarValue) -> Option<i64> {
     let is_moment = value.data_type().is_temporal() || value.try_as_str().is_some();
+    if matches!(value, ScalarValue::TimestampNanosecond(Some(nanos), _) if nanos % 1000 != 0) {
+        return None;
+    }
     match value.cast_to(&moment_type()) {
         Ok(ScalarValue::TimestampMicrosecond(micros, _)) if is_moment => micros,
         _ => None,
     }
 }
 
-/// What a moment that a table holds was taken down to; `None` if it is something else.
-fn floor(expr: &Expr, plan: &LogicalPlan) -> Option<Grid> {
-    let (expr, plan) = seen_through(expr, plan)?;
-    if matches!(expr, Expr::Column(_)) {
-        return Some(Grid::FINEST);
+/// What a column of moments was taken down to, and the column; `None` if it is something else.
+fn floor(traced: &Expr) -> Option<(Grid, &Expr)> {
+    if let Expr::OuterReferenceColumn(field, _) = traced {
+        return Some((Grid::of_type(field.data_type())?, traced));
     }
-    let (grid, moment) = taken_down(expr)?;
-    grid.after(floor(moment, plan)?)
+    let (grid, moment) = taken_down(traced)?;
+    let (before, column) = floor(moment)?;
+    Some((grid.after(before)?, column))
 }
 
 /// The grid that an expression takes a moment down to, and the moment.
@@ -275,16 +287,15 @@ fn taken_down(expr: &Expr) -> Option<(Grid, &Expr)> {
     }
 }
 
-/// The grid of groups by year, by year and month, and so on.
-fn parts(keys: &[&Expr], input: &LogicalPlan) -> Option<Grid> {
-    let part = |key: &&Expr| {
-        let (Expr::ScalarFunction(function), plan) = seen_through(key, input)? else {
-            return None;
-        };
+/// The grid of groups by year, by year and month, and so on, of a column.
+fn parts(keys: &[Expr], column: &Expr) -> Option<Grid> {
+    let part = |key: &Expr| {
+        let Expr::ScalarFunction(function) = key else { return None };
         let ("date_part", [unit, moment]) = (function.name(), function.args.as_slice()) else {
             return None;
         };
-        let is_whole = Grid::DAYS.is_within(floor(moment, plan)?);
+        let (grid, of) = floor(moment)?;
+        let is_whole = of == column && Grid::DAYS.is_within(grid);
         is_whole.then_some(text(unit)?.to_ascii_lowercase())
     };
     let units: BTreeSet<String> = keys.iter().filter_map(part).collect();
@@ -309,12 +320,9 @@ fn is_on(expr: &Expr, plan: &LogicalPlan, grid: Grid) -> bool {
         return to.is_within(grid) || grid.is_within(to) && is_on(moment, plan, grid);
     }
     match expr {
-        // A table's.
+        // A table's: it may be.
         Expr::Column(_) => true,
-        // Nothing is later than null.
-        Expr::Literal(value, _) => {
-            value.is_null() || micros(value).is_some_and(|moment| grid.holds(moment))
-        }
+        Expr::Literal(value, _) => grid.has(value),
         Expr::ScalarSubquery(query) => match origin(&query.subquery, 0) {
             Some(Origin::Stored) => true,
             Some(Origin::Computed(expr, below)) => is_on(expr, below, grid),

@@ -1,5 +1,7 @@
 //! D5: the condition that cuts an aggregate short.
 
+mod subset;
+
 use super::*;
 use crate::{Narrowing, Scope};
 
@@ -156,5 +158,41 @@ async fn a_start_where_a_group_begins_is_fine() {
         ),
     ] {
         assert_eq!(narrowing(full, condition).await, None, "{full} / {condition}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_table_holds_is_asked() {
+    const LAST: &str = "event_timestamp >= (SELECT max(event_timestamp) FROM models.this)";
+    for (last, is_fine) in [("2024-02-01T03:00:00Z", false), ("2024-02-01T00:00:00Z", true)] {
+        let lake = Lake::new().await;
+        lake.create("events.payments", NewTable::new(payments_schema())).await;
+        lake.create("models.this", NewTable::new(payments_schema())).await;
+        lake.append("models.this", payments(&format!("1|a|1.5|{last}"))).await;
+        let full = grouped("date_trunc('day', event_timestamp)");
+        let incremental = full.replace("TRUE", LAST);
+        let found = lake.engine.narrowing(&full, &incremental, &Scope::default()).await.unwrap();
+        assert_eq!(found.is_none(), is_fine, "{last}: {found:?}");
+    }
+}
+
+#[tokio::test]
+async fn other_queries_are_not_believed() {
+    let full = "SELECT id, amount FROM events.payments WHERE amount > 3 AND TRUE";
+    for incremental in [
+        "SELECT id, amount FROM events.payments WHERE id > 7",
+        "SELECT id, amount FROM events.payments WHERE amount > 3 OR id > 7",
+        "SELECT id, amount + 1 AS amount FROM events.payments WHERE amount > 3",
+        "SELECT id, amount FROM models.this WHERE amount > 3",
+        "SELECT id, amount FROM events.payments WHERE amount > 3 LIMIT 5",
+        "SELECT id, amount FROM events.payments WHERE amount > 3 UNION ALL SELECT 1, 2.0",
+    ] {
+        let lake = Lake::new().await;
+        lake.create("events.payments", NewTable::new(payments_schema())).await;
+        lake.create("models.this", NewTable::new(payments_schema())).await;
+        let found = lake.engine.narrowing(full, incremental, &Scope::default()).await.unwrap();
+        let found = found.expect(incremental);
+        assert!(found.computed.is_empty(), "{found:?}");
+        assert!(found.to_string().contains("another than that of a full refresh"), "{found}");
     }
 }

@@ -231,18 +231,7 @@ impl Runner<'_> {
         (full, written): (String, String),
         warnings: &mut Vec<String>,
     ) -> Result<String> {
-        let computed = match found.computed.as_slice() {
-            [one, two, rest @ ..] if !rest.is_empty() => {
-                format!("`{one}`, `{two}` and {} more", rest.len())
-            }
-            few => format!("`{}`", few.join("`, `")),
-        };
-        let what = format!(
-            "the incremental condition `{}` cuts off rows that {computed} still need: groups by \
-             ({}) would be computed from the new rows alone",
-            found.condition,
-            found.grouped_by.join(", "),
-        );
+        let what = found.to_string();
         let appends = node.config.strategy()? == Strategy::Append;
         match node.config.on_narrowed_window {
             OnNarrowedWindow::Refuse => {

@@ -145,6 +145,93 @@ const CUT_SHORT: &[(&str, &str)] = &[
         "select id, sum(v) over (partition by u order by id) as v from raw.t \
          {[ where id > (select max(id) from THIS) ]}",
     ),
+    // A stored moment is no start of a day.
+    (
+        "unique_key='day'",
+        "select date_trunc('day', ts) as day, count(*) as n, max(ts) as last from raw.t \
+         {[ where ts >= (select max(last) from THIS) ]} group by 1",
+    ),
+    (
+        "unique_key='month'",
+        "select date_trunc('month', d) as month, count(*) as n, max(d) as last from raw.t \
+         {[ where d >= (select max(last) from THIS) ]} group by 1",
+    ),
+    // What rows are joined by.
+    (
+        "unique_key='u'",
+        "select us.u, sum(t.v) as v, coalesce(max(t.id), 0) as last from raw.us us left \
+         join raw.t t on t.u = us.u {[ and t.id > (select max(last) from THIS) ]} \
+         group by us.u",
+    ),
+    (
+        "unique_key='u'",
+        "select us.u, sum(t.v) as v, max(t.id) as last from raw.us us join raw.t t on \
+         t.u = us.u {[ and t.id > (select max(last) from THIS) ]} group by us.u",
+    ),
+    (
+        "incremental_strategy='delete+insert', unique_key='u'",
+        "select us.u, t.id from raw.us us left join (select * from raw.t \
+         {[ where id > (select max(id) from THIS) ]}) as t on t.u = us.u",
+    ),
+    // Rows that are chosen one by one.
+    (
+        "unique_key='u'",
+        "select u, count(*) as n, max(id) as last from raw.t as t {[ where exists (select \
+         1 from raw.t n where n.id = t.id and n.id > (select max(last) from THIS)) ]} \
+         group by u",
+    ),
+    // Another row of the same table.
+    (
+        "unique_key='d'",
+        "select a.d, count(*) as n from raw.t a join raw.t b on b.d <= a.d \
+         {[ where b.d >= (select max(d) from THIS) ]} group by a.d",
+    ),
+    // The first, the best.
+    (
+        "unique_key='u'",
+        "select distinct on (u) u, id, v from raw.t \
+         {[ where id > (select max(id) from THIS) ]} order by u, id",
+    ),
+    (
+        "unique_key='id'",
+        "select id, v from raw.t {[ where id > (select min(id) from THIS) ]} \
+         order by v desc, id limit 1",
+    ),
+    // What is left out.
+    (
+        "unique_key='id'",
+        "select id, u from raw.t where u not in (select u from raw.t where v < 0 \
+         {[ and id > (select max(id) from THIS) ]})",
+    ),
+    (
+        "unique_key='id'",
+        "select id, u from raw.t as t where not exists (select 1 from raw.t n where \
+         n.u = t.u and n.v < 0 {[ and n.id > (select max(id) from THIS) ]})",
+    ),
+    (
+        "unique_key='u'",
+        "select u, 1 as n from raw.t except select u, 1 as n from raw.t where v < 0 \
+         {[ and u > (select max(u) from THIS) ]}",
+    ),
+    // The groups of both sides.
+    (
+        "unique_key='d'",
+        "select d, count(*) as n from (select d from raw.t {[ where d > (select max(d) \
+         from THIS) ]} union all select d from raw.t) as both group by d",
+    ),
+    // A subquery that is another, and a condition that is gone.
+    (
+        "unique_key='u'",
+        "select u, count(*) as n, min(id) as first from raw.t where id >= (select \
+         {[ max(id) ]}{% if not is_incremental() %} min(id) {% endif %} from raw.t) \
+         group by u",
+    ),
+    // All or nothing, of which one row is made.
+    (
+        "unique_key='k'",
+        "select 1 as k, count(*) as n from raw.t {[ where (select max(id) from raw.t) > \
+         (select max(n) from THIS) ]}",
+    ),
 ];
 
 // D5

@@ -15,8 +15,9 @@ mod slice;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use datafusion::logical_expr::ScalarUDF;
-use datafusion::logical_expr::planner::ExprPlanner;
+use datafusion::common::Result;
+use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult};
+use datafusion::logical_expr::{Expr as Planned, ScalarUDF};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
@@ -26,19 +27,36 @@ use datafusion::sql::sqlparser::ast::{
 
 pub(crate) use alternatives::alternative;
 pub(crate) use calendar::DATE_ADD;
-use calendar::{DateAdd, DateDiff, Unit};
+use calendar::{DateAdd, DateBin, DateDiff, DatePart, DateTrunc, Unit};
 
-/// The functions that rewritten queries call.
-pub(crate) fn functions() -> [Arc<ScalarUDF>; 2] {
+/// The functions that rewritten queries call, and those that stand for DataFusion's of their name.
+pub(crate) fn functions() -> [Arc<ScalarUDF>; 5] {
     [
         Arc::new(ScalarUDF::new_from_impl(DateAdd::default())),
         Arc::new(ScalarUDF::new_from_impl(DateDiff::default())),
+        Arc::new(ScalarUDF::new_from_impl(DateTrunc::default())),
+        Arc::new(ScalarUDF::new_from_impl(DateBin::default())),
+        date_part(),
     ]
 }
 
-/// How slices of texts are planned; asked before DataFusion's own planners.
-pub(crate) fn planner() -> Arc<dyn ExprPlanner> {
-    Arc::new(slice::TextSlices)
+fn date_part() -> Arc<ScalarUDF> {
+    Arc::new(ScalarUDF::new_from_impl(DatePart::default()))
+}
+
+/// How slices of texts and parts of dates are planned; asked before DataFusion's own planners.
+pub(crate) fn planners() -> [Arc<dyn ExprPlanner>; 2] {
+    [Arc::new(slice::TextSlices), Arc::new(Extract)]
+}
+
+/// `EXTRACT(part FROM moment)`, which DataFusion plans with its own function whatever is registered.
+#[derive(Debug)]
+struct Extract;
+
+impl ExprPlanner for Extract {
+    fn plan_extract(&self, args: Vec<Planned>) -> Result<PlannerResult<Vec<Planned>>> {
+        Ok(PlannerResult::Planned(date_part().call(args)))
+    }
 }
 
 /// Says a statement in DataFusion's words.

@@ -36,7 +36,7 @@ pub(crate) fn base_state(config: SessionConfig, runtime: Arc<RuntimeEnv>) -> Ses
     let functions = SessionStateDefaults::default_table_functions();
     let mut scalars = SessionStateDefaults::default_scalar_functions();
     scalars.extend(dialect::functions());
-    let mut planners = vec![dialect::planner()];
+    let mut planners = dialect::planners().to_vec();
     planners.extend(SessionStateDefaults::default_expr_planners());
     let mut state = SessionStateBuilder::new()
         .with_config(config)

@@ -1,6 +1,10 @@
 //! `date_add_units(unit, n, moment)` and `date_diff_units(unit, from, to)`: what `DATEADD` and
-//! `DATEDIFF` become.
+//! `DATEDIFF` become; and `date_trunc`, `date_part` and `date_bin`.
 
+mod bin;
+mod civil;
+mod part;
+mod trunc;
 mod unit;
 
 use std::any::Any;
@@ -16,6 +20,9 @@ use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
 
+pub(super) use bin::DateBin;
+pub(super) use part::DatePart;
+pub(super) use trunc::DateTrunc;
 pub(super) use unit::Unit;
 
 pub(crate) const DATE_ADD: &str = "date_add_units";

@@ -87,3 +87,54 @@ async fn an_unknown_function_names_what_to_write_instead() {
     let error = lake.error("SELECT dateadd(fortnight, 1, DATE '2024-01-01')").await;
     assert!(error.help().unwrap().contains("quarter"), "{error:?}");
 }
+
+/// Moments far from 1970, as tables of validity have them.
+pub(super) async fn ages() -> Lake {
+    let lake = Lake::new().await;
+    lake.create("t.t", NewTable::new(payments_schema())).await;
+    let rows = "1|a|1|0001-01-02 2|b|2|2024-05-16 3|c|3|9999-12-31 4|d|4|-";
+    lake.append("t.t", payments(rows)).await;
+    lake
+}
+
+#[tokio::test]
+async fn moments_of_all_ages_are_cut_to_their_units() {
+    let lake = ages().await;
+    for (unit, expected) in [
+        ("year", ["0001-01-01", "2024-01-01", "9999-01-01"]),
+        ("quarter", ["0001-01-01", "2024-04-01", "9999-10-01"]),
+        ("month", ["0001-01-01", "2024-05-01", "9999-12-01"]),
+        ("week", ["0001-01-01", "2024-05-13", "9999-12-27"]),
+        ("day", ["0001-01-02", "2024-05-16", "9999-12-31"]),
+        ("hour", ["0001-01-02", "2024-05-16", "9999-12-31"]),
+    ] {
+        let rows = |moment: &str| {
+            let sql = format!("SELECT date_trunc('{unit}', {moment}) FROM t.t ORDER BY id");
+            let lake = &lake;
+            async move { lake.rows(&sql).await }
+        };
+        let mut expected: Vec<String> =
+            expected.iter().map(|day| format!("{day}T00:00:00Z")).collect();
+        expected.push("null".to_owned());
+        assert_eq!(rows("event_timestamp").await, expected, "{unit}");
+        assert_eq!(rows("CAST(event_timestamp AS DATE)").await, expected, "{unit}");
+    }
+    let error = lake.error("SELECT date_trunc('fortnight', event_timestamp) FROM t.t").await;
+    assert!(error.to_string().contains("quarter"), "{error}");
+    let bins = "SELECT date_bin(INTERVAL '1 day', event_timestamp) FROM t.t WHERE id = ";
+    assert_eq!(lake.rows(&format!("{bins}2")).await, ["2024-05-16T00:00:00Z"]);
+    let error = lake.error(&format!("{bins}3")).await;
+    assert!(error.to_string().contains("2262"), "{error}");
+}
+
+#[tokio::test]
+async fn weeks_of_iso_8601_have_days_one_to_seven() {
+    let days = "(VALUES (DATE '2024-05-13'), (DATE '2024-05-19'), (NULL)) t(d)";
+    let expected = "1;7;null";
+    assert_eq!(one(&format!("extract(isodow FROM d) FROM {days}")).await, expected);
+    assert_eq!(one(&format!("date_part('ISODOW', d) FROM {days}")).await, expected);
+    assert_eq!(one(&format!("extract(dow FROM d) FROM {days}")).await, "1;0;null");
+    assert_eq!(one("extract(isodow FROM DATE '2024-05-19')").await, "7");
+    let year = format!("d FROM {days} WHERE extract(year FROM d) = 2024 ORDER BY d");
+    assert_eq!(one(&year).await, "2024-05-13;2024-05-19");
+}

@@ -1,10 +1,13 @@
 //! Units of the calendar.
 
-use chrono::{DateTime, Datelike, Months};
+use chrono::{DateTime, Months};
+
+use super::civil::{first_day_of, month_of};
 
 const SECOND: i64 = 1_000_000;
+const SECONDS_OF_DAY: i64 = 86_400;
 /// Microseconds in a day.
-pub(super) const DAY: i64 = 86_400 * SECOND;
+pub(super) const DAY: i64 = SECONDS_OF_DAY * SECOND;
 /// Days from a Monday to 1970-01-01, which was a Thursday.
 const MONDAY_OFFSET: i64 = 3;
 
@@ -87,14 +90,38 @@ impl Unit {
             Self::Week => (micros.div_euclid(DAY) + MONDAY_OFFSET).div_euclid(7),
             _ => match self.span() {
                 Span::Micros(span) => micros.div_euclid(span),
-                Span::Months(span) => {
-                    let months = DateTime::from_timestamp_micros(micros).map_or(0, |moment| {
-                        i64::from(moment.year()) * 12 + i64::from(moment.month0())
-                    });
-                    months.div_euclid(i64::from(span))
-                }
+                Span::Months(span) => month_of(micros.div_euclid(DAY)).div_euclid(i64::from(span)),
             },
         }
+    }
+
+    /// The last border at or before a moment, both in so many parts of a second; `None` where that
+    /// leaves 64 bits.
+    pub(super) fn start(self, moment: i64, per_second: i64) -> Option<i64> {
+        let day = SECONDS_OF_DAY * per_second;
+        match (self, self.span()) {
+            (Self::Week, _) => {
+                let days = moment.div_euclid(day);
+                (days - (days + MONDAY_OFFSET).rem_euclid(7)).checked_mul(day)
+            }
+            (_, Span::Micros(micros)) => {
+                let width = match per_second / SECOND {
+                    // Units that are shorter than what is counted have a border at each moment.
+                    0 => (micros / (SECOND / per_second)).max(1),
+                    finer => micros * finer,
+                };
+                moment.checked_sub(moment.rem_euclid(width))
+            }
+            (_, Span::Months(months)) => {
+                let (month, months) = (month_of(moment.div_euclid(day)), i64::from(months));
+                first_day_of(month - month.rem_euclid(months)).checked_mul(day)
+            }
+        }
+    }
+
+    /// Whether its borders depend on the time of day somewhere.
+    pub(super) const fn is_local(self) -> bool {
+        self.is_date() || matches!(self, Self::Hour)
     }
 
     const fn span(self) -> Span {

@@ -16,6 +16,7 @@ use datafusion::sql::sqlparser::dialect::GenericDialect;
 use icecore_catalog::{RowFilter, RowTest};
 use icecore_core::{Error, Predicate, Result};
 
+use crate::dialect;
 use crate::error::OrOurs as _;
 use crate::literals::as_typed;
 use crate::provider::{exact_predicate, implied_predicate, plain};
@@ -99,7 +100,8 @@ fn parse(state: &SessionState, schema: &DFSchema, condition: &str) -> Result<Exp
         .build()
         .or_ours()?;
     // Nothing may follow: `true); …` is no condition.
-    let parsed = parser.parse_into_expr().or_ours()?;
+    let mut parsed = parser.parse_into_expr().or_ours()?;
+    dialect::rewrite_expressions(&mut parsed.expr);
     state.create_logical_expr_from_sql_expr(parsed, schema).or_ours()
 }
 

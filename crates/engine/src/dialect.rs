@@ -6,36 +6,47 @@
 //! | `DATEDIFF(a, b)` | the days from `b` to `a` |
 //! | `DATEDIFF(day, a, b)`, `TIMESTAMPDIFF`, `DATE_DIFF(b, a, DAY)` | how many borders of days lie between `a` and `b` |
 //! | `text[:10]`, `text[3:]` | its first ten characters, its third and later ones |
+//! | `TIMESTAMP '…'`, `TIME '…'` | in microseconds, unless more digits are written |
+//! | `UUID '…'`, `CAST(text AS UUID)` | its sixteen bytes |
 //! | `TUMBLE(t, INTERVAL …)`, `TUMBLE_START`, `TUMBLE_END` | the start or the end of the window that `t` lies in |
 
 mod alternatives;
 mod calendar;
+mod moments;
+mod sample;
 mod slice;
+mod uuid;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use datafusion::common::Result;
-use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult};
+use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, TypePlanner};
 use datafusion::logical_expr::{Expr as Planned, ScalarUDF};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, Ident, ObjectName, ObjectNamePart, Subscript, UnaryOperator, Value,
-    visit_expressions_mut,
+    AccessExpr, BinaryOperator, CastKind, DataType as SqlType, Expr, Function, FunctionArg,
+    FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart,
+    Subscript, TypedString, UnaryOperator, Value, VisitMut, visit_expressions_mut,
 };
 
 pub(crate) use alternatives::alternative;
 pub(crate) use calendar::DATE_ADD;
-use calendar::{DateAdd, DateBin, DateDiff, DatePart, DateTrunc, Unit};
+pub(crate) use moments::is_finer;
+pub(crate) use sample::check_samples;
+pub(crate) use uuid::{UUID_BYTES, parse_uuid};
+
+use calendar::{DateAdd, DateBin, DateDiff, DatePart, DateTrunc, ToChar, Unit};
 
 /// The functions that rewritten queries call, and those that stand for DataFusion's of their name.
-pub(crate) fn functions() -> [Arc<ScalarUDF>; 5] {
+pub(crate) fn functions() -> [Arc<ScalarUDF>; 7] {
     [
         Arc::new(ScalarUDF::new_from_impl(DateAdd::default())),
         Arc::new(ScalarUDF::new_from_impl(DateDiff::default())),
         Arc::new(ScalarUDF::new_from_impl(DateTrunc::default())),
         Arc::new(ScalarUDF::new_from_impl(DateBin::default())),
+        Arc::new(ScalarUDF::new_from_impl(ToChar::default())),
+        Arc::new(ScalarUDF::new_from_impl(uuid::ToUuid::default())),
         date_part(),
     ]
 }
@@ -47,6 +58,11 @@ fn date_part() -> Arc<ScalarUDF> {
 /// How slices of texts and parts of dates are planned; asked before DataFusion's own planners.
 pub(crate) fn planners() -> [Arc<dyn ExprPlanner>; 2] {
     [Arc::new(slice::TextSlices), Arc::new(Extract)]
+}
+
+/// What types mean that DataFusion reads otherwise.
+pub(crate) fn types() -> Arc<dyn TypePlanner> {
+    Arc::new(moments::TableTypes)
 }
 
 /// `EXTRACT(part FROM moment)`, which DataFusion plans with its own function whatever is registered.
@@ -62,18 +78,26 @@ impl ExprPlanner for Extract {
 /// Says a statement in DataFusion's words.
 pub(crate) fn rewrite(statement: &mut Statement) {
     match statement {
-        Statement::Statement(sql) => {
-            let _: ControlFlow<()> = visit_expressions_mut(sql.as_mut(), |expr| {
-                rewrite_expression(expr);
-                ControlFlow::Continue(())
-            });
-        }
+        Statement::Statement(sql) => rewrite_expressions(sql.as_mut()),
         Statement::Explain(explain) => rewrite(&mut explain.statement),
         _ => {}
     }
 }
 
+/// Says the expressions of a part of a statement in DataFusion's words.
+pub(crate) fn rewrite_expressions(part: &mut impl VisitMut) {
+    let _: ControlFlow<()> = visit_expressions_mut(part, |expr| {
+        rewrite_expression(expr);
+        ControlFlow::Continue(())
+    });
+}
+
 fn rewrite_expression(expr: &mut Expr) {
+    if let Some(text) = as_uuid(expr) {
+        *expr = called_alone(uuid::TO_UUID, text);
+        return;
+    }
+    moments::rewrite(expr);
     match expr {
         Expr::CompoundFieldAccess { access_chain, .. } => {
             for access in access_chain {
@@ -192,6 +216,37 @@ fn called(like: &Function, name: &str, arguments: Vec<Expr>) -> Expr {
             clauses: Vec::new(),
         }),
         ..like.clone()
+    })
+}
+
+/// What is cast to a UUID.
+fn as_uuid(expr: &Expr) -> Option<Expr> {
+    match expr {
+        Expr::TypedString(TypedString { data_type: SqlType::Uuid, value, .. }) => {
+            Some(Expr::Value(value.clone()))
+        }
+        Expr::Cast { kind: CastKind::Cast | CastKind::DoubleColon, expr, data_type, .. } => {
+            (*data_type == SqlType::Uuid).then(|| expr.as_ref().clone())
+        }
+        _ => None,
+    }
+}
+
+fn called_alone(name: &str, argument: Expr) -> Expr {
+    let args = vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))];
+    Expr::Function(Function {
+        name: ObjectName(vec![ObjectNamePart::Identifier(Ident::new(name))]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList {
+            duplicate_treatment: None,
+            args,
+            clauses: Vec::new(),
+        }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
     })
 }
 

@@ -99,13 +99,27 @@ fn from_arrow(error: ArrowError) -> Error {
         | ArrowError::CastError(message)
         | ArrowError::ParseError(message)
         | ArrowError::ComputeError(message)
-        | ArrowError::InvalidArgumentError(message) => Error::invalid(clean(&message)),
+        | ArrowError::InvalidArgumentError(message) => kernel_error(&message),
         ArrowError::ParquetError(message) => {
             Error::corrupt(format!("cannot read a data file: {}", clean(&message)))
         }
         ArrowError::IoError(_, error) => from_io(error),
         error => Error::internal("an arrow kernel failed").with_source(error),
     }
+}
+
+/// A value that a kernel cannot compute with.
+fn kernel_error(message: &str) -> Error {
+    let error = Error::invalid(clean(message));
+    let lower = message.to_ascii_lowercase();
+    let is_of_nanos = lower.contains("nanosecond") || lower.ends_with("* 1000");
+    if is_of_nanos && lower.contains("overflow") {
+        return error.with_help(
+            "timestamps in nanoseconds begin in 1677 and end in 2262; those in microseconds are \
+             `CAST(x AS TIMESTAMP)`, and `to_timestamp_micros(x)` for a text",
+        );
+    }
+    error
 }
 
 /// The same error several times over, such as that of a repartition: ours is found and copied.
@@ -126,7 +140,7 @@ fn from_shared(shared: &Arc<DataFusionError>) -> Error {
             | ArrowError::ParseError(message)
             | ArrowError::ComputeError(message)
             | ArrowError::ArithmeticOverflow(message)
-            | ArrowError::InvalidArgumentError(message) => Error::invalid(clean(message)),
+            | ArrowError::InvalidArgumentError(message) => kernel_error(message),
             error => Error::internal(format!("an arrow kernel failed: {error}")),
         },
         DataFusionError::ObjectStore(error) => store_error(error),

@@ -1,8 +1,11 @@
-//! Literals that mean what was typed: beside decimals, and where there are two zeros.
+//! Literals that mean what was typed: beside decimals and moments, and where there are two zeros.
 //!
 //! A number with a point is a double to the planner, and a double that is made a decimal is not the
 //! number that was typed: `price = 495185.08` would find nothing. And SQL knows one zero, while
 //! doubles are compared as IEEE 754-2019 (5.10, total order) has them, where -0.0 comes before 0.0.
+
+mod compared;
+mod moments;
 
 use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType};
 use datafusion::common::config::ConfigOptions;
@@ -11,6 +14,8 @@ use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::InList;
 use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
 use datafusion::logical_expr::{Between, BinaryExpr, Expr, ExprSchemable, Operator, lit};
+
+pub(crate) use compared::Comparisons;
 
 /// Gives literals of an expression over these columns the types that they were typed in. The planner
 /// of queries does it by itself.
@@ -61,6 +66,11 @@ fn compared(expr: &Expr, schema: &DFSchema) -> Option<Compared> {
 }
 
 fn rewritten(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    let done = numbers(expr, schema);
+    if done.transformed { done } else { moments::rewritten(done.data, schema) }
+}
+
+fn numbers(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     match expr {
         Expr::BinaryExpr(BinaryExpr { left, op, right }) if is_comparison(op) => {
             comparison((*left, op, *right), schema)

@@ -47,7 +47,10 @@ fn check(statement: &Statement) -> Result<()> {
         Statement::CreateExternalTable(_) => "bring files into a table with `icecore ingest`",
         Statement::Reset(_) => "settings are in `icecore.toml`",
         Statement::Statement(sql) => match sql.as_ref() {
-            Sql::Query(query) => return check_body(&query.body),
+            Sql::Query(query) => {
+                check_body(&query.body)?;
+                return dialect::check_samples(sql);
+            }
             Sql::ExplainTable { .. } => return Ok(()),
             Sql::Insert(_) | Sql::Merge { .. } | Sql::Copy { .. } | Sql::LoadData { .. } => {
                 "rows are added by `icecore ingest`, by models and by jobs"

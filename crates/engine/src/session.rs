@@ -18,7 +18,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use crate::dialect;
 use crate::engine::EngineOptions;
 use crate::error::to_datafusion;
-use crate::literals::AsTyped;
+use crate::literals::{AsTyped, Comparisons};
 use crate::resolve::Resolver;
 use crate::window::window_planner;
 
@@ -37,11 +37,13 @@ pub(crate) fn base_state(config: SessionConfig, runtime: Arc<RuntimeEnv>) -> Ses
     let mut scalars = SessionStateDefaults::default_scalar_functions();
     scalars.extend(dialect::functions());
     let mut planners = dialect::planners().to_vec();
+    planners.push(Arc::new(Comparisons));
     planners.extend(SessionStateDefaults::default_expr_planners());
     let mut state = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime)
         .with_expr_planners(planners)
+        .with_type_planner(dialect::types())
         .with_scalar_functions(scalars)
         .with_aggregate_functions(aggregates)
         .with_window_functions(SessionStateDefaults::default_window_functions())

@@ -1,9 +1,11 @@
 //! `date_add_units(unit, n, moment)` and `date_diff_units(unit, from, to)`: what `DATEADD` and
-//! `DATEDIFF` become; and `date_trunc`, `date_part` and `date_bin`.
+//! `DATEDIFF` become; and what
+//! DataFusion has of the same kind, put right: `date_trunc`, `date_part`, `date_bin`, `to_char`.
 
 mod bin;
 mod civil;
 mod part;
+mod text;
 mod trunc;
 mod unit;
 
@@ -22,6 +24,7 @@ use datafusion::logical_expr::{
 
 pub(super) use bin::DateBin;
 pub(super) use part::DatePart;
+pub(super) use text::ToChar;
 pub(super) use trunc::DateTrunc;
 pub(super) use unit::Unit;
 

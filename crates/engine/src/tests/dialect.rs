@@ -124,6 +124,9 @@ async fn moments_of_all_ages_are_cut_to_their_units() {
     let bins = "SELECT date_bin(INTERVAL '1 day', event_timestamp) FROM t.t WHERE id = ";
     assert_eq!(lake.rows(&format!("{bins}2")).await, ["2024-05-16T00:00:00Z"]);
     let error = lake.error(&format!("{bins}3")).await;
+    assert!(error.help().unwrap().contains("2262"), "{error}");
+    let bins = "SELECT date_bin(INTERVAL '1 day', CAST(event_timestamp AS TIMESTAMP)) FROM t.t";
+    let error = lake.error(bins).await;
     assert!(error.to_string().contains("2262"), "{error}");
 }
 
@@ -137,4 +140,118 @@ async fn weeks_of_iso_8601_have_days_one_to_seven() {
     assert_eq!(one("extract(isodow FROM DATE '2024-05-19')").await, "7");
     let year = format!("d FROM {days} WHERE extract(year FROM d) = 2024 ORDER BY d");
     assert_eq!(one(&year).await, "2024-05-13;2024-05-19");
+}
+
+#[tokio::test]
+async fn moments_of_all_ages_are_compared() {
+    let lake = ages().await;
+    let rows = |condition: &str| {
+        let sql = format!("SELECT id FROM t.t WHERE {condition} ORDER BY id");
+        let lake = &lake;
+        async move { lake.rows(&sql).await }
+    };
+    for (condition, expected) in [
+        ("date_trunc('year', event_timestamp) < '2000-01-01'", vec!["1"]),
+        ("event_timestamp = TIMESTAMP '9999-12-31 00:00:00'", vec!["3"]),
+        ("event_timestamp < '9999-12-31'", vec!["1", "2"]),
+        ("event_timestamp >= DATE '9999-12-31'", vec!["3"]),
+        ("'9999-12-31' = event_timestamp", vec!["3"]),
+        ("event_timestamp IN ('0001-01-02', TIMESTAMP '9999-12-31')", vec!["1", "3"]),
+        ("event_timestamp BETWEEN '0001-01-01' AND DATE '2025-01-01'", vec!["1", "2"]),
+        ("CAST(event_timestamp AS DATE) > now()", vec!["3"]),
+        ("CAST(event_timestamp AS DATE) > now() - INTERVAL '1 day'", vec!["3"]),
+        ("CAST(event_timestamp AS DATE) > TIMESTAMP '2024-01-01 00:00:00'", vec!["2", "3"]),
+        ("CAST(event_timestamp AS DATE) = event_timestamp", vec!["1", "2", "3"]),
+        ("CAST(CAST(event_timestamp AS DATE) AS TIMESTAMP) = event_timestamp", vec!["1", "2", "3"]),
+        ("TRY_CAST(CAST(event_timestamp AS VARCHAR) AS TIMESTAMP) > '9999-01-01'", vec!["3"]),
+        ("coalesce(event_timestamp, DATE '9999-12-31') > '9000-01-01'", vec!["3", "4"]),
+        (
+            "CASE WHEN id = 4 THEN DATE '9999-12-31' ELSE event_timestamp END > '9000-01-01'",
+            vec!["3", "4"],
+        ),
+        ("to_char(event_timestamp, '%Y') = '9999'", vec!["3"]),
+        ("extract(year FROM event_timestamp) = 9999", vec!["3"]),
+    ] {
+        assert_eq!(rows(condition).await, expected, "{condition}");
+        let filter = lake.engine.row_filter(&payments_schema(), condition).unwrap();
+        let icecore_catalog::RowFilter::Test(test) = filter else { continue };
+        let all = lake.engine.sql("SELECT * FROM t.t ORDER BY id", &[]).await.unwrap();
+        let all = all.concat().await.unwrap();
+        let schema = all.schema();
+        let columns: Vec<usize> =
+            test.columns().iter().map(|name| schema.index_of(name).unwrap()).collect();
+        let passes = test.passes(&all.project(&columns).unwrap()).unwrap();
+        let found: Vec<String> = (0..4_usize)
+            .filter(|row| arrow::array::Array::is_valid(&passes, *row) && passes.value(*row))
+            .map(|row| (row + 1).to_string())
+            .collect();
+        assert_eq!(found, expected, "as a filter of rows: {condition}");
+    }
+}
+
+#[tokio::test]
+async fn casts_to_timestamps_mean_what_they_did() {
+    for (sql, expected) in [
+        ("CAST(1 AS TIMESTAMP)", "1970-01-01T00:00:01Z"),
+        ("CAST('2024-01-01 00:00:00.123456' AS TIMESTAMP)", "2024-01-01T00:00:00.123456Z"),
+        ("'9999-12-31'::TIMESTAMP", "9999-12-31T00:00:00Z"),
+        ("TIMESTAMP WITH TIME ZONE '9999-12-31 02:00:00+02:00'", "9999-12-31T00:00:00Z"),
+        ("TIMESTAMP '2024-01-01 00:00:00.0000005' > TIMESTAMP '2024-01-01 00:00:00'", "true"),
+        (
+            "arrow_cast('2024-01-01 00:00:00.0000005', 'Timestamp(Nanosecond, None)') \
+             = TIMESTAMP '2024-01-01 00:00:00'",
+            "false",
+        ),
+        ("arrow_typeof(TIMESTAMP '2024-01-01 00:00:00')", "Timestamp(µs)"),
+        ("arrow_typeof(TIME '12:00:00')", "Time64(µs)"),
+        ("TIME '12:00:00.000001' > TIME '12:00:00'", "true"),
+        ("TIME '12:00:00.0000001' > TIME '12:00:00'", "true"),
+        ("current_time > TIME '00:00:00' OR true", "true"),
+    ] {
+        assert_eq!(one(sql).await, expected, "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn times_and_uuids_are_written_as_literals() {
+    use arrow::array::{FixedSizeBinaryArray, Time64MicrosecondArray};
+    let lake = Lake::new().await;
+    let times = Time64MicrosecondArray::from(vec![Some(1_000_000), Some(43_200_000_000), None]);
+    let ids = [[0_u8; 16], [255; 16], [0; 16]];
+    let ids = FixedSizeBinaryArray::try_from_iter(ids.into_iter()).unwrap();
+    let batch = RecordBatch::try_from_iter([
+        ("tm", Arc::new(times) as arrow::array::ArrayRef),
+        ("u", Arc::new(ids)),
+    ])
+    .unwrap();
+    lake.create("t.t", NewTable::new(batch.schema())).await;
+    lake.append("t.t", batch).await;
+    for (condition, expected) in [
+        ("tm < TIME '12:00:00'", "1"),
+        ("coalesce(tm, TIME '12:00:00') = TIME '12:00:00'", "2"),
+        ("tm IN (TIME '12:00:00', TIME '00:00:01')", "2"),
+        ("u = 'ffffffff-ffff-ffff-ffff-ffffffffffff'", "1"),
+        ("u = UUID '00000000-0000-0000-0000-000000000000'", "2"),
+        ("u IN ('00000000-0000-0000-0000-000000000000')", "2"),
+        ("u > CAST('00000000-0000-0000-0000-000000000000' AS UUID)", "1"),
+    ] {
+        let sql = format!("SELECT count(*) FROM t.t WHERE {condition}");
+        assert_eq!(lake.rows(&sql).await, [expected], "{condition}");
+    }
+    let error = lake.error("SELECT UUID 'x'").await;
+    assert!(error.to_string().contains("is no UUID"), "{error}");
+}
+
+#[tokio::test]
+async fn samples_are_refused() {
+    let lake = ages().await;
+    for sql in [
+        "SELECT count(*) FROM t.t TABLESAMPLE (10 PERCENT)",
+        "SELECT 1 WHERE 1 IN (SELECT id FROM t.t TABLESAMPLE BERNOULLI (10))",
+        "WITH s AS (SELECT * FROM t.t TABLESAMPLE SYSTEM (1)) SELECT * FROM s",
+    ] {
+        let error = lake.error(sql).await;
+        assert_eq!(error.kind(), icecore_core::ErrorKind::Unsupported, "{sql}: {error}");
+        assert!(error.help().unwrap().contains("random()"), "{sql}");
+    }
 }

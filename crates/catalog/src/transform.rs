@@ -3,14 +3,16 @@
 //!
 //! There the last second of a day before 1970 is on the next day, so that a later moment may be on
 //! an earlier day; of a moment in nanoseconds before 1970, a column and a value may have different
-//! buckets; and a date beyond its calendar is a panic.
+//! buckets; a date beyond its calendar is a panic, and so is a number from which truncating takes
+//! more than 32 or 64 bits hold. Such a number becomes one at the other end, as in other engines.
 
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, new_null_array};
 use arrow::compute::cast;
 use arrow::datatypes::{
-    DataType, Date32Type, Int32Type, TimeUnit, TimestampMicrosecondType, TimestampNanosecondType,
+    DataType, Date32Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType,
+    TimestampNanosecondType,
 };
 use iceberg::spec::{Datum, PrimitiveLiteral, PrimitiveType, Transform};
 use iceberg::transform::{BoxedTransformFunction, create_transform_function};
@@ -55,6 +57,14 @@ impl Function {
                 let cut = compute(cast(column, &DataType::Binary)?)?;
                 Ok(cast(&cut, &DataType::LargeBinary)?)
             }
+            (Transform::Truncate(width), DataType::Int32) => {
+                let numbers = column.as_primitive::<Int32Type>();
+                Ok(Arc::new(numbers.unary::<_, Int32Type>(|number| truncated_int(number, width))))
+            }
+            (Transform::Truncate(width), DataType::Int64) => {
+                let numbers = column.as_primitive::<Int64Type>();
+                Ok(Arc::new(numbers.unary::<_, Int64Type>(|number| truncated_long(number, width))))
+            }
             (Transform::Day, DataType::Timestamp(TimeUnit::Microsecond, _)) => {
                 let moments = column.as_primitive::<TimestampMicrosecondType>();
                 let days =
@@ -89,6 +99,12 @@ impl Function {
         use PrimitiveLiteral as L;
         use PrimitiveType as P;
         match (self.transform, value.data_type(), value.literal()) {
+            (Transform::Truncate(width), P::Int, L::Int(number)) => {
+                Some(Datum::int(truncated_int(*number, width)))
+            }
+            (Transform::Truncate(width), P::Long, L::Long(number)) => {
+                Some(Datum::long(truncated_long(*number, width)))
+            }
             (Transform::Day, P::Timestamp | P::Timestamptz, L::Long(micros)) => {
                 Some(Datum::date(whole_units(*micros, MICROS_PER_DAY)))
             }
@@ -116,6 +132,19 @@ impl Function {
 fn whole_units(moment: i64, unit: i64) -> i32 {
     // 32 bits count the days to any moment of 64 bits, and the hours to any in nanoseconds.
     i32::try_from(moment.div_euclid(unit)).unwrap_or_default()
+}
+
+/// The greatest multiple of a width that is not greater than a number, in 32 bits: it wraps around
+/// where there is none.
+fn truncated_int(number: i32, width: u32) -> i32 {
+    let below = i64::from(number).rem_euclid(i64::from(width.max(1)));
+    // Less than 2^32 fits, and what is cut off is what wraps around.
+    number.wrapping_sub(below as i32)
+}
+
+/// The same in 64 bits.
+fn truncated_long(number: i64, width: u32) -> i64 {
+    number.wrapping_sub(number.rem_euclid(i64::from(width.max(1))))
 }
 
 #[cfg(test)]

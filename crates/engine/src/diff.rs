@@ -137,7 +137,8 @@ impl Engine {
             source::changed_rows(self.catalog(), old, new, changes.rows.schema()).or_ours()?;
         let names = source::columns(changes.rows.schema());
         session.register_table(TableReference::bare("changes"), rows).or_ours()?;
-        Ok((Columns::of_changes(names, key), changes.files_skipped))
+        let columns = Columns::of_changes(names, changes.rows.schema(), key)?;
+        Ok((columns, changes.files_skipped))
     }
 
     /// Registers two tables that have nothing in common.

@@ -192,6 +192,8 @@ fn within_bounds(field: &PartitionField, source: &PrimitiveType, file: &DataFile
         (Some(lower), Some(upper)) if lower == upper && nulls == Some(0) => {
             Values::One(Some(Literal::Primitive(lower)))
         }
+        // The least numbers may be truncated to the greatest.
+        (Some(lower), Some(upper)) if lower > upper => Values::Unknown,
         (Some(lower), Some(upper)) => Values::Between { lower, upper, nulls: nulls != Some(0) },
         _ => Values::Unknown,
     }

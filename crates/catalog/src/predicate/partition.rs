@@ -88,7 +88,15 @@ fn project_tree(tree: &Tree<Asked>, spec: &PartitionSpec) -> Tree<PartitionQuest
                 let value_type = field.transform.result_type(&asked.column.field_type).ok()?;
                 let Type::Primitive(value_type) = value_type else { return None };
                 let question = project(field.transform, &asked.question)?;
-                Some(Tree::Leaf(PartitionQuestion { position, value_type, question }))
+                let wrapped = wrapped(field.transform, &value_type, &asked.question);
+                let leaf = |question| {
+                    let value_type = value_type.clone();
+                    Tree::Leaf(PartitionQuestion { position, value_type, question })
+                };
+                Some(match wrapped {
+                    Some(wrapped) => Tree::Or(vec![leaf(question), leaf(wrapped)]),
+                    None => leaf(question),
+                })
             });
             Tree::And(questions.collect())
         }
@@ -126,12 +134,35 @@ fn project(transform: Transform, question: &Question) -> Option<Question> {
                 let value = if *op == CompareOp::Gt { after(value) } else { None }
                     .unwrap_or_else(|| value.clone());
                 let first = transformed(transform, &function, &value)?.into_iter().next()?;
+                // The least numbers are in a partition after all others.
+                if Some(&first) == partition_of_least(transform, value.data_type()).as_ref() {
+                    return Some(Question::NotNull);
+                }
                 Question::Compare(CompareOp::GtEq, first)
             }
             CompareOp::Eq | CompareOp::NotEq => Question::NotNull,
         },
         _ => Question::NotNull,
     })
+}
+
+/// Where the least numbers are that pass a question, if that is not where their order would have
+/// them.
+fn wrapped(transform: Transform, of: &PrimitiveType, question: &Question) -> Option<Question> {
+    let Question::Compare(CompareOp::Lt | CompareOp::LtEq, _) = question else { return None };
+    Some(Question::Compare(CompareOp::Eq, partition_of_least(transform, of)?))
+}
+
+/// The partition of the least number, where truncating wraps it around to the other end.
+fn partition_of_least(transform: Transform, of: &PrimitiveType) -> Option<Datum> {
+    let Transform::Truncate(_) = transform else { return None };
+    let least = match of {
+        PrimitiveType::Int => Datum::int(i32::MIN),
+        PrimitiveType::Long => Datum::long(i64::MIN),
+        _ => return None,
+    };
+    let partition = Function::new(transform).ok()?.value(&least)?;
+    (partition != least).then_some(partition)
 }
 
 /// What a value may have become, in order. Some writers rounded moments before 1970 up instead of

@@ -12,6 +12,11 @@ use crate::error::Context as _;
 
 const FORMS: &str = "`col`, `year(col)`, `month(col)`, `day(col)`, `hour(col)`, `bucket(16, col)`, `truncate(8, col)`";
 
+/// More buckets than anybody has files.
+const BUCKETS_MAX: u32 = 1_000_000;
+/// The widest truncation: other engines keep it in 32 bits with a sign.
+const WIDTH_MAX: u32 = i32::MAX.unsigned_abs();
+
 /// Parses partition fields such as `day(event_timestamp)` or `bucket(16, user_token)`.
 ///
 /// # Errors
@@ -105,10 +110,10 @@ fn parse(text: &str) -> Result<(Transform, &str)> {
         "month" | "months" => plain(Transform::Month),
         "day" | "days" | "date" => plain(Transform::Day),
         "hour" | "hours" => plain(Transform::Hour),
-        "bucket" => sized(text, arguments).map(|(size, column)| (Transform::Bucket(size), column)),
-        "truncate" => {
-            sized(text, arguments).map(|(size, column)| (Transform::Truncate(size), column))
-        }
+        "bucket" => sized(text, arguments, BUCKETS_MAX)
+            .map(|(size, column)| (Transform::Bucket(size), column)),
+        "truncate" => sized(text, arguments, WIDTH_MAX)
+            .map(|(size, column)| (Transform::Truncate(size), column)),
         _ => Err(Error::invalid(format!(
             "`{text}` is no partition field: no transform `{function}`"
         ))
@@ -117,14 +122,22 @@ fn parse(text: &str) -> Result<(Transform, &str)> {
     }
 }
 
-fn sized<'a>(text: &str, arguments: &'a str) -> Result<(u32, &'a str)> {
+/// The size and the column among arguments; a size is from one to `most`.
+fn sized<'a>(text: &str, arguments: &'a str, most: u32) -> Result<(u32, &'a str)> {
     arguments
         .split_once(',')
-        .and_then(|(size, column)| Some((size.trim().parse().ok()?, column.trim())))
-        .filter(|(size, _)| (1..=1_000_000_u32).contains(size))
+        .and_then(|(size, column)| Some((size.trim().parse::<u64>().ok()?, column.trim())))
         .ok_or_else(|| {
             Error::invalid(format!("`{text}` is no partition field"))
                 .with_help("write the size first, then the column: `bucket(16, user_token)`")
+        })
+        .and_then(|(size, column)| {
+            let fitting = u32::try_from(size).ok().filter(|size| (1..=most).contains(size));
+            let size = fitting.ok_or_else(|| {
+                Error::invalid(format!("`{text}` is no partition field: its size is {size}"))
+                    .with_help(format!("write a size from 1 to {most}"))
+            })?;
+            Ok((size, column))
         })
 }
 

@@ -139,7 +139,10 @@ fn a_wrong_partition_field_says_what_is_right() {
     check(&["nope"], "no column `nope`", "columns: user_token, event_timestamp, amount");
     check(&["dya(event_timestamp)"], "no transform `dya`", "did you mean `day`?");
     check(&["bucket(user_token)"], "no partition field", "bucket(16, user_token)");
-    check(&["bucket(0, user_token)"], "no partition field", "size first");
+    check(&["bucket(user_token)"], "no partition field", "size first");
+    check(&["bucket(0, user_token)"], "its size is 0", "from 1 to 1000000");
+    check(&["bucket(1000001, user_token)"], "its size is 1000001", "from 1 to 1000000");
+    check(&["truncate(2147483648, user_token)"], "its size is", "from 1 to 2147483647");
     check(&["day(amount)"], "column `amount` is `double`", "dates and timestamps");
     check(&["bucket(4, amount)"], "column `amount` is `double`", "whole numbers");
     check(&["tags"], "column `tags`", "one value per row");

@@ -1,4 +1,6 @@
-use arrow::array::{Date32Array, TimestampMicrosecondArray, TimestampNanosecondArray};
+use arrow::array::{
+    Date32Array, Int32Array, Int64Array, TimestampMicrosecondArray, TimestampNanosecondArray,
+};
 
 use super::*;
 
@@ -56,4 +58,27 @@ fn a_date_beyond_the_calendar_becomes_nothing() {
         assert_eq!(function.value(&Datum::timestamp_micros(i64::MAX)), None);
     }
     assert_eq!(day_of(&Datum::date(i32::MAX)), Some(Datum::date(i32::MAX)));
+}
+
+#[test]
+fn the_least_numbers_wrap_around_as_in_other_engines() {
+    for width in [1, 7, 10, 64, 1000, 3_000_000_000] {
+        let function = Function::new(Transform::Truncate(width)).unwrap();
+        for int in [i32::MIN, i32::MIN + 9, -11, -1, 0, 9, 10, i32::MAX] {
+            let wide = i64::from(int);
+            let wanted = (wide - wide.rem_euclid(i64::from(width))) as i32;
+            let column: ArrayRef = Arc::new(Int32Array::from(vec![int]));
+            let made = function.column(&column).unwrap();
+            assert_eq!(made.as_primitive::<Int32Type>().value(0), wanted, "{int} by {width}");
+            assert_eq!(function.value(&Datum::int(int)), Some(Datum::int(wanted)));
+        }
+        for long in [i64::MIN, i64::MIN + 9, -11, -1, 0, 9, 10, i64::MAX] {
+            let wide = i128::from(long);
+            let wanted = (wide - wide.rem_euclid(i128::from(width))) as i64;
+            let column: ArrayRef = Arc::new(Int64Array::from(vec![long]));
+            let made = function.column(&column).unwrap();
+            assert_eq!(made.as_primitive::<Int64Type>().value(0), wanted, "{long} by {width}");
+            assert_eq!(function.value(&Datum::long(long)), Some(Datum::long(wanted)));
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! `date_add_units(unit, n, moment)` and `date_diff_units(unit, from, to)`: what `DATEADD` and
-//! `DATEDIFF` become; and what
-//! DataFusion has of the same kind, put right: `date_trunc`, `date_part`, `date_bin`, `to_char`.
+//! `DATEDIFF` become; and what DataFusion has of the same kind, put right: `date_trunc`,
+//! `date_part`, `date_bin`, `to_char`.
 
 mod bin;
 mod civil;

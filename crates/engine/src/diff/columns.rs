@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use icecore_core::{Error, Result};
 
 use super::source::CHANGE_TYPE;
@@ -35,14 +35,47 @@ fn listed(names: &[String]) -> String {
     names.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ")
 }
 
+/// A column as it is compared: of maps, their entries, for rows of maps cannot be grouped.
+fn comparable(name: &str, schema: &SchemaRef) -> Result<String> {
+    let column = quoted(name);
+    let Ok(field) = schema.field_with_name(name) else { return Ok(format!("NULL AS {column}")) };
+    match field.data_type() {
+        DataType::Map(entries, _) if !inner(entries.data_type()).any(holds_map) => {
+            Ok(format!("MAP_ENTRIES({column}) AS {column}"))
+        }
+        of if holds_map(of) => Err(Error::unsupported(format!(
+            "column `{name}` holds maps inside of other values, which cannot be compared"
+        ))
+        .with_help("`icecore table changes` lists the rows that changed in one table")),
+        _ => Ok(column),
+    }
+}
+
+fn holds_map(of: &DataType) -> bool {
+    matches!(of, DataType::Map(..)) || inner(of).any(holds_map)
+}
+
+/// The types inside of a type.
+fn inner(of: &DataType) -> Box<dyn Iterator<Item = &DataType> + '_> {
+    match of {
+        DataType::Struct(fields) => Box::new(fields.iter().map(|field| field.data_type())),
+        DataType::List(field)
+        | DataType::LargeList(field)
+        | DataType::FixedSizeList(field, _)
+        | DataType::Map(field, _) => Box::new(std::iter::once(field.data_type())),
+        _ => Box::new(std::iter::empty()),
+    }
+}
+
+fn all_comparable(names: &[String], schema: &SchemaRef) -> Result<String> {
+    let columns = names.iter().map(|name| comparable(name, schema));
+    Ok(columns.collect::<Result<Vec<_>>>()?.join(", "))
+}
+
 /// The rows of one table, each with `sign`.
-fn side(all: &[String], table: &str, schema: &SchemaRef, sign: i8) -> String {
-    let columns = all.iter().map(|name| match schema.field_with_name(name) {
-        Ok(_) => quoted(name),
-        Err(_) => format!("NULL AS {}", quoted(name)),
-    });
-    let columns = columns.collect::<Vec<_>>().join(", ");
-    format!("SELECT {columns}, CAST({sign} AS BIGINT) AS {SIDE} FROM \"{table}\"")
+fn side(all: &[String], table: &str, schema: &SchemaRef, sign: i8) -> Result<String> {
+    let columns = all_comparable(all, schema)?;
+    Ok(format!("SELECT {columns}, CAST({sign} AS BIGINT) AS {SIDE} FROM \"{table}\""))
 }
 
 /// The columns of a diff, and the queries over them.
@@ -56,13 +89,17 @@ pub(super) struct Columns {
 
 impl Columns {
     /// Of the table `changes`, whose rows are inserts and deletes.
-    pub(super) fn of_changes(all: Vec<String>, key: &[String]) -> Self {
-        let list = listed(&all);
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` for a column whose values cannot be compared.
+    pub(super) fn of_changes(all: Vec<String>, schema: &SchemaRef, key: &[String]) -> Result<Self> {
+        let list = all_comparable(&all, schema)?;
         let sides = format!(
             "SELECT {list}, CAST(CASE WHEN \"{CHANGE_TYPE}\" = 'delete' THEN 1 ELSE -1 END AS BIGINT) \
              AS {SIDE} FROM \"changes\""
         );
-        Self { key: key.to_vec(), all, sides }
+        Ok(Self { key: key.to_vec(), all, sides })
     }
 
     /// Of the tables `old` and `new`. Columns are those of the old one, then those that only the
@@ -84,7 +121,7 @@ impl Columns {
         }
         let mut all: Vec<String> = old.fields().iter().map(|field| field.name().clone()).collect();
         all.extend(missing(new, old));
-        let (before, after) = (side(&all, "old", old, 1), side(&all, "new", new, -1));
+        let (before, after) = (side(&all, "old", old, 1)?, side(&all, "new", new, -1)?);
         Ok(Self { key: key.to_vec(), all, sides: format!("{before} UNION ALL {after}") })
     }
 

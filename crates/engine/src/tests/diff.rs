@@ -169,3 +169,35 @@ fn row() -> impl Strategy<Value = Row> {
     let value = || proptest::option::of(0_i64..3);
     (value(), value(), value())
 }
+
+#[tokio::test]
+async fn maps_are_compared_by_their_entries() {
+    use arrow::array::{Int64Builder, MapBuilder, StringBuilder};
+    let maps = |values: [Option<i64>; 2]| {
+        let mut maps = MapBuilder::new(None, StringBuilder::new(), Int64Builder::new());
+        for value in values {
+            maps.keys().append_value("k");
+            maps.values().append_option(value);
+            maps.append(true).unwrap();
+        }
+        maps.append(false).unwrap();
+        let ids = arrow::array::Int64Array::from(vec![1, 2, 3]);
+        RecordBatch::try_from_iter([
+            ("id", Arc::new(ids) as arrow::array::ArrayRef),
+            ("m", Arc::new(maps.finish())),
+        ])
+        .unwrap()
+    };
+    let lake = Lake::new().await;
+    let (old, new) = (maps([Some(1), None]), maps([Some(1), Some(2)]));
+    lake.create("t.t", NewTable::new(old.schema())).await;
+    let old = lake.commit("t.t", old, WriteMode::Overwrite).await.pinned;
+    let new = lake.commit("t.t", new, WriteMode::Overwrite).await.pinned;
+    let diff = lake.engine.diff(&old, &new, &[]).await.unwrap();
+    assert_eq!((diff.added, diff.removed), (1, 1));
+    assert_eq!(rows(&diff).await.len(), 2);
+    let diff = lake.engine.diff(&old, &new, &key(&["id"])).await.unwrap();
+    assert_eq!((diff.added, diff.removed, diff.changed), (0, 0, 1));
+    assert!(rows(&diff).await[0].starts_with("changed|m|2|"));
+    assert!(lake.engine.diff(&new, &new, &[]).await.unwrap().is_empty());
+}

@@ -1,10 +1,12 @@
 //! Settings: environment over `icecore.toml` over defaults.
 
 mod catalog;
+mod environment;
 mod push;
 mod secret;
 mod serve;
 mod storage;
+mod tracking;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,10 +15,12 @@ use icecore_core::{Error, Location, Result, Span};
 use serde::{Deserialize, Serialize};
 
 pub use catalog::CatalogConfig;
+pub(crate) use environment::expanded;
 pub use push::PushConfig;
 pub use secret::Secret;
 pub use serve::{LogConfig, ServeConfig, TlsConfig, TokenConfig};
 pub use storage::StorageConfig;
+pub use tracking::TrackingConfig;
 
 /// The name of a project's settings file.
 pub(crate) const FILE_NAME: &str = "icecore.toml";
@@ -66,22 +70,6 @@ impl Default for OnlineConfig {
             cache: "64MiB".to_owned(),
             cache_ttl: Span::from_micros(1_000_000),
         }
-    }
-}
-
-/// Where runs and models are recorded.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct TrackingConfig {
-    /// `catalog`: in the database of the SQL catalog.
-    pub uri: String,
-    /// Where the files of runs are: a directory relative to the project.
-    pub artifacts: String,
-}
-
-impl Default for TrackingConfig {
-    fn default() -> Self {
-        Self { uri: "catalog".to_owned(), artifacts: ".icecore/artifacts".to_owned() }
     }
 }
 
@@ -170,12 +158,11 @@ impl Config {
         let _: Self = toml::from_str(text).map_err(|error| located(&error))?;
         let mut table: toml::Table = toml::from_str(text).map_err(|error| located(&error))?;
         for value in table.iter_mut().map(|(_, value)| value) {
-            expand(value, environment)?;
+            environment::expand(value, environment)?;
         }
-        overlay(&mut table, environment)?;
+        environment::overlay(&mut table, environment)?;
         let config: Self = table.try_into().map_err(|error: toml::de::Error| {
             Error::invalid(format!("cannot apply the environment: {}", error.message()))
-                .with_note("variables are named ICECORE_SECTION__KEY")
         })?;
         config.engine.memory_bytes()?;
         config.online.cache_bytes()?;
@@ -226,88 +213,6 @@ fn size(text: &str) -> Result<u64> {
     bytes.filter(|bytes| *bytes > 0).ok_or_else(|| {
         Error::invalid(format!("`{text}` is not a size")).with_help("write for example `64MiB`")
     })
-}
-
-/// A text with each `${NAME}` replaced by the variable.
-pub(crate) fn expanded(text: &str, environment: &BTreeMap<String, String>) -> Result<String> {
-    let mut value = toml::Value::String(text.to_owned());
-    expand(&mut value, environment)?;
-    Ok(value.as_str().unwrap_or_default().to_owned())
-}
-
-/// Replaces `${NAME}` by the variable.
-fn expand(value: &mut toml::Value, environment: &BTreeMap<String, String>) -> Result<()> {
-    match value {
-        toml::Value::Table(table) => {
-            table.iter_mut().try_for_each(|(_, value)| expand(value, environment))
-        }
-        toml::Value::Array(values) => {
-            values.iter_mut().try_for_each(|value| expand(value, environment))
-        }
-        toml::Value::String(text) => {
-            if let Some(open) = text.find("${") {
-                let Some(close) = text[open..].find('}').map(|close| open + close) else {
-                    return Err(Error::invalid("a `${` in the settings is not closed"));
-                };
-                let name = &text[open + 2..close];
-                let replacement = environment.get(name).ok_or_else(|| {
-                    Error::invalid(format!("the settings use `${{{name}}}`, which is not set"))
-                        .with_help(format!("set the environment variable `{name}`"))
-                })?;
-                // What was put in is not looked at again, so that a value cannot refer to itself.
-                let rest = text[close + 1..].to_owned();
-                let mut tail = toml::Value::String(rest);
-                expand(&mut tail, environment)?;
-                let tail = tail.as_str().unwrap_or_default().to_owned();
-                *text = format!("{}{replacement}{tail}", &text[..open]);
-            }
-            Ok(())
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Lays `ICECORE_SECTION__KEY` over the file.
-fn overlay(table: &mut toml::Table, environment: &BTreeMap<String, String>) -> Result<()> {
-    for (name, value) in environment {
-        let Some((section, key)) =
-            name.strip_prefix("ICECORE_").and_then(|rest| rest.split_once("__"))
-        else {
-            continue;
-        };
-        let (section, mut key) = (section.to_lowercase(), key.to_lowercase());
-        let mut value = value.clone();
-        if let Some(short) = key.strip_suffix("_file") {
-            value = std::fs::read_to_string(&value)
-                .map_err(|error| {
-                    Error::not_found(format!("cannot read the file that `{name}` names"))
-                        .with_source(error)
-                })?
-                .trim_end()
-                .to_owned();
-            key = short.to_owned();
-        }
-        let parsed = typed(&section, &key, value);
-        let entry = table.entry(section).or_insert_with(|| toml::Value::Table(toml::Table::new()));
-        if let toml::Value::Table(section) = entry {
-            section.insert(key, parsed);
-        }
-    }
-    Ok(())
-}
-
-/// The value of a variable as the setting wants it. Most are text, also where it looks like a number:
-/// a password may.
-fn typed(section: &str, key: &str, value: String) -> toml::Value {
-    match (section, key) {
-        ("engine", "threads") => {
-            value.parse().map_or(toml::Value::String(value), toml::Value::Integer)
-        }
-        ("storage", "virtual_host" | "allow_http") => {
-            value.parse().map_or(toml::Value::String(value), toml::Value::Boolean)
-        }
-        _ => toml::Value::String(value),
-    }
 }
 
 #[cfg(test)]
@@ -373,6 +278,5 @@ mod tests {
         assert_eq!(error.help(), Some("did you mean `threads`?"));
         assert!(parse("[online]\nurl = '${NOBODY_SET_THIS}'", &[]).is_err());
         assert!(parse("[engine]\nmemory_limit = '4 bananas'", &[]).is_err());
-        assert!(parse("", &[("ICECORE_ENGINE__THREDS", "1")]).is_err());
     }
 }

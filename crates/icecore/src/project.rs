@@ -98,16 +98,11 @@ impl Project {
         engine.spill_dir = Some(dir.join(".icecore").join("spill"));
         let engine = Engine::new(catalog, engine)?;
 
-        let tracking = match config.tracking.uri.as_str() {
-            "catalog" => {
-                let own = || dir.join(".icecore").join("tracking.db");
-                config.catalog.database(&dir).unwrap_or_else(own)
-            }
-            uri => local(&dir, "sqlite:", uri)?,
-        };
+        let tracking = config.tracking.database(&dir, &config.catalog)?;
+        let artifacts = config.tracking.artifacts(&dir)?;
         let uri = format!("sqlite:{}", tracking.display());
         let tracker = SqlTracker::open(&uri, Arc::clone(&options.clock)).await?;
-        let artifacts = FileArtifacts::open(dir.join(&config.tracking.artifacts))?;
+        let artifacts = FileArtifacts::open(artifacts)?;
         let clock = options.clock;
         Ok(Self {
             dir,
@@ -252,24 +247,5 @@ impl Project {
     /// `NotFound` with the names that are there, `InvalidInput` for a mistake.
     pub fn scoring(&self, name: &str) -> Result<ScoringSpec> {
         ScoringSpec::load(&self.definition_path("scoring", name)?)
-    }
-}
-
-/// The path of an embedded database, from the project's directory.
-fn local(dir: &Path, scheme: &str, uri: &str) -> Result<PathBuf> {
-    let path = uri.strip_prefix(scheme).ok_or_else(|| {
-        Error::unsupported(format!("`{}` is not a catalog that this version opens", redacted(uri)))
-            .with_help("write `sqlite:PATH`")
-    })?;
-    Ok(dir.join(path.trim_start_matches("//")))
-}
-
-/// A URI without what stands between `//` and `@`.
-fn redacted(uri: &str) -> String {
-    match (uri.find("//"), uri.rfind('@')) {
-        (Some(slashes), Some(at)) if slashes + 2 < at => {
-            format!("{}***{}", &uri[..slashes + 2], &uri[at..])
-        }
-        _ => uri.to_owned(),
     }
 }

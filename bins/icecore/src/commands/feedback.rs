@@ -1,7 +1,7 @@
 //! `icecore label` and `icecore evaluate`.
 
 use icecore::LabelOptions;
-use icecore_core::Result;
+use icecore_core::{Date, Result, Timestamp};
 use serde_json::json;
 
 use super::Context;
@@ -17,14 +17,17 @@ pub(super) async fn label(context: &Context, args: LabelArgs) -> Result<Answer> 
         let json = json!({
             "dry_run": true, "table": plan.table, "sources": plan.pins, "as_of": plan.as_of,
             "matured_to": plan.matured_to, "from": plan.from, "to": plan.to,
-            "pending": plan.pending,
+            "pending": plan.pending, "newest_outcome": plan.newest_outcome,
+            "doubtful_from": plan.doubtful_from,
         });
         let mut lines = vec![
             ("dry run", format!("predictions up to {} would be labelled", plan.to)),
             ("as of", plan.as_of.to_string()),
             ("settled up to", plan.matured_to.to_string()),
             ("pending", format!("{} predictions", plan.pending)),
+            ("newest outcome", moment(plan.newest_outcome)),
         ];
+        lines.extend(doubt(plan.doubtful_from));
         lines.extend(plan.pins.iter().map(|pin| ("reads", pin.to_string())));
         return Ok(Answer::new(json, facts(&lines)));
     }
@@ -34,20 +37,38 @@ pub(super) async fn label(context: &Context, args: LabelArgs) -> Result<Answer> 
         "table": report.labels.table, "snapshot_id": report.labels.snapshot,
         "changed": report.changed, "as_of": report.as_of, "matured_to": report.matured_to,
         "rows": report.labelled, "positive": report.positive, "absent": report.absent,
-        "pending": report.pending,
+        "pending": report.pending, "newest_outcome": report.newest_outcome,
+        "doubtful_from": report.doubtful_from,
     });
     let count =
         |count: Option<u64>| count.map_or_else(|| "unchanged".to_owned(), |n| n.to_string());
-    let text = facts(&[
+    let mut lines = vec![
         ("labelled", count(report.labelled)),
         ("positive", count(report.positive)),
         ("absent", count(report.absent)),
         ("settled up to", report.matured_to.to_string()),
         ("pending", format!("{} predictions", report.pending)),
+        ("newest outcome", moment(report.newest_outcome)),
         ("table", report.labels.to_string()),
-        ("next", format!("icecore evaluate {}", args.name)),
-    ]);
-    Ok(Answer::new(json, text))
+    ];
+    lines.extend(doubt(report.doubtful_from));
+    lines.push(("next", format!("icecore evaluate {}", args.name)));
+    Ok(Answer::new(json, facts(&lines)))
+}
+
+fn moment(moment: Option<Timestamp>) -> String {
+    moment.map_or_else(|| "there is none".to_owned(), |moment| moment.to_string())
+}
+
+/// What to say where the outcomes end before the windows of dates that are labelled begin.
+fn doubt(from: Option<Date>) -> Option<(&'static str, String)> {
+    let text = |from| {
+        format!(
+            "no outcome is as late as the windows of the predictions from {from} on: if outcomes are \
+             still to come, label up to when they are known with `--as-of`"
+        )
+    };
+    from.map(|from| ("warning", text(from)))
 }
 
 pub(super) async fn evaluate(context: &Context, args: EvaluateArgs) -> Result<Answer> {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int64Type, Schema, SchemaRef};
 use futures::StreamExt;
@@ -60,6 +60,11 @@ pub struct LabelPlan {
     pub to: Date,
     /// Predictions whose labels nobody can know yet.
     pub pending: u64,
+    /// The moment of the newest outcome.
+    pub newest_outcome: Option<Timestamp>,
+    /// The first date to label whose window begins after the newest outcome: nothing happened since,
+    /// or the outcomes have not come yet, and what looks like none is a guess.
+    pub doubtful_from: Option<Date>,
     query: String,
 }
 
@@ -83,6 +88,11 @@ pub struct LabelReport {
     pub absent: Option<u64>,
     /// Predictions whose labels nobody can know yet.
     pub pending: u64,
+    /// The moment of the newest outcome.
+    pub newest_outcome: Option<Timestamp>,
+    /// The first date to label whose window begins after the newest outcome: nothing happened since,
+    /// or the outcomes have not come yet, and what looks like none is a guess.
+    pub doubtful_from: Option<Date>,
 }
 
 /// Says what labelling would read, and which dates are settled.
@@ -122,8 +132,22 @@ pub async fn plan_labels(
     let labelling = Labelling { engine, spec, feedback, keys, predictions: &predictions };
     let query = labelling.query(&pins, (options.from, to)).await?;
     let pending = labelling.pending(matured_to).await?;
+    let newest_outcome = labelling.newest_outcome(&pins).await?;
+    let doubtful_from = labelling.doubtful_from(newest_outcome, (options.from, to)).await?;
     let (table, from) = (feedback.table(&spec.name)?, options.from);
-    Ok(LabelPlan { table, predictions, pins, as_of, matured_to, from, to, pending, query })
+    Ok(LabelPlan {
+        table,
+        predictions,
+        pins,
+        as_of,
+        matured_to,
+        from,
+        to,
+        pending,
+        newest_outcome,
+        doubtful_from,
+        query,
+    })
 }
 
 /// Labels settled predictions and replaces the labels of their dates. Safe to repeat; outcomes that
@@ -197,6 +221,8 @@ fn report(
         positive: counts.map(|counts| counts.positive),
         absent: counts.map(|counts| counts.absent),
         pending: plan.pending,
+        newest_outcome: plan.newest_outcome,
+        doubtful_from: plan.doubtful_from,
     }
 }
 
@@ -253,10 +279,7 @@ impl Labelling<'_> {
         let outcomes = self.engine.sql(&feedback.outcomes, pins).await?;
         let value = self.value(outcomes.schema())?;
         let date = ident(&self.spec.date_column);
-        let range = match dates {
-            (Some(from), to) => format!("{date} BETWEEN DATE '{from}' AND DATE '{to}'"),
-            (None, to) => format!("{date} <= DATE '{to}'"),
-        };
+        let range = self.range(dates);
         let keys: Vec<String> = self.keys.iter().map(|key| ident(key)).collect();
         let of_outcomes = self.keys.iter().map(|key| {
             let own = feedback.keys.get(key).unwrap_or(key);
@@ -325,6 +348,15 @@ impl Labelling<'_> {
         Ok(format!("arrow_cast({}, '{number}')", ident(label)))
     }
 
+    /// The condition that a prediction is of these dates.
+    fn range(&self, dates: (Option<Date>, Date)) -> String {
+        let date = ident(&self.spec.date_column);
+        match dates {
+            (Some(from), to) => format!("{date} BETWEEN DATE '{from}' AND DATE '{to}'"),
+            (None, to) => format!("{date} <= DATE '{to}'"),
+        }
+    }
+
     async fn pending(&self, matured_to: Date) -> Result<u64> {
         let query = format!(
             "SELECT count(*) FROM {} WHERE {} > DATE '{matured_to}' AND {} IS NOT NULL",
@@ -333,9 +365,43 @@ impl Labelling<'_> {
             ident(&self.spec.prediction)
         );
         let pins = std::slice::from_ref(self.predictions);
-        let answer = self.engine.sql(&query, pins).await?.concat().await?;
-        let count = answer.column(0).as_primitive_opt::<Int64Type>();
-        Ok(count.filter(|count| !count.is_empty()).map_or(0, |count| count.value(0).unsigned_abs()))
+        Ok(self.number(&query, pins).await?.map_or(0, i64::unsigned_abs))
+    }
+
+    async fn newest_outcome(&self, pins: &[PinnedTable]) -> Result<Option<Timestamp>> {
+        let query = format!(
+            "SELECT max(arrow_cast(arrow_cast({}, {MOMENT}), 'Int64')) FROM ({}) AS outcomes",
+            ident(&self.feedback.outcome_timestamp),
+            self.feedback.outcomes
+        );
+        Ok(self.number(&query, pins).await?.map(Timestamp::from_micros))
+    }
+
+    /// The first of these dates whose window begins after the newest outcome.
+    async fn doubtful_from(
+        &self,
+        newest_outcome: Option<Timestamp>,
+        dates: (Option<Date>, Date),
+    ) -> Result<Option<Date>> {
+        let day = format!("arrow_cast({}, 'Int64')", ident(&self.spec.date_column));
+        let after = newest_outcome.map_or_else(String::new, |newest| {
+            format!(" AND ({day} + 1) * {DAY} > {}", newest.micros())
+        });
+        let query = format!(
+            "SELECT min({day}) FROM {} WHERE {} IS NOT NULL AND {}{after}",
+            table_sql(self.predictions),
+            ident(&self.spec.prediction),
+            self.range(dates),
+        );
+        let day = self.number(&query, std::slice::from_ref(self.predictions)).await?;
+        Ok(day.map(|day| Timestamp::from_micros(day.saturating_mul(DAY)).date()))
+    }
+
+    /// The one number that a query answers.
+    async fn number(&self, query: &str, pins: &[PinnedTable]) -> Result<Option<i64>> {
+        let answer = self.engine.sql(query, pins).await?.concat().await?;
+        let numbers = answer.column(0).as_primitive_opt::<Int64Type>();
+        Ok(numbers.and_then(|numbers| numbers.iter().next().flatten()))
     }
 }
 

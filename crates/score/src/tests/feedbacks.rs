@@ -156,6 +156,27 @@ async fn where_an_outcome_is_one_of_itself_its_absence_is_a_label_too() {
     assert_eq!(lines(&lake, "user_token, \"left\", label_status").await, expected);
 }
 
+// Outcomes that end before a window begins say nothing of what happened in it.
+#[tokio::test(flavor = "multi_thread")]
+async fn dates_after_the_newest_outcome_are_in_doubt() {
+    let text = FEEDBACK.replace("label = \"left_us\"", "name = \"left\"");
+    let spec = spec(&text);
+    let lake = Lake::filled().await;
+    let rows = [("u1", "2024-01-11T00:00:00Z", Some(true))];
+    lake.write("labels.outcomes", outcomes(&rows)).await;
+    for date in ["2024-01-10", "2024-01-11"] {
+        lake.score(&spec, &champion(), Some(date)).await.unwrap();
+    }
+    let report = labelled(&lake, &spec, "2024-03-01").await;
+    assert_eq!(report.newest_outcome, Some(Timestamp::parse("2024-01-11").unwrap()));
+    assert_eq!(report.doubtful_from, Some(Date::parse("2024-01-11").unwrap()));
+    let early = labelled(&lake, &spec, "2024-02-10").await;
+    assert_eq!(early.doubtful_from, None, "the newer date is not labelled yet");
+    let rows = [("u2", "2024-01-12T00:00:00Z", Some(true))];
+    lake.write("labels.outcomes", outcomes(&rows)).await;
+    assert_eq!(labelled(&lake, &spec, "2024-03-01").await.doubtful_from, None);
+}
+
 // C113 C169
 #[tokio::test(flavor = "multi_thread")]
 async fn one_view_measures_each_model_version_bucket_and_segment() {

@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use icecore::{Project, Template};
 use icecore_core::{Error, Result};
+use icecore_testkit::Cdnow;
 use serde_json::{Value, json};
 
 use crate::args::DemoArgs;
@@ -39,6 +40,10 @@ struct Found {
 
 pub(crate) async fn run(context: &Context, args: DemoArgs) -> Result<Answer> {
     let begun = Instant::now();
+    if let Some(file) = &args.data {
+        // A file that cannot be read leaves no half of a project behind.
+        Cdnow::read(file)?;
+    }
     icecore::init(&args.dir, Template::Churn)?;
     if let Some(url) = &args.redis {
         use_redis(&args.dir, url)?;

@@ -59,7 +59,7 @@ impl Shape {
             (_, Some(kind)) => kind.expected().to_owned(),
             (data_type, None) => data_type.to_string(),
         };
-        format!("column `{}` expected {expected}, found {found}", field.name())
+        format!("column `{}`: expected {expected}, found {found}", field.name())
     }
 
     /// What to do about a value that a column cannot hold.

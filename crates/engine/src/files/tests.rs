@@ -137,9 +137,9 @@ fn target() -> SchemaRef {
 
 /// A file, the place of its mistake, and what the message has to say.
 const MISTAKES: &[(&str, &str, (usize, usize), &str)] = &[
-    ("a.csv", "id,amount\n1,2\n2,x1\n", (3, 3), "`amount` expected a number, found `x1`"),
-    ("a.csv", "id,amount\nyes,2\n", (2, 1), "`id` expected a whole number, found `yes`"),
-    ("a.csv", "id\n1.5\n", (2, 1), "`id` expected a whole number, found `1.5`"),
+    ("a.csv", "id,amount\n1,2\n2,x1\n", (3, 3), "`amount`: expected a number, found `x1`"),
+    ("a.csv", "id,amount\nyes,2\n", (2, 1), "`id`: expected a whole number, found `yes`"),
+    ("a.csv", "id\n1.5\n", (2, 1), "`id`: expected a whole number, found `1.5`"),
     ("a.csv", "id\n99999999999999999999\n", (2, 1), "whole number"),
     ("a.csv", "id,small\n1,3000000000\n", (2, 3), "fits Int32, found `3000000000`"),
     ("a.csv", "id,day\n1,2026-02-30\n", (2, 3), "expected a date such as"),
@@ -154,7 +154,7 @@ const MISTAKES: &[(&str, &str, (usize, usize), &str)] = &[
     ("a.csv", "id,note,amount\n1,\"é\nü\",x\n", (3, 4), "found `x`"),
     ("a.csv", "id,amount\r\n1,2\r\n\r\n2,x\r\n", (4, 3), "found `x`"),
     ("a.csv", "\u{feff}id,amount\n1,x\n", (2, 3), "found `x`"),
-    ("a.jsonl", "{\"id\": 1}\n{\"id\": \"x\"}\n", (2, 2), "`id` expected a whole number"),
+    ("a.jsonl", "{\"id\": 1}\n{\"id\": \"x\"}\n", (2, 2), "`id`: expected a whole number"),
     ("a.jsonl", "{\"id\": 1}\n\n{\"id\": 1.5}\n", (3, 2), "found `1.5`"),
     ("a.jsonl", "{\"id\": 1, \"small\": 3000000000}\n", (1, 11), "fits Int32"),
     ("a.jsonl", "{\"id\": 1, \"ok\": 1}\n", (1, 11), "`true` or `false`"),

@@ -246,7 +246,7 @@ async fn no_route(State(service): Shared, request: Request) -> Response {
     let path = request.uri().path();
     match service.routes.find(path) {
         Some(_) => Problem::wrong_method(request.method()).into_response(),
-        None => Problem::no_route(path, &service.routes.paths()).into_response(),
+        None => Problem::no_route(path, &openapi::paths(&service)).into_response(),
     }
 }
 

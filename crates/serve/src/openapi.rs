@@ -64,6 +64,26 @@ pub(crate) fn document(service: &ScoreService) -> Value {
     document
 }
 
+/// Every path that a service answers.
+pub(crate) fn paths(service: &ScoreService) -> Vec<String> {
+    let mut paths = service.routes.paths();
+    let mut add = |more: &[&str]| paths.extend(more.iter().map(|path| (*path).to_owned()));
+    if service.features().is_ok() {
+        add(&["/get-online-features"]);
+    }
+    if service.pushes().is_ok() {
+        add(&["/push"]);
+    }
+    if service.models().is_ok() {
+        add(&["/v2", "/v2/health/live", "/v2/health/ready", "/invocations"]);
+        for base in ["/v2/models/{name}", "/v2/models/{name}/versions/{version}"] {
+            add(&[base, &format!("{base}/ready"), &format!("{base}/infer")]);
+        }
+    }
+    add(&["/healthz", "/health", "/ping", "/readyz", "/metrics", "/openapi.json"]);
+    paths
+}
+
 fn json_body(schema: &Value) -> Value {
     json!({ "application/json": { "schema": schema } })
 }

@@ -190,11 +190,10 @@ impl Routes {
         })
     }
 
-    /// Every path that is answered.
+    /// The declared paths, and what is the same by the name of a scoring job.
     pub(crate) fn paths(&self) -> Vec<String> {
         let mut paths: Vec<String> = self.0.iter().map(|r| r.declared.path.clone()).collect();
         paths.extend(self.0.iter().map(|r| format!("{}{{key}}", r.by_scoring.before)));
-        paths.extend(["/healthz", "/readyz", "/metrics"].map(str::to_owned));
         paths
     }
 }

@@ -25,6 +25,7 @@ use super::reply::{Problem, Whole, whole};
 use super::{Shared, named, router};
 use crate::ScoreService;
 use crate::auth::{Grant, Role};
+use crate::openapi;
 use crate::route::{Route, decode_key};
 
 type Answered = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
@@ -66,7 +67,7 @@ pub(super) async fn scored(service: &ScoreService, head: &Parts, span: Option<Sp
     let started = Instant::now();
     let path = head.uri.path();
     let Some((route, sent)) = service.routes.find(path) else {
-        return Problem::no_route(path, &service.routes.paths()).whole();
+        return Problem::no_route(path, &openapi::paths(service)).whole();
     };
     let span = span.unwrap_or_else(|| score_span(&head.method, route));
     continue_trace(&span, &head.headers);

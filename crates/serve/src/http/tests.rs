@@ -411,6 +411,11 @@ async fn bad_requests_are_told_what_to_do() {
                 assert!(error["help"].as_str().unwrap().contains(route), "{reply:?}");
                 assert!(error["routes"].as_array().unwrap().contains(&json!(route)));
             }
+            // What is described is answered, and said to be.
+            let described = server.send("GET", "/openapi.json", "").await.json();
+            for path in described["paths"].as_object().unwrap().keys() {
+                assert!(error["routes"].as_array().unwrap().contains(&json!(path)), "{path}");
+            }
         }
     }
 }

@@ -64,7 +64,7 @@ fn everything_that_was_written_has_statistics_that_equal_its_rows() {
         }
     }
     let keys = json(demo(), &["monitor", "profile", "ml_features.churn_features"]);
-    assert_eq!(keys["columns"]["user_token"]["distinct"], 0, "keys are in no statistics");
+    assert!(keys["columns"]["user_token"]["distinct"].is_null(), "keys are in no statistics");
     let model = json(demo(), &["monitor", "profile", "model:churn-prediction-gbm/Production"]);
     assert_eq!(model["columns"].as_object().unwrap().len(), 8);
 }

@@ -96,8 +96,8 @@ pub struct Side {
     pub missing_rate: f64,
     /// The share of rows that are zero.
     pub zero_rate: f64,
-    /// About how many different values there are.
-    pub distinct: u64,
+    /// About how many different values there are. Absent where they are not kept: of keys.
+    pub distinct: Option<u64>,
     /// The mean.
     pub mean: Option<f64>,
     /// The standard deviation.

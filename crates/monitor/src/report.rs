@@ -164,7 +164,7 @@ fn details(page: &mut String, feature: &FeatureDrift) {
             side.rows,
             side.missing_rate * 100.0,
             side.zero_rate * 100.0,
-            side.distinct
+            side.distinct.map_or_else(|| "-".to_owned(), |count| count.to_string())
         );
         let numbers = [side.mean, side.stddev, side.min, side.p05, side.median, side.p95, side.max];
         for value in numbers {

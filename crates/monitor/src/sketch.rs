@@ -154,10 +154,13 @@ impl ColumnProfile {
         Some(found.clamp(min, max))
     }
 
-    /// About how many different values there are, with a standard error of 1.63 %.
+    /// About how many different values there are, with a standard error of 1.63 %. `None` where there
+    /// are values and nothing is kept of them.
     #[must_use]
-    pub fn distinct(&self) -> u64 {
-        self.distinct.estimate().min(self.rows - self.nulls)
+    pub fn distinct(&self) -> Option<u64> {
+        let values = self.rows.saturating_sub(self.nulls);
+        let found = self.distinct.estimate().min(values);
+        (found > 0 || values == 0).then_some(found)
     }
 
     /// The most frequent categories.

@@ -43,7 +43,7 @@ async fn profile(context: &Context, project: &Project, args: ProfileArgs) -> Res
             name.clone(),
             format!("{:.2} %", side.missing_rate * 100.0),
             format!("{:.2} %", side.zero_rate * 100.0),
-            side.distinct.to_string(),
+            side.distinct.map_or_else(|| "-".to_owned(), |count| count.to_string()),
             number(side.mean),
             number(side.stddev),
             number(side.min),

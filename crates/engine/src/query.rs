@@ -26,7 +26,8 @@ pub(crate) fn parse(state: &SessionState, sql: &str) -> Result<Statement> {
         .with_recursion_limit(recursion_limit)
         .build()
         .and_then(|mut parser| parser.parse_statements())
-        .or_ours()?;
+        .or_ours()
+        .map_err(|error| with_hint(error, sql))?;
     let Some(mut statement) = statements.pop_front() else {
         return Err(Error::invalid("there is no query").with_help("write one, such as `SELECT 1`"));
     };
@@ -38,6 +39,21 @@ pub(crate) fn parse(state: &SessionState, sql: &str) -> Result<Statement> {
     check(&statement)?;
     dialect::rewrite(&mut statement);
     Ok(statement)
+}
+
+/// Other engines write the version that is read into the query.
+fn with_hint(error: Error, sql: &str) -> Error {
+    let words: Vec<String> = sql.split_whitespace().map(str::to_uppercase).collect();
+    let kinds = ["SYSTEM_TIME", "SYSTEM_VERSION", "VERSION", "TIMESTAMP"];
+    let versioned = words.windows(3).any(|words| match words {
+        [kind, r#as, of] => kinds.contains(&kind.as_str()) && r#as == "AS" && of == "OF",
+        _ => false,
+    });
+    if versioned {
+        error.with_help("read a table as it was with `icecore sql QUERY --at TABLE=SELECTOR`")
+    } else {
+        error
+    }
 }
 
 fn check(statement: &Statement) -> Result<()> {
@@ -55,8 +71,11 @@ fn check(statement: &Statement) -> Result<()> {
             Sql::Insert(_) | Sql::Merge { .. } | Sql::Copy { .. } | Sql::LoadData { .. } => {
                 "rows are added by `icecore ingest`, by models and by jobs"
             }
-            Sql::Update { .. } | Sql::Delete(_) | Sql::Truncate { .. } => {
-                "replace rows with `icecore ingest --mode overwrite-partitions` or a model"
+            Sql::Delete(_) | Sql::Truncate { .. } => {
+                "delete rows with `icecore table delete TABLE --where CONDITION`"
+            }
+            Sql::Update { .. } => {
+                "change rows with `icecore ingest TABLE FILE --mode upsert --key COLUMNS`"
             }
             Sql::CreateTable(_) | Sql::CreateView { .. } => {
                 "tables are made by `icecore ingest`, by models and by jobs"

@@ -148,6 +148,13 @@ const MISTAKES: &[Mistake] = &[
         "",
         "",
     ),
+    (
+        "SELECT id FROM events.payments FOR SYSTEM_TIME AS OF '2026-01-01'",
+        ErrorKind::InvalidInput,
+        "",
+        "",
+        "--at TABLE=SELECTOR",
+    ),
     ("SELECT 1; SELECT 2", ErrorKind::InvalidInput, "more than one statement", "", "one query"),
     ("", ErrorKind::InvalidInput, "there is no query", "", "SELECT 1"),
     (

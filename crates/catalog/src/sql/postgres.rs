@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use icecore_core::{Error, ErrorKind, Result, TableName};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
-use sqlx::{Connection, Executor, Postgres, Transaction};
+use sqlx::{ConnectOptions, Connection, Executor, Postgres, Transaction};
 
 use super::store::sql_stores;
 use super::{cannot, redacted, statements};
@@ -57,6 +57,21 @@ pub(crate) struct PostgresPointers {
     name: String,
 }
 
+/// Connects once: a pool tries again and again, and in the end says that time was up, and not why.
+async fn probe(options: &PgConnectOptions) -> Result<(), sqlx::Error> {
+    let connection = tokio::time::timeout(CONNECT_TIMEOUT, options.connect()).await;
+    connection.map_err(|_| sqlx::Error::PoolTimedOut)??.close().await
+}
+
+fn with_advice(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::Unavailable => {
+            error.with_help("check that the server runs and can be reached from here")
+        }
+        _ => error,
+    }
+}
+
 impl PostgresPointers {
     /// Connects to the database that a `postgres://` URI names, and creates the tables in it where
     /// they are not there.
@@ -69,6 +84,7 @@ impl PostgresPointers {
         if let Some(password) = password {
             options = options.password(password);
         }
+        probe(&options).await.context(cannot).map_err(with_advice)?;
         let pool = PgPoolOptions::new()
             .max_connections(CONNECTIONS_MAX)
             .acquire_timeout(CONNECT_TIMEOUT)
@@ -78,12 +94,7 @@ impl PostgresPointers {
             .connect_with(options.clone())
             .await
             .context(cannot)
-            .map_err(|error| match error.kind() {
-                ErrorKind::Unavailable => {
-                    error.with_help("check that the server runs and can be reached from here")
-                }
-                _ => error,
-            })?;
+            .map_err(with_advice)?;
         create_tables(&pool).await.context(cannot)?;
         let waiting = PgPoolOptions::new()
             .max_connections(WAITING_MAX)

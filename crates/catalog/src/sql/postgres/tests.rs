@@ -52,3 +52,13 @@ fn a_driver_in_the_uri_does_not_matter() {
     assert_eq!(plain("postgresql+psycopg2://h/d"), "postgresql://h/d");
     assert_eq!(plain("postgres://h/d"), "postgres://h/d");
 }
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_said_to_refuse() {
+    let away = PostgresPointers::open("postgres://me@127.0.0.1:1/lake", "icecore", None).await;
+    let error = away.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.help().unwrap().contains("server runs"));
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(cause.contains("refused"), "{cause}");
+}

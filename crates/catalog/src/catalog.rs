@@ -3,6 +3,7 @@
 mod alter;
 mod branches;
 mod changes;
+mod checks;
 mod commits;
 mod create;
 mod edits;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema as ArrowSchema};
 use iceberg::spec::{
-    ListType, MapType, NestedField, NestedFieldRef, PrimitiveType, StructType, Type,
+    FormatVersion, ListType, MapType, NestedField, NestedFieldRef, PrimitiveType, StructType, Type,
 };
 use icecore_core::{Error, Literal, Result};
 
@@ -52,6 +52,20 @@ impl ColumnType {
     pub fn of(data_type: &DataType) -> Result<Self> {
         let column = Field::new("column", data_type.clone(), true);
         let schema = column_type::to_iceberg(&Arc::new(ArrowSchema::new(vec![column])))?;
+        let field = schema.as_struct().fields().first();
+        field
+            .map(|field| Self(field.field_type.as_ref().clone()))
+            .ok_or_else(|| Error::internal("a schema lost its only column"))
+    }
+
+    /// What a table stores in a column that is read as this field.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` where no table stores it.
+    pub fn of_field(field: &Field) -> Result<Self> {
+        let schema = Arc::new(ArrowSchema::new(vec![field.clone()]));
+        let schema = column_type::to_iceberg_of(&schema, FormatVersion::V3)?;
         let field = schema.as_struct().fields().first();
         field
             .map(|field| Self(field.field_type.as_ref().clone()))

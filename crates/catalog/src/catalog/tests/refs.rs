@@ -3,6 +3,7 @@
 use super::*;
 use crate::MetadataTable;
 use crate::RefKind;
+use crate::refs::Retention;
 
 async fn property(lake: &Lake, name: &str) -> Option<String> {
     lake.catalog.describe(&lake.table).await.unwrap().properties.get(name).cloned()
@@ -127,4 +128,37 @@ async fn refs_are_a_table_with_what_is_kept_of_them() {
     let counts = refs.column_by_name("min_snapshots_to_keep").unwrap();
     let counts = counts.as_primitive::<arrow::datatypes::Int32Type>();
     assert_eq!(counts.iter().collect::<Vec<_>>(), [Some(3), None]);
+}
+
+// What is checked comes to what the change would come to, and nothing is different afterwards.
+#[tokio::test]
+async fn checks_of_names_say_what_changes_would_and_change_nothing() {
+    let lake = Lake::new().await;
+    let one = lake.append(&[(1, 1)]).await;
+    let two = lake.append(&[(2, 2)]).await;
+    let (catalog, table) = (&lake.catalog, &lake.table);
+    let (old, new, keep) = (named("old"), named("new"), Retention::default());
+    catalog.tag(&one, &old, TagMove::Refuse).await.unwrap();
+    let before = catalog.describe(table).await.unwrap().metadata_location;
+
+    catalog.check_tag(&one, &new, TagMove::Refuse, keep).await.unwrap();
+    catalog.check_tag(&two, &old, TagMove::Force, keep).await.unwrap();
+    let error = catalog.check_tag(&two, &old, TagMove::Refuse, keep).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+    catalog.check_branch(&one, &new, keep).await.unwrap();
+    assert!(catalog.check_branch(&one, &old, keep).await.is_err());
+    catalog.check_drop_ref(table, &old).await.unwrap();
+    assert_eq!(catalog.check_drop_ref(table, &new).await.unwrap_err().kind(), ErrorKind::NotFound);
+
+    let free = TableName::parse("ns.free").unwrap();
+    catalog.check_rename_table(table, &free).await.unwrap();
+    assert!(catalog.check_rename_table(&free, table).await.is_err());
+    catalog.check_register_table(&free, &before).await.unwrap();
+    for (name, location) in [(table, before.clone()), (&free, format!("{before}.gone"))] {
+        assert!(catalog.check_register_table(name, &location).await.is_err());
+    }
+    let error = catalog.check_rename_table(table, table).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+    assert_eq!(catalog.describe(table).await.unwrap().metadata_location, before);
+    assert_eq!(catalog.tables().await.unwrap(), std::slice::from_ref(table));
 }

@@ -263,6 +263,41 @@ mod tests {
         }
     }
 
+    // The page of settings names every one.
+    #[test]
+    fn every_setting_is_documented() {
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/settings.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        let keys = |text: &str| -> Vec<String> {
+            let error = parse(text, &[]).unwrap_err();
+            let keys = error.notes()[0].strip_prefix("keys: ").unwrap();
+            keys.split(", ").map(str::to_owned).collect()
+        };
+        for section in keys("nothing = 1") {
+            assert!(page.contains(&format!("`[{section}]`")), "{section}");
+            let of_section = keys(&format!("[{section}]\nnothing = 1"));
+            assert!(!of_section.is_empty());
+            for key in of_section {
+                let spelled = [format!("`{key}`"), format!("`{section}.{key}`")];
+                assert!(spelled.iter().any(|key| page.contains(key)), "{section}.{key}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_file_of_a_new_project_has_the_defaults() {
+        let text = include_str!("../templates/icecore.toml");
+        assert_eq!(parse(text, &[]).unwrap(), Config::default());
+        // What is commented out is the default.
+        let lines = text.lines().map(|line| match line.strip_prefix("# ") {
+            Some(setting) if setting.contains(" = ") && !setting.contains("endpoint") => setting,
+            _ => line,
+        });
+        let lines = lines.filter(|line| !line.starts_with("region"));
+        let set = lines.collect::<Vec<_>>().join("\n");
+        assert_eq!(parse(&set, &[]).unwrap(), Config::default());
+    }
+
     #[test]
     fn limits_are_sizes() {
         let config = parse("[storage]\nmanifest_limit = '1 GiB'", &[]).unwrap();

@@ -22,7 +22,10 @@ macro_rules! files {
     };
 }
 
-const SETTINGS: [(&str, &str); 1] = files!["icecore.toml" from "icecore.toml"];
+const SETTINGS: [(&str, &str); 2] = files![
+    "icecore.toml" from "icecore.toml",
+    ".gitignore" from "gitignore",
+];
 
 const CHURN: [(&str, &str); 7] = files![
     "features/user_transactions.toml" from "churn/features/user_transactions.toml",
@@ -84,7 +87,9 @@ mod tests {
     fn a_new_project_can_be_made_twice_and_not_over_something_else() {
         let dir = tempfile::tempdir().unwrap();
         let project = dir.path().join("p");
-        assert_eq!(init(&project, Template::Churn).unwrap().len(), 8);
+        assert_eq!(init(&project, Template::Churn).unwrap().len(), 9);
+        let ignored = fs::read_to_string(project.join(".gitignore")).unwrap();
+        assert!(ignored.lines().any(|line| line == ".icecore/"), "{ignored}");
         assert_eq!(init(&project, Template::Churn).unwrap().len(), 0);
         let other = dir.path().join("other");
         fs::create_dir(&other).unwrap();

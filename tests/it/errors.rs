@@ -23,6 +23,36 @@ fn a_time_without_a_zone_is_explained() {
 }
 
 #[test]
+fn wrong_usage_is_a_document_where_documents_are_asked_for() {
+    let output =
+        run(&["--json", "features", "explain", "churn_features", "--entity", "u", "--at", "june"]);
+    assert_eq!(output.status.code(), Some(2));
+    let error: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert_eq!(error["code"], "IC0400");
+    assert!(error["message"].as_str().unwrap().contains("`june` is not a time"), "{error:#}");
+    assert!(error["help"].as_str().unwrap().contains("2026-11-22"), "{error:#}");
+}
+
+// What is only tried out says what would be, and nothing is different afterwards.
+#[test]
+fn names_can_be_changed_without_a_change() {
+    let project = demo();
+    let before = json(project, &["table", "show", "labels.churn_outcomes"]);
+    for arguments in [
+        &["table", "tag", "labels.churn_outcomes", "tried", "--dry-run"][..],
+        &["table", "branch", "labels.churn_outcomes", "tried", "--dry-run"],
+        &["table", "rename", "labels.churn_outcomes", "labels.tried", "--dry-run"],
+        &["table", "drop", "labels.churn_outcomes", "--dry-run"],
+        &["models", "promote", "churn-prediction-gbm", "1", "--to", "Tried", "--dry-run"],
+    ] {
+        assert_eq!(json(project, arguments)["dry_run"], true, "{arguments:?}");
+    }
+    let untag = ["table", "untag", "labels.churn_outcomes", "tried", "--dry-run"];
+    assert_eq!(failure(project, &untag).0, 1, "there is none");
+    assert_eq!(json(project, &["table", "show", "labels.churn_outcomes"]), before);
+}
+
+#[test]
 fn a_missing_project_is_explained() {
     let dir = tempfile::tempdir().unwrap();
     let (status, message) = failure(dir.path(), &["table", "list"]);

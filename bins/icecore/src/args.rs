@@ -2,6 +2,7 @@
 
 pub(crate) mod alter;
 pub(crate) mod changes;
+mod examples;
 pub(crate) mod features;
 pub(crate) mod models;
 pub(crate) mod monitor;
@@ -18,7 +19,10 @@ pub(crate) mod upkeep;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use icecore_core::{Date, RefName, SnapshotId, SnapshotSelector, Span, TableName};
+use icecore_core::{Date, Error, RefName, SnapshotId, SnapshotSelector, Span, TableName};
+
+/// Where the options of every command stand in a help text.
+const GLOBAL: &str = "Global options";
 
 /// The lakehouse for machine learning: one Iceberg copy of the data for BI, features, training,
 /// scoring and serving.
@@ -26,19 +30,26 @@ use icecore_core::{Date, RefName, SnapshotId, SnapshotSelector, Span, TableName}
 #[command(name = "icecore", version, max_term_width = 100)]
 pub(crate) struct Cli {
     /// The project's directory
-    #[arg(long, global = true, value_name = "DIR", default_value = ".", env = "ICECORE_PROJECT")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        default_value = ".",
+        env = "ICECORE_PROJECT",
+        help_heading = GLOBAL
+    )]
     pub(crate) project: PathBuf,
     /// Print one JSON document instead of a table
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL)]
     pub(crate) json: bool,
     /// Threads; 0 means one for each core [default: the project's setting]
-    #[arg(long, global = true, value_name = "N")]
+    #[arg(long, global = true, value_name = "N", help_heading = GLOBAL)]
     pub(crate) threads: Option<usize>,
     /// Log more to stderr (-v info, -vv debug)
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = GLOBAL)]
     pub(crate) verbose: u8,
     /// Show no progress
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL)]
     pub(crate) quiet: bool,
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -249,11 +260,15 @@ pub(crate) enum TableCommand {
     /// List the tables
     List,
     /// Show a table's columns, partitioning, properties and refs
-    Show { table: TableName },
+    Show {
+        /// The table
+        table: TableName,
+    },
     /// List a table's snapshots, newest first
     Log {
+        /// The table
         table: TableName,
-        /// At most so many
+        /// At most N of them
         #[arg(long, short = 'n', value_name = "N")]
         limit: Option<usize>,
         /// Only the history of this branch or tag
@@ -262,38 +277,52 @@ pub(crate) enum TableCommand {
     },
     /// Compare two versions of a table, both ways
     Diff {
+        /// The table
         table: TableName,
-        /// The older one
+        /// The older version: a snapshot id, a tag or branch, a time, or `latest`
         a: SnapshotSelector,
-        /// The newer one
+        /// The newer version
         b: SnapshotSelector,
         /// Columns that identify a row, to tell changed rows from added and removed ones
         #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
         key: Vec<String>,
-        /// Show so many rows
-        #[arg(long, default_value_t = 20)]
+        /// Show at most N rows
+        #[arg(long, value_name = "N", default_value_t = 20)]
         rows: usize,
     },
     /// Change a table's columns, partitioning or order; no file is rewritten
     Alter(alter::AlterArgs),
     /// Read the rows that were inserted, updated and deleted between two versions
     Changes(changes::ChangesArgs),
-    /// Name a snapshot, for ever
+    /// Give a snapshot a name that keeps it
     Tag {
+        /// The table
         table: TableName,
+        /// The tag
         name: RefName,
-        /// Which one
-        #[arg(long, default_value = "latest")]
+        /// The snapshot: its id, a tag or branch, a time, or `latest`
+        #[arg(long, value_name = "SELECTOR", default_value = "latest")]
         at: SnapshotSelector,
         /// Move the tag if it is there
         #[arg(long)]
         force: bool,
-        /// Let it go when its snapshot is so old, such as `90d`
+        /// Remove the tag when its snapshot is older than AGE, such as `90d`
         #[arg(long, value_name = "AGE")]
         max_ref_age: Option<Span>,
+        /// Say what would happen, change nothing
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Remove a tag
-    Untag { table: TableName, name: RefName },
+    Untag {
+        /// The table
+        table: TableName,
+        /// The tag
+        name: RefName,
+        /// Say what would happen, change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Name a line of work that begins at a snapshot
     Branch(refs::BranchArgs),
     /// Say how long a tag or branch and its snapshots are kept
@@ -310,9 +339,10 @@ pub(crate) enum TableCommand {
     Upgrade(refs::UpgradeArgs),
     /// Make an older snapshot the current one; nothing is lost
     Rollback {
+        /// The table
         table: TableName,
-        /// The snapshot to return to
-        #[arg(long)]
+        /// The snapshot to return to: its id, a tag or branch, or a time
+        #[arg(long, value_name = "SELECTOR")]
         to: SnapshotSelector,
         /// Even to a snapshot that the current one does not descend from
         #[arg(long)]
@@ -331,31 +361,50 @@ pub(crate) enum TableCommand {
     RewriteManifests(upkeep::RewriteManifestsArgs),
     /// Write a version of a table to one Parquet, CSV or JSON file
     Export {
+        /// The table
         table: TableName,
-        #[arg(long, default_value = "latest")]
+        /// The version: a snapshot id, a tag or branch, a time, or `latest`
+        #[arg(long, value_name = "SELECTOR", default_value = "latest")]
         at: SnapshotSelector,
+        /// The file: .parquet, .csv or .jsonl
         #[arg(long, short, value_name = "FILE")]
         output: PathBuf,
     },
     /// Delete the rows for which a condition is true
     Delete(rows::DeleteArgs),
     /// Give a table another name, in one step; its files stay where they are
-    Rename { table: TableName, to: TableName },
+    Rename {
+        /// The table
+        table: TableName,
+        /// Its new name
+        to: TableName,
+        /// Say what would happen, change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Enter a table whose files exist: one that was dropped, or another catalog's
     ///
     /// Two catalogs must not both write to it: neither knows what the other commits.
     Register {
+        /// The name to enter it under
         table: TableName,
         /// Its newest metadata file, such as `file:///lake/shop/orders/metadata/00007-….metadata.json`
         #[arg(value_name = "LOCATION")]
         metadata: String,
+        /// Say what would happen, change nothing
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Forget a table; its files stay
     Drop {
+        /// The table, or a view
         table: TableName,
-        /// Do not ask
+        /// Needed to drop a table: its versions are forgotten
         #[arg(long)]
         yes: bool,
+        /// Say what would happen, change nothing
+        #[arg(long)]
+        dry_run: bool,
     },
 }
 
@@ -363,19 +412,29 @@ pub(crate) enum TableCommand {
 pub(crate) enum DatasetCommand {
     /// Join, pin and lock a training set
     Build {
+        /// The training definition: training/NAME.toml
         name: String,
         /// Say what would be pinned and written, write nothing
         #[arg(long)]
         dry_run: bool,
     },
     /// Show how a training set's rows are joined
-    Explain { name: String },
+    Explain {
+        /// The training definition: training/NAME.toml
+        name: String,
+    },
     /// List the training sets
     List,
     /// Show a training set's lock
-    Show { name: String },
+    Show {
+        /// The training set
+        name: String,
+    },
     /// Build a training set again from its lock and compare the hash
-    Verify { name: String },
+    Verify {
+        /// The training set
+        name: String,
+    },
     /// Compare two locks
     Diff { a: String, b: String },
     /// Write the rows of a training set, as they were locked, to a file
@@ -405,13 +464,18 @@ pub(crate) struct ReproduceArgs {
 pub(crate) enum RunsCommand {
     /// List runs, newest first
     List {
-        #[arg(long)]
+        /// Only the runs of this experiment
+        #[arg(long, value_name = "NAME")]
         experiment: Option<String>,
     },
     /// Show a run
-    Show { run: String },
+    Show {
+        /// The run's id
+        run: String,
+    },
     /// Show runs side by side
     Compare {
+        /// The ids of the runs, at least two
         #[arg(required = true, num_args = 2..)]
         runs: Vec<String>,
     },
@@ -454,14 +518,18 @@ pub(crate) struct CompletionsArgs {
     pub(crate) shell: clap_complete::Shell,
 }
 
+/// What can be typed, with an example of every command.
+pub(crate) fn command() -> clap::Command {
+    examples::shown(<Cli as clap::CommandFactory>::command())
+}
+
 /// Parses `TABLE=SELECTOR`.
-fn at(text: &str) -> Result<(TableName, SnapshotSelector), String> {
-    let (table, selector) = text.split_once('=').ok_or("write TABLE=SELECTOR")?;
-    let table = table.parse().map_err(|error: icecore_core::Error| error.to_string())?;
-    let selector = selector.parse().map_err(|error: icecore_core::Error| {
-        error.help().map_or_else(|| error.to_string(), |help| format!("{error}: {help}"))
+fn at(text: &str) -> Result<(TableName, SnapshotSelector), Error> {
+    let (table, selector) = text.split_once('=').ok_or_else(|| {
+        Error::invalid(format!("`{text}` names no table and version"))
+            .with_help("write TABLE=SELECTOR, such as `events.payments=latest`")
     })?;
-    Ok((table, selector))
+    Ok((table.parse()?, selector.parse()?))
 }
 
 /// The id of a snapshot as text, for JSON and tables alike.

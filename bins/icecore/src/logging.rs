@@ -1,5 +1,7 @@
 //! What goes to stderr, and to a collector of traces.
 
+use std::io::IsTerminal;
+
 use icecore::traces::Traces;
 use icecore_core::Result;
 use tokio::runtime::Handle;
@@ -16,7 +18,10 @@ pub(crate) fn start(verbose: u8, runtime: &Handle) -> Result<Option<Traces>> {
         _ => "trace",
     };
     let filter = EnvFilter::try_from_env("ICECORE_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    let stderr = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(filter);
+    let stderr = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_filter(filter);
     let traces = Traces::from_environment(runtime)?;
     tracing_subscriber::registry().with(traces.as_ref().map(Traces::layer)).with(stderr).init();
     Ok(traces)

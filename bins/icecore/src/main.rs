@@ -7,6 +7,7 @@ mod args;
 mod commands;
 mod demo;
 mod logging;
+mod misuse;
 mod progress;
 mod report;
 mod rows;
@@ -14,7 +15,7 @@ mod rows;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{ArgMatches, CommandFactory, FromArgMatches};
+use clap::{ArgMatches, FromArgMatches};
 use icecore_core::{Error, Result};
 use tracing::{Instrument, info_span};
 
@@ -23,8 +24,13 @@ use crate::report::Answer;
 
 fn main() -> ExitCode {
     icecore::engine::share_heaps();
-    let matches = Cli::command().get_matches();
-    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let typed = args::command()
+        .try_get_matches()
+        .and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
+    let (cli, matches) = match typed {
+        Ok(typed) => typed,
+        Err(error) => return misuse::answer(error),
+    };
     let json = cli.json;
     match run(cli, &verb(&matches)) {
         Ok(answer) => print(&answer, json),

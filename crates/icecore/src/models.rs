@@ -115,6 +115,30 @@ impl Project {
         self.catalog().register_table(name, metadata_location).await
     }
 
+    /// What [`rename_table`](Self::rename_table) would say now. Changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those of `rename_table`.
+    pub async fn check_rename_table(&self, name: &TableName, to: &TableName) -> Result<()> {
+        self.check_no_view(to).await?;
+        self.catalog().check_rename_table(name, to).await
+    }
+
+    /// What [`register_table`](Self::register_table) would say now. Changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those of `register_table`.
+    pub async fn check_register_table(
+        &self,
+        name: &TableName,
+        metadata_location: &str,
+    ) -> Result<()> {
+        self.check_no_view(name).await?;
+        self.catalog().check_register_table(name, metadata_location).await
+    }
+
     async fn check_no_view(&self, name: &TableName) -> Result<()> {
         match self.engine().views().await?.contains_key(name) {
             true => Err(Error::new(

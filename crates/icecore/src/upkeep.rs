@@ -8,7 +8,7 @@ use icecore_catalog::{
     CompactOptions, CompactReport, ExpireOptions, ExpireReport, FsckOptions, FsckReport, Hold,
     SnapshotHolder,
 };
-use icecore_core::{Error, ModelRegistry, Result, RunTracker, SnapshotCatalog, TableName};
+use icecore_core::{Error, ModelRegistry, RefName, Result, RunTracker, SnapshotCatalog, TableName};
 use icecore_dataset::Lock;
 use icecore_tracking::SqlTracker;
 
@@ -86,6 +86,25 @@ impl Project {
             report.tables.extend(self.catalog().fsck(table, options.clone()).await?.tables);
         }
         Ok(report)
+    }
+}
+
+impl Project {
+    /// The lockfiles of training sets that name a tag of a table, such as
+    /// `training/churn.lock.toml`. One that cannot be read names nothing.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` if the folder of training sets cannot be read.
+    pub fn lockfiles_naming(&self, table: &TableName, tag: &RefName) -> Result<Vec<String>> {
+        let names = |lock: &Lock| {
+            let pins = lock.plan.pins();
+            let mut tagged = pins.iter().chain([&lock.materialized]);
+            lock.tag == *tag && tagged.any(|pin| pin.table == *table)
+        };
+        let paths = lockfiles(&self.dir().join("training"))?.into_iter();
+        let naming = paths.filter(|path| Lock::read(path).is_ok_and(|lock| names(&lock)));
+        Ok(naming.map(|path| shown(&path)).collect())
     }
 }
 

@@ -38,51 +38,73 @@ pub(crate) enum AlterCommand {
     },
     /// Drop columns; their values stay in the files and are not read any more
     Drop {
+        /// The columns
         #[arg(required = true)]
         columns: Vec<String>,
     },
     /// Give a column another name
     Rename {
+        /// The column, or the path of a field
         column: String,
         /// Its new name, without the path
         to: String,
     },
     /// Let a column hold more: int to long, float to double, a decimal of more digits
     Widen {
+        /// The column, or the path of a field
         column: String,
+        /// What it is to hold, such as `long`
         #[arg(value_name = "TYPE")]
         to: ColumnType,
     },
     /// Let columns be null
     Optional {
+        /// The columns
         #[arg(required = true)]
         columns: Vec<String>,
     },
     /// Give a column another place among its siblings
     Move {
+        /// The column, or the path of a field
         column: String,
         #[command(flatten)]
         place: PlaceArgs,
     },
     /// Say what a column means; without a text it says nothing any more
-    Doc { column: String, text: Option<String> },
+    Doc {
+        /// The column, or the path of a field
+        column: String,
+        /// What it means
+        text: Option<String>,
+    },
     /// Say which columns tell a row from every other one; none for no columns
-    Identifier { columns: Vec<String> },
+    Identifier {
+        /// The columns; each must have a value in every row
+        columns: Vec<String>,
+    },
     /// Partition what is written from now on by these fields, such as `day(event_timestamp)`; none
     /// for no partitions
-    PartitionBy { fields: Vec<String> },
+    PartitionBy {
+        /// Columns, or transforms of them
+        fields: Vec<String>,
+    },
     /// Also partition by these fields
     PartitionAdd {
+        /// Columns, or transforms of them
         #[arg(required = true)]
         fields: Vec<String>,
     },
     /// No longer partition by these fields
     PartitionDrop {
+        /// The fields as `table show` names them
         #[arg(required = true)]
         fields: Vec<String>,
     },
     /// Sort the rows of new files by these, such as `'event_timestamp desc'`; none for no order
-    SortBy { columns: Vec<String> },
+    SortBy {
+        /// Columns, each with `asc` or `desc` after it where it matters
+        columns: Vec<String>,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -21,8 +21,8 @@ pub(crate) struct ChangesArgs {
     /// What lies between the two versions
     #[arg(long, value_enum, default_value_t = ChangesMode::Net)]
     pub(crate) mode: ChangesMode,
-    /// Show at most so many rows
-    #[arg(long, default_value_t = 1000)]
+    /// Show at most N rows
+    #[arg(long, value_name = "N", default_value_t = 1000)]
     pub(crate) rows: usize,
     /// Write all of them to a Parquet, CSV or JSON-lines file instead
     #[arg(long, short, value_name = "FILE")]

@@ -12,13 +12,20 @@ pub(crate) enum FeaturesCommand {
     /// List the feature views
     List,
     /// Show a feature view: its columns, sources, windows and hash
-    Show { view: String },
+    Show {
+        /// The feature view
+        view: String,
+    },
     /// Find feature views by name, tag, owner or column
     Search(SearchArgs),
     /// List the versions of a view that were applied, or of all
-    History { view: Option<String> },
+    History {
+        /// The feature view [default: all]
+        view: Option<String>,
+    },
     /// Show what differs between two versions of a view
     Diff {
+        /// The feature view
         view: String,
         /// The earlier version [default: the newest that was applied]
         #[arg(long, value_name = "VERSION")]
@@ -29,7 +36,7 @@ pub(crate) enum FeaturesCommand {
     },
     /// Make the project's definitions the newest versions in the registry
     Apply {
-        /// Also where tables, training sets, scoring jobs or models use what changes
+        /// Needed where tables, training sets, scoring jobs or models use what changes
         #[arg(long)]
         yes: bool,
         /// Say what would change and what that touches, change nothing
@@ -38,6 +45,7 @@ pub(crate) enum FeaturesCommand {
     },
     /// Show where features come from and who uses them
     Lineage {
+        /// The feature view
         view: String,
         /// Write the computations as OpenLineage events, one a line
         #[arg(long, value_name = "FILE")]
@@ -53,6 +61,7 @@ pub(crate) enum FeaturesCommand {
     Backfill(BackfillArgs),
     /// Compute sampled entities again and compare with the table, to the last bit
     Verify {
+        /// The feature view
         view: String,
         /// Which part of the entities, above 0 and up to 1
         #[arg(long, value_name = "PART", default_value_t = 0.01)]
@@ -64,14 +73,15 @@ pub(crate) enum FeaturesCommand {
     /// Show which events of an entity are in each window at a moment, why others are not, and what
     /// comes of it
     Explain {
+        /// The feature view
         view: String,
         /// The entity's key: VALUE, or COLUMN=VALUE for each of several
-        #[arg(long, required = true)]
+        #[arg(long, required = true, value_name = "KEY")]
         entity: Vec<String>,
-        /// The moment
-        #[arg(long)]
+        /// The moment: a date, or a time with its zone
+        #[arg(long, value_name = "TIME")]
         at: Timestamp,
-        /// Events to list, the latest first
+        /// List at most N events, the latest first
         #[arg(long, value_name = "N", default_value_t = 1000)]
         events: usize,
     },
@@ -94,13 +104,14 @@ pub(crate) struct SearchArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ComputeArgs {
+    /// The feature view
     pub(crate) view: String,
     /// Compute the rows from this moment or date on; without a range, only what new, late and
     /// deleted events touch
-    #[arg(long)]
+    #[arg(long, value_name = "TIME")]
     pub(crate) from: Option<Timestamp>,
     /// The first moment or date after
-    #[arg(long)]
+    #[arg(long, value_name = "TIME")]
     pub(crate) to: Option<Timestamp>,
     /// Compute the range, or everything, whatever the table holds: after the definition changed,
     /// or when nothing says what its rows were computed from
@@ -116,12 +127,13 @@ pub(crate) struct ComputeArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct BackfillArgs {
+    /// The feature view
     pub(crate) view: String,
     /// The first moment or date to compute [default: the first event]
-    #[arg(long)]
+    #[arg(long, value_name = "TIME")]
     pub(crate) from: Option<Timestamp>,
     /// The first moment or date after [default: after the last event]
-    #[arg(long)]
+    #[arg(long, value_name = "TIME")]
     pub(crate) to: Option<Timestamp>,
     /// How much time a step covers; it is widened to whole partitions
     #[arg(long, value_name = "SPAN", default_value = "30d", value_parser = Span::parse)]

@@ -9,14 +9,22 @@ pub(crate) enum ModelsCommand {
     /// List models and their versions
     List,
     /// Show a model's versions
-    Show { name: String },
+    Show {
+        /// The model
+        name: String,
+    },
     /// Point an alias at a version
     Promote {
+        /// The model
         name: String,
+        /// The version
         version: u32,
-        /// The alias
+        /// The alias, such as `Production`
         #[arg(long, value_name = "ALIAS")]
         to: String,
+        /// Say what would happen, change nothing
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Show how much each input of a model counts
     Importance(WhichModel),
@@ -28,6 +36,7 @@ pub(crate) enum ModelsCommand {
     Import {
         /// The name to register it under
         name: String,
+        /// The file of the model
         file: PathBuf,
         /// Read the model and say what it is, register nothing
         #[arg(long)]
@@ -38,6 +47,7 @@ pub(crate) enum ModelsCommand {
 /// A registered model, and which version of it.
 #[derive(Debug, Args)]
 pub(crate) struct WhichModel {
+    /// The model
     pub(crate) name: String,
     /// A version or an alias [default: the newest version]
     #[arg(long, value_name = "VERSION|ALIAS")]
@@ -51,7 +61,7 @@ pub(crate) struct ExplainArgs {
     /// The rows, with the model's inputs as columns
     #[arg(long, value_name = "QUERY")]
     pub(crate) sql: String,
-    /// So many rows at most
+    /// Explain at most N rows
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub(crate) limit: usize,
 }
@@ -70,8 +80,12 @@ pub(crate) struct ExportModelArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ModelFormatArg {
+    /// What icecore itself reads
     Icecore,
+    /// LightGBM's text
     Lightgbm,
+    /// A folder as MLflow makes them
     Mlflow,
+    /// Open Neural Network Exchange
     Onnx,
 }

@@ -1,6 +1,7 @@
 //! `icecore online`.
 
 use clap::{Args, Subcommand};
+use icecore_core::Error;
 
 use super::MaterializeArgs;
 
@@ -56,7 +57,10 @@ impl From<MaterializeArgs> for OnlineMaterializeArgs {
     }
 }
 
-fn pair(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("write it as KEY=VALUE")?;
+fn pair(text: &str) -> Result<(String, String), Error> {
+    let (key, value) = text.split_once('=').ok_or_else(|| {
+        Error::invalid(format!("`{text}` names no key and value"))
+            .with_help("write it as KEY=VALUE")
+    })?;
     Ok((key.to_owned(), value.to_owned()))
 }

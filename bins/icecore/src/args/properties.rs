@@ -1,10 +1,11 @@
 //! Properties of tables.
 
 use clap::Args;
-use icecore_core::TableName;
+use icecore_core::{Error, TableName};
 
 #[derive(Debug, Args)]
 pub(crate) struct PropertyArgs {
+    /// The table
     pub(crate) table: TableName,
     /// Properties to set, such as `write.parquet.compression-codec=lz4`
     #[arg(value_name = "NAME=VALUE", value_parser = parse, required_unless_present = "unset")]
@@ -17,9 +18,10 @@ pub(crate) struct PropertyArgs {
     pub(crate) dry_run: bool,
 }
 
-fn parse(text: &str) -> Result<(String, String), String> {
+fn parse(text: &str) -> Result<(String, String), Error> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("write it as `name=value`".to_owned()),
+        _ => Err(Error::invalid(format!("`{text}` sets no property"))
+            .with_help("write it as `name=value`")),
     }
 }

@@ -6,11 +6,16 @@ use icecore_core::{RefName, SnapshotId, SnapshotSelector, Span, TableName};
 
 #[derive(Debug, Args)]
 pub(crate) struct BranchArgs {
+    /// The table
     pub(crate) table: TableName,
+    /// The branch
     pub(crate) name: RefName,
-    /// Where it begins
-    #[arg(long, default_value = "latest")]
+    /// Where it begins: a snapshot id, a tag or branch, a time, or `latest`
+    #[arg(long, value_name = "SELECTOR", default_value = "latest")]
     pub(crate) at: SnapshotSelector,
+    /// Say what would happen, change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) keep: Keep,
 }
@@ -18,13 +23,13 @@ pub(crate) struct BranchArgs {
 /// How long a ref and its snapshots are kept.
 #[derive(Debug, Args)]
 pub(crate) struct Keep {
-    /// Let it go when its snapshot is so old, such as `30d`
+    /// Remove it when its snapshot is older than AGE, such as `30d`
     #[arg(long, value_name = "AGE")]
     pub(crate) max_ref_age: Option<Span>,
-    /// Keep so many of its snapshots however old they are
+    /// Keep at least N of its snapshots, however old
     #[arg(long, value_name = "N")]
     pub(crate) min_snapshots_to_keep: Option<i32>,
-    /// Let its other snapshots go at this age
+    /// Let its other snapshots expire at this age
     #[arg(long, value_name = "AGE")]
     pub(crate) max_snapshot_age: Option<Span>,
 }
@@ -42,6 +47,7 @@ impl Keep {
 
 #[derive(Debug, Args)]
 pub(crate) struct RetainArgs {
+    /// The table
     pub(crate) table: TableName,
     /// The tag or branch
     pub(crate) name: RefName,
@@ -54,6 +60,7 @@ pub(crate) struct RetainArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct FastForwardArgs {
+    /// The table
     pub(crate) table: TableName,
     /// The branch to move along
     pub(crate) branch: RefName,
@@ -67,6 +74,7 @@ pub(crate) struct FastForwardArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct PublishArgs {
+    /// The table
     pub(crate) table: TableName,
     /// The branch that was written and audited
     pub(crate) branch: RefName,
@@ -77,9 +85,10 @@ pub(crate) struct PublishArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct CherryPickArgs {
+    /// The table
     pub(crate) table: TableName,
     /// The snapshot whose rows to take over
-    #[arg(value_parser = snapshot)]
+    #[arg(value_parser = super::upkeep::snapshot)]
     pub(crate) snapshot: SnapshotId,
     /// The branch that gets them
     #[arg(long, default_value = "main")]
@@ -91,6 +100,7 @@ pub(crate) struct CherryPickArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct UpgradeArgs {
+    /// The table
     pub(crate) table: TableName,
     /// The version of Iceberg's format: 2 or 3
     #[arg(long, value_name = "VERSION")]
@@ -98,12 +108,7 @@ pub(crate) struct UpgradeArgs {
     /// Say what would happen, change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Do not ask
+    /// Needed to upgrade: it cannot be undone
     #[arg(long)]
     pub(crate) yes: bool,
-}
-
-/// Parses the id of a snapshot.
-fn snapshot(text: &str) -> Result<SnapshotId, String> {
-    text.parse().map(SnapshotId::new).map_err(|_| format!("`{text}` is not the id of a snapshot"))
 }

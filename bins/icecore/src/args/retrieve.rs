@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use icecore_core::{SnapshotSelector, Span, TableName, Timestamp};
+use icecore_core::{Error, SnapshotSelector, Span, TableName, Timestamp};
 
 use super::OutputFormat;
 
@@ -26,7 +26,7 @@ pub(crate) struct GetArgs {
     /// For every entity at this moment or date; can be repeated
     #[arg(long, value_name = "TIME")]
     pub(crate) at: Vec<Timestamp>,
-    /// For every entity each so long, from --from to --to
+    /// For every entity once every SPAN, from --from to --to
     #[arg(long, value_name = "SPAN", value_parser = Span::parse, requires = "from", requires = "to")]
     pub(crate) every: Option<Span>,
     /// The rows that the view itself has, from --from to --to
@@ -106,24 +106,26 @@ pub(crate) struct ExportArgs {
     pub(crate) format: Option<OutputFormat>,
 }
 
-fn pair(text: &str) -> Result<(String, String), String> {
-    let (key, column) = text.split_once('=').ok_or("write KEY=COLUMN")?;
+fn pair(text: &str) -> Result<(String, String), Error> {
+    let (key, column) = text.split_once('=').ok_or_else(|| {
+        Error::invalid(format!("`{text}` names no key and column")).with_help("write KEY=COLUMN")
+    })?;
     Ok((key.to_owned(), column.to_owned()))
 }
 
-fn windows(text: &str) -> Result<icecore::dataset::Windows, String> {
+fn windows(text: &str) -> Result<icecore::dataset::Windows, Error> {
     match text {
         "stored" => Ok(icecore::dataset::Windows::Stored),
         "moment" => Ok(icecore::dataset::Windows::Moment),
-        _ => Err("write stored or moment".to_owned()),
+        _ => Err(Error::invalid("write stored or moment")),
     }
 }
 
-fn knowledge(text: &str) -> Result<icecore_core::Knowledge, String> {
+fn knowledge(text: &str) -> Result<icecore_core::Knowledge, Error> {
     match text {
         "event" => Ok(icecore_core::Knowledge::Event),
         "created" => Ok(icecore_core::Knowledge::Created),
         "snapshot" => Ok(icecore_core::Knowledge::Snapshot),
-        _ => Err("write event, created or snapshot".to_owned()),
+        _ => Err(Error::invalid("write event, created or snapshot")),
     }
 }

@@ -8,6 +8,7 @@ use icecore_core::{RefName, TableName};
 
 #[derive(Debug, Args)]
 pub(crate) struct DeleteArgs {
+    /// The table
     pub(crate) table: TableName,
     /// Which rows, as SQL says it after `WHERE`: "user_token = 'u_17'"
     #[arg(long, value_name = "EXPR", allow_hyphen_values = true)]
@@ -24,13 +25,14 @@ pub(crate) struct DeleteArgs {
     /// Say how many rows and files it would take, delete nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Do not ask
+    /// Needed to delete: say that it is meant
     #[arg(long)]
     pub(crate) yes: bool,
 }
 
 /// How `ingest` looks at the rows that are there.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Upsert and overwrite")]
 pub(crate) struct RowArgs {
     /// With `--mode upsert`: the columns that rows are found by
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]

@@ -1,16 +1,17 @@
 //! What can be typed about looking after tables.
 
 use clap::Args;
-use icecore_core::{RefName, SnapshotId, Span, TableName, Timestamp};
+use icecore_core::{Error, RefName, SnapshotId, Span, TableName, Timestamp};
 
 #[derive(Debug, Args)]
 pub(crate) struct ExpireArgs {
+    /// The table
     pub(crate) table: TableName,
     /// Those from before this: an age such as `30d`, a date or an RFC 3339 time [default: the
     /// table's setting, or 5d]
     #[arg(long, value_name = "AGE|TIME")]
     pub(crate) older_than: Option<AgeOrTime>,
-    /// Keep so many of each branch, however old [default: the table's setting, or 1]
+    /// Keep at least N of each branch, however old [default: the table's setting, or 1]
     #[arg(long, value_name = "N")]
     pub(crate) retain_last: Option<usize>,
     /// Exactly this snapshot; may be given several times
@@ -23,6 +24,7 @@ pub(crate) struct ExpireArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct CleanArgs {
+    /// The table
     pub(crate) table: TableName,
     /// Files that are younger may belong to a writer and stay
     #[arg(long, value_name = "AGE", default_value = "3d")]
@@ -33,7 +35,7 @@ pub(crate) struct CleanArgs {
     /// Say what would go, delete nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// No writer is at work: an age of less than a day is safe
+    /// Needed below an age of a day: say that no writer is at work
     #[arg(long)]
     pub(crate) yes: bool,
 }
@@ -73,25 +75,33 @@ impl AgeOrTime {
 }
 
 impl std::str::FromStr for AgeOrTime {
-    type Err = String;
+    type Err = Error;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, Error> {
         if let Ok(age) = Span::parse(text) {
             return Ok(Self::Age(age));
         }
         Timestamp::parse(text).map(Self::Time).map_err(|error| {
-            let help = error.help().unwrap_or("write an age such as `30d`");
-            format!("{error}, and no age such as `30d` either: {help}")
+            let notes = error.notes().to_vec();
+            let help = error.help().unwrap_or_default();
+            let both = Error::invalid(format!("`{text}` is neither an age nor a time"))
+                .with_help(format!("{help}, or an age above zero such as `30d`"));
+            notes.into_iter().fold(both, Error::with_note)
         })
     }
 }
 
-fn snapshot(text: &str) -> Result<SnapshotId, String> {
-    text.parse().map(SnapshotId::new).map_err(|_| format!("`{text}` is no snapshot id"))
+/// Parses the id of a snapshot.
+pub(super) fn snapshot(text: &str) -> Result<SnapshotId, Error> {
+    text.parse().map(SnapshotId::new).map_err(|_| {
+        Error::invalid(format!("`{text}` is not the id of a snapshot"))
+            .with_help("`icecore table log TABLE` lists the ids")
+    })
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct RewriteManifestsArgs {
+    /// The table
     pub(crate) table: TableName,
     /// Those of this branch
     #[arg(long, value_name = "NAME", default_value = "main")]
@@ -106,6 +116,7 @@ pub(crate) struct RewriteManifestsArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct CompactArgs {
+    /// The table
     pub(crate) table: TableName,
     /// The files of this branch
     #[arg(long, value_name = "NAME", default_value = "main")]
@@ -116,10 +127,10 @@ pub(crate) struct CompactArgs {
     /// The size of files in bytes [default: the table's setting, or 512 MiB]
     #[arg(long, value_name = "BYTES")]
     pub(crate) target_size: Option<u64>,
-    /// So many small files of a partition are worth it
+    /// Rewrite a partition that has at least N small files
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub(crate) min_files: usize,
-    /// So many delete files that apply to a file are worth it
+    /// Rewrite a file that at least N delete files apply to
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) min_deletes: usize,
     /// Write every file anew, however it is

@@ -6,7 +6,7 @@ use icecore_core::{Error, Result, TableName};
 use serde_json::json;
 
 use crate::args::alter::{AlterArgs, AlterCommand, PlaceArgs};
-use crate::report::{Answer, columns, facts};
+use crate::report::{Answer, column_lines, columns, facts};
 
 pub(super) async fn run(project: &Project, args: AlterArgs) -> Result<Answer> {
     let alterations = alterations(args.change)?;
@@ -68,15 +68,12 @@ fn answer(name: &TableName, alterations: &[Alteration], done: &Altered, dry_run:
         "partition_by": done.partition_by, "sort_by": done.sort_by,
     });
     let verb = match (done.changed, dry_run) {
-        (false, _) => "is so already",
+        (false, _) => "has that already",
         (true, true) => "would be altered",
         (true, false) => "is altered",
     };
     let mut lines: Vec<(&str, String)> = words.into_iter().map(|text| ("change", text)).collect();
-    for field in done.schema.fields() {
-        let null = if field.is_nullable() { "" } else { " not null" };
-        lines.push(("column", format!("{} {}{null}", field.name(), field.data_type())));
-    }
+    lines.extend(column_lines(&done.schema));
     for (what, list) in [
         ("identifier", &done.identifier),
         ("partition by", &done.partition_by),

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::Context;
 use crate::args::features::{BackfillArgs, ComputeArgs, FeaturesCommand};
-use crate::report::{Answer, facts, table};
+use crate::report::{Answer, facts, table_or};
 
 pub(super) async fn run(context: &Context, command: FeaturesCommand) -> Result<Answer> {
     let project = context.open().await?;
@@ -162,7 +162,8 @@ fn list(views: &[FeatureView]) -> Answer {
         ]
     });
     let header = ["view", "entities", "source", "table", "features", "owner"];
-    Answer::new(json.collect(), table(&header, rows))
+    let empty = "there is no feature view: features/ has no definition";
+    Answer::new(json.collect(), table_or(&header, rows, empty))
 }
 
 fn show(view: &FeatureView, keys: &[String], hash: &str) -> Answer {
@@ -224,6 +225,8 @@ pub(crate) fn summary(report: &ComputeReport) -> String {
         report.snapshot_id.map(|id| format!(" -> {}@{id}", report.table)).unwrap_or_default();
     if report.changed {
         format!("{} rows from {} events{state}", report.rows, report.input_rows)
+    } else if report.rows == 0 {
+        format!("nothing to compute: the source has no event here{state}")
     } else {
         format!("{} rows are in already{state}", report.rows)
     }

@@ -38,8 +38,9 @@ pub(super) async fn run(context: &Context, args: IngestArgs) -> Result<Answer> {
     job.create_branch = args.create_branch;
     job.format_version = args.format_version;
     job.dry_run = args.dry_run;
+    let job_id = job.job_id.clone();
     let report = project.ingest(job).await?;
-    Ok(Answer::new(document(&report), text(&report)))
+    Ok(Answer::new(document(&report), text(&report, job_id.as_deref())))
 }
 
 /// The answer's document.
@@ -74,7 +75,7 @@ pub(crate) fn document(report: &IngestReport) -> Value {
     document
 }
 
-fn text(report: &IngestReport) -> String {
+fn text(report: &IngestReport, job_id: Option<&str>) -> String {
     let mut lines = match &report.pinned {
         Some(pin) => {
             // A table without a commit has no snapshot to name.
@@ -89,7 +90,13 @@ fn text(report: &IngestReport) -> String {
         lines.push(("", super::rows::counts(changes)));
     }
     if !report.changed && !report.created && report.pinned.is_some() {
-        lines.push(("unchanged", "nothing to change, or this job was done before".to_owned()));
+        lines.push((
+            "unchanged",
+            match job_id {
+                Some(job) => format!("job `{job}` was done before, or there was nothing to change"),
+                None => "there was nothing to change".to_owned(),
+            },
+        ));
     }
     if !report.added_columns.is_empty() {
         lines.push(("new columns", report.added_columns.join(", ")));

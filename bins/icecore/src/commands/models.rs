@@ -15,7 +15,7 @@ use crate::args::RunsCommand;
 use crate::args::models::{
     ExplainArgs, ExportModelArgs, ModelFormatArg, ModelsCommand, WhichModel,
 };
-use crate::report::{Answer, facts, table};
+use crate::report::{Answer, facts, table, table_or};
 
 pub(super) async fn runs(context: &Context, command: RunsCommand) -> Result<Answer> {
     let project = context.open().await?;
@@ -34,7 +34,11 @@ pub(super) async fn runs(context: &Context, command: RunsCommand) -> Result<Answ
                 ]
             });
             let header = ["run", "experiment", "name", "status", "started", "val_auc_roc"];
-            Ok(Answer::new(json!(runs), table(&header, rows)))
+            let empty = match &experiment {
+                None => "nothing was trained or scored yet".to_owned(),
+                Some(name) => format!("experiment `{name}` has no run"),
+            };
+            Ok(Answer::new(json!(runs), table_or(&header, rows, &empty)))
         }
         RunsCommand::Show { run } => {
             let mut run = tracker.get(&RunId::new(run)).await?;
@@ -109,21 +113,32 @@ pub(super) async fn models(context: &Context, command: ModelsCommand) -> Result<
             tracker.resolve(&name, &ModelSelector::Latest).await?;
             Ok(versions(&tracker.versions(Some(&name)).await?))
         }
-        ModelsCommand::Promote { name, version, to } => {
+        ModelsCommand::Promote { name, version, to, dry_run } => {
             if to.is_empty() || to.chars().any(|c| c.is_control() || "/@".contains(c)) {
                 return Err(Error::invalid(format!(
                     "`{}` cannot name an alias",
                     to.escape_debug()
                 )));
             }
-            let before = tracker.set_alias(&name, &to, version).await?;
+            let before = if dry_run {
+                tracker.resolve(&name, &ModelSelector::Version(version)).await?;
+                let versions = tracker.versions(Some(&name)).await?;
+                versions.iter().find(|known| known.aliases.contains(&to)).map(|it| it.version)
+            } else {
+                tracker.set_alias(&name, &to, version).await?
+            };
             let json = json!({
                 "model": name, "alias": to, "version": version, "previous_version": before,
+                "dry_run": dry_run,
             });
             let before = before.map_or_else(String::new, |before| format!(" (before: {before})"));
-            let text = format!(
-                "models:/{name}/{to} is version {version}{before}\nnext: icecore score NAME"
-            );
+            let text = if dry_run {
+                format!("models:/{name}/{to} would be version {version}{before}")
+            } else {
+                format!(
+                    "models:/{name}/{to} is version {version}{before}\nnext: icecore score NAME"
+                )
+            };
             Ok(Answer::new(json, text))
         }
         ModelsCommand::Importance(which) => importance(&project, &which).await,
@@ -221,6 +236,8 @@ fn versions(versions: &[ModelVersion]) -> Answer {
             version.hash.chars().take(12).collect(),
         ]
     });
-    let text = table(&["model", "version", "aliases", "registered", "run", "hash"], rows);
+    let header = ["model", "version", "aliases", "registered", "run", "hash"];
+    let empty = "no model is registered; `icecore train NAME` and `icecore models import` do that";
+    let text = table_or(&header, rows, empty);
     Answer::new(json!(versions), text)
 }

@@ -6,9 +6,18 @@ use serde_json::json;
 
 use crate::report::Answer;
 
-pub(super) async fn rename(project: &Project, name: &TableName, to: &TableName) -> Result<Answer> {
+pub(super) async fn rename(
+    project: &Project,
+    name: &TableName,
+    to: &TableName,
+    dry_run: bool,
+) -> Result<Answer> {
+    let json = json!({ "table": to, "was": name, "dry_run": dry_run });
+    if dry_run {
+        project.check_rename_table(name, to).await?;
+        return Ok(Answer::new(json, format!("`{name}` would be called `{to}`")));
+    }
     project.rename_table(name, to).await?;
-    let json = json!({ "table": to, "was": name });
     let text = format!(
         "`{name}` is called `{to}` now; definitions, models and locks that name it do not know that\n\
          undo: icecore table rename {to} {name}"
@@ -20,7 +29,13 @@ pub(super) async fn register(
     project: &Project,
     name: &TableName,
     metadata: &str,
+    dry_run: bool,
 ) -> Result<Answer> {
+    if dry_run {
+        project.check_register_table(name, metadata).await?;
+        let json = json!({ "table": name, "metadata_location": metadata, "dry_run": true });
+        return Ok(Answer::new(json, format!("`{name}` would be the table of {metadata}")));
+    }
     project.register_table(name, metadata).await?;
     let found = project.catalog().describe(name).await?;
     let json = json!({
@@ -30,12 +45,21 @@ pub(super) async fn register(
     Ok(Answer::new(json, format!("`{name}` is the table whose files are in {}", found.location)))
 }
 
-pub(super) async fn drop(project: &Project, name: &TableName, yes: bool) -> Result<Answer> {
+pub(super) async fn drop(
+    project: &Project,
+    name: &TableName,
+    (yes, dry_run): (bool, bool),
+) -> Result<Answer> {
     // A view has no files: what it is can be made again from its query.
     if project.engine().views().await?.contains_key(name) {
-        project.drop_table_or_view(name).await?;
-        let json = json!({ "table": name, "dropped": true, "location": null });
-        return Ok(Answer::new(json, format!("view `{name}` is dropped")));
+        if !dry_run {
+            project.drop_table_or_view(name).await?;
+        }
+        let json = json!({
+            "table": name, "dropped": !dry_run, "location": null, "dry_run": dry_run,
+        });
+        let verb = if dry_run { "would be" } else { "is" };
+        return Ok(Answer::new(json, format!("view `{name}` {verb} dropped")));
     }
     // A table whose metadata is broken can be dropped, too.
     let location = match project.catalog().describe(name).await {
@@ -43,6 +67,14 @@ pub(super) async fn drop(project: &Project, name: &TableName, yes: bool) -> Resu
         Err(error) if error.kind() == ErrorKind::DataCorrupt => None,
         Err(error) => return Err(error),
     };
+    if dry_run {
+        let json = json!({
+            "table": name, "dropped": false, "location": location, "dry_run": true,
+        });
+        let stay = location.map_or_else(String::new, |location| format!(" in {location}"));
+        let text = format!("`{name}` would be dropped; its files would stay{stay}");
+        return Ok(Answer::new(json, text));
+    }
     if !yes {
         let error = Error::invalid(format!("dropping `{name}` forgets all of its versions"));
         let error = match &location {
@@ -54,6 +86,7 @@ pub(super) async fn drop(project: &Project, name: &TableName, yes: bool) -> Resu
     let metadata = project.drop_table_or_view(name).await?;
     let json = json!({
         "table": name, "dropped": true, "location": location, "metadata_location": metadata,
+        "dry_run": false,
     });
     let mut text = format!("`{name}` is dropped; its files stay where they are");
     if let Some(metadata) = metadata {

@@ -1,14 +1,14 @@
 //! `icecore init`, `doctor`, `attempt` and `completions`.
 
 use std::io::Write;
+use std::path::Path;
 
-use clap::CommandFactory;
 use icecore_core::{Error, ModelRegistry, Result, SnapshotCatalog};
 use serde_json::{Value, json};
 
 use super::Context;
-use crate::args::{AttemptArgs, Cli, InitArgs, Template};
-use crate::report::{Answer, error_json, facts, table};
+use crate::args::{AttemptArgs, InitArgs, Template};
+use crate::report::{Answer, counted, error_json, facts, table};
 
 pub(super) fn init(args: &InitArgs) -> Result<Answer> {
     let template = match args.template {
@@ -17,11 +17,16 @@ pub(super) fn init(args: &InitArgs) -> Result<Answer> {
     };
     let written = icecore::init(&args.dir, template)?;
     let names: Vec<String> = written.iter().map(|path| path.display().to_string()).collect();
-    let text = format!(
-        "{}\nnext: cd {} and put data into a table: icecore ingest events.raw_transactions FILE",
-        if names.is_empty() { "every file is there already".to_owned() } else { names.join("\n") },
-        args.dir.display()
-    );
+    let text = if names.is_empty() {
+        "every file is there already".to_owned()
+    } else {
+        let cd = match args.dir.as_path() {
+            here if here == Path::new(".") => String::new(),
+            dir => format!("cd {}, and ", dir.display()),
+        };
+        let ingest = "put data into a table: icecore ingest events.raw_transactions FILE";
+        format!("{}\nnext: {cd}{ingest}", names.join("\n"))
+    };
     Ok(Answer::new(json!({ "dir": args.dir, "written": names }), text))
 }
 
@@ -30,20 +35,19 @@ pub(super) async fn doctor(context: &Context) -> Result<Answer> {
     let project = context.open().await?;
     let mut checks: Vec<(&str, Result<String>)> = Vec::new();
     let tables = project.catalog().tables().await;
-    checks.push(("catalog", tables.map(|tables| format!("{} tables", tables.len()))));
+    checks.push(("catalog", tables.map(|tables| counted(tables.len(), "table"))));
     checks.push(("warehouse", project.catalog().check_warehouse().await));
-    let views =
-        project.definitions().map(|definitions| format!("{} views", definitions.views.len()));
+    let views = project.definitions().map(|definitions| counted(definitions.views.len(), "view"));
     checks.push(("features", views));
     for (folder, check) in [("training", true), ("scoring", false)] {
         let names = project.definition_names(folder)?;
         let loaded = names.iter().try_for_each(|name| {
             if check { project.training(name).map(drop) } else { project.scoring(name).map(drop) }
         });
-        checks.push((folder, loaded.map(|()| format!("{} definitions", names.len()))));
+        checks.push((folder, loaded.map(|()| counted(names.len(), "definition"))));
     }
     let models = project.tracker().versions(None).await;
-    checks.push(("tracking", models.map(|models| format!("{} model versions", models.len()))));
+    checks.push(("tracking", models.map(|models| counted(models.len(), "model version"))));
     let online = match project.online().await {
         Ok(store) => store.ping().await.map(|()| store.location().to_owned()),
         Err(error) => Err(error),
@@ -69,7 +73,8 @@ pub(super) async fn doctor(context: &Context) -> Result<Answer> {
     let mut error = Error::unavailable(match failed {
         1 => "a part of the project does not work".to_owned(),
         _ => format!("{failed} parts of the project do not work"),
-    });
+    })
+    .with_help("what is wrong with each of them follows");
     for (name, found) in &checks {
         error = match found {
             Ok(found) => error.with_note(format!("ok: {name}, {found}")),
@@ -101,7 +106,7 @@ pub(super) async fn attempt(context: &Context, args: &AttemptArgs) -> Result<Ans
 
 pub(super) fn completions(shell: clap_complete::Shell) -> Answer {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "icecore", &mut script);
+    clap_complete::generate(shell, &mut crate::args::command(), "icecore", &mut script);
     let _ = script.flush();
     let text = String::from_utf8_lossy(&script).into_owned();
     Answer::new(json!({ "shell": shell.to_string(), "script": text }), text)

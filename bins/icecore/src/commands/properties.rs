@@ -1,5 +1,7 @@
 //! `icecore table set`.
 
+mod known;
+
 use std::collections::BTreeMap;
 
 use icecore::Project;
@@ -23,12 +25,17 @@ pub(super) async fn set(project: &Project, args: PropertyArgs) -> Result<Answer>
     });
     let removed = unset.iter().map(|name| format!("{name} is removed"));
     let lines: Vec<String> = lines.chain(removed).collect();
-    let json = json!({ "table": table, "set": set, "unset": unset, "dry_run": dry_run });
+    let warnings: Vec<String> = set.keys().filter_map(|name| known::mistyped(name)).collect();
+    let json = json!({
+        "table": table, "set": set, "unset": unset, "dry_run": dry_run, "warnings": warnings,
+    });
     if dry_run {
         catalog.check_set_properties(&table, &set, &unset).await?;
     } else {
         catalog.set_properties(&table, set, unset).await?;
     }
     let verb = if dry_run { "would have" } else { "has" };
-    Ok(Answer::new(json, format!("`{table}` {verb}\n{}", lines.join("\n"))))
+    let warnings = warnings.iter().map(|warning| format!("\nwarning: {warning}"));
+    let text = format!("`{table}` {verb}\n{}{}", lines.join("\n"), warnings.collect::<String>());
+    Ok(Answer::new(json, text))
 }

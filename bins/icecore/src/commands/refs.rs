@@ -1,6 +1,7 @@
-//! `icecore table branch | retain | fast-forward | publish | cherry-pick | upgrade`.
+//! `icecore table tag | untag | branch | retain | fast-forward | publish | cherry-pick | upgrade`.
 
 use icecore::Project;
+use icecore::catalog::{Retention, TagMove};
 use icecore_core::{
     Error, PinnedTable, RefName, Result, SnapshotCatalog, SnapshotSelector, TableName,
 };
@@ -13,9 +14,63 @@ use crate::report::Answer;
 
 pub(super) async fn branch(project: &Project, args: BranchArgs) -> Result<Answer> {
     let pin = project.catalog().pin(&args.table, &args.at).await?;
-    project.catalog().branch_with(&pin, &args.name, args.keep.retention()).await?;
-    let json = json!({ "table": args.table, "branch": args.name, "snapshot_id": pin.snapshot });
-    Ok(Answer::new(json, format!("branch `{}` begins at {pin}", args.name)))
+    let (name, retention) = (&args.name, args.keep.retention());
+    if args.dry_run {
+        project.catalog().check_branch(&pin, name, retention).await?;
+    } else {
+        project.catalog().branch_with(&pin, name, retention).await?;
+    }
+    let json = json!({
+        "table": args.table, "branch": name, "snapshot_id": pin.snapshot, "dry_run": args.dry_run,
+    });
+    let verb = if args.dry_run { "would begin" } else { "begins" };
+    Ok(Answer::new(json, format!("branch `{name}` {verb} at {pin}")))
+}
+
+pub(super) async fn tag(
+    project: &Project,
+    table: &TableName,
+    (tag, at): (&RefName, &SnapshotSelector),
+    (moving, keep): (TagMove, Retention),
+    dry_run: bool,
+) -> Result<Answer> {
+    let pin = project.catalog().pin(table, at).await?;
+    if dry_run {
+        project.catalog().check_tag(&pin, tag, moving, keep).await?;
+    } else {
+        project.catalog().tag_with(&pin, tag, moving, keep).await?;
+    }
+    let json = json!({
+        "table": table, "tag": tag, "snapshot_id": pin.snapshot, "dry_run": dry_run,
+    });
+    let verb = if dry_run { "would be" } else { "is" };
+    Ok(Answer::new(json, format!("tag `{tag}` {verb} {pin}")))
+}
+
+/// Removes a tag. Lockfiles that name it hold their snapshots without it.
+pub(super) async fn untag(
+    project: &Project,
+    table: &TableName,
+    name: &RefName,
+    dry_run: bool,
+) -> Result<Answer> {
+    let named_by = project.lockfiles_naming(table, name)?;
+    if dry_run {
+        project.catalog().check_drop_ref(table, name).await?;
+    } else {
+        project.catalog().drop_ref(table, name).await?;
+    }
+    let verb = if dry_run { "would no longer be" } else { "is no longer" };
+    let mut text = format!("`{name}` {verb} a tag of `{table}`");
+    for lockfile in &named_by {
+        text.push_str(&format!(
+            "\nnote: `{lockfile}` names it; it holds its snapshots by their ids as long as it is there"
+        ));
+    }
+    let json = json!({
+        "table": table, "removed": name, "named_by": named_by, "dry_run": dry_run,
+    });
+    Ok(Answer::new(json, text))
 }
 
 pub(super) async fn retain(project: &Project, args: RetainArgs) -> Result<Answer> {
@@ -34,7 +89,7 @@ pub(super) async fn retain(project: &Project, args: RetainArgs) -> Result<Answer
     let verb = if args.dry_run { "would be" } else { "is" };
     let text = match retention.max_ref_age_ms {
         Some(millis) => format!("`{name}` of `{table}` {verb} kept for {millis} ms"),
-        None => format!("`{name}` of `{table}` {verb} kept for ever"),
+        None => format!("`{name}` of `{table}` {verb} kept without a limit"),
     };
     Ok(Answer::new(json, text))
 }

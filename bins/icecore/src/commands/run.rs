@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::Context;
 use crate::args::run::{DocsArgs, RunArgs, SelectArgs, TestArgs};
-use crate::report::{Answer, error_json, error_text, table};
+use crate::report::{Answer, error_json, error_text, table, table_or};
 
 pub(super) async fn run(context: &Context, args: RunArgs) -> Result<Answer> {
     let mut job = job(context, &args.which)?;
@@ -103,7 +103,8 @@ fn text(report: &RunReport) -> Result<String> {
             format!("{:.2}s", result.seconds()),
         ]
     });
-    let mut text = table(&["status", "kind", "name", "did", "took"], rows);
+    let empty = "nothing is selected: models/ has no model, or `--select` fits none";
+    let mut text = table_or(&["status", "kind", "name", "did", "took"], rows, empty);
     for result in &report.results {
         for warning in &result.warnings {
             text.push_str(&format!("\n\nwarning: {}: {warning}", result.name));
@@ -149,6 +150,9 @@ fn documented(docs: &[ModelDocs], with_sql: bool) -> Answer {
         })
         .collect();
     let mut text = String::new();
+    if docs.is_empty() {
+        text.push_str("nothing is selected: models/ has no model, or `--select` fits none");
+    }
     for model in docs {
         let name = model.table.as_ref().map_or_else(|| model.name.clone(), ToString::to_string);
         text.push_str(&format!("{name} ({})\n", model.materialized));

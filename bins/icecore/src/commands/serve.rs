@@ -26,6 +26,11 @@ pub(super) async fn run(context: &Context, args: ServeArgs) -> Result<Answer> {
 /// Listens.
 pub(super) async fn listening(address: &str) -> Result<(TcpListener, SocketAddr)> {
     let listener = TcpListener::bind(address).await.map_err(|error| {
+        if error.kind() == std::io::ErrorKind::InvalidInput {
+            return Error::invalid(format!("`{address}` is not an address"))
+                .with_source(error)
+                .with_help("write HOST:PORT, such as `127.0.0.1:8080`");
+        }
         Error::unavailable(format!("cannot listen on `{address}`"))
             .with_source(error)
             .with_help("choose another address with `--listen`; port 0 picks a free one")

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::Context;
 use crate::args::{OutputFormat, SqlArgs};
-use crate::report::Answer;
+use crate::report::{Answer, counted};
 
 /// Rows that are shown to people; a file or another format gets all of them.
 const TABLE_ROWS_MAX: usize = 1000;
@@ -33,7 +33,7 @@ pub(super) async fn answer(
     if let Some(output) = output {
         let count = write_file(rows, output, format).await?;
         let json = json!({ "rows": count, "output": output, "pins": pin_list(pins) });
-        return Ok(Answer::new(json, format!("{count} rows are in {}", output.display())));
+        return Ok(Answer::new(json, format!("{} in {}", counted(count, "row"), output.display())));
     }
     let format = match format {
         _ if context.json => OutputFormat::Json,

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::Context;
 use super::{alter, changes, names, properties, refs, sql, upkeep};
 use crate::args::{self, TableCommand};
-use crate::report::{Answer, columns, facts, table};
+use crate::report::{Answer, column_lines, columns, counted, facts, table, table_or};
 
 pub(super) async fn run(context: &Context, command: TableCommand) -> Result<Answer> {
     let project = context.open().await?;
@@ -25,16 +25,14 @@ pub(super) async fn run(context: &Context, command: TableCommand) -> Result<Answ
         }
         TableCommand::Alter(args) => alter::run(&project, args).await,
         TableCommand::Changes(args) => changes::run(&project, args).await,
-        TableCommand::Tag { table, name, at, force, max_ref_age } => {
+        TableCommand::Tag { table, name, at, force, max_ref_age, dry_run } => {
             let moving = if force { TagMove::Force } else { TagMove::Refuse };
             let mut keep = Retention::default();
             keep.max_ref_age_ms = max_ref_age.map(|age| (age.micros() / 1000).max(1));
-            tag(&project, &table, (&name, &at), (moving, keep)).await
+            refs::tag(&project, &table, (&name, &at), (moving, keep), dry_run).await
         }
-        TableCommand::Untag { table, name } => {
-            project.catalog().drop_ref(&table, &name).await?;
-            let text = format!("`{name}` is no longer a tag of `{table}`");
-            Ok(Answer::new(json!({ "table": table, "removed": name }), text))
+        TableCommand::Untag { table, name, dry_run } => {
+            refs::untag(&project, &table, &name, dry_run).await
         }
         TableCommand::Branch(args) => refs::branch(&project, args).await,
         TableCommand::Retain(args) => refs::retain(&project, args).await,
@@ -52,7 +50,8 @@ pub(super) async fn run(context: &Context, command: TableCommand) -> Result<Answ
             let rows = project.catalog().scan(&pin, icecore_core::ScanOptions::default()).await?;
             let rows = sql::write_file(rows, &output, None).await?;
             let json = json!({ "table": table, "snapshot_id": pin.snapshot, "rows": rows, "output": output });
-            Ok(Answer::new(json, format!("{rows} rows of {pin} are in {}", output.display())))
+            let text = format!("{} of {pin} in {}", counted(rows, "row"), output.display());
+            Ok(Answer::new(json, text))
         }
         TableCommand::Expire(args) => upkeep::expire(context, &project, args).await,
         TableCommand::RewriteManifests(args) => {
@@ -61,11 +60,15 @@ pub(super) async fn run(context: &Context, command: TableCommand) -> Result<Answ
         TableCommand::Compact(args) => Box::pin(upkeep::compact(context, &project, args)).await,
         TableCommand::Clean(args) => upkeep::clean(context, &project, args).await,
         TableCommand::Delete(args) => super::rows::delete(&project, args).await,
-        TableCommand::Rename { table, to } => names::rename(&project, &table, &to).await,
-        TableCommand::Register { table, metadata } => {
-            names::register(&project, &table, &metadata).await
+        TableCommand::Rename { table, to, dry_run } => {
+            names::rename(&project, &table, &to, dry_run).await
         }
-        TableCommand::Drop { table, yes } => names::drop(&project, &table, yes).await,
+        TableCommand::Register { table, metadata, dry_run } => {
+            names::register(&project, &table, &metadata, dry_run).await
+        }
+        TableCommand::Drop { table, yes, dry_run } => {
+            names::drop(&project, &table, (yes, dry_run)).await
+        }
     }
 }
 
@@ -95,7 +98,8 @@ async fn list(project: &Project) -> Result<Answer> {
         ]);
     }
     let header = ["table", "rows", "files", "snapshots", "current snapshot", "committed"];
-    Ok(Answer::new(json!(documents), table(&header, lines)))
+    let empty = "there is no table; make one with `icecore ingest NAMESPACE.TABLE FILE`";
+    Ok(Answer::new(json!(documents), table_or(&header, lines, empty)))
 }
 
 async fn show(project: &Project, name: &TableName) -> Result<Answer> {
@@ -125,10 +129,7 @@ async fn show(project: &Project, name: &TableName) -> Result<Answer> {
         ("sort by", found.sort_by.join(", ")),
         ("identifier", found.identifier.join(", ")),
     ];
-    for field in found.schema.fields() {
-        let null = if field.is_nullable() { "" } else { " not null" };
-        lines.push(("column", format!("{} {}{null}", field.name(), field.data_type())));
-    }
+    lines.extend(column_lines(&found.schema));
     lines.extend(refs.iter().map(|r| (kind(r.kind), format!("{} -> {}", r.name, r.snapshot))));
     lines.extend(
         found.properties.iter().map(|(key, value)| ("property", format!("{key} = {value}"))),
@@ -201,18 +202,6 @@ fn line_of(history: Vec<SnapshotInfo>, head: SnapshotId) -> Vec<SnapshotInfo> {
     line
 }
 
-async fn tag(
-    project: &Project,
-    name: &TableName,
-    (tag, at): (&RefName, &SnapshotSelector),
-    (moving, keep): (TagMove, Retention),
-) -> Result<Answer> {
-    let pin = project.catalog().pin(name, at).await?;
-    project.catalog().tag_with(&pin, tag, moving, keep).await?;
-    let json = json!({ "table": name, "tag": tag, "snapshot_id": pin.snapshot });
-    Ok(Answer::new(json, format!("tag `{tag}` is {pin}")))
-}
-
 async fn rollback(
     project: &Project,
     name: &TableName,
@@ -228,8 +217,12 @@ async fn rollback(
     };
     let json = json!({
         "table": name, "snapshot_id": after.snapshot, "previous_snapshot_id": before.snapshot,
-        "dry_run": dry_run,
+        "changed": after.snapshot != before.snapshot && !dry_run, "dry_run": dry_run,
     });
+    if after.snapshot == before.snapshot {
+        let text = format!("the current snapshot of `{name}` is {} already", after.snapshot);
+        return Ok(Answer::new(json, text));
+    }
     let verb = if dry_run { "would be" } else { "is" };
     let text = format!(
         "the current snapshot of `{name}` {verb} {}\nundo: icecore table rollback {name} --to {} --force",

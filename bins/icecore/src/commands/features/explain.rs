@@ -39,9 +39,9 @@ pub(super) fn answer(found: &Explanation) -> Result<Answer> {
         }
         rows.push(cells);
     }
-    let mut text = table(&header, rows);
+    let mut events = table(&header, rows);
     if found.has_more_events {
-        text.push_str("\n(the entity has more events, earlier than these)");
+        events.push_str("\n(the entity has more events, earlier than these)");
     }
     let names = found.values.schema();
     let mut values = Vec::new();
@@ -50,9 +50,10 @@ pub(super) fn answer(found: &Explanation) -> Result<Answer> {
             values.push([name.clone(), icecore::rows::cell(column, 0)?]);
         }
     }
-    text.push_str(&match values.is_empty() {
-        true => format!("\n\nno event up to {}, so no row", found.at),
-        false => format!("\n\n{}", table(&["feature", &format!("at {}", found.at)], values)),
-    });
-    Ok(Answer::new(json, text))
+    // What comes of it is the answer; its reasons can be many.
+    let values = match values.is_empty() {
+        true => format!("no event up to {}, so no row", found.at),
+        false => table(&["feature", &format!("at {}", found.at)], values),
+    };
+    Ok(Answer::new(json, format!("{values}\n\n{events}")))
 }

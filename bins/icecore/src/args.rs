@@ -456,7 +456,7 @@ pub(crate) struct TrainArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ReproduceArgs {
-    /// The run's id
+    /// The run's id, or its first digits
     pub(crate) run: String,
 }
 
@@ -467,15 +467,18 @@ pub(crate) enum RunsCommand {
         /// Only the runs of this experiment
         #[arg(long, value_name = "NAME")]
         experiment: Option<String>,
+        /// At most N of them
+        #[arg(long, short = 'n', value_name = "N")]
+        limit: Option<usize>,
     },
     /// Show a run
     Show {
-        /// The run's id
+        /// The run's id, or its first digits
         run: String,
     },
     /// Show runs side by side
     Compare {
-        /// The ids of the runs, at least two
+        /// The ids of the runs, or their first digits; at least two
         #[arg(required = true, num_args = 2..)]
         runs: Vec<String>,
     },

@@ -7,6 +7,7 @@
 
 mod trace;
 
+use icecore_catalog::ColumnType;
 use icecore_core::{Result, TableName};
 use serde::{Deserialize, Serialize};
 
@@ -43,7 +44,7 @@ impl QueryLineage {
 pub struct ColumnLineage {
     /// The column's name.
     pub name: String,
-    /// Its Arrow type.
+    /// What it holds, in Iceberg's words; in Arrow's where no table stores it.
     pub data_type: String,
     /// The columns that its values are made of, in order of table and column; none for a constant.
     pub inputs: Vec<ColumnInput>,
@@ -113,7 +114,8 @@ impl Engine {
         let columns =
             schema.fields().iter().zip(traced.columns).map(|(field, inputs)| ColumnLineage {
                 name: field.name().clone(),
-                data_type: field.data_type().to_string(),
+                data_type: ColumnType::of_field(field)
+                    .map_or_else(|_| field.data_type().to_string(), |found| found.to_string()),
                 inputs: inputs
                     .into_iter()
                     .map(|((table, column), how)| ColumnInput { table, column, how })

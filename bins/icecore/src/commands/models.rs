@@ -5,8 +5,8 @@ use std::path::Path;
 
 use icecore::{ModelFormat, Project};
 use icecore_core::{
-    ArtifactStore, Error, ModelRegistry, ModelSelector, ModelVersion, Result, Run, RunId,
-    RunTracker,
+    ArtifactStore, Error, ErrorKind, ModelRegistry, ModelSelector, ModelVersion, Result, Run,
+    RunId, RunTracker,
 };
 use serde_json::json;
 
@@ -17,12 +17,16 @@ use crate::args::models::{
 };
 use crate::report::{Answer, facts, table, table_or};
 
+/// Fewer first digits than these do not name a run.
+const PREFIX_MIN: usize = 4;
+
 pub(super) async fn runs(context: &Context, command: RunsCommand) -> Result<Answer> {
     let project = context.open().await?;
     let tracker = project.tracker();
     match command {
-        RunsCommand::List { experiment } => {
-            let runs = tracker.list(experiment.as_deref()).await?;
+        RunsCommand::List { experiment, limit } => {
+            let mut runs = tracker.list(experiment.as_deref()).await?;
+            runs.truncate(limit.unwrap_or(usize::MAX));
             let rows = runs.iter().map(|run| {
                 [
                     run.id.to_string(),
@@ -41,16 +45,37 @@ pub(super) async fn runs(context: &Context, command: RunsCommand) -> Result<Answ
             Ok(Answer::new(json!(runs), table_or(&header, rows, &empty)))
         }
         RunsCommand::Show { run } => {
-            let mut run = tracker.get(&RunId::new(run)).await?;
+            let mut run = tracker.get(&run_named(&project, &run).await?).await?;
             run.artifacts = project.artifacts().list(&run.id).await?;
             Ok(Answer::new(json!(run), show(&run)))
         }
         RunsCommand::Compare { runs } => {
             let mut compared = Vec::with_capacity(runs.len());
             for run in runs {
-                compared.push(tracker.get(&RunId::new(run)).await?);
+                compared.push(tracker.get(&run_named(&project, &run).await?).await?);
             }
             Ok(Answer::new(json!(compared), compare(&compared)))
+        }
+    }
+}
+
+/// The run with this id, or the only one whose id begins so.
+pub(super) async fn run_named(project: &Project, text: &str) -> Result<RunId> {
+    let tracker = project.tracker();
+    let error = match tracker.get(&RunId::new(text)).await {
+        Ok(run) => return Ok(run.id),
+        Err(error) if error.kind() == ErrorKind::NotFound && text.len() >= PREFIX_MIN => error,
+        Err(error) => return Err(error),
+    };
+    let mut ids: Vec<RunId> = tracker.list(None).await?.into_iter().map(|run| run.id).collect();
+    ids.retain(|id| id.as_str().starts_with(text));
+    match ids.as_slice() {
+        [] => Err(error),
+        [one] => Ok(one.clone()),
+        several => {
+            let names: Vec<&str> = several.iter().map(RunId::as_str).collect();
+            Err(Error::invalid(format!("the ids of {} runs begin with `{text}`", names.len()))
+                .with_note(format!("runs: {}", names.join(", "))))
         }
     }
 }

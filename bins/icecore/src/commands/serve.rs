@@ -19,6 +19,11 @@ pub(super) async fn run(context: &Context, args: ServeArgs) -> Result<Answer> {
     // Nobody is told to come before it is known that they may.
     service.check_address(local)?;
     announce(&local.to_string());
+    let has_no_view = project.definitions().is_ok_and(|definitions| definitions.views.is_empty());
+    if has_no_view && project.definition_names("scoring").is_ok_and(|names| names.is_empty()) {
+        let note = "note: scoring/ and features/ have no definition: only models are answered";
+        let _ = writeln!(std::io::stderr(), "{note}");
+    }
     icecore::serve::serve(service, listener, stopped()).await?;
     Ok(Answer::new(json!({ "stopped": local.to_string() }), String::new()))
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use icecore::TrainOptions;
-use icecore_core::{Error, ErrorKind, Result, RunId};
+use icecore_core::{Error, ErrorKind, Result};
 use serde_json::json;
 
 use super::Context;
@@ -59,7 +59,7 @@ fn quality(metrics: &BTreeMap<String, f64>, prefix: &str) -> String {
 pub(super) async fn reproduce(context: &Context, args: ReproduceArgs) -> Result<Answer> {
     let project = context.open().await?;
     context.progress.say(format!("training run {} again", args.run));
-    let report = project.reproduce(&RunId::new(args.run)).await?;
+    let report = project.reproduce(&super::models::run_named(&project, &args.run).await?).await?;
     if !report.equal {
         let mut error = Error::new(
             ErrorKind::DataCorrupt,

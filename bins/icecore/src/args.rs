@@ -436,7 +436,12 @@ pub(crate) enum DatasetCommand {
         name: String,
     },
     /// Compare two locks
-    Diff { a: String, b: String },
+    Diff {
+        /// A training set
+        a: String,
+        /// Another one
+        b: String,
+    },
     /// Write the rows of a training set, as they were locked, to a file
     Export(retrieve::ExportArgs),
 }

@@ -64,14 +64,15 @@ fn every_command_has_an_example_and_every_example_is_one_of_its_command() {
 
 #[test]
 fn every_argument_says_what_it_is() {
-    fn check(command: &clap::Command) {
-        for argument in command.get_arguments().filter(|it| !it.is_hide_set()) {
-            let (command, name) = (command.get_name(), argument.get_id());
-            assert!(argument.get_help().is_some(), "`{name}` of `{command}` has no text");
-        }
-        command.get_subcommands().for_each(check);
+    fn check(command: &clap::Command, missing: &mut Vec<String>) {
+        let arguments = command.get_arguments().filter(|it| !it.is_hide_set());
+        let silent = arguments.filter(|argument| argument.get_help().is_none());
+        missing.extend(silent.map(|it| format!("`{}` of `{}`", it.get_id(), command.get_name())));
+        command.get_subcommands().for_each(|inner| check(inner, missing));
     }
-    check(&args::command());
+    let mut missing = Vec::new();
+    check(&args::command(), &mut missing);
+    assert!(missing.is_empty(), "no text: {}", missing.join(", "));
 }
 
 fn documents(folder: &Path, to: &mut Vec<PathBuf>) {

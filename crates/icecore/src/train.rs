@@ -77,8 +77,20 @@ pub struct TrainReport {
     pub rows: usize,
     /// Metrics by name.
     pub metrics: BTreeMap<String, f64>,
-    /// How much each feature counts, greatest first.
+    /// How much each feature counts, greatest first; all zeros where none does.
     pub importance: Vec<(String, f64)>,
+    /// What makes the model one that nobody wants, though it was trained as asked.
+    pub warnings: Vec<String>,
+}
+
+/// What to say of a model by how much its features count.
+fn warnings(dataset: &str, importance: &[(String, f64)]) -> Vec<String> {
+    let says_nothing = !importance.is_empty() && importance.iter().all(|(_, share)| *share == 0.0);
+    let warning = format!(
+        "the model gives every row the same prediction, for no feature says anything of the label: \
+         `icecore dataset build {dataset}` says how many rows have features"
+    );
+    says_nothing.then_some(warning).into_iter().collect()
 }
 
 /// What became of building a run's model again.
@@ -206,6 +218,7 @@ impl Project {
             dataset: pin,
             rows: fitted.rows,
             metrics: fitted.metrics,
+            warnings: warnings(&spec.name, &fitted.importance),
             importance: fitted.importance,
         })
     }
@@ -408,4 +421,20 @@ pub(crate) async fn load_registered(
         .with_help(format!("rebuild it with `icecore reproduce {}`", version.run)));
     }
     decode_model(&file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_that_learned_nothing_is_warned_of() {
+        let of = |shares: &[f64]| {
+            let shares = shares.iter().map(|share| ("a".to_owned(), *share));
+            warnings("churn", &shares.collect::<Vec<_>>())
+        };
+        assert!(of(&[0.0, 0.0])[0].contains("`icecore dataset build churn`"));
+        // Some algorithms do not tell.
+        assert!(of(&[]).is_empty() && of(&[1.0, 0.0]).is_empty());
+    }
 }

@@ -29,9 +29,10 @@ pub(super) async fn run(context: &Context, args: TrainArgs) -> Result<Answer> {
         ("hash", report.model_hash.clone()),
         ("run", report.run_id.to_string()),
     ];
-    if !importance.is_empty() {
+    if !importance.is_empty() && report.warnings.is_empty() {
         lines.push(("importance", importance.join(", ")));
     }
+    lines.extend(report.warnings.iter().map(|warning| ("warning", warning.clone())));
     lines.push((
         "next",
         format!("icecore models promote {} {} --to Production", report.model, report.version),

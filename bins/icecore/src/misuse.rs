@@ -100,6 +100,7 @@ mod tests {
         assert!(found["help"].as_str().unwrap().contains("'table'"), "{found:#}");
         let found = document(&refused(&["icecore", "score", "churn", "--date", "soon"]));
         assert!(found["message"].as_str().unwrap().contains("`soon` is not a date"), "{found:#}");
+        assert!(found["help"].as_str().unwrap().contains("2026-11-22"), "{found:#}");
         let found = document(&refused(&["icecore", "table"]));
         assert_eq!(found["message"], "a command is missing");
     }

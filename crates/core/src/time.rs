@@ -140,9 +140,13 @@ impl Date {
     ///
     /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for anything else.
     pub fn parse(text: &str) -> Result<Self> {
-        NaiveDate::parse_from_str(text, "%Y-%m-%d")
-            .map(|date| Self(date.to_epoch_days()))
-            .map_err(|error| Error::invalid(format!("`{text}` is not a date")).with_source(error))
+        NaiveDate::parse_from_str(text, "%Y-%m-%d").map(|date| Self(date.to_epoch_days())).map_err(
+            |error| {
+                Error::invalid(format!("`{text}` is not a date"))
+                    .with_source(error)
+                    .with_help("write it as `YYYY-MM-DD`, such as `2026-11-22`")
+            },
+        )
     }
 }
 

@@ -12,6 +12,7 @@
 
 mod alternatives;
 mod calendar;
+mod entries;
 mod moments;
 mod sample;
 mod slice;
@@ -39,13 +40,14 @@ pub(crate) use uuid::{UUID_BYTES, parse_uuid};
 use calendar::{DateAdd, DateBin, DateDiff, DatePart, DateTrunc, ToChar, Unit};
 
 /// The functions that rewritten queries call, and those that stand for DataFusion's of their name.
-pub(crate) fn functions() -> [Arc<ScalarUDF>; 7] {
+pub(crate) fn functions() -> [Arc<ScalarUDF>; 8] {
     [
         Arc::new(ScalarUDF::new_from_impl(DateAdd::default())),
         Arc::new(ScalarUDF::new_from_impl(DateDiff::default())),
         Arc::new(ScalarUDF::new_from_impl(DateTrunc::default())),
         Arc::new(ScalarUDF::new_from_impl(DateBin::default())),
         Arc::new(ScalarUDF::new_from_impl(ToChar::default())),
+        Arc::new(ScalarUDF::new_from_impl(entries::MapEntries::default())),
         Arc::new(ScalarUDF::new_from_impl(uuid::ToUuid::default())),
         date_part(),
     ]

@@ -228,11 +228,10 @@ impl<'a> Source<'a> {
             frame = frame.filter(ident(key).is_not_null()).map_err(from_datafusion)?;
         }
         let time = || ident(&self.view.event_timestamp);
-        let ends = vec![
-            moment_of(min(time()), &self.time).alias("first"),
-            moment_of(max(time()), &self.time).alias("last"),
-        ];
+        let ends = vec![min(time()).alias("first"), max(time()).alias("last")];
         let frame = frame.aggregate(Vec::new(), ends).map_err(from_datafusion)?;
+        let moments = ["first", "last"].map(|end| moment_of(ident(end), &self.time));
+        let frame = frame.select(moments).map_err(from_datafusion)?;
         let batch = engine.stream(frame).await?.concat().await?;
         let moments = batch.columns().iter().map(|column| {
             let column = column.as_primitive_opt::<TimestampMicrosecondType>();

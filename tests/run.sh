@@ -18,7 +18,6 @@ command -v redis-cli >/dev/null || missing+=(redis-tools)
 # user that comes with them where they are run by root.
 compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || command -v postgres >/dev/null ||
     missing+=(postgresql)
-command -v strace >/dev/null || missing+=(strace)
 python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3 python3-venv)
 if [ ${#missing[@]} -gt 0 ]; then
     step "packages: ${missing[*]}"

@@ -79,7 +79,8 @@ pub(super) fn categories(feature: &mut FeatureDrift, a: &ColumnProfile, b: &Colu
     if a.error() == 0 {
         let new = b.ranked().into_iter().filter(|(value, _)| a.count(value) == 0);
         let new: Vec<(&str, u64)> = new.collect();
-        feature.new_category_share = new.iter().map(|(_, count)| share(*count, b.total())).sum();
+        // Counts are summed, since nothing of floats sums to a negative zero.
+        feature.new_category_share = share(new.iter().map(|(_, count)| count).sum(), b.total());
         let named = new.into_iter().take(NEW_NAMED);
         feature.new_categories = named
             .map(|(value, count)| NewCategory {

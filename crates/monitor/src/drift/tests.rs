@@ -137,6 +137,8 @@ fn categories_that_are_new_are_named() {
     let expected = term(0.5, 0.25) + term(0.5, 1e-4) + term(1e-4, 0.5) + term(1e-4, 0.25);
     assert!((drift.psi.unwrap().value - expected).abs() < 1e-12);
     assert_eq!((drift.ks, drift.wasserstein), (None, None));
+    let (same, _) = both(&texts(&["a", "b"]), &texts(&["b", "a"]));
+    assert_eq!(same.new_category_share.to_bits(), 0.0_f64.to_bits());
 }
 
 #[test]

@@ -97,6 +97,25 @@ fn properties_are_set_and_removed_and_say_what_they_do() {
     assert!(failure(&project, &["table", "set", "shop.nobody", &said]).1.contains("shop.nobody"));
 }
 
+// A consumer may be there before the first row.
+#[test]
+fn changes_of_a_table_without_a_commit_are_gone_on_from() {
+    let (_dir, project) = project();
+    let path = project.join("rows.csv");
+    std::fs::write(&path, "id,v\n").unwrap();
+    json(&project, &["ingest", "shop.orders", path.to_str().unwrap()]);
+    let read = |from: &[&str]| {
+        let arguments = [&["table", "changes", "shop.orders"], from].concat();
+        json(&project, &arguments)
+    };
+    let none = read(&[]);
+    assert!(none["rows"].as_array().unwrap().is_empty(), "{none}");
+    let next = none["to"].as_str().unwrap().to_owned();
+    ingest(&project, "id,v\n1,one\n", &[]);
+    let rest = read(&["--from", &next]);
+    assert_eq!(rest["rows"].as_array().unwrap().len(), 1, "{rest}");
+}
+
 #[test]
 fn changes_are_read_from_where_the_last_reading_ended() {
     let (_dir, project) = project();

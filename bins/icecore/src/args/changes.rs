@@ -9,8 +9,8 @@ use icecore_core::{SnapshotSelector, TableName};
 pub(crate) struct ChangesArgs {
     /// The table
     pub(crate) table: TableName,
-    /// The version to begin after; without it, from before the first commit
-    #[arg(long, value_name = "SELECTOR")]
+    /// The version to begin after; without it or with `-1`, from before the first commit
+    #[arg(long, value_name = "SELECTOR", allow_negative_numbers = true)]
     pub(crate) from: Option<SnapshotSelector>,
     /// The version to end with
     #[arg(long, value_name = "SELECTOR", default_value = "latest")]

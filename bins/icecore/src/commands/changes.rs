@@ -4,7 +4,7 @@ use arrow::array::RecordBatch;
 use futures::TryStreamExt;
 use icecore::Project;
 use icecore::catalog::{ChangeMode, ChangeOptions};
-use icecore_core::{BatchStream, PinnedTable, Result, SnapshotCatalog};
+use icecore_core::{BatchStream, PinnedTable, Result, SnapshotCatalog, SnapshotSelector};
 use serde_json::json;
 
 use super::sql;
@@ -14,8 +14,11 @@ use crate::report::Answer;
 pub(super) async fn run(project: &Project, args: ChangesArgs) -> Result<Answer> {
     let to = project.catalog().pin(&args.table, &args.to).await?;
     let from = match &args.from {
+        // A reader that found no commit yet was told to go on from there.
+        None | Some(SnapshotSelector::Id(PinnedTable::EMPTY)) => {
+            PinnedTable { snapshot: PinnedTable::EMPTY, ..to.clone() }
+        }
         Some(from) => project.catalog().pin(&args.table, from).await?,
-        None => PinnedTable { snapshot: PinnedTable::EMPTY, ..to.clone() },
     };
     let mode = match args.mode {
         ChangesMode::Net => ChangeMode::Net,

@@ -281,6 +281,11 @@ impl Planning<'_> {
                          `max_age`, or score `--date {newest}`"
                     )))
             }
+            (None, Some(wanted)) if pin.snapshot != PinnedTable::EMPTY => {
+                let message = format!("`{}` has no features of {wanted} or before", pin.table);
+                Err(Error::not_found(message)
+                    .with_help("score a later date, such as the newest: leave `--date` out"))
+            }
             _ => Err(Error::not_found(format!("`{}` has no features to score", pin.table))
                 .with_help("compute them with `icecore features compute`")),
         }

@@ -41,6 +41,8 @@ async fn a_maximum_age_lets_older_rows_stand_in() {
     let error = lake.score(&spec, &champion(), Some("2024-01-12")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert!(error.notes()[0].contains("2024-01-10"), "{error:?}");
+    let error = lake.score(&spec, &champion(), Some("2020-01-01")).await.unwrap_err();
+    assert!(error.to_string().ends_with("has no features of 2020-01-01 or before"), "{error:?}");
 }
 
 // D13: entities of a query get a row each, which says how their features are.

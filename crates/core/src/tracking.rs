@@ -171,7 +171,8 @@ pub struct ModelVersion {
 ///
 /// # Contract
 ///
-/// - Versions of a model count from one without gaps and never change.
+/// - Versions of a model count from one and never change. A number is given once: that of a version
+///   that was deleted is not given again.
 /// - Registering the same run and artifact again returns the version that it has.
 /// - An alias points at one version; moving it is atomic and returns where it pointed before.
 #[async_trait]

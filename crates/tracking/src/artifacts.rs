@@ -34,6 +34,28 @@ impl FileArtifacts {
         Ok(Self { dir })
     }
 
+    /// Removes the files of a run, and returns how many there were. A run without any is fine, and
+    /// so is one of which a removal took some already.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for what is no id of a run, `Unavailable` or `Denied` if a file cannot be
+    /// removed.
+    pub async fn remove(&self, run: &RunId) -> Result<usize> {
+        let (run_dir, root) = (self.run_dir(run)?, self.dir.clone());
+        off_thread(move || {
+            let files = paths(&run_dir)?.len();
+            let removed = match fs::remove_dir_all(&run_dir) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                removed => removed.and_then(|()| sync_dir(&root)),
+            };
+            let cannot =
+                |error| file_error(format!("cannot remove `{}`", run_dir.display()), error);
+            removed.map_err(cannot).map(|()| files)
+        })
+        .await
+    }
+
     fn run_dir(&self, run: &RunId) -> Result<PathBuf> {
         if is_plain(run.as_str()) && !run.as_str().starts_with('.') {
             Ok(self.dir.join(run.as_str()))

@@ -15,7 +15,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Readers do not wait for each other in WAL mode; writers wait for one another anyway.
 const CONNECTIONS_MAX: u32 = 4;
 /// One script per version, from version one. What was released is never edited.
-const MIGRATIONS: [&str; 1] = [include_str!("database/v1.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("database/v1.sql"), include_str!("database/v2.sql")];
 
 pub(crate) type Tx = Transaction<'static, Sqlite>;
 

@@ -37,6 +37,12 @@
 //! # }
 //! ```
 //!
+//! # Deleting
+//!
+//! A deleted run is out of sight and can be brought back, until [`remove_deleted_runs`] takes it and
+//! its files away. A deleted version of a model is gone; its number is never given again. What is
+//! needed elsewhere is deleted only by force.
+//!
 //! # Stability
 //!
 //! The tables carry a version. A newer icecore brings older tables up to date when it opens them;
@@ -44,7 +50,9 @@
 
 mod artifacts;
 mod database;
+mod removal;
 mod tracker;
 
 pub use artifacts::FileArtifacts;
-pub use tracker::{MetricPoint, SqlTracker};
+pub use removal::{RemovedRuns, removable_runs, remove_deleted_runs};
+pub use tracker::{DeleteOptions, DeletedRun, DeletedRuns, MetricPoint, SqlTracker};

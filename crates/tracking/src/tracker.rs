@@ -8,9 +8,11 @@ use sqlx::{Decode, Row, Sqlite, Type};
 
 use crate::database::{Database, Tx, cannot_read};
 
+mod deletion;
 mod models;
 mod runs;
 
+pub use deletion::{DeleteOptions, DeletedRun, DeletedRuns};
 pub use runs::MetricPoint;
 
 /// Runs and models in an SQLite file, safe to use from many processes at once.
@@ -48,7 +50,8 @@ fn moment(row: &SqliteRow, name: &str) -> Result<Timestamp> {
 
 /// That a run is there.
 async fn expect_run(tx: &mut Tx, run: &RunId) -> Result<()> {
-    let found: Option<i64> = sqlx::query_scalar("SELECT 1 FROM icecore_runs WHERE run_id = ?")
+    let query = "SELECT 1 FROM icecore_runs WHERE run_id = ? AND deleted_at IS NULL";
+    let found: Option<i64> = sqlx::query_scalar(query)
         .bind(run.as_str())
         .fetch_optional(&mut **tx)
         .await
@@ -59,10 +62,16 @@ async fn expect_run(tx: &mut Tx, run: &RunId) -> Result<()> {
     }
 }
 
-/// The error for a run that is not there: it names the newest ones, and one that looks alike.
+/// The error for a run that is not there: it says whether it was deleted, or names the newest ones
+/// and one that looks alike.
 async fn unknown_run(tx: &mut Tx, run: &RunId) -> Error {
     const LISTED_MAX: usize = 5;
-    let query = "SELECT run_id, name FROM icecore_runs ORDER BY entry DESC LIMIT 1000";
+    match deleted_run(tx, run).await {
+        Ok(None) => {}
+        Ok(Some(deleted)) | Err(deleted) => return deleted,
+    }
+    let query = "SELECT run_id, name FROM icecore_runs WHERE deleted_at IS NULL
+                 ORDER BY entry DESC LIMIT 1000";
     let error = Error::not_found(format!("there is no run `{}`", run.as_str().escape_debug()));
     let known: Vec<(String, String)> =
         match sqlx::query_as(query).fetch_all(&mut **tx).await.map_err(cannot_read) {
@@ -77,6 +86,21 @@ async fn unknown_run(tx: &mut Tx, run: &RunId) -> Error {
     error
         .with_note(format!("the newest runs: {}", newest.join(", ")))
         .with_candidates(run.as_str(), known.iter().map(|(id, _)| id.as_str()))
+}
+
+/// The error for a run that was deleted, if it was.
+async fn deleted_run(tx: &mut Tx, run: &RunId) -> Result<Option<Error>> {
+    let query = "SELECT deleted_at, removing FROM icecore_runs
+                 WHERE run_id = ? AND deleted_at IS NOT NULL";
+    let row = sqlx::query(query).bind(run.as_str()).fetch_optional(&mut **tx).await;
+    let Some(row) = row.map_err(cannot_read)? else { return Ok(None) };
+    let error = Error::not_found(format!("run `{run}` was deleted"))
+        .with_note(format!("it was deleted at {}", moment(&row, "deleted_at")?));
+    Ok(Some(if column(&row, "removing")? {
+        error.with_note("its files are being removed").with_help("`icecore runs gc` ends that")
+    } else {
+        error.with_help(format!("`icecore runs restore {run}` brings it back"))
+    }))
 }
 
 /// A name that a person gives to something: not empty, and without control characters.

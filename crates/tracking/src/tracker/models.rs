@@ -5,6 +5,8 @@ use icecore_core::{Error, ModelRegistry, ModelSelector, ModelVersion, Result, Ru
 use sqlx::sqlite::SqliteRow;
 use tracing::info;
 
+use super::deletion::DeleteOptions;
+use super::runs::of_row;
 use super::{SqlTracker, check_name, column, expect_run, moment};
 use crate::database::{Tx, cannot_read, cannot_write, commit};
 
@@ -26,7 +28,6 @@ impl ModelRegistry for SqlTracker {
         let mut tx = self.database.begin_write().await?;
         expect_run(&mut tx, run).await?;
         let known = load(&mut tx, Some(model)).await?;
-        let next = known.last().map_or(1, |last| last.version.saturating_add(1));
         if let Some(same) = known.into_iter().find(|v| v.run == *run && v.artifact == artifact) {
             if same.hash == hash {
                 return Ok(same);
@@ -38,6 +39,7 @@ impl ModelRegistry for SqlTracker {
             .with_note("versions never change")
             .with_help("store the new model under another path or in another run"));
         }
+        let next = next_version(&mut tx, model).await?;
         let now = self.clock.now();
         sqlx::query("INSERT INTO icecore_model_versions VALUES (?, ?, ?, ?, ?, ?)")
             .bind(model)
@@ -93,6 +95,123 @@ impl ModelRegistry for SqlTracker {
             None => load(&mut tx, None).await,
         }
     }
+}
+
+impl SqlTracker {
+    /// Deletes versions of a model, all of them or none, and returns them with the aliases that
+    /// pointed at them. The runs that made them, and so their files, stay. A number is not given
+    /// again: what names a version names it forever.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` for an unknown model or version; `InvalidInput` for a version that an alias points
+    /// at, unless forced.
+    pub async fn delete_versions(
+        &self,
+        model: &str,
+        versions: &[u32],
+        options: DeleteOptions,
+    ) -> Result<Vec<ModelVersion>> {
+        let mut tx = self.database.begin_write().await?;
+        let known = existing(&mut tx, model).await?;
+        let mut deleted: Vec<ModelVersion> = Vec::new();
+        for number in versions {
+            let version = select(known.clone(), &ModelSelector::Version(*number))?;
+            if !deleted.contains(&version) {
+                deleted.push(version);
+            }
+        }
+        self.delete(tx, deleted, options).await
+    }
+
+    /// Deletes all versions of a model, as [`delete_versions`](Self::delete_versions) does.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` for an unknown model; `InvalidInput` if an alias points at a version, unless
+    /// forced.
+    pub async fn delete_model(
+        &self,
+        model: &str,
+        options: DeleteOptions,
+    ) -> Result<Vec<ModelVersion>> {
+        let mut tx = self.database.begin_write().await?;
+        let all = existing(&mut tx, model).await?;
+        self.delete(tx, all, options).await
+    }
+
+    async fn delete(
+        &self,
+        mut tx: Tx,
+        versions: Vec<ModelVersion>,
+        options: DeleteOptions,
+    ) -> Result<Vec<ModelVersion>> {
+        for version in &versions {
+            if !options.force {
+                expect_without_alias(version)?;
+            }
+            delete_version(&mut tx, version).await?;
+        }
+        // A dry run did all of it, and does not commit.
+        if !options.dry_run {
+            commit(tx).await?;
+            info!(versions = listed(&versions), "deleted versions of a model");
+        }
+        Ok(versions)
+    }
+}
+
+/// That no alias points at a version.
+fn expect_without_alias(version: &ModelVersion) -> Result<()> {
+    let ModelVersion { model, version: number, aliases, .. } = version;
+    let Some(first) = aliases.first() else { return Ok(()) };
+    Err(Error::invalid(format!("an alias points at models:/{model}/{number}"))
+        .with_note(format!("aliases: {}", aliases.join(", ")))
+        .with_help(format!(
+            "`icecore models promote {model} VERSION --to {first}` moves it, `--force` deletes it \
+             with the version"
+        )))
+}
+
+/// Deletes a version and the aliases that point at it.
+pub(super) async fn delete_version(tx: &mut Tx, version: &ModelVersion) -> Result<()> {
+    for table in ["icecore_model_aliases", "icecore_model_versions"] {
+        sqlx::query(&format!("DELETE FROM {table} WHERE model = ? AND version = ?"))
+            .bind(&version.model)
+            .bind(version.version)
+            .execute(&mut **tx)
+            .await
+            .map_err(cannot_write)?;
+    }
+    Ok(())
+}
+
+/// Versions for people: `models:/churn/3 (Production), models:/churn/4`.
+pub(super) fn listed(versions: &[ModelVersion]) -> String {
+    let each = versions.iter().map(|v| match v.aliases.as_slice() {
+        [] => format!("models:/{}/{}", v.model, v.version),
+        aliases => format!("models:/{}/{} ({})", v.model, v.version, aliases.join(", ")),
+    });
+    each.collect::<Vec<_>>().join(", ")
+}
+
+/// The versions that a run made.
+pub(super) async fn versions_of_run(tx: &mut Tx, run: &RunId) -> Result<Vec<ModelVersion>> {
+    let mut versions = load(tx, None).await?;
+    versions.retain(|version| version.run == *run);
+    Ok(versions)
+}
+
+/// The number after the greatest that a model ever had.
+async fn next_version(tx: &mut Tx, model: &str) -> Result<u32> {
+    sqlx::query_scalar(
+        "INSERT INTO icecore_models VALUES (?, 1)
+         ON CONFLICT DO UPDATE SET last_version = last_version + 1 RETURNING last_version",
+    )
+    .bind(model)
+    .fetch_one(&mut **tx)
+    .await
+    .map_err(cannot_write)
 }
 
 /// The versions of one model or of all, in order of name and version.
@@ -194,7 +313,7 @@ fn version(row: &SqliteRow) -> Result<ModelVersion> {
     Ok(ModelVersion {
         model: column(row, "model")?,
         version: column(row, "version")?,
-        run: RunId::new(column::<String>(row, "run_id")?),
+        run: of_row(row)?,
         artifact: column(row, "artifact")?,
         hash: column(row, "hash")?,
         created_at: moment(row, "created_at")?,

@@ -27,19 +27,22 @@ pub struct MetricPoint {
 
 /// Which runs are meant.
 #[derive(Clone, Copy)]
-enum Runs<'a> {
+pub(super) enum Runs<'a> {
     One(&'a str),
     Experiment(&'a str),
     All,
+    /// Those that can be brought back. The others do not have them.
+    Deleted,
 }
 
 impl<'a> Runs<'a> {
     /// The condition on a run, and the value of its only parameter.
     const fn condition(self) -> (&'static str, Option<&'a str>) {
         match self {
-            Self::One(id) => ("run_id = ?1", Some(id)),
-            Self::Experiment(name) => ("experiment = ?1", Some(name)),
-            Self::All => ("?1 IS NULL", None),
+            Self::One(id) => ("run_id = ?1 AND deleted_at IS NULL", Some(id)),
+            Self::Experiment(name) => ("experiment = ?1 AND deleted_at IS NULL", Some(name)),
+            Self::All => ("?1 IS NULL AND deleted_at IS NULL", None),
+            Self::Deleted => ("?1 IS NULL AND deleted_at IS NOT NULL AND removing = 0", None),
         }
     }
 
@@ -54,15 +57,20 @@ impl<'a> Runs<'a> {
         sqlx::query(&query).bind(value).fetch_all(&mut **tx).await.map_err(cannot_read)
     }
 
+    /// The rows of the runs themselves, newest first.
+    pub(super) async fn rows_of_runs(self, tx: &mut Tx) -> Result<Vec<SqliteRow>> {
+        self.rows(tx, "icecore_runs", "started_at DESC, entry DESC").await
+    }
+
     /// The runs, newest first.
-    async fn load(self, tx: &mut Tx) -> Result<Vec<Run>> {
-        let rows = self.rows(tx, "icecore_runs", "started_at DESC, entry DESC").await?;
+    pub(super) async fn load(self, tx: &mut Tx) -> Result<Vec<Run>> {
+        let rows = self.rows_of_runs(tx).await?;
         let mut runs = rows.iter().map(run).collect::<Result<Vec<_>>>()?;
         let index: HashMap<RunId, usize> =
             runs.iter().enumerate().map(|(at, run)| (run.id.clone(), at)).collect();
         let mut each = |rows: Vec<SqliteRow>, add: fn(&mut Run, &SqliteRow) -> Result<()>| {
             rows.iter().try_for_each(|row| {
-                let id = RunId::new(column::<String>(row, "run_id")?);
+                let id = of_row(row)?;
                 match index.get(&id).and_then(|at| runs.get_mut(*at)) {
                     Some(run) => add(run, row),
                     None => Ok(()),
@@ -301,10 +309,15 @@ async fn set_tags(tx: &mut Tx, run: &RunId, tags: &BTreeMap<String, String>) -> 
     Ok(())
 }
 
+/// The run that a row is about.
+pub(super) fn of_row(row: &SqliteRow) -> Result<RunId> {
+    column::<String>(row, "run_id").map(RunId::new)
+}
+
 fn run(row: &SqliteRow) -> Result<Run> {
     let status: String = column(row, "status")?;
     Ok(Run {
-        id: RunId::new(column::<String>(row, "run_id")?),
+        id: of_row(row)?,
         experiment: column(row, "experiment")?,
         name: column(row, "name")?,
         status: match status.as_str() {

@@ -11,6 +11,7 @@ mod changes;
 mod commands;
 mod consistency;
 mod crash;
+mod deleting;
 mod errors;
 mod evolution;
 mod flight;

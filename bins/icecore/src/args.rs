@@ -13,6 +13,7 @@ pub(crate) mod refs;
 pub(crate) mod retrieve;
 pub(crate) mod rows;
 pub(crate) mod run;
+pub(crate) mod runs;
 pub(crate) mod score;
 pub(crate) mod upkeep;
 
@@ -86,7 +87,7 @@ pub(crate) enum Command {
     Reproduce(ReproduceArgs),
     /// Recorded runs
     #[command(subcommand)]
-    Runs(RunsCommand),
+    Runs(runs::RunsCommand),
     /// Registered models
     #[command(subcommand)]
     Models(models::ModelsCommand),
@@ -463,30 +464,6 @@ pub(crate) struct TrainArgs {
 pub(crate) struct ReproduceArgs {
     /// The run's id, or its first digits
     pub(crate) run: String,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum RunsCommand {
-    /// List runs, newest first
-    List {
-        /// Only the runs of this experiment
-        #[arg(long, value_name = "NAME")]
-        experiment: Option<String>,
-        /// At most N of them
-        #[arg(long, short = 'n', value_name = "N")]
-        limit: Option<usize>,
-    },
-    /// Show a run
-    Show {
-        /// The run's id, or its first digits
-        run: String,
-    },
-    /// Show runs side by side
-    Compare {
-        /// The ids of the runs, or their first digits; at least two
-        #[arg(required = true, num_args = 2..)]
-        runs: Vec<String>,
-    },
 }
 
 #[derive(Debug, Args)]

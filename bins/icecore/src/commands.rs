@@ -17,6 +17,7 @@ mod push;
 mod refs;
 mod rows;
 mod run;
+mod runs;
 pub(crate) mod score;
 mod serve;
 mod sql;
@@ -89,7 +90,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<Answer> {
         Command::Dataset(command) => Box::pin(dataset::run(context, command)).await,
         Command::Train(args) => Box::pin(train::run(context, args)).await,
         Command::Reproduce(args) => Box::pin(train::reproduce(context, args)).await,
-        Command::Runs(command) => models::runs(context, command).await,
+        Command::Runs(command) => runs::runs(context, command).await,
         Command::Models(command) => models::models(context, command).await,
         Command::Score(args) => Box::pin(score::run(context, args)).await,
         Command::Label(args) => Box::pin(feedback::label(context, args)).await,

@@ -167,6 +167,12 @@ impl SnapshotHolder for Runs {
     async fn holds(&self, table: &TableName) -> Result<Vec<Hold>> {
         let models = self.tracker.versions(None).await?;
         let mut holds = Vec::new();
+        // They may be brought back, and are done again from the same rows then.
+        for deleted in self.tracker.deleted_runs().await? {
+            let by = format!("deleted run `{}`", deleted.run.id);
+            let of_table = deleted.run.inputs.iter().filter(|pin| pin.table == *table);
+            holds.extend(of_table.map(|pin| Hold::of_pin(pin, by.clone())));
+        }
         for run in self.tracker.list(None).await? {
             let of_table = run.inputs.iter().filter(|pin| pin.table == *table);
             for pin in of_table {

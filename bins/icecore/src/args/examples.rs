@@ -110,9 +110,16 @@ pub(super) const EXAMPLES: &[(&str, &[&str])] = &[
     ("runs compare", &[
         "runs compare 4d7c9992ad0a4fa3b81d0906ccda6bde d6970d1086614532a38500f9ff057660",
     ]),
+    ("runs delete", &["runs delete 4d7c9992 d6970d10 --dry-run", "runs delete 4d7c9992"]),
+    ("runs restore", &["runs restore 4d7c9992"]),
+    ("runs gc", &["runs gc --older-than 30d --dry-run", "runs gc --older-than 30d"]),
     ("models list", &["models list"]),
     ("models show", &["models show churn-prediction-gbm"]),
     ("models promote", &["models promote churn-prediction-gbm 1 --to Production"]),
+    ("models delete", &[
+        "models delete churn-prediction-gbm 3 4 --dry-run",
+        "models delete churn-of-others --all",
+    ]),
     ("models importance", &["models importance churn-prediction-gbm --version Production"]),
     ("models explain", &[
         "models explain churn-prediction-gbm --sql \"SELECT * FROM ml_training.churn LIMIT 10\"",

@@ -26,6 +26,23 @@ pub(crate) enum ModelsCommand {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Delete versions of a model; the runs that made them stay
+    Delete {
+        /// The model
+        name: String,
+        /// The versions
+        #[arg(required_unless_present = "all", value_name = "VERSION")]
+        versions: Vec<u32>,
+        /// All versions: the model itself
+        #[arg(long, conflicts_with = "versions")]
+        all: bool,
+        /// Delete the aliases that point at them as well
+        #[arg(long)]
+        force: bool,
+        /// Say what would go, change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Show how much each input of a model counts
     Importance(WhichModel),
     /// Show what each input adds to the predictions of rows: exact Shapley values

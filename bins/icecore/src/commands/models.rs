@@ -1,132 +1,17 @@
-//! `icecore runs` and `icecore models`.
+//! `icecore models`.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
+use icecore::tracking::DeleteOptions;
 use icecore::{ModelFormat, Project};
-use icecore_core::{
-    ArtifactStore, Error, ErrorKind, ModelRegistry, ModelSelector, ModelVersion, Result, Run,
-    RunId, RunTracker,
-};
+use icecore_core::{Error, ModelRegistry, ModelSelector, ModelVersion, Result};
 use serde_json::json;
 
 use super::Context;
-use crate::args::RunsCommand;
 use crate::args::models::{
     ExplainArgs, ExportModelArgs, ModelFormatArg, ModelsCommand, WhichModel,
 };
-use crate::report::{Answer, facts, table, table_or};
-
-/// Fewer first digits than these do not name a run.
-const PREFIX_MIN: usize = 4;
-
-pub(super) async fn runs(context: &Context, command: RunsCommand) -> Result<Answer> {
-    let project = context.open().await?;
-    let tracker = project.tracker();
-    match command {
-        RunsCommand::List { experiment, limit } => {
-            let mut runs = tracker.list(experiment.as_deref()).await?;
-            runs.truncate(limit.unwrap_or(usize::MAX));
-            let rows = runs.iter().map(|run| {
-                [
-                    run.id.to_string(),
-                    run.experiment.clone(),
-                    run.name.clone(),
-                    format!("{:?}", run.status).to_lowercase(),
-                    run.started_at.to_string(),
-                    metric(run, "val_auc_roc"),
-                ]
-            });
-            let header = ["run", "experiment", "name", "status", "started", "val_auc_roc"];
-            let empty = match &experiment {
-                None => "nothing was trained or scored yet".to_owned(),
-                Some(name) => format!("experiment `{name}` has no run"),
-            };
-            Ok(Answer::new(json!(runs), table_or(&header, rows, &empty)))
-        }
-        RunsCommand::Show { run } => {
-            let mut run = tracker.get(&run_named(&project, &run).await?).await?;
-            run.artifacts = project.artifacts().list(&run.id).await?;
-            Ok(Answer::new(json!(run), show(&run)))
-        }
-        RunsCommand::Compare { runs } => {
-            let mut compared = Vec::with_capacity(runs.len());
-            for run in runs {
-                compared.push(tracker.get(&run_named(&project, &run).await?).await?);
-            }
-            Ok(Answer::new(json!(compared), compare(&compared)))
-        }
-    }
-}
-
-/// The run with this id, or the only one whose id begins so.
-pub(super) async fn run_named(project: &Project, text: &str) -> Result<RunId> {
-    let tracker = project.tracker();
-    let error = match tracker.get(&RunId::new(text)).await {
-        Ok(run) => return Ok(run.id),
-        Err(error) if error.kind() == ErrorKind::NotFound && text.len() >= PREFIX_MIN => error,
-        Err(error) => return Err(error),
-    };
-    let mut ids: Vec<RunId> = tracker.list(None).await?.into_iter().map(|run| run.id).collect();
-    ids.retain(|id| id.as_str().starts_with(text));
-    match ids.as_slice() {
-        [] => Err(error),
-        [one] => Ok(one.clone()),
-        several => {
-            let names: Vec<&str> = several.iter().map(RunId::as_str).collect();
-            Err(Error::invalid(format!("the ids of {} runs begin with `{text}`", names.len()))
-                .with_note(format!("runs: {}", names.join(", "))))
-        }
-    }
-}
-
-fn metric(run: &Run, name: &str) -> String {
-    run.metrics.get(name).map(|value| format!("{value:.4}")).unwrap_or_default()
-}
-
-fn show(run: &Run) -> String {
-    let mut lines = vec![
-        ("run", run.id.to_string()),
-        ("experiment", run.experiment.clone()),
-        ("name", run.name.clone()),
-        ("status", format!("{:?}", run.status).to_lowercase()),
-        ("started", run.started_at.to_string()),
-    ];
-    lines.extend(run.ended_at.map(|ended| ("ended", ended.to_string())));
-    lines.extend(run.inputs.iter().map(|input| ("input", input.to_string())));
-    lines.extend(run.params.iter().map(|(name, value)| ("param", format!("{name} = {value}"))));
-    lines.extend(run.metrics.iter().map(|(name, value)| ("metric", format!("{name} = {value}"))));
-    lines.extend(run.tags.iter().map(|(name, value)| ("tag", format!("{name} = {value}"))));
-    lines.extend(run.artifacts.iter().map(|path| ("artifact", path.clone())));
-    facts(&lines)
-}
-
-/// Parameters and metrics side by side, those that differ marked.
-fn compare(runs: &[Run]) -> String {
-    let names: BTreeSet<(&str, &String)> = runs
-        .iter()
-        .flat_map(|run| {
-            let params = run.params.keys().map(|name| ("param", name));
-            params.chain(run.metrics.keys().map(|name| ("metric", name)))
-        })
-        .collect();
-    let rows = names.into_iter().map(|(kind, name)| {
-        let values: Vec<String> = runs
-            .iter()
-            .map(|run| match kind {
-                "param" => run.params.get(name).cloned().unwrap_or_default(),
-                _ => run.metrics.get(name).map(ToString::to_string).unwrap_or_default(),
-            })
-            .collect();
-        let differs = values.iter().any(|value| *value != values[0]);
-        let mark = if differs { "*" } else { "" };
-        [mark.to_owned(), format!("{kind} {name}")].into_iter().chain(values).collect::<Vec<_>>()
-    });
-    let ids = runs.iter().map(|run| run.id.to_string());
-    let header: Vec<String> = ["".to_owned(), "name".to_owned()].into_iter().chain(ids).collect();
-    let header: Vec<&str> = header.iter().map(String::as_str).collect();
-    table(&header, rows)
-}
+use crate::report::{Answer, table, table_or};
 
 pub(super) async fn models(context: &Context, command: ModelsCommand) -> Result<Answer> {
     let project = context.open().await?;
@@ -166,6 +51,12 @@ pub(super) async fn models(context: &Context, command: ModelsCommand) -> Result<
             };
             Ok(Answer::new(json, text))
         }
+        ModelsCommand::Delete { name, versions, all, force, dry_run } => {
+            let options = DeleteOptions::default().with_force(force).with_dry_run(dry_run);
+            let which = (!all).then_some(versions.as_slice());
+            let deleted = project.delete_model(&name, which, options).await?;
+            Ok(deleted_versions(&name, &deleted, dry_run))
+        }
         ModelsCommand::Importance(which) => importance(&project, &which).await,
         ModelsCommand::Explain(args) => explain(&project, args).await,
         ModelsCommand::Export(args) => export(&project, args).await,
@@ -181,6 +72,31 @@ pub(super) async fn models(context: &Context, command: ModelsCommand) -> Result<
             Ok(Answer::new(json!(version), text))
         }
     }
+}
+
+fn deleted_versions(name: &str, deleted: &[ModelVersion], dry_run: bool) -> Answer {
+    let verb = if dry_run { "would delete" } else { "deleted" };
+    let mut text = format!("{verb} {}", names(deleted));
+    let mut runs: Vec<&str> = deleted.iter().map(|version| version.run.as_str()).collect();
+    runs.sort_unstable();
+    runs.dedup();
+    if !dry_run {
+        let runs = runs.join(" ");
+        text.push_str(&format!("\nnext: icecore runs delete {runs}, for what made them"));
+    }
+    Answer::new(json!({ "model": name, "deleted": deleted, "dry_run": dry_run }), text)
+}
+
+/// Versions for people: `models:/churn/3 (Production), models:/churn/4`.
+pub(super) fn names(versions: &[ModelVersion]) -> String {
+    let each = versions.iter().map(|version| {
+        let uri = format!("models:/{}/{}", version.model, version.version);
+        match version.aliases.as_slice() {
+            [] => uri,
+            aliases => format!("{uri} ({})", aliases.join(", ")),
+        }
+    });
+    each.collect::<Vec<_>>().join(", ")
 }
 
 async fn export(project: &Project, args: ExportModelArgs) -> Result<Answer> {

@@ -60,7 +60,7 @@ fn quality(metrics: &BTreeMap<String, f64>, prefix: &str) -> String {
 pub(super) async fn reproduce(context: &Context, args: ReproduceArgs) -> Result<Answer> {
     let project = context.open().await?;
     context.progress.say(format!("training run {} again", args.run));
-    let report = project.reproduce(&super::models::run_named(&project, &args.run).await?).await?;
+    let report = project.reproduce(&super::runs::run_named(&project, &args.run).await?).await?;
     if !report.equal {
         let mut error = Error::new(
             ErrorKind::DataCorrupt,

@@ -25,9 +25,11 @@
 //!
 //! A connection is a stream of `tokio-rustls`, whose version may change with any version of icecore.
 
+mod accept;
 mod certificates;
 mod listener;
 mod options;
 
+pub use accept::accept;
 pub use listener::{Connection, TlsListener};
 pub use options::{Protocol, TlsOptions};

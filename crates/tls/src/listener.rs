@@ -7,11 +7,12 @@ use std::time::Duration;
 use icecore_core::Result;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
-use tracing::{debug, warn};
+use tracing::debug;
 
+use crate::accept;
 use crate::certificates::Certificates;
 use crate::{Protocol, TlsOptions};
 
@@ -19,8 +20,6 @@ use crate::{Protocol, TlsOptions};
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
 /// Handshakes at once; more connections wait in the system's queue.
 const HANDSHAKES_MAX: usize = 1024;
-/// How long to wait where the process has no file descriptor left.
-const EXHAUSTED: Duration = Duration::from_millis(200);
 
 /// A connection inside TLS.
 pub type Connection = TlsStream<TcpStream>;
@@ -57,15 +56,8 @@ impl TlsListener {
                         return shaken;
                     }
                 }
-                accepted = self.listener.accept(), if self.handshakes.len() < HANDSHAKES_MAX => {
-                    match accepted {
-                        Ok((stream, peer)) => self.shake(stream, peer),
-                        Err(error) if is_of_one_connection(&error) => {}
-                        Err(error) => {
-                            warn!(%error, "cannot accept connections");
-                            sleep(EXHAUSTED).await;
-                        }
-                    }
+                (stream, peer) = accept(&self.listener), if self.handshakes.len() < HANDSHAKES_MAX => {
+                    self.shake(stream, peer);
                 }
             }
         }
@@ -99,12 +91,6 @@ impl TlsListener {
             }
         });
     }
-}
-
-/// Whether an error is over with the connection that had it.
-fn is_of_one_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
 #[cfg(test)]

@@ -14,18 +14,16 @@ mod threads;
 mod write;
 
 use std::future::poll_fn;
-use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
 
 use axum::http::Method;
 use icecore_core::{Error, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 use tracing::warn;
 
 use super::begun;
@@ -42,8 +40,6 @@ use write::{Dates, End, write};
 const READ_BYTES: usize = 8 << 10;
 /// Connections that wait to be taken over.
 const QUEUE: usize = 1_024;
-/// How long to wait where the process has no file descriptor left.
-const EXHAUSTED: Duration = Duration::from_millis(200);
 
 /// The connections that the library takes over.
 #[derive(Debug)]
@@ -140,22 +136,8 @@ async fn accept(listener: TcpListener, mut threads: Threads, begin: Begin) {
 /// The next connection, once there is a place for it.
 async fn next_stream(listener: &TcpListener, room: &Room) -> (TcpStream, Place) {
     let place = room.place().await;
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => return (stream, place),
-            Err(error) if is_of_one_connection(&error) => {}
-            Err(error) => {
-                warn!(%error, "cannot accept connections");
-                sleep(EXHAUSTED).await;
-            }
-        }
-    }
-}
-
-/// Whether an error is over with the connection that had it.
-fn is_of_one_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+    let (stream, _) = icecore_tls::accept(listener).await;
+    (stream, place)
 }
 
 impl Begin {

@@ -23,62 +23,50 @@
 //!
 //! # Stability
 //!
-//! The parts' own crates are re-exported as modules under the names of their jobs; depend on one of
-//! them alone to use it alone.
+//! The parts' own crates are re-exported as modules under their own names: `icecore::features` is
+//! `icecore_features`. Depend on one of them alone to use it alone.
 
 mod config;
-mod delete;
-mod features;
-mod feedback;
-mod flight_source;
-mod ingest;
 mod init;
-mod model_files;
-mod models;
-mod monitors;
-mod online;
 mod project;
-mod push;
-mod registry;
-mod request_log;
 pub mod rows;
-mod runs;
-mod score;
-mod service;
-mod train;
-mod upkeep;
 
 pub use config::{
     CatalogConfig, Config, EngineConfig, FlightConfig, LogConfig, ModelsConfig, OnlineConfig,
     PushConfig, Secret, ServeConfig, StorageConfig, TlsConfig, TokenConfig, TrackingConfig,
 };
-pub use feedback::EvaluatedScores;
 pub use icecore_engine::files;
 pub use icecore_features::ComputeOptions;
 pub use icecore_score::{LabelOptions, LabelPlan, LabelReport, MaterializeOptions, ScoreProgress};
-pub use ingest::{IngestJob, IngestReport, RowWrite};
 pub use init::{Template, init};
-pub use model_files::{Explanation, InputImportance, ModelFormat, read_model};
-pub use models::{ModelJob, parse_vars};
-pub use monitors::{CompareOptions, Profiled};
-pub use online::OnlineValue;
+pub use project::feedback::EvaluatedScores;
+pub use project::ingest::{IngestJob, IngestReport, RowWrite};
+pub use project::model_files::{Explanation, InputImportance, ModelFormat, read_model};
+pub use project::models::{ModelJob, parse_vars};
+pub use project::monitors::{CompareOptions, Profiled};
+pub use project::online::OnlineValue;
+pub use project::push::{PushJob, PushReport};
+pub use project::registry::ViewUse;
+pub use project::score::{
+    ExplainedFeature, ExplainedScore, MaterializedScores, ScoreOptions, ScoredRun,
+};
+pub use project::train::{ReproduceReport, TrainOptions, TrainReport};
 pub use project::{OpenOptions, Project};
-pub use push::{PushJob, PushReport};
-pub use registry::ViewUse;
-pub use score::{ExplainedFeature, ExplainedScore, MaterializedScores, ScoreOptions, ScoredRun};
-pub use train::{ReproduceReport, TrainOptions, TrainReport};
 
 pub use icecore_catalog as catalog;
+pub use icecore_core as core;
 pub use icecore_dataset as dataset;
 pub use icecore_engine as engine;
-pub use icecore_features as views;
+pub use icecore_features as features;
 pub use icecore_flight as flight;
 pub use icecore_materialize as materialize;
-pub use icecore_models as sql_models;
+pub use icecore_models as models;
 pub use icecore_monitor as monitor;
-pub use icecore_online as online_store;
-pub use icecore_push as pushed;
+pub use icecore_online as online;
+pub use icecore_push as push;
+pub use icecore_score as score;
 pub use icecore_serve as serve;
 pub use icecore_tls as tls;
 pub use icecore_traces as traces;
 pub use icecore_tracking as tracking;
+pub use icecore_train as train;

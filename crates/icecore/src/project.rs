@@ -1,4 +1,22 @@
-//! A project: its settings, and the parts that they build.
+//! A project: its settings, the parts that they build, and a file for each job on them.
+
+pub(crate) mod delete;
+pub(crate) mod features;
+pub(crate) mod feedback;
+pub(crate) mod flight_source;
+pub(crate) mod ingest;
+pub(crate) mod model_files;
+pub(crate) mod models;
+pub(crate) mod monitors;
+pub(crate) mod online;
+pub(crate) mod push;
+pub(crate) mod registry;
+pub(crate) mod request_log;
+pub(crate) mod runs;
+pub(crate) mod score;
+pub(crate) mod service;
+pub(crate) mod train;
+pub(crate) mod upkeep;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

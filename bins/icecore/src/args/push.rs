@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use icecore::pushed::Target;
+use icecore::push::Target;
 
 #[derive(Debug, Args)]
 pub(crate) struct PushArgs {

@@ -5,7 +5,7 @@ mod get;
 mod registry;
 
 use icecore::Project;
-use icecore::views::{
+use icecore::features::{
     BackfillCallback, BackfillOptions, BackfillProgress, ComputeMode, ComputeOptions,
     ComputeReport, ExplainOptions, Progress, ProgressCallback, VerifyOptions, VerifyReport,
     parse_entity,

@@ -1,6 +1,6 @@
 //! `icecore run`, `icecore test`, `icecore docs`.
 
-use icecore::sql_models::{ModelDocs, NodeResult, ProgressCallback, RunReport, Selection, Status};
+use icecore::models::{ModelDocs, NodeResult, ProgressCallback, RunReport, Selection, Status};
 use icecore::{ModelJob, parse_vars};
 use icecore_core::Result;
 use serde_json::{Value, json};

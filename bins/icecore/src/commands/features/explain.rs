@@ -1,6 +1,6 @@
 //! Events beside windows, as a table.
 
-use icecore::views::{Explanation, Standing};
+use icecore::features::{Explanation, Standing};
 use icecore_core::Result;
 use serde_json::{Value, json};
 

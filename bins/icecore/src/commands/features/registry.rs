@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use icecore::views::{
+use icecore::features::{
     Definitions, Difference, SearchQuery, SourceUse, ViewChange, ViewChangeKind, search,
 };
 use icecore::{Project, ViewUse};

@@ -17,7 +17,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::Project;
-use crate::monitors::{FEATURES_FILE, PREDICTIONS_FILE};
+use crate::project::monitors::{FEATURES_FILE, PREDICTIONS_FILE};
 
 /// The path of what was read, among a scoring run's artifacts.
 pub(crate) const PLAN_FILE: &str = "scoring/plan.json";

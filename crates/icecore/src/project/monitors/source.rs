@@ -11,8 +11,8 @@ use icecore_score::{ModelUri, ScorePlan};
 
 use super::{FEATURES_FILE, PREDICTIONS_FILE, Profiled};
 use crate::Project;
-use crate::score::PLAN_FILE;
-use crate::train::LOCK_FILE;
+use crate::project::score::PLAN_FILE;
+use crate::project::train::LOCK_FILE;
 
 /// Something with statistics.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use icecore_score::ScorePlan;
 
 use super::{FEATURES_FILE, PREDICTIONS_FILE};
 use crate::Project;
-use crate::score::PLAN_FILE;
+use crate::project::score::PLAN_FILE;
 
 /// Parts of a definition that decide where windows begin and end.
 const WINDOW_PARTS: [&str; 8] =

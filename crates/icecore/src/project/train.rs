@@ -21,7 +21,7 @@ use icecore_train::{decode_model, first_difference, model_hash};
 use serde::Serialize;
 
 use crate::Project;
-use crate::monitors::FEATURES_FILE;
+use crate::project::monitors::FEATURES_FILE;
 use fit::{Fitted, fit};
 use recipe::Recipe;
 use rows::Rows;

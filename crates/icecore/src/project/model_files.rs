@@ -14,7 +14,7 @@ use icecore_train::{import_model, model_hash, to_lightgbm, to_mlflow, to_onnx};
 use serde::Serialize;
 
 use crate::Project;
-use crate::train::MODEL_FILE;
+use crate::project::train::MODEL_FILE;
 
 /// The format that a model is exported in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

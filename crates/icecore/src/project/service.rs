@@ -13,7 +13,7 @@ use icecore_serve::{
 use icecore_tracking::{FileArtifacts, SqlTracker};
 
 use crate::Project;
-use crate::request_log::LogTables;
+use crate::project::request_log::LogTables;
 
 impl Project {
     /// The service that answers for the project's scoring jobs: the cache first, then the
@@ -142,7 +142,7 @@ impl ModelSource for RegisteredModels {
             .parse()
             .map_err(|_| Error::internal(format!("`{version}` is no version of a model")))?;
         let version = self.tracker.resolve(name, &ModelSelector::Version(number)).await?;
-        crate::train::load_registered(&self.artifacts, &version).await
+        crate::project::train::load_registered(&self.artifacts, &version).await
     }
 
     fn default_model(&self) -> Option<&str> {

@@ -2,8 +2,10 @@
 
 pub(crate) mod alter;
 pub(crate) mod changes;
+pub(crate) mod dataset;
 mod examples;
 pub(crate) mod features;
+pub(crate) mod ingest;
 pub(crate) mod models;
 pub(crate) mod monitor;
 pub(crate) mod online;
@@ -15,12 +17,13 @@ pub(crate) mod rows;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod score;
+pub(crate) mod table;
 pub(crate) mod upkeep;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use icecore_core::{Date, Error, RefName, SnapshotId, SnapshotSelector, Span, TableName};
+use icecore_core::{Date, Error, SnapshotId, SnapshotSelector, TableName};
 
 /// Where the options of every command stand in a help text.
 const GLOBAL: &str = "Global options";
@@ -63,12 +66,12 @@ pub(crate) enum Command {
     /// Make a new project with commented files
     Init(InitArgs),
     /// Read Parquet, CSV or JSON-lines files into a table, in one commit
-    Ingest(IngestArgs),
+    Ingest(ingest::IngestArgs),
     /// Query tables, their versions and their metadata
     Sql(SqlArgs),
     /// The version control of tables
     #[command(subcommand)]
-    Table(TableCommand),
+    Table(table::TableCommand),
     /// Build SQL models in the order in which they need each other, test them, publish them
     Run(run::RunArgs),
     /// Run the tests of SQL models on the tables as they are
@@ -80,7 +83,7 @@ pub(crate) enum Command {
     Features(features::FeaturesCommand),
     /// Pinned training sets
     #[command(subcommand)]
-    Dataset(DatasetCommand),
+    Dataset(dataset::DatasetCommand),
     /// Train a model from a pinned training set
     Train(TrainArgs),
     /// Train a run's model again from its pin and compare the bytes
@@ -158,77 +161,6 @@ pub(crate) enum Template {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct IngestArgs {
-    /// The table, made if it is not there
-    pub(crate) table: TableName,
-    /// The files; their format goes by the extension
-    #[arg(required = true)]
-    pub(crate) files: Vec<PathBuf>,
-    /// What happens to the rows that are there
-    #[arg(long, value_enum, default_value_t = Mode::Append)]
-    pub(crate) mode: Mode,
-    /// Partition fields of a new table, such as `day(event_timestamp)`
-    #[arg(long, value_name = "FIELDS", value_delimiter = ';')]
-    pub(crate) partition_by: Vec<String>,
-    /// Columns that a new table's files are sorted by
-    #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
-    pub(crate) sort_by: Vec<String>,
-    /// What a bad row does
-    #[arg(long, value_enum, default_value_t = OnError::Fail)]
-    pub(crate) on_error: OnError,
-    /// The files' format, where the extension does not tell
-    #[arg(long, value_enum)]
-    pub(crate) format: Option<InputFormat>,
-    /// A name for this piece of work: repeating it changes nothing
-    #[arg(long, value_name = "NAME")]
-    pub(crate) job_id: Option<String>,
-    /// The branch that the rows go to [default: main]
-    #[arg(long, value_name = "BRANCH")]
-    pub(crate) branch: Option<RefName>,
-    /// Begin the branch at the head of `main` if it is not there
-    #[arg(long, requires = "branch")]
-    pub(crate) create_branch: bool,
-    /// The version of Iceberg's format of a new table, 2 or 3 [default: 2]
-    #[arg(long, value_name = "VERSION")]
-    pub(crate) format_version: Option<u8>,
-    /// Read and check everything, write nothing
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    #[command(flatten)]
-    pub(crate) rows: rows::RowArgs,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Mode {
-    /// Keep them
-    Append,
-    /// Replace all of them
-    Overwrite,
-    /// Replace those of the partitions that the new rows lie in
-    OverwritePartitions,
-    /// Update those that have the key of a new row, and insert the others
-    Upsert,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum OnError {
-    /// Nothing is written, and every place is named
-    Fail,
-    /// It is left out, counted and listed
-    Skip,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum InputFormat {
-    /// Apache Parquet
-    Parquet,
-    /// Comma-, semicolon-, tab- or bar-separated text with a header
-    Csv,
-    /// One JSON object a line
-    Json,
-}
-
-#[derive(Debug, Args)]
 pub(crate) struct SqlArgs {
     /// The query; `-` reads it from standard input
     pub(crate) query: String,
@@ -254,197 +186,6 @@ pub(crate) enum OutputFormat {
     Json,
     /// Needs --output
     Parquet,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum TableCommand {
-    /// List the tables
-    List,
-    /// Show a table's columns, partitioning, properties and refs
-    Show {
-        /// The table
-        table: TableName,
-    },
-    /// List a table's snapshots, newest first
-    Log {
-        /// The table
-        table: TableName,
-        /// At most N of them
-        #[arg(long, short = 'n', value_name = "N")]
-        limit: Option<usize>,
-        /// Only the history of this branch or tag
-        #[arg(long, value_name = "NAME")]
-        branch: Option<RefName>,
-    },
-    /// Compare two versions of a table, both ways
-    Diff {
-        /// The table
-        table: TableName,
-        /// The older version: a snapshot id, a tag or branch, a time, or `latest`
-        a: SnapshotSelector,
-        /// The newer version
-        b: SnapshotSelector,
-        /// Columns that identify a row, to tell changed rows from added and removed ones
-        #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
-        key: Vec<String>,
-        /// Show at most N rows
-        #[arg(long, value_name = "N", default_value_t = 20)]
-        rows: usize,
-    },
-    /// Change a table's columns, partitioning or order; no file is rewritten
-    Alter(alter::AlterArgs),
-    /// Read the rows that were inserted, updated and deleted between two versions
-    Changes(changes::ChangesArgs),
-    /// Give a snapshot a name that keeps it
-    Tag {
-        /// The table
-        table: TableName,
-        /// The tag
-        name: RefName,
-        /// The snapshot: its id, a tag or branch, a time, or `latest`
-        #[arg(long, value_name = "SELECTOR", default_value = "latest")]
-        at: SnapshotSelector,
-        /// Move the tag if it is there
-        #[arg(long)]
-        force: bool,
-        /// Remove the tag when its snapshot is older than AGE, such as `90d`
-        #[arg(long, value_name = "AGE")]
-        max_ref_age: Option<Span>,
-        /// Say what would happen, change nothing
-        #[arg(long)]
-        dry_run: bool,
-    },
-    /// Remove a tag
-    Untag {
-        /// The table
-        table: TableName,
-        /// The tag
-        name: RefName,
-        /// Say what would happen, change nothing
-        #[arg(long)]
-        dry_run: bool,
-    },
-    /// Name a line of work that begins at a snapshot
-    Branch(refs::BranchArgs),
-    /// Say how long a tag or branch and its snapshots are kept
-    Retain(refs::RetainArgs),
-    /// Move a branch along to where another one is
-    FastForward(refs::FastForwardArgs),
-    /// Make what was written to a branch the current state: write, audit, publish
-    Publish(refs::PublishArgs),
-    /// Take over the rows that a snapshot of another branch appended
-    CherryPick(refs::CherryPickArgs),
-    /// Set and remove properties: `set T write.parquet.compression-codec=lz4`
-    Set(properties::PropertyArgs),
-    /// Upgrade a table to a later version of Iceberg's format
-    Upgrade(refs::UpgradeArgs),
-    /// Make an older snapshot the current one; nothing is lost
-    Rollback {
-        /// The table
-        table: TableName,
-        /// The snapshot to return to: its id, a tag or branch, or a time
-        #[arg(long, value_name = "SELECTOR")]
-        to: SnapshotSelector,
-        /// Even to a snapshot that the current one does not descend from
-        #[arg(long)]
-        force: bool,
-        /// Say what would happen, change nothing
-        #[arg(long)]
-        dry_run: bool,
-    },
-    /// Forget old snapshots that nobody needs, and delete their files
-    Expire(upkeep::ExpireArgs),
-    /// Delete files that nothing names: what writers left that died
-    Clean(upkeep::CleanArgs),
-    /// Put small files together, fold deletes in, sort
-    Compact(upkeep::CompactArgs),
-    /// Name a table's files in fewer manifests, so that reads have fewer to open
-    RewriteManifests(upkeep::RewriteManifestsArgs),
-    /// Write a version of a table to one Parquet, CSV or JSON file
-    Export {
-        /// The table
-        table: TableName,
-        /// The version: a snapshot id, a tag or branch, a time, or `latest`
-        #[arg(long, value_name = "SELECTOR", default_value = "latest")]
-        at: SnapshotSelector,
-        /// The file: .parquet, .csv or .jsonl
-        #[arg(long, short, value_name = "FILE")]
-        output: PathBuf,
-    },
-    /// Delete the rows for which a condition is true
-    Delete(rows::DeleteArgs),
-    /// Give a table another name, in one step; its files stay where they are
-    Rename {
-        /// The table
-        table: TableName,
-        /// Its new name
-        to: TableName,
-        /// Say what would happen, change nothing
-        #[arg(long)]
-        dry_run: bool,
-    },
-    /// Enter a table whose files exist: one that was dropped, or another catalog's
-    ///
-    /// Two catalogs must not both write to it: neither knows what the other commits.
-    Register {
-        /// The name to enter it under
-        table: TableName,
-        /// Its newest metadata file, such as `file:///lake/shop/orders/metadata/00007-….metadata.json`
-        #[arg(value_name = "LOCATION")]
-        metadata: String,
-        /// Say what would happen, change nothing
-        #[arg(long)]
-        dry_run: bool,
-    },
-    /// Forget a table; its files stay
-    Drop {
-        /// The table, or a view
-        table: TableName,
-        /// Needed to drop a table: its versions are forgotten
-        #[arg(long)]
-        yes: bool,
-        /// Say what would happen, change nothing
-        #[arg(long)]
-        dry_run: bool,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum DatasetCommand {
-    /// Join, pin and lock a training set
-    Build {
-        /// The training definition: training/NAME.toml
-        name: String,
-        /// Say what would be pinned and written, write nothing
-        #[arg(long)]
-        dry_run: bool,
-    },
-    /// Show how a training set's rows are joined
-    Explain {
-        /// The training definition: training/NAME.toml
-        name: String,
-    },
-    /// List the training sets
-    List,
-    /// Show a training set's lock
-    Show {
-        /// The training set
-        name: String,
-    },
-    /// Build a training set again from its lock and compare the hash
-    Verify {
-        /// The training set
-        name: String,
-    },
-    /// Compare two locks
-    Diff {
-        /// A training set
-        a: String,
-        /// Another one
-        b: String,
-    },
-    /// Write the rows of a training set, as they were locked, to a file
-    Export(retrieve::ExportArgs),
 }
 
 #[derive(Debug, Args)]

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::Context;
 use super::sql::write_file;
-use crate::args::DatasetCommand;
+use crate::args::dataset::DatasetCommand;
 use crate::args::retrieve::ExportArgs;
 use crate::report::{Answer, facts, table};
 

@@ -6,7 +6,7 @@ use icecore_core::{PinnedTable, Result, WriteMode};
 use serde_json::{Value, json};
 
 use super::Context;
-use crate::args::{self, IngestArgs, InputFormat, Mode};
+use crate::args::ingest::{self, IngestArgs, InputFormat, Mode};
 use crate::report::{Answer, facts};
 
 /// How many rejected rows an answer lists.
@@ -25,8 +25,8 @@ pub(super) async fn run(context: &Context, args: IngestArgs) -> Result<Answer> {
     };
     job.sort_by = args.sort_by;
     job.on_error = match args.on_error {
-        args::OnError::Fail => OnError::Fail,
-        args::OnError::Skip => OnError::Skip,
+        ingest::OnError::Fail => OnError::Fail,
+        ingest::OnError::Skip => OnError::Skip,
     };
     job.format = args.format.map(|format| match format {
         InputFormat::Parquet => FileFormat::Parquet,

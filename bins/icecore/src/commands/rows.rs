@@ -5,8 +5,8 @@ use icecore::{Project, RowWrite};
 use icecore_core::{CommitOptions, Error, Result};
 use serde_json::{Value, json};
 
+use crate::args::ingest::{IngestArgs, Mode};
 use crate::args::rows::{DeleteArgs, RowArgs};
-use crate::args::{IngestArgs, Mode};
 use crate::report::{Answer, facts};
 
 /// `icecore table delete`.

@@ -9,7 +9,8 @@ use serde_json::json;
 
 use super::Context;
 use super::{alter, changes, names, properties, refs, sql, upkeep};
-use crate::args::{self, TableCommand};
+use crate::args;
+use crate::args::table::TableCommand;
 use crate::report::{Answer, column_lines, columns, counted, facts, table, table_or};
 
 pub(super) async fn run(context: &Context, command: TableCommand) -> Result<Answer> {

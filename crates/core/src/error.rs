@@ -74,6 +74,12 @@ pub struct Location {
 }
 
 impl Location {
+    /// A file as a whole.
+    #[must_use]
+    pub fn of_file(file: impl Into<String>) -> Self {
+        Self { file: file.into(), line: 0, column: 0 }
+    }
+
     /// The place of a byte offset in the text of a file; an offset past the end is its end.
     #[must_use]
     pub fn of_offset(file: &str, text: &str, offset: usize) -> Self {

@@ -46,6 +46,7 @@ mod window;
 
 pub use aggregate::{AggregateFunction, Finite};
 pub use batch::BatchStream;
+pub use document::parse_toml;
 pub use error::{Error, ErrorKind, Location, Result, Source};
 pub use feature::{
     Aggregate, Derived, Emit, Entity, FeatureEngine, FeatureService, FeatureView, JoinKey,

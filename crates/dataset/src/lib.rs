@@ -25,7 +25,6 @@
 mod build;
 mod dense;
 mod diff;
-mod document;
 mod first_difference;
 mod handoff;
 mod leak;

@@ -5,11 +5,12 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use icecore_core::{Error, Knowledge, PinnedTable, RefName, Result, Span, TableName, Timestamp};
+use icecore_core::{
+    Error, Knowledge, PinnedTable, RefName, Result, Span, TableName, Timestamp, parse_toml,
+};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::document;
 use crate::leak::LeakCheck;
 use crate::moment::LockedWindows;
 use crate::on_demand::LockedOnDemand;
@@ -193,7 +194,8 @@ impl Lock {
     /// `NotFound` if there is none; `InvalidInput` with line and column if it is none;
     /// `Unsupported` if a later version of icecore wrote it.
     pub fn read(path: &Path) -> Result<Self> {
-        Self::parse(&path.display().to_string(), &document::read(path)?)
+        let text = fs::read_to_string(path).map_err(|error| Error::unreadable(path, error))?;
+        Self::parse(&path.display().to_string(), &text)
     }
 
     /// Parses the text of a lockfile; the file's name appears in errors.
@@ -206,7 +208,7 @@ impl Lock {
         struct Form {
             version: u32,
         }
-        let form: Form = document::parse(file, text)?;
+        let form: Form = parse_toml(file, text)?;
         if form.version != FORM {
             return Err(Error::unsupported(format!(
                 "`{file}` has form {}, and this version of icecore reads form {FORM}",
@@ -214,7 +216,7 @@ impl Lock {
             ))
             .with_help("build the dataset again, or use the version that wrote the file"));
         }
-        document::parse(file, text)
+        parse_toml(file, text)
     }
 
     /// Writes the lockfile in one step: a reader sees the old one or the new one.

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use icecore_core::{
-    Error, Knowledge, Location, ParamValue, RefName, Result, Span, TableName, Timestamp,
+    Error, Knowledge, Location, ParamValue, RefName, Result, Span, TableName, Timestamp, parse_toml,
 };
 use icecore_train::StepSpec;
 use serde::{Deserialize, Serialize};
 
-use crate::document;
 use crate::parts::{LockedSplit, SplitBy};
 use crate::shape::Unmatured;
 
@@ -357,6 +356,10 @@ const fn folds() -> usize {
     5
 }
 
+fn read(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).map_err(|error| Error::unreadable(path, error))
+}
+
 impl DatasetSpec {
     /// What is asked for without a definition: features, and how they are joined.
     pub(crate) fn of_request(features: Vec<String>, event_timestamp: String) -> Self {
@@ -395,10 +398,10 @@ impl DatasetSpec {
     /// `NotFound` if there is no such file, `InvalidInput` with line and column for a mistake.
     pub fn load(path: &Path) -> Result<Self> {
         let file = path.display().to_string();
-        let mut spec = Self::parse(&file, &document::read(path)?)?;
+        let mut spec = Self::parse(&file, &read(path)?)?;
         if let Some(query) = &spec.spine_file {
             let place = spec.place_of(&query.display().to_string());
-            let text = document::read(&path.parent().unwrap_or(Path::new("")).join(query));
+            let text = read(&path.parent().unwrap_or(Path::new("")).join(query));
             spec.spine = Some(text.map_err(|error| match place {
                 Some(place) => error.at(place),
                 None => error,
@@ -413,12 +416,12 @@ impl DatasetSpec {
     ///
     /// `InvalidInput` with line and column for a mistake.
     pub fn parse(file: &str, text: &str) -> Result<Self> {
-        let mut spec: Self = document::parse(file, text)?;
+        let mut spec: Self = parse_toml(file, text)?;
         spec.source = Some(Source { path: file.into(), text: text.to_owned() });
         spec.check().map_err(|(error, value)| {
             match value.and_then(|value| spec.place_of(&value)) {
                 Some(place) => error.at(place),
-                None => error.at(Location { file: file.to_owned(), line: 0, column: 0 }),
+                None => error.at(Location::of_file(file)),
             }
         })?;
         Ok(spec)
@@ -474,7 +477,11 @@ impl DatasetSpec {
 
     fn place_of(&self, value: &str) -> Option<Location> {
         let source = self.source.as_ref()?;
-        Some(document::place_of(&source.path.display().to_string(), &source.text, value))
+        let file = source.path.display().to_string();
+        Some(match source.text.find(&format!("\"{value}\"")) {
+            Some(offset) => Location::of_offset(&file, &source.text, offset),
+            None => Location::of_file(file),
+        })
     }
 
     /// The first mistake, with the value that it is in.
@@ -517,9 +524,7 @@ impl DatasetSpec {
 ///
 /// `Unavailable` if the directory cannot be read. No directory, no definitions.
 pub fn definition_files(dir: &Path) -> Result<Vec<PathBuf>> {
-    let failed = |error: std::io::Error| {
-        Error::unavailable(format!("cannot read `{}`", dir.display())).with_source(error)
-    };
+    let failed = |error| Error::unreadable(dir, error);
     if !dir.try_exists().map_err(failed)? {
         return Ok(Vec::new());
     }

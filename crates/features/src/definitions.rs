@@ -34,16 +34,16 @@ impl Definitions {
     /// All mistakes of all files: the first one, with the others as
     /// [`related`](Error::related). Each has the file, line and column.
     pub fn load(dir: &Path) -> Result<Self> {
-        if !dir.try_exists().map_err(|error| unreadable(dir, error))? {
+        if !dir.try_exists().map_err(|error| Error::unreadable(dir, error))? {
             return Ok(Self::default());
         }
-        let entries = std::fs::read_dir(dir).map_err(|error| unreadable(dir, error))?;
+        let entries = std::fs::read_dir(dir).map_err(|error| Error::unreadable(dir, error))?;
         let mut files = Vec::new();
         for entry in entries {
-            let path = entry.map_err(|error| unreadable(dir, error))?.path();
+            let path = entry.map_err(|error| Error::unreadable(dir, error))?.path();
             if path.extension().is_some_and(|extension| extension == "toml") {
-                let text =
-                    std::fs::read_to_string(&path).map_err(|error| unreadable(&path, error))?;
+                let text = std::fs::read_to_string(&path)
+                    .map_err(|error| Error::unreadable(&path, error))?;
                 files.push((path.display().to_string(), text));
             }
         }
@@ -214,10 +214,6 @@ impl Definitions {
             _ => error,
         }
     }
-}
-
-fn unreadable(path: &Path, error: std::io::Error) -> Error {
-    Error::unavailable(format!("cannot read `{}`", path.display())).with_source(error)
 }
 
 #[cfg(test)]

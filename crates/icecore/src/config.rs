@@ -11,7 +11,7 @@ mod tracking;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use icecore_core::{Error, Location, Result, Span};
+use icecore_core::{Error, Result, Span, parse_toml};
 use serde::{Deserialize, Serialize};
 
 pub use catalog::CatalogConfig;
@@ -150,13 +150,9 @@ impl Config {
     ///
     /// `InvalidInput` with line and column for a mistake.
     pub fn parse(file: &str, text: &str, environment: &BTreeMap<String, String>) -> Result<Self> {
-        let located = |error: &toml::de::Error| {
-            let offset = error.span().map_or(0, |span| span.start);
-            Error::in_document(error.message(), Location::of_offset(file, text, offset))
-        };
         // The file alone first: its mistakes have places.
-        let _: Self = toml::from_str(text).map_err(|error| located(&error))?;
-        let mut table: toml::Table = toml::from_str(text).map_err(|error| located(&error))?;
+        let _: Self = parse_toml(file, text)?;
+        let mut table: toml::Table = parse_toml(file, text)?;
         for value in table.iter_mut().map(|(_, value)| value) {
             environment::expand(value, environment)?;
         }

@@ -230,20 +230,9 @@ impl Project {
     ///
     /// `Unavailable` if the folder cannot be read; an absent one has none.
     pub fn definition_names(&self, folder: &str) -> Result<Vec<String>> {
-        let entries = match std::fs::read_dir(self.dir.join(folder)) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => {
-                return Err(
-                    Error::unavailable(format!("cannot read `{folder}/`")).with_source(error)
-                );
-            }
-        };
-        let mut names: Vec<String> = entries
-            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-            .filter_map(|file| Some(file.strip_suffix(".toml")?.to_owned()))
-            .filter(|name| !name.ends_with(".lock"))
-            .collect();
+        let files = icecore_dataset::definition_files(&self.dir.join(folder))?;
+        let stem = |file: &PathBuf| Some(file.file_stem()?.to_str()?.to_owned());
+        let mut names: Vec<String> = files.iter().filter_map(stem).collect();
         names.sort();
         Ok(names)
     }

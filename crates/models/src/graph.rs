@@ -53,7 +53,7 @@ fn cycle(nodes: &BTreeMap<String, Node>, open: &BTreeMap<&String, BTreeSet<&Stri
         .with_note(format!("{} (each needs the next)", names.join(" -> ")))
         .with_help("take one of these `ref`s out, or read the table as a `source`");
     match first {
-        Some(node) => error.at(Location { file: node.file.clone(), line: 0, column: 0 }),
+        Some(node) => error.at(Location::of_file(node.file.clone())),
         None => error,
     }
 }

@@ -178,11 +178,4 @@ impl ModelProject {
         });
         refs.chain(sources).collect()
     }
-
-    /// The tests that look at a model or seed, in order of id.
-    pub fn tests_of(&self, id: &str) -> impl Iterator<Item = &Node> {
-        self.nodes.values().filter(move |node| {
-            node.kind == NodeKind::Test && node.depends_on.iter().any(|parent| parent == id)
-        })
-    }
 }

@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
-use futures::TryStreamExt;
-use icecore_core::{BatchStream, Result};
+use icecore_core::Result;
 
 use crate::{ColumnKind, ColumnProfile, Side};
 
@@ -67,19 +66,6 @@ impl Profile {
     pub fn of(batch: &RecordBatch, options: &ProfileOptions) -> Result<Self> {
         let mut profile = Self::empty(&batch.schema(), options);
         profile.add(batch)?;
-        Ok(profile)
-    }
-
-    /// The profile of a stream, of which no row is kept.
-    ///
-    /// # Errors
-    ///
-    /// The first error of the stream.
-    pub async fn of_stream(mut rows: BatchStream, options: &ProfileOptions) -> Result<Self> {
-        let mut profile = Self::empty(rows.schema(), options);
-        while let Some(batch) = rows.try_next().await? {
-            profile.add(&batch)?;
-        }
         Ok(profile)
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use icecore_core::{Error, Location, Result, TableName};
+use icecore_core::{Error, Location, Result, TableName, parse_toml};
 use serde::{Deserialize, Serialize};
 
 use crate::{Drift, FeatureDrift, Measured};
@@ -236,11 +236,9 @@ impl MonitorSpec {
     ///
     /// # Errors
     ///
-    /// `NotFound` if there is no such file, `InvalidInput` with line and column for a mistake.
+    /// `NotFound` if there is no such file, `Unavailable` if it cannot be read, `InvalidInput` with line and column for a mistake.
     pub fn load(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            Error::not_found(format!("cannot read `{}`", path.display())).with_source(error)
-        })?;
+        let text = std::fs::read_to_string(path).map_err(|error| Error::unreadable(path, error))?;
         Self::parse(&path.display().to_string(), &text)
     }
 
@@ -250,11 +248,8 @@ impl MonitorSpec {
     ///
     /// `InvalidInput` with line and column for a mistake.
     pub fn parse(file: &str, text: &str) -> Result<Self> {
-        let spec: Self = toml::from_str(text).map_err(|error| {
-            let offset = error.span().map_or(0, |span| span.start);
-            Error::in_document(error.message(), Location::of_offset(file, text, offset))
-        })?;
-        let place = || Location { file: file.to_owned(), line: 0, column: 0 };
+        let spec: Self = parse_toml(file, text)?;
+        let place = || Location::of_file(file);
         spec.thresholds.check().map_err(|error| error.at(place()))?;
         for thresholds in spec.feature.values() {
             thresholds.check().map_err(|error| error.at(place()))?;

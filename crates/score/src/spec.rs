@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use icecore_core::{Error, Location, Result, Span, TableName};
+use icecore_core::{Error, Location, Result, Span, TableName, parse_toml};
 use serde::{Deserialize, Serialize};
 
 use crate::{Buckets, FeedbackSpec, ModelUri};
@@ -142,11 +142,9 @@ impl ScoringSpec {
     ///
     /// # Errors
     ///
-    /// `NotFound` if there is no such file, `InvalidInput` with line and column for a mistake.
+    /// `NotFound` if there is no such file, `Unavailable` if it cannot be read, `InvalidInput` with line and column for a mistake.
     pub fn load(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            Error::not_found(format!("cannot read `{}`", path.display())).with_source(error)
-        })?;
+        let text = std::fs::read_to_string(path).map_err(|error| Error::unreadable(path, error))?;
         Self::parse(&path.display().to_string(), &text)
     }
 
@@ -156,12 +154,8 @@ impl ScoringSpec {
     ///
     /// `InvalidInput` with line and column for a mistake.
     pub fn parse(file: &str, text: &str) -> Result<Self> {
-        let spec: Self = toml::from_str(text).map_err(|error| {
-            let offset = error.span().map_or(0, |span| span.start);
-            Error::in_document(error.message(), Location::of_offset(file, text, offset))
-        })?;
-        spec.check()
-            .map_err(|error| error.at(Location { file: file.to_owned(), line: 0, column: 0 }))?;
+        let spec: Self = parse_toml(file, text)?;
+        spec.check().map_err(|error| error.at(Location::of_file(file)))?;
         Ok(spec)
     }
 

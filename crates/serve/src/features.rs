@@ -20,7 +20,8 @@ use icecore_online::{FeatureStatus, FeatureStore, RowStatus, ViewRead, ViewRows}
 use tokio::time::{Instant, timeout};
 use tracing::{Instrument, info_span, warn};
 
-pub use ask::{FeatureQuery, entity_column};
+pub use ask::FeatureQuery;
+pub(crate) use ask::entity_column;
 pub(crate) use json::{JsonValues, write_values};
 use plan::Plan;
 

@@ -76,7 +76,6 @@ mod telemetry;
 pub use auth::{Role, TokenGrant};
 pub use features::{
     FeatureAnswer, FeatureColumn, FeatureOptions, FeatureQuery, FeatureSource, OnlineFeatures,
-    entity_column,
 };
 pub use http::serve;
 pub use lake::{LakeLookup, LakeOptions, LakeScore, ScoreLookup};

@@ -74,7 +74,7 @@ pub(super) fn overlay(
         let value = typed(&section, &key, value).map_err(|error| {
             // A variable is a document of one line.
             let file = format!("environment variable {name}");
-            Error::in_document(error.message(), Location { file, line: 0, column: 0 })
+            Error::in_document(error.message(), Location::of_file(file))
         })?;
         let entry = table.entry(section).or_insert_with(|| toml::Value::Table(toml::Table::new()));
         if let toml::Value::Table(section) = entry {

@@ -177,9 +177,7 @@ impl Project {
 ///
 /// `NotFound` if there is no such file; else as [`import_model`].
 pub fn read_model(file: &Path) -> Result<Arc<dyn Model>> {
-    let bytes = std::fs::read(file).map_err(|error| {
-        Error::not_found(format!("cannot read `{}`", file.display())).with_source(error)
-    })?;
+    let bytes = std::fs::read(file).map_err(|error| Error::unreadable(file, error))?;
     import_model(&bytes)
 }
 

@@ -216,7 +216,7 @@ fn at(error: Error, file: &str) -> Error {
     if error.location().is_some() {
         return error;
     }
-    error.at(Location { file: file.to_owned(), line: 0, column: 0 })
+    error.at(Location::of_file(file))
 }
 
 /// What tests share with models.

@@ -52,8 +52,7 @@ impl Properties {
     pub(super) fn read(project: &str, files: &[(SourceFile, Object)]) -> Result<Self> {
         let mut all = Self::default();
         for (file, object) in files {
-            let here =
-                |error: Error| error.at(Location { file: file.file.clone(), line: 0, column: 0 });
+            let here = |error: Error| error.at(Location::of_file(file.file.clone()));
             if let Some(key) = object.keys().find(|key| !KEYS.contains(&key.as_str())) {
                 return Err(here(
                     Error::invalid(format!("unknown key `{key}`"))

@@ -241,7 +241,7 @@ impl Runner<'_> {
                         "filter by what is grouped by, take the condition out, or set \
                      `on_narrowed_window = 'recompute'`",
                     )
-                    .at(Location { file: node.file.clone(), line: 0, column: 0 }))
+                    .at(Location::of_file(node.file.clone())))
             }
             OnNarrowedWindow::Recompute if !appends => {
                 warnings.push(format!(
@@ -267,7 +267,7 @@ impl Runner<'_> {
                     .with_note(format!("compiled from `{}`", node.file))
             }
             Some(_) => error,
-            None => error.at(Location { file: node.file.clone(), line: 0, column: 0 }),
+            None => error.at(Location::of_file(node.file.clone())),
         }
     }
 }

@@ -69,7 +69,7 @@ impl FeatureQuery {
 /// # Errors
 ///
 /// `InvalidInput` for values of different kinds, and for lists and objects.
-pub fn entity_column(name: &str, values: &[Value]) -> Result<ArrayRef> {
+pub(crate) fn entity_column(name: &str, values: &[Value]) -> Result<ArrayRef> {
     let mixed = || {
         Error::invalid(format!("the values of `{name}` are not all of one kind"))
             .with_help("send texts, numbers or booleans, with `null` for what is not known")

@@ -167,6 +167,17 @@ pub struct ModelVersion {
     pub aliases: Vec<String>,
 }
 
+impl fmt::Display for ModelVersion {
+    /// As people name it, with its aliases: `models:/churn/3 (Production)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "models:/{}/{}", self.model, self.version)?;
+        match self.aliases.as_slice() {
+            [] => Ok(()),
+            aliases => write!(f, " ({})", aliases.join(", ")),
+        }
+    }
+}
+
 /// Names models and their versions.
 ///
 /// # Contract

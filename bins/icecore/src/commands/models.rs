@@ -89,14 +89,7 @@ fn deleted_versions(name: &str, deleted: &[ModelVersion], dry_run: bool) -> Answ
 
 /// Versions for people: `models:/churn/3 (Production), models:/churn/4`.
 pub(super) fn names(versions: &[ModelVersion]) -> String {
-    let each = versions.iter().map(|version| {
-        let uri = format!("models:/{}/{}", version.model, version.version);
-        match version.aliases.as_slice() {
-            [] => uri,
-            aliases => format!("{uri} ({})", aliases.join(", ")),
-        }
-    });
-    each.collect::<Vec<_>>().join(", ")
+    versions.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 async fn export(project: &Project, args: ExportModelArgs) -> Result<Answer> {

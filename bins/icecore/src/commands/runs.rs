@@ -90,10 +90,13 @@ fn list_deleted(deleted: &[DeletedRun]) -> Answer {
         })
         .collect();
     let rows = deleted.iter().map(|it| {
-        let Run { id, experiment, name, started_at, .. } = &it.run;
-        let times = [started_at.to_string(), it.deleted_at.to_string()];
-        let [started, deleted] = times;
-        [id.to_string(), experiment.clone(), name.clone(), started, deleted]
+        [
+            it.run.id.to_string(),
+            it.run.experiment.clone(),
+            it.run.name.clone(),
+            it.run.started_at.to_string(),
+            it.deleted_at.to_string(),
+        ]
     });
     let header = ["run", "experiment", "name", "started", "deleted"];
     Answer::new(Value::from(json), table_or(&header, rows, "no deleted run can be brought back"))

@@ -163,14 +163,12 @@ impl SqlTracker {
 
 /// That no alias points at a version.
 fn expect_without_alias(version: &ModelVersion) -> Result<()> {
-    let ModelVersion { model, version: number, aliases, .. } = version;
-    let Some(first) = aliases.first() else { return Ok(()) };
-    Err(Error::invalid(format!("an alias points at models:/{model}/{number}"))
-        .with_note(format!("aliases: {}", aliases.join(", ")))
-        .with_help(format!(
-            "`icecore models promote {model} VERSION --to {first}` moves it, `--force` deletes it \
-             with the version"
-        )))
+    let Some(alias) = version.aliases.first() else { return Ok(()) };
+    Err(Error::invalid(format!("an alias points at {version}")).with_help(format!(
+        "`icecore models promote {} VERSION --to {alias}` moves it, `--force` deletes it with the \
+         version",
+        version.model
+    )))
 }
 
 /// Deletes a version and the aliases that point at it.
@@ -188,11 +186,7 @@ pub(super) async fn delete_version(tx: &mut Tx, version: &ModelVersion) -> Resul
 
 /// Versions for people: `models:/churn/3 (Production), models:/churn/4`.
 pub(super) fn listed(versions: &[ModelVersion]) -> String {
-    let each = versions.iter().map(|v| match v.aliases.as_slice() {
-        [] => format!("models:/{}/{}", v.model, v.version),
-        aliases => format!("models:/{}/{} ({})", v.model, v.version, aliases.join(", ")),
-    });
-    each.collect::<Vec<_>>().join(", ")
+    versions.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// The versions that a run made.

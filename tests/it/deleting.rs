@@ -29,7 +29,7 @@ fn what_is_served_or_scored_with_is_deleted_by_force_only_and_a_number_is_given_
     let (code, said) = failure(&project, &["models", "delete", MODEL, "1"]);
     assert!(code == 1 && said.contains("`icecore models promote"), "{said}");
 
-    assert_eq!(json(&project, &["train", "churn"])["model_version"], 2);
+    assert_eq!(json(&project, &["train", "churn"])["version"], 2);
     let file = project.join("scoring/churn.toml");
     let scoring = std::fs::read_to_string(&file).unwrap();
     let by_number = scoring.replace(&format!("{MODEL}/Production"), &format!("{MODEL}/2"));
@@ -47,7 +47,7 @@ fn what_is_served_or_scored_with_is_deleted_by_force_only_and_a_number_is_given_
     assert_eq!(json(&project, &["models", "show", MODEL]), first);
     let (code, said) = failure(&project, &delete);
     assert!(code != 0 && said.contains("versions: 1 (Production)"), "{said}");
-    assert_eq!(json(&project, &["train", "churn"])["model_version"], 3);
+    assert_eq!(json(&project, &["train", "churn"])["version"], 3);
 
     let (_, said) = failure(&project, &["models", "delete", MODEL, "--all"]);
     assert!(said.contains("--force"), "{said}");
@@ -69,7 +69,7 @@ fn a_deleted_run_comes_back_until_it_is_removed_with_its_files() {
 
     let deleted = json(&project, &delete);
     assert_eq!(deleted["runs"], Value::from(vec![run]));
-    assert_eq!(deleted["models"][0]["version"], trained["model_version"]);
+    assert_eq!(deleted["models"][0]["version"], trained["version"]);
     assert!(!ids(&json(&project, &["runs", "list"])).contains(&run));
     assert_eq!(ids(&json(&project, &["runs", "list", "--deleted"])), [run]);
     assert!(holders(&project).contains(&format!("deleted run `{run}`")));

@@ -15,6 +15,7 @@ mod deleting;
 mod errors;
 mod evolution;
 mod flight;
+mod guarantees;
 mod interchange;
 mod interoperability;
 mod lookups;

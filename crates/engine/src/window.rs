@@ -193,8 +193,7 @@ fn moments(node: &WindowNode) -> TimeRange {
 
 /// The first moment that a row can depend on; absent for a lifetime.
 fn earliest_seen(node: &WindowNode, from: Option<Timestamp>) -> Option<Timestamp> {
-    let spans = node.spec.columns.iter().map(|column| column.window.reach());
-    let widest = spans.collect::<Option<Vec<_>>>()?.into_iter().max()?;
+    let widest = node.spec.reach()?;
     // Scheduled rows go on for a while after an event, seen by windows or not.
     let reach = match node.spec.emit.is_scheduled() {
         true => widest.max(node.spec.idle?),

@@ -67,6 +67,15 @@ pub struct WindowSpec {
     pub idle: Option<Span>,
 }
 
+impl WindowSpec {
+    /// How long before a row an event that it depends on can lie at most; absent for a lifetime.
+    #[must_use]
+    pub fn reach(&self) -> Option<Span> {
+        let mut reaches = self.columns.iter().map(|column| column.window.reach());
+        reaches.try_fold(Span::from_micros(0), |widest, reach| Some(widest.max(reach?)))
+    }
+}
+
 /// Events of whole entities.
 #[derive(Debug, Clone, Copy)]
 pub struct EntityEvents<'a> {
@@ -194,6 +203,10 @@ impl WindowKernel {
     }
 
     /// Computes the rows whose moments lie in `range`, from all the events.
+    ///
+    /// Events that lie further before the range than the [`reach`](WindowSpec::reach) of the spec
+    /// change nothing, so an entity's rows can be computed range after range, from what each of them
+    /// needs.
     ///
     /// # Errors
     ///

@@ -54,7 +54,8 @@ impl Inputs {
         let rows = match (&self.asked, &node.asked) {
             (Some(asked), Some(AskedRows { delay, .. })) => {
                 let (asked, known) = (&asked.rows, asked.known.as_deref());
-                kernel.answer(events, Questions { asked, known, delay: *delay })
+                let questions = Questions { asked, known, delay: *delay };
+                kernel.answer(events, questions, piece.range)
             }
             _ => kernel.evaluate(events, piece.range),
         };

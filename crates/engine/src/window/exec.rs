@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, RecordBatch, TimestampMicrosecondArray};
+use arrow::array::{RecordBatch, TimestampMicrosecondArray};
 use arrow::compute::{SortOptions, take};
-use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
+use arrow::datatypes::SchemaRef;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::expressions::Column;
@@ -27,13 +27,13 @@ use icecore_kernel::{WindowKernel, WindowPiece};
 
 use super::WindowNode;
 use super::asked::Inputs;
-use super::blocks::{Block, Blocks};
+use super::blocks::{Block, Blocks, moments};
 use super::logical::{describe, external, kernel, output_schema};
 
 /// Input batches in a block: enough rows to make the kernel's columns worth their allocation.
 pub(super) const BATCHES_IN_BLOCK: usize = 16;
 
-/// Hands whole entities of its sorted input to the window kernel.
+/// Hands entities of its sorted input to the window kernel, whole where memory has room for them.
 #[derive(Debug)]
 pub(super) struct FeatureWindowExec {
     node: Arc<WindowNode>,
@@ -141,7 +141,7 @@ impl ExecutionPlan for FeatureWindowExec {
         let batch_rows = context.session_config().batch_size();
         let features = Features {
             input: Some(self.input.execute(partition, Arc::clone(&context))?),
-            blocks: Blocks::new(self.node.keys.len(), batch_rows * BATCHES_IN_BLOCK, &context),
+            blocks: Blocks::new(&self.node, batch_rows * BATCHES_IN_BLOCK, &context),
             node: Arc::clone(&self.node),
             kernel: Arc::clone(&self.kernel),
             schema: self.schema(),
@@ -211,7 +211,7 @@ impl Features {
         let rows_max = self.batch_rows * BATCHES_IN_BLOCK;
         let (times, columns) = columns_of(&block, &self.node)?;
         let events = columns.events(times.values(), &block.entities);
-        let pieces = self.kernel.split(&events, self.node.range, rows_max);
+        let pieces = self.kernel.split(&events, block.range, rows_max);
         self.block = Some((block, pieces.map_err(external)?.into()));
         Ok(true)
     }
@@ -228,15 +228,9 @@ pub(super) fn slices(
 
 /// The moments of a block's events, and their columns.
 fn columns_of(block: &Block, node: &WindowNode) -> Result<(TimestampMicrosecondArray, Inputs)> {
-    let (_, columns) = block.rows.columns().split_at(node.keys.len());
-    let Some((times, columns)) = columns.split_first() else {
-        return Err(DataFusionError::Internal("window events have no time".into()));
-    };
-    let times = times.as_primitive_opt::<TimestampMicrosecondType>();
-    let Some(times) = times.filter(|times| times.null_count() == 0) else {
-        return Err(DataFusionError::Internal("window events have a null time".into()));
-    };
-    Ok((times.clone(), Inputs::of(node, columns.to_vec())?))
+    let times = moments(&block.rows, node.keys.len())?.clone();
+    let columns = block.rows.columns().iter().skip(node.keys.len() + 1);
+    Ok((times, Inputs::of(node, columns.cloned().collect())?))
 }
 
 /// Computes the rows of a piece of a block.

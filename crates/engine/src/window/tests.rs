@@ -1,4 +1,5 @@
 mod numbered;
+mod wide;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -415,21 +416,4 @@ async fn mistakes_are_named() {
     assert_eq!(message, "`spend_7d` adds up values of type `Utf8`");
     let (_, message, _) = refuse(|node| node.output_time = "user".into()).await;
     assert_eq!(message, "two columns of the window features are named `user`");
-}
-
-// What fails while rows are computed keeps its kind and message through the plan.
-#[tokio::test]
-async fn an_entity_wider_than_memory_is_an_error_that_says_so() {
-    let mut events = payments(20_000);
-    let users: ArrayRef = Arc::new(StringArray::from(vec!["one"; 20_000]));
-    let mut columns = events.columns().to_vec();
-    columns[3] = users;
-    events = RecordBatch::try_new(events.schema(), columns).unwrap();
-    // Sorted already, so that the operator is the only one that holds rows.
-    let context = in_order(&events, 200_000);
-    let frame = context.table("events").await.unwrap();
-    let frame = window_frame(frame, node(Emit::LastPerDay, TimeRange::default())).unwrap();
-    let error = from_datafusion(frame.collect().await.unwrap_err());
-    assert_eq!(error.kind(), ErrorKind::LimitExceeded, "{error:?}");
-    assert_eq!(error.to_string(), "the events of one entity do not fit the memory limit");
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, UInt32Array};
 use arrow::compute::take;
-use icecore_core::{Error, Result, Span};
+use icecore_core::{Error, Result, Span, TimeRange, Timestamp};
 
 use super::emit::Rows;
 use super::events::Events;
@@ -36,9 +36,9 @@ impl Questions<'_> {
 }
 
 impl WindowKernel {
-    /// Computes one row for each question, from the events of its entity that had been seen by then;
-    /// [`source_rows`](WindowRows::source_rows) are the questions. When rows are emitted otherwise
-    /// makes no difference.
+    /// Computes one row for each question in `range`, from the events of its entity that had been
+    /// seen by then; [`source_rows`](WindowRows::source_rows) are the questions. When rows are emitted
+    /// otherwise makes no difference.
     ///
     /// Questions between which no late event comes to be known look at the same events and share one
     /// pass; of late events, each question can need a pass over the events that its windows reach.
@@ -50,13 +50,14 @@ impl WindowKernel {
         &self,
         events: &EntityEvents<'_>,
         questions: Questions<'_>,
+        range: TimeRange,
     ) -> Result<WindowRows> {
         let all = Events::try_new(*events, &self.input_types)?;
         let count = all.times.len();
         if questions.asked.len() != count || questions.known.is_some_and(|k| k.len() != count) {
             return Err(Error::internal("the questions of a window kernel do not fit its events"));
         }
-        let mut seen = Seen::new(&self.spec);
+        let mut seen = Seen::new(&self.spec, range);
         for entity in all.entities {
             seen.entity(all.times, &questions, entity.clone())?;
         }
@@ -83,6 +84,8 @@ impl WindowKernel {
 struct Seen {
     /// How long before a question an event lies at most; absent for a lifetime.
     reach: Option<i64>,
+    /// Questions outside of it are left out.
+    range: TimeRange,
     taken: Vec<u32>,
     entities: Vec<Range<usize>>,
     /// The questions, with their own rows as sources.
@@ -92,11 +95,10 @@ struct Seen {
 }
 
 impl Seen {
-    fn new(spec: &WindowSpec) -> Self {
-        let reach = spec.columns.iter().map(|column| Some(column.window.reach()?.micros()));
-        let reach = reach.collect::<Option<Vec<_>>>().map(|all| all.into_iter().max().unwrap_or(0));
+    fn new(spec: &WindowSpec, range: TimeRange) -> Self {
+        let reach = spec.reach().map(Span::micros);
         let (taken, entities, late) = (Vec::new(), Vec::new(), Vec::new());
-        Self { reach, taken, entities, rows: Rows::default(), late }
+        Self { reach, range, taken, entities, rows: Rows::default(), late }
     }
 
     fn entity(
@@ -109,7 +111,9 @@ impl Seen {
         self.late.clear();
         for row in entity {
             if questions.is_asked(row) {
-                asked.push(row);
+                if self.range.contains(Timestamp::from_micros(times[row])) {
+                    asked.push(row);
+                }
                 continue;
             }
             let seen_from = questions.seen_from(row, times[row]);

@@ -1,5 +1,6 @@
 mod asked;
 mod oracle;
+mod parts;
 
 use std::ops::Range;
 use std::sync::Arc;

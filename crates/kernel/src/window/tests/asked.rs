@@ -44,7 +44,7 @@ proptest! {
         let asked = BooleanArray::from_iter(rows.iter().map(|row| Some(row.asked)));
         let delay = Span::from_micros(delay);
         let questions = Questions { asked: &asked, known: knows.then_some(&known), delay };
-        let answered = kernel.answer(&events, questions).unwrap();
+        let answered = kernel.answer(&events, questions, TimeRange::default()).unwrap();
 
         let of_entity = |entity: &Range<usize>| {
             entity.clone().filter(|row| rows[*row].asked).map(|row| row as u64).collect::<Vec<_>>()
@@ -89,5 +89,8 @@ fn questions_that_do_not_fit_are_refused() {
     let asked = BooleanArray::from(vec![true]);
     let delay = Span::from_micros(0);
     let questions = Questions { asked: &asked, known: None, delay };
-    assert_eq!(kernel.answer(&events, questions).unwrap_err().kind(), ErrorKind::Internal);
+    assert_eq!(
+        kernel.answer(&events, questions, TimeRange::default()).unwrap_err().kind(),
+        ErrorKind::Internal
+    );
 }

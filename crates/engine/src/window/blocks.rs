@@ -5,10 +5,11 @@
 //! later row sees are dropped.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, TimestampMicrosecondArray, UInt64Array};
 use arrow::compute::{concat, concat_batches, partition, take_record_batch};
-use arrow::datatypes::TimestampMicrosecondType;
+use arrow::datatypes::{DataType, TimestampMicrosecondType};
 use datafusion::common::utils::memory::get_record_batch_memory_size;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::TaskContext;
@@ -129,10 +130,7 @@ impl Blocks {
         let Some(first) = self.batches.first() else { return Ok(None) };
         let rows = concat_batches(&first.schema(), &self.batches)?;
         self.batches.clear();
-        let mut rest = rows.slice(whole, self.rows - whole);
-        if is_hurried {
-            rest = copied(&rest)?;
-        }
+        let rest = copied(&rows.slice(whole, self.rows - whole))?;
         let mut starts = std::mem::take(&mut self.starts);
         self.starts
             .extend(starts.iter().filter(|start| **start >= whole).map(|start| start - whole));
@@ -141,7 +139,6 @@ impl Blocks {
         let entities = starts.windows(2).map(|pair| pair[0]..pair[1]).collect();
         self.rows = rest.num_rows();
         let rows = rows.slice(0, whole);
-        // The rest shares the block's memory until the next one is made of it.
         self.resize(2 * get_record_batch_memory_size(&rows))?;
         if self.rows > 0 {
             self.batches.push(rest);
@@ -216,7 +213,14 @@ pub(super) fn moments(rows: &RecordBatch, keys: usize) -> Result<&TimestampMicro
 /// A copy with memory of its own, so that that of the whole goes with the whole.
 fn copied(rows: &RecordBatch) -> Result<RecordBatch> {
     let all = UInt64Array::from_iter_values(0..rows.num_rows() as u64);
-    Ok(take_record_batch(rows, &all)?)
+    let rows = take_record_batch(rows, &all)?;
+    // A copy of views keeps all the texts of the whole.
+    let columns = rows.columns().iter().map(|column| match column.data_type() {
+        DataType::Utf8View => Arc::new(column.as_string_view().gc()) as ArrayRef,
+        DataType::BinaryView => Arc::new(column.as_binary_view().gc()),
+        _ => Arc::clone(column),
+    });
+    Ok(RecordBatch::try_new(rows.schema(), columns.collect())?)
 }
 
 fn too_wide(error: DataFusionError) -> DataFusionError {

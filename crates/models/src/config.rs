@@ -50,6 +50,42 @@ pub enum Strategy {
     InsertOverwrite,
 }
 
+/// Which columns of a row that is there a merge updates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Updated {
+    /// These.
+    Only(Vec<String>),
+    /// All that the query gives, without these.
+    AllBut(Vec<String>),
+}
+
+impl Updated {
+    /// Which of a query's columns are updated.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for a column that the query does not give.
+    pub(crate) fn of(&self, given: &[String]) -> Result<Vec<String>> {
+        let (key, said) = match self {
+            Self::Only(said) => (UPDATE, said),
+            Self::AllBut(said) => (EXCLUDE, said),
+        };
+        if let Some(name) = said.iter().find(|name| !given.contains(name)) {
+            let message = format!("`{key}` names `{name}`, which the query does not give");
+            return Err(
+                Error::invalid(message).with_candidates(name, given.iter().map(String::as_str))
+            );
+        }
+        Ok(match self {
+            Self::Only(said) => said.clone(),
+            Self::AllBut(said) => given.iter().filter(|n| !said.contains(n)).cloned().collect(),
+        })
+    }
+}
+
+const UPDATE: &str = "merge_update_columns";
+const EXCLUDE: &str = "merge_exclude_columns";
+
 /// What becomes of a query's columns that a table lacks, and the other way around.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnSchemaChange {
@@ -85,6 +121,10 @@ pub struct NodeConfig {
     pub strategy: Option<Strategy>,
     /// The columns that tell a row from every other one.
     pub unique_key: Vec<String>,
+    /// Which columns a merge updates, where not all.
+    pub updated: Option<Updated>,
+    /// Whether the query must give the columns that are described, and no others.
+    pub contract: bool,
     /// What a new table is partitioned by, in icecore's words.
     pub partition_by: Vec<String>,
     /// What the rows of files are sorted by.
@@ -108,11 +148,14 @@ pub struct NodeConfig {
 }
 
 /// Keys that mean something here, then those of dbt that change nothing here.
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 19] = [
     "enabled",
     "materialized",
     "incremental_strategy",
     "unique_key",
+    UPDATE,
+    EXCLUDE,
+    "contract",
     "partition_by",
     "sort_by",
     "on_schema_change",
@@ -126,13 +169,12 @@ const KEYS: [&str; 16] = [
     "file_format",
     "description",
 ];
-const IGNORED: [&str; 24] = [
+const IGNORED: [&str; 21] = [
     "access",
     "batch_size",
     "begin",
     "column_types",
     "concurrent_batches",
-    "contract",
     "database",
     "delimiter",
     "docs",
@@ -141,8 +183,6 @@ const IGNORED: [&str; 24] = [
     "grants",
     "group",
     "lookback",
-    "merge_exclude_columns",
-    "merge_update_columns",
     "on_configuration_change",
     "packages",
     "persist_docs",
@@ -189,6 +229,8 @@ impl NodeConfig {
             materialized: materialized(yaml::text(&raw, "materialized").as_deref())?,
             strategy: strategy(yaml::text(&raw, "incremental_strategy").as_deref())?,
             unique_key: yaml::texts(&raw, "unique_key"),
+            updated: updated(&raw)?,
+            contract: contract(raw.get("contract"))?,
             partition_by: partition_by(raw.get("partition_by"))?,
             sort_by: yaml::texts(&raw, "sort_by"),
             on_schema_change: on_schema_change(yaml::text(&raw, "on_schema_change").as_deref())?,
@@ -223,6 +265,11 @@ impl NodeConfig {
             Err(Error::invalid(format!("this incremental strategy needs `{what}`"))
                 .with_help(format!("add `{what}` to the model's `config(…)`")))
         };
+        if self.updated.is_some() && strategy != Strategy::Merge {
+            let message = format!("`{UPDATE}` and `{EXCLUDE}` are of the strategy `merge`");
+            return Err(Error::invalid(message)
+                .with_help("write `incremental_strategy='merge'`, or leave them out"));
+        }
         match strategy {
             Strategy::Merge | Strategy::DeleteInsert if self.unique_key.is_empty() => {
                 needs("unique_key")
@@ -272,6 +319,28 @@ fn one_of<T: Copy>(key: &str, value: &str, all: &[(&str, T)]) -> Result<T> {
             .with_note(format!("values: {}", names.join(", ")))
             .with_candidates(value, names.iter().copied())
     })
+}
+
+fn updated(raw: &Object) -> Result<Option<Updated>> {
+    let said = |key: &str| Some(yaml::texts(raw, key)).filter(|names| !names.is_empty());
+    match (said(UPDATE), said(EXCLUDE)) {
+        (Some(_), Some(_)) => {
+            Err(Error::invalid(format!("`{UPDATE}` and `{EXCLUDE}` say the same thing twice"))
+                .with_help("keep one of them"))
+        }
+        (only, all_but) => Ok(only.map(Updated::Only).or(all_but.map(Updated::AllBut))),
+    }
+}
+
+fn contract(value: Option<&Value>) -> Result<bool> {
+    let Some(value) = value.filter(|value| !value.is_null()) else { return Ok(false) };
+    let enforced = value.as_object().map(|contract| contract.get("enforced"));
+    match enforced {
+        Some(None) => Ok(false),
+        Some(Some(Value::Bool(enforced))) => Ok(*enforced),
+        _ => Err(Error::invalid("`contract` says whether it is enforced")
+            .with_help("write `contract={'enforced': true}`")),
+    }
 }
 
 fn materialized(value: Option<&str>) -> Result<Materialized> {

@@ -38,6 +38,7 @@
 
 mod artifacts;
 mod config;
+mod contract;
 mod docs;
 mod graph;
 mod project;
@@ -47,7 +48,7 @@ mod template;
 mod yaml;
 
 pub use artifacts::{manifest, run_results, write_compiled, write_results};
-pub use config::{Materialized, NodeConfig, OnNarrowedWindow, OnSchemaChange, Strategy};
+pub use config::{Materialized, NodeConfig, OnNarrowedWindow, OnSchemaChange, Strategy, Updated};
 pub use docs::{ModelDocs, document};
 pub use project::{
     Column, LoadOptions, ModelProject, Node, NodeKind, SourceTable, TestSpec, Threshold, UnitTest,

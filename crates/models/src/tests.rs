@@ -5,6 +5,7 @@ mod gates;
 mod incremental;
 mod names;
 mod narrowed;
+mod promises;
 mod random;
 mod templates;
 

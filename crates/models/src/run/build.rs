@@ -11,6 +11,7 @@ use super::land::Draft;
 use super::prepare::trimmed;
 use super::{NodeResult, Runner, Status};
 use crate::config::{Materialized, OnNarrowedWindow, Strategy};
+use crate::contract;
 use crate::project::{Node, NodeKind};
 
 /// How often a model is built again because others committed to its table meanwhile.
@@ -76,7 +77,10 @@ impl Runner<'_> {
         result.compiled = Some(sql.clone());
         let scope = self.scope().with_view(name.clone(), sql.clone());
         let select = format!("SELECT * FROM {}", crate::template::quoted(name));
-        self.engine.schema_in(&sql, &self.scope()).await.map_err(|e| self.placed(node, e))?;
+        let columns = self.engine.schema_in(&sql, &self.scope()).await;
+        let columns = columns.map_err(|e| self.placed(node, e))?;
+        let kept = contract::check(self.engine, &self.scope(), node, &columns).await;
+        kept.map_err(|e| self.placed(node, e))?;
         self.engine.schema_in(&select, &scope).await.map_err(|e| self.placed(node, e))?;
         self.gate(node, &scope, tests).await?;
         let view = View {
@@ -106,6 +110,8 @@ impl Runner<'_> {
         result.is_incremental = query.is_incremental;
         let columns = self.engine.schema_in(&query.sql, &query.scope).await;
         let columns = columns.map_err(|error| self.placed(node, error))?;
+        let kept = contract::check(self.engine, &query.scope, node, &columns).await;
+        kept.map_err(|error| self.placed(node, error))?;
         let draft = self.prepare_table(node, name, &columns, &query).await?;
         let written = match self.write(node, name, &draft, &query).await {
             Ok(written) => written,

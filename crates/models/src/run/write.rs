@@ -75,7 +75,11 @@ impl Runner<'_> {
             }
             Strategy::Merge => {
                 let rows = self.engine.sql_in(&sql, &query.scope).await?;
-                let options = UpsertOptions::default().with_commit(commit(WriteMode::Append));
+                let mut options = UpsertOptions::default().with_commit(commit(WriteMode::Append));
+                if let Some(updated) = &node.config.updated {
+                    let given = rows.schema().fields().iter().map(|field| field.name().clone());
+                    options = options.with_update_columns(updated.of(&given.collect::<Vec<_>>())?);
+                }
                 let done = catalog.upsert(name, rows, &node.config.unique_key, options).await?;
                 let rows = if done.changed { done.inserted + done.updated } else { 0 };
                 Ok(Written {

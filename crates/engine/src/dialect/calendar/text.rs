@@ -1,13 +1,15 @@
 //! `to_char(moment, format)`: DataFusion's, which takes moments of every unit, but whose signature
-//! makes nanoseconds of those with a zone.
+//! makes nanoseconds of those with a zone. A format of another engine's kind, which would come out
+//! as it was written, is refused.
 
 use std::any::Any;
+use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{Result, plan_err};
 use datafusion::functions::datetime::to_char::ToCharFunc;
 use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
 
 /// A date, time, timestamp or duration as text.
@@ -59,7 +61,89 @@ impl ScalarUDFImpl for ToChar {
         self.inner.return_type(types)
     }
 
+    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
+        let format = args.scalar_arguments.get(1).copied().flatten();
+        if let Some(format) = format.and_then(|format| format.try_as_str().flatten()) {
+            check(format)?;
+        }
+        let types = args.arg_fields.iter().map(|field| field.data_type().clone());
+        let data_type = self.return_type(&types.collect::<Vec<_>>())?;
+        Ok(Arc::new(Field::new(self.name(), data_type, true)))
+    }
+
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         self.inner.invoke_with_args(args)
+    }
+}
+
+/// Fails for a format without a `%` that has letters: that of another engine.
+fn check(format: &str) -> Result<()> {
+    if format.contains('%') || !format.contains(|c: char| c.is_ascii_alphabetic()) {
+        return Ok(());
+    }
+    plan_err!(
+        "the format `{format}` has no `%`: formats are those of strftime, so write `{}`",
+        translated(format)
+    )
+}
+
+/// What other engines write, longest first, and what strftime has for it.
+const OTHERS: [(&str, &str); 21] = [
+    ("HH24", "%H"),
+    ("HH12", "%I"),
+    ("YYYY", "%Y"),
+    ("yyyy", "%Y"),
+    ("MONTH", "%B"),
+    ("Month", "%B"),
+    ("MMMM", "%B"),
+    ("MMM", "%b"),
+    ("MON", "%b"),
+    ("Mon", "%b"),
+    ("DDD", "%j"),
+    ("MI", "%M"),
+    ("MM", "%m"),
+    ("mm", "%M"),
+    ("DD", "%d"),
+    ("dd", "%d"),
+    ("HH", "%H"),
+    ("hh", "%I"),
+    ("SS", "%S"),
+    ("ss", "%S"),
+    ("YY", "%y"),
+];
+
+/// A format of another engine in the words of strftime, as far as they are known.
+fn translated(format: &str) -> String {
+    let (mut rest, mut known) = (format, String::new());
+    while let Some(first) = rest.chars().next() {
+        let (taken, meant) = match OTHERS.iter().find(|(other, _)| rest.starts_with(other)) {
+            Some((other, meant)) => (other.len(), (*meant).to_owned()),
+            None => (first.len_utf8(), first.to_string()),
+        };
+        known.push_str(&meant);
+        rest = rest.get(taken..).unwrap_or_default();
+    }
+    known
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn formats_of_others_are_told_from_ours() {
+        for format in ["%Y-%m", "%d. %B", "-", "", "2026"] {
+            check(format).unwrap();
+        }
+        for (format, ours) in [
+            ("YYYY-MM-DD", "%Y-%m-%d"),
+            ("yyyy-MM-dd HH:mm:ss", "%Y-%m-%d %H:%M:%S"),
+            ("DD Mon YYYY HH24:MI", "%d %b %Y %H:%M"),
+            ("é", "é"),
+        ] {
+            assert_eq!(translated(format), ours);
+        }
+        let error = check("YYYY-MM").unwrap_err().to_string();
+        assert!(error.contains("has no `%`") && error.contains("write `%Y-%m`"), "{error}");
     }
 }

@@ -366,15 +366,19 @@ pub(crate) fn plan_drop(head: &Table, table: &TableName, name: &RefName) -> Resu
     Ok(Plan::Apply { requirements: unmoved(metadata, name.as_str()), updates })
 }
 
-/// Points `main` at an older snapshot.
+/// Points a branch at an older snapshot.
 pub(crate) fn plan_rollback(
     head: &Table,
-    table: &TableName,
+    (table, branch): (&TableName, &RefName),
     to: SnapshotId,
     policy: RollbackPolicy,
 ) -> Result<Plan> {
-    let metadata = head.metadata();
-    let current = metadata.current_snapshot_id();
+    let (metadata, name) = (head.metadata(), branch.as_str());
+    if name != MAIN_BRANCH && find(metadata, branch)?.is_none() {
+        return Err(unknown(table, metadata, branch));
+    }
+    crate::commit::check_no_tag(head, branch)?;
+    let current = metadata.snapshot_for_ref(name).map(|snapshot| snapshot.snapshot_id());
     if current == Some(to.get()) {
         return Ok(Plan::Nothing);
     }
@@ -382,14 +386,14 @@ pub(crate) fn plan_rollback(
         ancestors(metadata, current).any(|snapshot| snapshot.snapshot_id() == to.get());
     if !is_ancestor && policy == RollbackPolicy::AncestorsOnly {
         return Err(Error::invalid(format!(
-            "snapshot `{to}` is not part of the history of table `{table}`"
+            "snapshot `{to}` is not part of the history of `{branch}` of table `{table}`"
         ))
-        .with_note("`main` does not descend from it, so going there is no way back")
+        .with_note(format!("`{branch}` does not descend from it, so going there is no way back"))
         .with_help("`--force` goes there all the same"));
     }
     Ok(Plan::Apply {
-        requirements: unmoved(metadata, MAIN_BRANCH),
+        requirements: unmoved(metadata, name),
         // How long its snapshots are kept does not change.
-        updates: vec![point(MAIN_BRANCH, to.get(), retention(metadata, MAIN_BRANCH)?)],
+        updates: vec![point(name, to.get(), retention(metadata, name)?)],
     })
 }

@@ -99,6 +99,24 @@ pub(crate) struct CherryPickArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct RollbackArgs {
+    /// The table
+    pub(crate) table: TableName,
+    /// The branch
+    #[arg(long, default_value = "main")]
+    pub(crate) branch: RefName,
+    /// The snapshot to return to: its id, a tag or branch, or a time
+    #[arg(long, value_name = "SELECTOR")]
+    pub(crate) to: SnapshotSelector,
+    /// Even to a snapshot that the branch does not descend from
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Say what would happen, change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct UpgradeArgs {
     /// The table
     pub(crate) table: TableName,

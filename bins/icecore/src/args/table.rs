@@ -63,11 +63,12 @@ pub(crate) enum TableCommand {
         #[arg(long)]
         dry_run: bool,
     },
-    /// Remove a tag
+    /// Remove a tag or branch
+    #[command(visible_alias = "drop-ref")]
     Untag {
         /// The table
         table: TableName,
-        /// The tag
+        /// The tag or branch
         name: RefName,
         /// Say what would happen, change nothing
         #[arg(long)]
@@ -88,19 +89,7 @@ pub(crate) enum TableCommand {
     /// Upgrade a table to a later version of Iceberg's format
     Upgrade(super::refs::UpgradeArgs),
     /// Make an older snapshot the current one; nothing is lost
-    Rollback {
-        /// The table
-        table: TableName,
-        /// The snapshot to return to: its id, a tag or branch, or a time
-        #[arg(long, value_name = "SELECTOR")]
-        to: SnapshotSelector,
-        /// Even to a snapshot that the current one does not descend from
-        #[arg(long)]
-        force: bool,
-        /// Say what would happen, change nothing
-        #[arg(long)]
-        dry_run: bool,
-    },
+    Rollback(super::refs::RollbackArgs),
     /// Forget old snapshots that nobody needs, and delete their files
     Expire(super::upkeep::ExpireArgs),
     /// Delete files that nothing names: what writers left that died

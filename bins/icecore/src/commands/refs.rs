@@ -1,14 +1,15 @@
-//! `icecore table tag | untag | branch | retain | fast-forward | publish | cherry-pick | upgrade`.
+//! `icecore table tag | untag | branch | retain | fast-forward | publish | rollback | cherry-pick |
+//! upgrade`.
 
 use icecore::Project;
-use icecore::catalog::{Retention, TagMove};
+use icecore::catalog::{RefKind, Retention, RollbackPolicy, TagMove};
 use icecore_core::{
     Error, PinnedTable, RefName, Result, SnapshotCatalog, SnapshotSelector, TableName,
 };
 use serde_json::json;
 
 use crate::args::refs::{
-    BranchArgs, CherryPickArgs, FastForwardArgs, PublishArgs, RetainArgs, UpgradeArgs,
+    BranchArgs, CherryPickArgs, FastForwardArgs, PublishArgs, RetainArgs, RollbackArgs, UpgradeArgs,
 };
 use crate::report::Answer;
 
@@ -47,7 +48,7 @@ pub(super) async fn tag(
     Ok(Answer::new(json, format!("tag `{tag}` {verb} {pin}")))
 }
 
-/// Removes a tag. Lockfiles that name it hold their snapshots without it.
+/// Removes a tag or branch. Lockfiles that name it hold their snapshots without it.
 pub(super) async fn untag(
     project: &Project,
     table: &TableName,
@@ -55,13 +56,16 @@ pub(super) async fn untag(
     dry_run: bool,
 ) -> Result<Answer> {
     let named_by = project.lockfiles_naming(table, name)?;
+    let refs = project.catalog().refs(table).await?;
+    let is_branch = refs.iter().any(|r| r.name == *name && r.kind == RefKind::Branch);
+    let what = if is_branch { "branch" } else { "tag" };
     if dry_run {
         project.catalog().check_drop_ref(table, name).await?;
     } else {
         project.catalog().drop_ref(table, name).await?;
     }
     let verb = if dry_run { "would no longer be" } else { "is no longer" };
-    let mut text = format!("`{name}` {verb} a tag of `{table}`");
+    let mut text = format!("`{name}` {verb} a {what} of `{table}`");
     for lockfile in &named_by {
         text.push_str(&format!(
             "\nnote: `{lockfile}` names it; it holds its snapshots by their ids as long as it is there"
@@ -118,11 +122,46 @@ pub(super) async fn publish(project: &Project, args: PublishArgs) -> Result<Answ
     Ok(moved(&table, &main, [&before, &after], dry_run))
 }
 
+pub(super) async fn rollback(project: &Project, args: RollbackArgs) -> Result<Answer> {
+    let RollbackArgs { table, branch, to, force, dry_run } = args;
+    let policy = if force { RollbackPolicy::Force } else { RollbackPolicy::AncestorsOnly };
+    let catalog = project.catalog();
+    let before = tip(project, &table, &branch).await?;
+    let target = catalog.pin(&table, &to).await?.snapshot;
+    let after = if dry_run {
+        catalog.check_rollback(&table, &branch, target, policy).await?
+    } else {
+        catalog.rollback_branch(&table, &branch, target, policy).await?
+    };
+    let json = json!({
+        "table": table, "branch": branch, "snapshot_id": after.snapshot,
+        "previous_snapshot_id": before.snapshot,
+        "changed": after.snapshot != before.snapshot && !dry_run, "dry_run": dry_run,
+    });
+    let of = match branch == RefName::main() {
+        true => format!("the current snapshot of `{table}`"),
+        false => format!("the snapshot of `{branch}` of `{table}`"),
+    };
+    if after.snapshot == before.snapshot {
+        return Ok(Answer::new(json, format!("{of} is {} already", after.snapshot)));
+    }
+    let verb = if dry_run { "would be" } else { "is" };
+    let on = match branch == RefName::main() {
+        true => String::new(),
+        false => format!(" --branch {branch}"),
+    };
+    let text = format!(
+        "{of} {verb} {}\nundo: icecore table rollback {table}{on} --to {} --force",
+        after.snapshot, before.snapshot
+    );
+    Ok(Answer::new(json, text))
+}
+
 pub(super) async fn cherry_pick(project: &Project, args: CherryPickArgs) -> Result<Answer> {
     let CherryPickArgs { table, snapshot, branch, dry_run } = args;
     let catalog = project.catalog();
+    let rows = catalog.check_cherry_pick(&table, snapshot, &branch).await?;
     if dry_run {
-        let rows = catalog.check_cherry_pick(&table, snapshot, &branch).await?;
         let json = json!({
             "table": table, "branch": branch, "picked": snapshot, "rows": rows, "dry_run": true,
         });
@@ -132,13 +171,10 @@ pub(super) async fn cherry_pick(project: &Project, args: CherryPickArgs) -> Resu
     }
     let done = catalog.cherry_pick(&table, snapshot, &branch).await?;
     let json = json!({
-        "table": table, "branch": branch, "picked": snapshot, "rows": done.added_rows,
+        "table": table, "branch": branch, "picked": snapshot, "rows": rows,
         "snapshot_id": done.pinned.snapshot, "dry_run": false,
     });
-    let text = format!(
-        "{} rows of snapshot {snapshot} are in `{branch}`: {}",
-        done.added_rows, done.pinned
-    );
+    let text = format!("{rows} rows of snapshot {snapshot} are in `{branch}`: {}", done.pinned);
     Ok(Answer::new(json, text))
 }
 

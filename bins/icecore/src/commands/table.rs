@@ -1,7 +1,7 @@
 //! `icecore table`: the version control of data.
 
 use icecore::Project;
-use icecore::catalog::{RefKind, Retention, RollbackPolicy, TagMove};
+use icecore::catalog::{RefKind, Retention, TagMove};
 use icecore_core::{
     RefName, Result, SnapshotCatalog, SnapshotId, SnapshotInfo, SnapshotSelector, TableName,
 };
@@ -42,10 +42,7 @@ pub(super) async fn run(context: &Context, command: TableCommand) -> Result<Answ
         TableCommand::CherryPick(args) => refs::cherry_pick(&project, args).await,
         TableCommand::Set(args) => properties::set(&project, args).await,
         TableCommand::Upgrade(args) => refs::upgrade(&project, args).await,
-        TableCommand::Rollback { table, to, force, dry_run } => {
-            let policy = if force { RollbackPolicy::Force } else { RollbackPolicy::AncestorsOnly };
-            rollback(&project, &table, &to, (policy, dry_run)).await
-        }
+        TableCommand::Rollback(args) => refs::rollback(&project, args).await,
         TableCommand::Export { table, at, output } => {
             let pin = project.catalog().pin(&table, &at).await?;
             let rows = project.catalog().scan(&pin, icecore_core::ScanOptions::default()).await?;
@@ -201,35 +198,6 @@ fn line_of(history: Vec<SnapshotInfo>, head: SnapshotId) -> Vec<SnapshotInfo> {
         }
     }
     line
-}
-
-async fn rollback(
-    project: &Project,
-    name: &TableName,
-    to: &SnapshotSelector,
-    (policy, dry_run): (RollbackPolicy, bool),
-) -> Result<Answer> {
-    let before = project.catalog().pin(name, &SnapshotSelector::Latest).await?;
-    let target = project.catalog().pin(name, to).await?;
-    let after = if dry_run {
-        target
-    } else {
-        project.catalog().rollback(name, target.snapshot, policy).await?
-    };
-    let json = json!({
-        "table": name, "snapshot_id": after.snapshot, "previous_snapshot_id": before.snapshot,
-        "changed": after.snapshot != before.snapshot && !dry_run, "dry_run": dry_run,
-    });
-    if after.snapshot == before.snapshot {
-        let text = format!("the current snapshot of `{name}` is {} already", after.snapshot);
-        return Ok(Answer::new(json, text));
-    }
-    let verb = if dry_run { "would be" } else { "is" };
-    let text = format!(
-        "the current snapshot of `{name}` {verb} {}\nundo: icecore table rollback {name} --to {} --force",
-        after.snapshot, before.snapshot
-    );
-    Ok(Answer::new(json, text))
 }
 
 async fn diff(

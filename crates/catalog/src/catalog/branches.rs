@@ -203,9 +203,44 @@ impl IcebergCatalog {
         to: SnapshotId,
         policy: RollbackPolicy,
     ) -> Result<PinnedTable> {
+        self.rollback_branch(table, &RefName::main(), to, policy).await
+    }
+
+    /// Points a branch at another snapshot, as [`rollback`](Self::rollback) does with `main`. What
+    /// the branch pointed at stays until it is expired: tag it first to keep it.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` for an unknown branch or snapshot; `InvalidInput` for a tag, and if the branch does
+    /// not descend from the snapshot, unless forced.
+    pub async fn rollback_branch(
+        &self,
+        table: &TableName,
+        branch: &RefName,
+        to: SnapshotId,
+        policy: RollbackPolicy,
+    ) -> Result<PinnedTable> {
         let pinned = self.pin(table, &SnapshotSelector::Id(to)).await?;
-        self.edit(table, |head| refs::plan_rollback(head, table, to, policy)).await?;
-        tracing::info!(table = %table, snapshot = %to, "rolled back");
+        self.edit(table, |head| refs::plan_rollback(head, (table, branch), to, policy)).await?;
+        tracing::info!(table = %table, branch = %branch, snapshot = %to, "rolled back");
+        Ok(pinned)
+    }
+
+    /// What [`rollback_branch`](Self::rollback_branch) would come to now. Changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those of `rollback_branch`.
+    pub async fn check_rollback(
+        &self,
+        table: &TableName,
+        branch: &RefName,
+        to: SnapshotId,
+        policy: RollbackPolicy,
+    ) -> Result<PinnedTable> {
+        let pinned = self.pin(table, &SnapshotSelector::Id(to)).await?;
+        let head = self.tables_now().load(table).await?;
+        refs::plan_rollback(&head, (table, branch), to, policy)?;
         Ok(pinned)
     }
 }

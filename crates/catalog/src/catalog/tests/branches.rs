@@ -196,6 +196,35 @@ async fn how_long_a_branch_is_kept_outlives_commits_and_rollbacks() {
 }
 
 #[tokio::test]
+async fn a_branch_is_set_back_and_main_stays() {
+    let (lake, start) = branched().await;
+    let main = lake.append(&[(2, 1)]).await;
+    let audit = named("audit");
+    let ahead = lake.try_commit(to("audit"), &[(3, 1)]).await.unwrap().pinned;
+    let back = async |branch: &RefName, to: SnapshotId, policy| {
+        let check = lake.catalog.check_rollback(&lake.table, branch, to, policy).await;
+        let done = lake.catalog.rollback_branch(&lake.table, branch, to, policy).await;
+        // A dry run says what the real one does.
+        assert_eq!(check.as_ref().err().map(Error::kind), done.as_ref().err().map(Error::kind));
+        done
+    };
+    let only = RollbackPolicy::AncestorsOnly;
+    let error = back(&audit, main.snapshot, only).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(error.to_string().contains("history of `audit`"), "{error}");
+    back(&audit, start.snapshot, only).await.unwrap();
+    assert_eq!(lake.pin("audit").await.unwrap().snapshot, start.snapshot);
+    assert_eq!(lake.pin("latest").await.unwrap(), main);
+    back(&audit, ahead.snapshot, RollbackPolicy::Force).await.unwrap();
+    assert_eq!(lake.pin("audit").await.unwrap().snapshot, ahead.snapshot);
+    lake.catalog.tag(&main, &named("v1"), TagMove::Refuse).await.unwrap();
+    let of_tag = back(&named("v1"), start.snapshot, only).await.unwrap_err();
+    assert_eq!(of_tag.kind(), ErrorKind::InvalidInput);
+    let unknown = back(&named("nope"), start.snapshot, only).await.unwrap_err();
+    assert_eq!(unknown.kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
 async fn a_branch_has_a_past_of_its_own() {
     let (lake, start) = branched().await;
     lake.clock.set("2026-02-01");

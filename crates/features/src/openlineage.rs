@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::Definitions;
-use crate::job::{DEFINITION_HASH, SOURCES, VIEW};
+use crate::job::{DEFINITION_HASH, RUN_ID, SOURCES, VIEW};
 use crate::lineage::source_lineage;
 use crate::on_demand::is_on_demand;
 use crate::output::{computed_table, history};
@@ -148,8 +148,14 @@ fn statistics(snapshot: &SnapshotInfo) -> Value {
     json!({ "outputStatistics": facet(name, "1-0-2", body) })
 }
 
-/// A UUID (version 8) that is the same every time for one snapshot.
+/// The run that the snapshot names, else a UUID (version 8) that is the same every time for one
+/// snapshot.
 fn run_id(snapshot: &SnapshotInfo) -> String {
+    let named = snapshot.summary.get(RUN_ID).map(|run| run.replace('-', ""));
+    let is_uuid = |run: &str| run.len() == 32 && run.bytes().all(|digit| digit.is_ascii_hexdigit());
+    if let Some(run) = named.filter(|run| is_uuid(run)) {
+        return hyphenated(&run);
+    }
     let digest = Sha256::digest(format!("icecore run {}", snapshot.id));
     let mut bytes = [0_u8; 16];
     for (byte, hashed) in bytes.iter_mut().zip(digest) {
@@ -157,13 +163,19 @@ fn run_id(snapshot: &SnapshotInfo) -> String {
     }
     bytes[6] = (bytes[6] & 0x0f) | 0x80;
     bytes[8] = (bytes[8] & 0x3f) | 0x80;
-    let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    let part = |range: std::ops::Range<usize>| hex.get(range).unwrap_or_default().concat();
-    [part(0..4), part(4..6), part(6..8), part(8..10), part(10..16)].join("-")
+    hyphenated(&bytes.map(|byte| format!("{byte:02x}")).concat())
+}
+
+/// 32 hexadecimal digits in the groups of a UUID.
+fn hyphenated(digits: &str) -> String {
+    let part = |range: std::ops::Range<usize>| digits.get(range).unwrap_or_default();
+    [part(0..8), part(8..12), part(12..16), part(16..20), part(20..32)].join("-")
 }
 
 #[cfg(test)]
 mod tests {
+    use icecore_core::RunId;
+
     use super::*;
     use crate::fixture::{Lakehouse, VIEWS, events};
     use crate::{ComputeOptions, compute_view};
@@ -175,7 +187,8 @@ mod tests {
         let pin = lake.append(&events(1, 40), 40).await;
         let definitions = Definitions::parse("f.toml", VIEWS).unwrap();
         let view = "user_transaction_features";
-        let options = ComputeOptions::default();
+        let run = Some(RunId::new("0198f2a1b3c47d5e8f00112233445566"));
+        let options = ComputeOptions { run, ..ComputeOptions::default() };
         let report = compute_view(&lake.engine, &definitions, view, options).await.unwrap();
         let names = ("iceberg://lakehouse", "churn");
         let told = lineage_events(&lake.engine, &definitions, view, names).await.unwrap();
@@ -185,7 +198,7 @@ mod tests {
                 assert!(event.get(key).is_some(), "{key}");
             }
             let id = event["run"]["runId"].as_str().unwrap();
-            assert_eq!(id.len(), 36);
+            assert_eq!(id, "0198f2a1-b3c4-7d5e-8f00-112233445566");
             assert_eq!(event["job"]["name"], "features.user_transaction_features");
             let version = &event["inputs"][0]["facets"]["version"];
             assert_eq!(version["datasetVersion"], pin.snapshot.to_string());

@@ -1,6 +1,6 @@
 //! Feature views and training sets of a project.
 
-use icecore_core::{BatchStream, Result};
+use icecore_core::{BatchStream, Result, RunId};
 use icecore_dataset::{
     Asked, BuildOptions, BuiltDataset, DatasetPlan, HandOff, Lock, Retrieval, Retrieved,
     Verification, lockfile_path,
@@ -13,7 +13,8 @@ use icecore_features::{
 use crate::Project;
 
 impl Project {
-    /// Computes a feature view into its table (C40-C49).
+    /// Computes a feature view into its table (C40-C49). Where no run is named, this is one of its
+    /// own: its commit says so (`icecore.run-id`).
     ///
     /// # Errors
     ///
@@ -21,9 +22,10 @@ impl Project {
     pub async fn compute_features(
         &self,
         view: &str,
-        options: ComputeOptions,
+        mut options: ComputeOptions,
     ) -> Result<ComputeReport> {
         let definitions = self.definitions()?;
+        options.run.get_or_insert_with(new_run);
         icecore_features::compute_view(self.engine(), &definitions, view, options).await
     }
 
@@ -44,9 +46,10 @@ impl Project {
     pub async fn backfill_features(
         &self,
         view: &str,
-        options: BackfillOptions,
+        mut options: BackfillOptions,
     ) -> Result<BackfillReport> {
         let definitions = self.definitions()?;
+        options.run.get_or_insert_with(new_run);
         icecore_features::backfill(self.engine(), &definitions, view, options).await
     }
 
@@ -151,4 +154,9 @@ impl Project {
         let lock = self.dataset_lock(name)?;
         icecore_dataset::verify(self.engine(), &lock, Some(&self.definitions()?)).await
     }
+}
+
+/// The id of a run of its own.
+fn new_run() -> RunId {
+    RunId::new(uuid::Uuid::now_v7().simple().to_string())
 }

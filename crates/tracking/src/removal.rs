@@ -47,7 +47,8 @@ pub async fn removable_runs(
     artifacts: &FileArtifacts,
     before: Timestamp,
 ) -> Result<RemovedRuns> {
-    let deleted = tracker.deleted_runs().await?.into_iter();
+    // In the order in which they are removed: the oldest first.
+    let deleted = tracker.deleted_runs().await?.into_iter().rev();
     let due = deleted.filter(|deleted| deleted.deleted_at <= before).map(|deleted| deleted.run.id);
     let runs: Vec<RunId> = tracker.removing().await?.into_iter().chain(due).collect();
     let mut removable = RemovedRuns { runs, files: 0 };

@@ -186,7 +186,7 @@ fn expect_deletable(run: &Run, versions: &[ModelVersion]) -> Result<()> {
     let id = &run.id;
     if let Some(first) = versions.first() {
         return Err(Error::invalid(format!("run `{id}` made models that are registered"))
-            .with_note(format!("models: {}", listed(versions)))
+            .with_note(format!("it made {}", listed(versions)))
             .with_help(format!(
                 "`icecore models delete {} {}` deletes a version, `--force` all of them with the \
                  run",

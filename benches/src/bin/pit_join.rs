@@ -103,6 +103,7 @@ async fn join(
             created_timestamp: None,
             ttl: Some(Span::from_days(days)),
             delay: None,
+            knowledge: None,
             strict: false,
             columns: columns.collect(),
         });

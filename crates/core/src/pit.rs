@@ -36,6 +36,8 @@ pub struct FeatureTable {
     pub delay: Option<Span>,
     /// Whether a row of exactly the spine's moment stays out, whatever the options say.
     pub strict: bool,
+    /// Which clock decides for it; absent means as the options say.
+    pub knowledge: Option<Knowledge>,
     /// The columns to take, and their names in the output.
     pub columns: Vec<(String, String)>,
 }

@@ -264,6 +264,7 @@ fn feature_table(plan: &DatasetPlan, view: &LockedView) -> Result<FeatureTable> 
         ttl: view.ttl,
         delay: view.delay,
         strict: view.strict,
+        knowledge: Some(view.knowledge),
         columns,
     })
 }

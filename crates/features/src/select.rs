@@ -177,6 +177,7 @@ pub fn moment_table(
         created_timestamp: view.created_timestamp.clone(),
         ttl: view.ttl,
         delay: None,
+        knowledge: None,
         strict: false,
         columns: columns.to_vec(),
     })

@@ -42,7 +42,7 @@ pub(crate) fn keys(
             .with_note(format!("columns of the spine: {}", names().collect::<Vec<_>>().join(", ")))
             .with_candidates(spine_key, names()));
         };
-        comparable(&table.view, column(&table.view, schema, own)?, spine_field)?;
+        check_key(&table.view, column(&table.view, schema, own)?, spine_field)?;
         keys.push((at, own.clone()));
     }
     if keys.is_empty() {
@@ -78,8 +78,12 @@ pub(crate) fn moment(view: &str, field: &Field) -> Result<()> {
     )))
 }
 
-/// That two keys can be compared by value.
-fn comparable(view: &str, own: &Field, spine: &Field) -> Result<()> {
+/// That a view's key and the spine's column for it can be compared by value.
+///
+/// # Errors
+///
+/// `InvalidInput` that names both and their types, and how to make them equal.
+pub fn check_key(view: &str, own: &Field, spine: &Field) -> Result<()> {
     let (own_name, spine_name) = (own.name(), spine.name());
     let (own_type, spine_type) = (own.data_type(), spine.data_type());
     if own_type.is_floating() || own_type.is_nested() {
@@ -90,7 +94,8 @@ fn comparable(view: &str, own: &Field, spine: &Field) -> Result<()> {
     }
     let same = own_type == spine_type
         || own_type.is_integer() && spine_type.is_integer()
-        || is_text(own_type) && is_text(spine_type);
+        || is_text(own_type) && is_text(spine_type)
+        || is_binary(own_type) && is_binary(spine_type);
     if same {
         return Ok(());
     }
@@ -111,6 +116,19 @@ fn is_text(data_type: &DataType) -> bool {
     match data_type {
         DataType::Dictionary(_, value) => is_text(value),
         _ => matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View),
+    }
+}
+
+fn is_binary(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Dictionary(_, value) => is_binary(value),
+        _ => matches!(
+            data_type,
+            DataType::Binary
+                | DataType::LargeBinary
+                | DataType::BinaryView
+                | DataType::FixedSizeBinary(_)
+        ),
     }
 }
 

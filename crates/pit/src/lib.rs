@@ -55,6 +55,7 @@ mod table;
 mod tests;
 mod waiting;
 
+pub use check::check_key;
 pub use exec::PointInTimeExec;
 pub use merge_join::{MergeJoin, MomentRows};
 pub use moment::micros as moment_micros;

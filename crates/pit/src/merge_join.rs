@@ -116,7 +116,8 @@ impl MergeJoin {
         let mut joined = Vec::with_capacity(tables.len());
         for (table, made) in tables {
             debug!(view = %table.view, table = %table.table, "joins a feature view");
-            let source: Arc<dyn FeatureSource> = match (made, options.knowledge) {
+            let source: Arc<dyn FeatureSource> = match (made, table.knowledge.or(options.knowledge))
+            {
                 (Some(MomentRows { rows, newest }), _) => {
                     Arc::new(Frame { rows, newest: Some(newest) })
                 }

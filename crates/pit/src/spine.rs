@@ -155,18 +155,26 @@ fn bounds_of(column: &ArrayRef) -> Option<(ScalarValue, ScalarValue)> {
     }
 }
 
-/// The schema with strings as `Utf8`, however they are encoded.
+/// The schema with text as `Utf8` and bytes as `Binary`, however they are encoded.
 pub(crate) fn plain_schema(schema: &SchemaRef) -> SchemaRef {
-    let plain = |field: &FieldRef| match field.data_type() {
-        DataType::Utf8View => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8)),
-        DataType::Dictionary(_, value) => {
-            let value = if **value == DataType::Utf8View { &DataType::Utf8 } else { value };
-            Arc::new(field.as_ref().clone().with_data_type(value.clone()))
-        }
-        _ => Arc::clone(field),
+    let plain = |field: &FieldRef| match plain_type(field.data_type()) {
+        Some(data_type) => Arc::new(field.as_ref().clone().with_data_type(data_type)),
+        None => Arc::clone(field),
     };
     let fields: Vec<FieldRef> = schema.fields().iter().map(plain).collect();
     Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
+}
+
+/// The type of the values of an encoded column.
+fn plain_type(data_type: &DataType) -> Option<DataType> {
+    match data_type {
+        DataType::Utf8View => Some(DataType::Utf8),
+        DataType::BinaryView => Some(DataType::Binary),
+        DataType::Dictionary(_, value) => {
+            Some(plain_type(value).unwrap_or_else(|| value.as_ref().clone()))
+        }
+        _ => None,
+    }
 }
 
 /// The columns of a batch as a schema has them.

@@ -56,7 +56,7 @@ impl JoinTable {
         let knowledge = match newest {
             // Whoever made the rows has seen to it.
             Some(_) => Knowledge::Event,
-            None => check::knowledge(&feature, options.knowledge)?,
+            None => check::knowledge(&feature, feature.knowledge.or(options.knowledge))?,
         };
         let keys = check::keys(&feature, spine, schema)?;
         let created = feature.created_timestamp.as_ref().filter(|_| newest.is_none());
@@ -249,5 +249,11 @@ fn as_type(column: &ArrayRef, data_type: &DataType) -> Result<ArrayRef> {
     if column.data_type() == data_type {
         return Ok(Arc::clone(column));
     }
-    Ok(cast_with_options(column, data_type, &CastOptions { safe: true, ..CastOptions::default() })?)
+    let options = CastOptions { safe: true, ..CastOptions::default() };
+    if let (DataType::BinaryView, DataType::FixedSizeBinary(_)) = (column.data_type(), data_type) {
+        // There is no way between the two but by a third.
+        let bytes = cast_with_options(column, &DataType::LargeBinary, &options)?;
+        return Ok(cast_with_options(&bytes, data_type, &options)?);
+    }
+    Ok(cast_with_options(column, data_type, &options)?)
 }

@@ -114,6 +114,40 @@ fn text_keys_match_in_every_encoding() {
 }
 
 #[test]
+fn keys_of_bytes_match_in_every_encoding() {
+    let facts = fact_batch(&[Fact { shop: Some("abcd"), ..fact(0, 1, 10) }]);
+    let question = Question { shop: Some("abcd"), ..question(0, 1) };
+    let spine = spine_batch(&[question.clone(), Question { shop: Some("abce"), ..question }]);
+    let encodings = [
+        DataType::Binary,
+        DataType::LargeBinary,
+        DataType::BinaryView,
+        DataType::FixedSizeBinary(4),
+    ];
+    let encoded = |batch: &RecordBatch, name: &str, data_type: &DataType| {
+        let bytes = cast(batch.column_by_name(name).unwrap(), &DataType::Binary).unwrap();
+        with_column(batch, name, &cast(&bytes, data_type).unwrap())
+    };
+    for (spine_type, fact_type) in
+        encodings.iter().flat_map(|s| encodings.iter().map(move |f| (s, f)))
+    {
+        for parts in [HELD, SORTED] {
+            let context = session(WHOLE);
+            let source = frame(&context, &encoded(&facts, "shop", fact_type));
+            let rows = encoded(&spine, "store", spine_type);
+            let rows = BatchStream::from_batches(rows.schema(), vec![rows]);
+            let tables = vec![(table("v", Rules { by_shop: true, ..PLAIN }), source)];
+            let spine = Spine { rows, event_timestamp: "seen_at".to_owned() };
+            let joined = block_on(async {
+                let ways = ways(PitOptions::default(), &context, parts);
+                join(spine, tables, ways).await?.concat().await
+            });
+            assert_eq!(values(&joined.unwrap()), [Some(10), None], "{spine_type} {fact_type}");
+        }
+    }
+}
+
+#[test]
 fn an_empty_spine_and_an_empty_table_keep_the_columns() {
     let nothing = block_on(run(&[fact(0, 1, 1)], &[], &[("v", PLAIN)], WHOLE)).unwrap();
     assert_eq!((nothing.num_rows(), nothing.num_columns()), (0, 8));

@@ -52,6 +52,10 @@ impl Error {
         let message = format!("cannot read `{}`", path.display());
         let of_kind = match error.kind() {
             io::ErrorKind::NotFound => Self::not_found(message),
+            // What is no text in UTF-8 stays so, however often it is read.
+            io::ErrorKind::InvalidData => {
+                return Self::invalid(format!("`{}` is no text in UTF-8", path.display()));
+            }
             _ => Self::unavailable(message),
         };
         of_kind.with_source(error)

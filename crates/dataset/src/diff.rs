@@ -1,11 +1,12 @@
 //! What differs between two locks.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use icecore_core::{SnapshotId, TableName};
+use icecore_core::{PinnedTable, Result, SnapshotId, TableName};
 use serde::Serialize;
 
 use crate::lock::{Lock, LockedView};
+use crate::settings::{plan_settings, view_settings};
 use crate::statistics::ColumnStatistics;
 
 /// What differs between two locks; `before` and `after` are in the order of the call.
@@ -18,9 +19,12 @@ pub struct LockDiff {
     pub rows: Change<u64>,
     /// The spine's queries, where they differ.
     pub spine: Option<Change<String>>,
+    /// What they say otherwise of all rows: the label, `where`, when labels are settled, how rows
+    /// are divided.
+    pub settings: Vec<SettingChange>,
     /// Tables that were read at other states, or by one of them only.
     pub inputs: Vec<InputChange>,
-    /// Views with other definitions, or of one of them only.
+    /// Views with other definitions, that are taken otherwise, or of one of them only.
     pub definitions: Vec<DefinitionChange>,
     /// Columns that hold other values, or are in one of them only.
     pub columns: Vec<ColumnChange>,
@@ -33,6 +37,16 @@ pub struct Change<T> {
     pub before: T,
     /// In the second.
     pub after: T,
+}
+
+/// A choice that was made otherwise.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SettingChange {
+    /// Which, as lockfiles name it: `where`, `maturity.after`.
+    pub setting: String,
+    /// How, absent where the lock does not say.
+    #[serde(flatten)]
+    pub value: Change<Option<String>>,
 }
 
 /// The states at which a table was read.
@@ -48,13 +62,21 @@ pub struct InputChange {
 /// The definitions of a view.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DefinitionChange {
-    /// The view.
+    /// The view, as the sets name it.
     pub view: String,
     /// The definition's hash, absent where the lock does not join the view.
     #[serde(flatten)]
     pub definition_hash: Change<Option<String>>,
-    /// Whether the lock takes other features, keys or ages than the other from the same definition.
-    pub taken_differently: bool,
+    /// What the locks take otherwise of it: other features, keys, ages, delays, clocks.
+    pub taken_differently: Vec<SettingChange>,
+}
+
+impl DefinitionChange {
+    /// Whether the view is defined otherwise, or joined by one of the locks only.
+    #[must_use]
+    pub fn is_of_definition(&self) -> bool {
+        self.definition_hash.before != self.definition_hash.after
+    }
 }
 
 /// What a column holds.
@@ -68,27 +90,41 @@ pub struct ColumnChange {
 }
 
 /// Compares two locks.
-#[must_use]
-pub fn diff(before: &Lock, after: &Lock) -> LockDiff {
+///
+/// # Errors
+///
+/// `Internal` if a lock cannot be written as TOML.
+pub fn diff(before: &Lock, after: &Lock) -> Result<LockDiff> {
     let (old, new) = (&before.plan, &after.plan);
-    LockDiff {
+    Ok(LockDiff {
         content_equal: before.content_hash == after.content_hash,
         rows: Change { before: before.rows, after: after.rows },
         spine: (old.spine.sha256 != new.spine.sha256)
             .then(|| Change { before: old.spine.sql.clone(), after: new.spine.sql.clone() }),
+        settings: settings(plan_settings(old)?, plan_settings(new)?),
         inputs: inputs(before, after),
-        definitions: definitions(&old.views, &new.views),
+        definitions: definitions(&old.views, &new.views)?,
         columns: columns(&before.columns, &after.columns),
-    }
+    })
+}
+
+fn settings(
+    mut old: BTreeMap<String, String>,
+    mut new: BTreeMap<String, String>,
+) -> Vec<SettingChange> {
+    let names: BTreeSet<String> = old.keys().chain(new.keys()).cloned().collect();
+    let changes = names.into_iter().filter_map(|setting| {
+        let value = Change { before: old.remove(&setting), after: new.remove(&setting) };
+        (value.before != value.after).then_some(SettingChange { setting, value })
+    });
+    changes.collect()
 }
 
 fn inputs(before: &Lock, after: &Lock) -> Vec<InputChange> {
     let (old, new) = (before.plan.pins(), after.plan.pins());
     let tables: BTreeSet<&TableName> = old.iter().chain(&new).map(|pin| &pin.table).collect();
     let changes = tables.into_iter().filter_map(|table| {
-        let find = |pins: &[icecore_core::PinnedTable]| {
-            pins.iter().find(|pin| pin.table == *table).cloned()
-        };
+        let find = |pins: &[PinnedTable]| pins.iter().find(|pin| pin.table == *table).cloned();
         let (old, new) = (find(&old), find(&new));
         let snapshot = Change {
             before: old.as_ref().map(|pin| pin.snapshot),
@@ -99,20 +135,27 @@ fn inputs(before: &Lock, after: &Lock) -> Vec<InputChange> {
     changes.collect()
 }
 
-fn definitions(old: &[LockedView], new: &[LockedView]) -> Vec<DefinitionChange> {
+fn definitions(old: &[LockedView], new: &[LockedView]) -> Result<Vec<DefinitionChange>> {
     let names: BTreeSet<&String> = old.iter().chain(new).map(|view| &view.name).collect();
-    let changes = names.into_iter().filter_map(|name| {
+    let mut changes = Vec::new();
+    for name in names {
         let find = |views: &[LockedView]| views.iter().find(|view| view.name == *name).cloned();
         let (old, new) = (find(old), find(new));
+        if old == new {
+            continue;
+        }
         let hash = |view: &Option<LockedView>| view.as_ref().map(|v| v.definition_hash.clone());
-        let definition_hash = Change { before: hash(&old), after: hash(&new) };
-        (old != new).then(|| DefinitionChange {
+        changes.push(DefinitionChange {
             view: name.clone(),
-            taken_differently: definition_hash.before == definition_hash.after,
-            definition_hash,
-        })
-    });
-    changes.collect()
+            definition_hash: Change { before: hash(&old), after: hash(&new) },
+            taken_differently: match (&old, &new) {
+                (Some(old), Some(new)) => settings(view_settings(old)?, view_settings(new)?),
+                // That it is not joined at all says everything.
+                _ => Vec::new(),
+            },
+        });
+    }
+    Ok(changes)
 }
 
 fn columns(old: &[ColumnStatistics], new: &[ColumnStatistics]) -> Vec<ColumnChange> {

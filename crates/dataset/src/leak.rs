@@ -1,6 +1,7 @@
 //! The proof that no row of a training set saw its future.
 
-use arrow::array::{Array, Int64Array, RecordBatch};
+use arrow::array::{Array, AsArray, Int64Array, RecordBatch};
+use arrow::datatypes::Int64Type;
 use icecore_core::{Error, Result, Span, Timestamp};
 use icecore_pit::moment_micros;
 use serde::{Deserialize, Serialize};
@@ -48,6 +49,11 @@ pub(crate) fn created_column(view: &str) -> String {
     format!("{view}__created_timestamp")
 }
 
+/// The column with the age of the row that a view gave, where the set has it.
+pub(crate) fn age_column(view: &str) -> String {
+    format!("{view}__age_us")
+}
+
 /// Looks at joined rows.
 #[derive(Debug, Clone)]
 pub(crate) struct LeakChecker {
@@ -90,6 +96,8 @@ impl LeakChecker {
                 Some(column) => Some(moment_micros(column)?),
                 None => None,
             };
+            let ages = batch.column_by_name(&age_column(&view.name));
+            let ages = ages.and_then(|ages| ages.as_primitive_opt::<Int64Type>());
             for row in (0..batch.num_rows()).filter(|row| events.is_valid(*row)) {
                 let event = events.value(row);
                 let known = created.as_ref().map_or(event, |created| created.value(row).max(event));
@@ -99,6 +107,15 @@ impl LeakChecker {
                     wrong.get_or_insert(problem);
                 }
                 let age = moment.map_or(0, |moment| moment.saturating_sub(event));
+                if let Some(ages) = ages
+                    && (ages.is_null(row) || ages.value(row) != age)
+                {
+                    self.found.violations += 1;
+                    wrong.get_or_insert_with(|| {
+                        let name = &view.name;
+                        format!("the age of a row of feature view `{name}` is not what it was")
+                    });
+                }
                 let (newest, oldest) =
                     (&mut found.newest_before_moment_us, &mut found.oldest_before_moment_us);
                 *newest = Some(newest.map_or(age, |newest| newest.min(age)));

@@ -23,8 +23,10 @@
 //! ```
 
 mod build;
+mod chosen;
 mod dense;
 mod diff;
+mod document;
 mod first_difference;
 mod handoff;
 mod leak;
@@ -36,8 +38,11 @@ mod parts;
 mod plan;
 mod retrieve;
 mod rows;
+mod rules;
+mod settings;
 mod shape;
 mod spec;
+mod split;
 mod statistics;
 mod streamed;
 mod target;
@@ -47,7 +52,9 @@ mod verify;
 
 pub use build::{BuildOptions, BuiltDataset, build};
 pub use dense::{DenseMatrix, Element};
-pub use diff::{Change, ColumnChange, DefinitionChange, InputChange, LockDiff, diff};
+pub use diff::{
+    Change, ColumnChange, DefinitionChange, InputChange, LockDiff, SettingChange, diff,
+};
 pub use handoff::{HandOff, matrix, stream};
 pub use leak::{LeakCheck, ViewLeakCheck};
 pub use load::{LoadOptions, LoadedSet, load};
@@ -58,11 +65,12 @@ pub use parts::{LockedSplit, SplitBy};
 pub use plan::plan;
 pub use retrieve::{Asked, Retrieval, Retrieved, retrieve};
 pub use rows::explain;
+pub use rules::{ViewRules, Windows};
 pub use shape::{LockedMaturity, Unmatured};
 pub use spec::{
-    CrossValidationSpec, DatasetSpec, FoldBy, MaturitySpec, ModelSpec, SearchSpec, SplitSpec,
-    ViewRules, Windows, definition_files,
+    CrossValidationSpec, DatasetSpec, FoldBy, MaturitySpec, ModelSpec, SearchSpec, definition_files,
 };
+pub use split::SplitSpec;
 pub use statistics::{ColumnStatistics, Value};
 pub use streamed::{StreamedSet, StreamedSide, open, size};
 pub use verify::{RowsDigest, Verification, verify};

@@ -98,8 +98,8 @@ pub struct LoadedSet {
 ///
 /// # Errors
 ///
-/// `NotFound` if the state has expired or lacks a column; `InvalidInput` if the label is no number
-/// or boolean, or a feature is neither nor text.
+/// `NotFound` if the state has expired or lacks a column; `InvalidInput` if the set has no label, if
+/// that is no number or boolean, or if a feature is neither nor text.
 pub async fn load(engine: &Engine, lock: &Lock, options: LoadOptions) -> Result<LoadedSet> {
     let found = Found::new(engine, lock, &options).await?;
     let mut rows = found.scan(engine).await?;
@@ -226,8 +226,12 @@ impl Columns {
                 reads.len() - 1
             }))
         };
+        let label = plan.label.as_deref().ok_or_else(|| {
+            Error::invalid(format!("dataset `{}` has no label to learn", plan.dataset))
+                .with_help("name the spine's column to predict as `label`, and build it again")
+        })?;
         let features = plan.features().into_iter().map(&mut place).collect::<Result<Vec<_>>>()?;
-        let label = place(&plan.label)?;
+        let label = place(label)?;
         let moment = place(&plan.event_timestamp)?;
         let mut identity = plan.keys.iter().map(|key| place(key)).collect::<Result<Vec<_>>>()?;
         identity.push(moment);

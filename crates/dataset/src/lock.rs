@@ -61,8 +61,9 @@ pub struct DatasetPlan {
     pub dataset: String,
     /// The table that the rows go to.
     pub table: TableName,
-    /// The column to predict.
-    pub label: String,
+    /// The column to predict, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
     /// The column with each row's moment.
     pub event_timestamp: String,
     /// The spine's columns that features are joined by.
@@ -70,6 +71,12 @@ pub struct DatasetPlan {
     /// The clock that was asked for; absent means created where a view declares it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub knowledge: Option<Knowledge>,
+    /// Whether each view adds when the row that it gave happened: `{view}__event_timestamp`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub with_event_timestamps: bool,
+    /// Whether each view adds how old the row that it gave was, in microseconds: `{view}__age_us`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub with_ages: bool,
     /// Only joined rows for which this SQL expression is true.
     #[serde(default, rename = "where", skip_serializing_if = "Option::is_none")]
     pub filter: Option<String>,
@@ -130,8 +137,11 @@ pub enum InputRole {
 /// A feature view as it was joined.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LockedView {
-    /// Its name.
+    /// Its name in the set.
     pub name: String,
+    /// The feature view, where the set has another name for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<String>,
     /// The hash of its definition.
     pub definition_hash: String,
     /// Where its rows are, or its events, if its windows end at the spine's moments.
@@ -162,6 +172,14 @@ pub struct LockedView {
     /// How windows are computed that end at the spine's moments; absent where stored rows are seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub windows: Option<LockedWindows>,
+}
+
+impl LockedView {
+    /// The name of the feature view, whatever the set calls it.
+    #[must_use]
+    pub fn view(&self) -> &str {
+        self.of.as_deref().unwrap_or(&self.name)
+    }
 }
 
 impl DatasetPlan {

@@ -43,7 +43,7 @@ pub(crate) async fn moment_rows(
     options: PitOptions,
 ) -> Result<MomentRows> {
     let definitions = windows.definitions()?;
-    let own = definitions.view(&view.name)?;
+    let own = definitions.view(view.view())?;
     let asked = AskedMoments::of(engine, spine, &view.keys, &plan.event_timestamp).await?;
     let rules = MomentRules {
         ttl: view.ttl,

@@ -3,21 +3,22 @@
 use std::collections::BTreeMap;
 
 use icecore_core::{
-    Error, ErrorKind, FeatureView, Knowledge, PinnedTable, Result, SnapshotCatalog,
-    SnapshotSelector, TableName,
+    Error, ErrorKind, Knowledge, PinnedTable, Result, SnapshotCatalog, SnapshotSelector, TableName,
 };
 use icecore_engine::{Engine, is_views_table};
 use icecore_features::{
-    Definitions, FeatureSelection, UnstableCall, feature_source, feature_table, moment_table,
-    pin_sources, resolve_features, select_features, unstable_call, unstable_condition,
+    Definitions, UnstableCall, feature_source, feature_table, moment_table, pin_sources,
+    unstable_call, unstable_condition,
 };
 
+use crate::chosen::{Chosen, check_keys, chosen_views};
 use crate::lock::{DatasetPlan, InputRole, LockedInput, LockedSpine, LockedView};
 use crate::moment::LockedWindows;
-use crate::on_demand::LockedOnDemand;
 use crate::rows::check_spine;
+use crate::rules::Windows;
 use crate::shape::LockedMaturity;
-use crate::spec::{DatasetSpec, MaturitySpec, SplitSpec, Windows};
+use crate::spec::{DatasetSpec, MaturitySpec};
+use crate::split::SplitSpec;
 use crate::target::check_free;
 
 /// How often the inputs are pinned anew when one of them changes meanwhile.
@@ -50,6 +51,14 @@ async fn check_decided(engine: &Engine, spec: &DatasetSpec, plan: &DatasetPlan) 
     let spine = spine.map_err(|error| spec.locate(&spec.name, error))?;
     let columns = check_spine(plan, spine.schema().as_arrow());
     columns.map_err(|error| spec.locate(&spec.name, error))?;
+    for view in &plan.views {
+        let input = plan.inputs.iter().find(|input| input.pin.table == view.table);
+        let stored = match (input, &view.windows) {
+            (Some(input), None) => Some(engine.catalog().schema(&input.pin).await?),
+            _ => None,
+        };
+        check_keys(spec, (view, stored.as_deref()), spine.schema().as_arrow())?;
+    }
     if let Some(UnstableCall { function, view }) = unstable_call(&spine)? {
         let error = depends_on("the spine", &function);
         let error = match view {
@@ -110,6 +119,8 @@ pub(crate) async fn planned(
         event_timestamp: spec.event_timestamp.clone(),
         keys,
         knowledge: spec.knowledge,
+        with_event_timestamps: spec.with_event_timestamps,
+        with_ages: spec.with_ages,
         filter: spec.filter.clone(),
         maturity,
         split: spec.split.as_ref().and_then(SplitSpec::locked),
@@ -142,95 +153,7 @@ async fn matured(
     Ok(LockedMaturity { after: maturity.after, as_of, unmatured: maturity.unmatured })
 }
 
-/// Features, each with its name in the set.
-type Columns = Vec<(String, String)>;
-
-/// A view and the features that are taken from it.
-struct Chosen<'a> {
-    view: &'a FeatureView,
-    columns: Columns,
-}
-
-fn chosen_views<'a>(definitions: &'a Definitions, spec: &DatasetSpec) -> Result<Vec<Chosen<'a>>> {
-    for feature in &spec.features {
-        // One by one, so that a mistake is shown where it stands.
-        resolve_features(definitions, std::slice::from_ref(feature))
-            .map_err(|error| spec.locate(feature, error))?;
-    }
-    let mut chosen = Vec::new();
-    let mut owners: BTreeMap<String, String> = BTreeMap::new();
-    for (name, features) in resolve_features(definitions, &spec.features)? {
-        let mut columns = Vec::with_capacity(features.len());
-        for feature in features {
-            let column = match spec.full_feature_names {
-                true => format!("{name}__{feature}"),
-                false => feature.clone(),
-            };
-            if let Some(other) = owners.insert(column.clone(), name.clone()) {
-                let mention = format!("{name}:{feature}");
-                return Err(spec.locate(
-                    &mention,
-                    Error::invalid(format!(
-                        "feature views `{other}` and `{name}` both have a feature `{feature}`"
-                    ))
-                    .with_help(
-                        "set `full_feature_names = true`: columns are then named view__feature",
-                    ),
-                ));
-            }
-            columns.push((feature, column));
-        }
-        chosen.push(Chosen { view: definitions.view(&name)?, columns });
-    }
-    check_renamed_keys(definitions, spec, &chosen)?;
-    check_views(spec, &chosen)?;
-    Ok(chosen)
-}
-
-fn check_renamed_keys(
-    definitions: &Definitions,
-    spec: &DatasetSpec,
-    chosen: &[Chosen<'_>],
-) -> Result<()> {
-    let mut known = Vec::new();
-    for chosen in chosen {
-        known.extend(definitions.join_keys(chosen.view)?);
-    }
-    known.sort();
-    known.dedup();
-    match spec.keys.keys().find(|key| !known.contains(key)) {
-        None => Ok(()),
-        Some(key) => Err(Error::not_found(format!(
-            "`keys` renames `{key}`, by which no view of dataset `{}` is joined",
-            spec.name
-        ))
-        .with_note(format!("join keys: {}", known.join(", ")))
-        .with_candidates(key, known.iter().map(String::as_str))),
-    }
-}
-
-/// That every view with rules of its own is joined.
-fn check_views(spec: &DatasetSpec, chosen: &[Chosen<'_>]) -> Result<()> {
-    let names = || chosen.iter().map(|chosen| chosen.view.name.as_str());
-    match spec.views.keys().find(|name| names().all(|known| known != name.as_str())) {
-        None => Ok(()),
-        Some(name) => {
-            let message = format!(
-                "dataset `{}` takes no feature of `{name}`, which it has rules for",
-                spec.name
-            );
-            Err(Error::not_found(message)
-                .with_note(format!("feature views: {}", names().collect::<Vec<_>>().join(", ")))
-                .with_candidates(name, names()))
-        }
-    }
-}
-
 impl Chosen<'_> {
-    fn windows(&self, spec: &DatasetSpec) -> Windows {
-        spec.views.get(&self.view.name).map_or_else(Windows::default, |rules| rules.windows)
-    }
-
     /// The tables that are read for the view, and what for. Where its query reads a view of the
     /// catalog, the state of the views that it was looked through in is put into `at`.
     async fn sources(
@@ -239,20 +162,8 @@ impl Chosen<'_> {
         spec: &DatasetSpec,
         at: &mut Vec<(TableName, SnapshotSelector)>,
     ) -> Result<(InputRole, Vec<TableName>)> {
-        if self.windows(spec) == Windows::Stored {
+        if self.check_windows(spec)? == Windows::Stored {
             return Ok((InputRole::Features, vec![feature_source(self.view)?.clone()]));
-        }
-        let name = &self.view.name;
-        if self.view.is_stored() {
-            let error = format!("feature view `{name}` stores features and has no windows");
-            return Err(spec.locate("moment", Error::invalid(error)));
-        }
-        if spec.knowledge == Some(Knowledge::Snapshot) {
-            let error = "`knowledge = \"snapshot\"` is of stored rows, and windows that end at the \
-                         spine's moments have none";
-            return Err(spec.locate("snapshot", Error::invalid(error)).with_help(
-                "let the created or the event timestamp decide, or leave `windows` out",
-            ));
         }
         let pins = match &self.view.source_sql {
             Some(query) => engine.pin_what_is_read(query, at).await?,
@@ -282,23 +193,21 @@ impl Chosen<'_> {
         let pin = input
             .map(|input| input.pin.clone())
             .ok_or_else(|| Error::internal(format!("`{source}` was not pinned")))?;
-        let own = definitions.join_keys(self.view)?;
-        let renamed = spec.keys.iter().filter(|(key, _)| own.contains(key));
-        let renamed = renamed.map(|(key, column)| (key.clone(), column.clone())).collect();
+        let renamed = self.renamed_keys(definitions, spec)?;
         let schema = engine.catalog().schema(&pin).await?;
         let (columns, on_demand) = self.by_place()?;
         if let Some(input) = on_demand
             .iter()
             .flat_map(|on_demand| &on_demand.features.requests)
-            .find(|input| input.name == spec.label)
+            .find(|input| Some(&input.name) == spec.label.as_ref())
         {
             let error = format!(
                 "feature view `{}` would take the label `{}` as a request's",
-                self.view.name, input.name
+                self.name, input.name
             );
             return Err(Error::invalid(error).with_help("give the label another name in the spine"));
         }
-        let windows = self.windows(spec);
+        let windows = self.rules.windows;
         let mut table = match windows {
             Windows::Stored => feature_table(definitions, self.view, pin, &columns, &renamed)?,
             Windows::Moment => moment_table(definitions, self.view, pin, &columns, &renamed)?,
@@ -308,14 +217,15 @@ impl Chosen<'_> {
             table.created_timestamp =
                 table.created_timestamp.filter(|name| schema.column_with_name(name).is_some());
         }
-        let knowledge = match (spec.knowledge, &table.created_timestamp) {
+        let knowledge = match (self.knowledge(spec), &table.created_timestamp) {
             (Some(asked), _) => asked,
             (None, Some(_)) => Knowledge::Created,
             (None, None) => Knowledge::Event,
         };
-        let rules = spec.views.get(&self.view.name).copied().unwrap_or_default();
+        let rules = &self.rules;
         Ok(LockedView {
-            name: self.view.name.clone(),
+            name: self.name.clone(),
+            of: rules.of.clone(),
             definition_hash: definitions.definition_hash(self.view),
             table: source.clone(),
             knowledge,
@@ -334,21 +244,6 @@ impl Chosen<'_> {
                 }
             },
         })
-    }
-
-    /// What the view's table holds of the features, and what is computed from it.
-    fn by_place(&self) -> Result<(Columns, Option<LockedOnDemand>)> {
-        let names: Vec<String> = self.columns.iter().map(|(feature, _)| feature.clone()).collect();
-        let FeatureSelection { stored, asked, on_demand } = select_features(self.view, &names)?;
-        let (taken, computed) =
-            self.columns.iter().cloned().partition(|(feature, _)| stored.contains(feature));
-        let helpers = stored.into_iter().skip(asked).collect();
-        let on_demand = (!on_demand.steps.is_empty()).then_some(LockedOnDemand {
-            columns: computed,
-            helpers,
-            features: on_demand,
-        });
-        Ok((taken, on_demand))
     }
 }
 

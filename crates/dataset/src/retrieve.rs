@@ -19,7 +19,8 @@ use crate::leak::event_column;
 use crate::lock::{DatasetPlan, LockedView};
 use crate::plan::planned;
 use crate::rows::{SpineRows, hidden_columns, with_features};
-use crate::spec::{DatasetSpec, ViewRules, quoted};
+use crate::rules::{ViewRules, Windows};
+use crate::spec::{DatasetSpec, quoted};
 
 /// At most so many moments are looked at in one retrieval of every entity.
 const MOMENTS_MAX: usize = 10_000;
@@ -50,7 +51,7 @@ pub struct Retrieval {
     pub event_timestamp: String,
     /// The rows' columns for join keys, where they have other names.
     pub keys: BTreeMap<String, String>,
-    /// How rows of some views are joined, where not as the views say.
+    /// How rows of some views are joined, where not as the views say, and under which other names.
     pub views: BTreeMap<String, ViewRules>,
     /// Which clock decides what was known; absent means created where a view declares it.
     pub knowledge: Option<Knowledge>,
@@ -81,6 +82,30 @@ impl Retrieval {
             with_ages: false,
             at: Vec::new(),
         }
+    }
+
+    /// Joins all views by these rules where nothing else is said of one, and lets the windows of
+    /// those end there that have windows.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` for a view that nobody has.
+    pub fn with_rules_for_all(
+        mut self,
+        definitions: &Definitions,
+        rules: &ViewRules,
+    ) -> Result<Self> {
+        for name in self.features.iter().filter_map(|feature| feature.split(':').next()) {
+            let own = self.views.entry(name.to_owned()).or_default();
+            let is_stored = definitions.view(own.of.as_deref().unwrap_or(name))?.is_stored();
+            own.ttl = own.ttl.or(rules.ttl);
+            own.delay = own.delay.or(rules.delay);
+            own.strict |= rules.strict;
+            if !is_stored && own.windows == Windows::Stored {
+                own.windows = rules.windows;
+            }
+        }
+        Ok(self)
     }
 }
 
@@ -133,7 +158,7 @@ pub async fn retrieve(
 fn rows_of(view: &LockedView) -> Result<String> {
     let Some(windows) = &view.windows else { return Ok(quoted(&view.table)) };
     let definitions = windows.definitions()?;
-    Ok(match &definitions.view(&view.name)?.source_sql {
+    Ok(match &definitions.view(view.view())?.source_sql {
         Some(query) => format!("({query}) AS icecore_events"),
         None => quoted(&view.table),
     })

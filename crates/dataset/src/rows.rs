@@ -79,8 +79,7 @@ fn content(observer: &Mutex<Observer>) -> Content {
 /// its future.
 pub(crate) async fn joined(engine: &Engine, plan: &DatasetPlan) -> Result<Joined> {
     let spine = SpineRows::Query(plan.spine.sql.clone());
-    let options = PitOptions::default().with_event_timestamps().with_knowledge(plan.knowledge);
-    let joined = with_features(engine, plan, spine, options).await?;
+    let joined = with_features(engine, plan, spine, options(plan)).await?;
     check_spine(plan, joined.schema())?;
 
     let shaping = Shaping::new(engine, plan, joined.schema())?;
@@ -103,6 +102,13 @@ pub(crate) async fn joined(engine: &Engine, plan: &DatasetPlan) -> Result<Joined
         Ok(batch)
     });
     Ok(Joined { rows: BatchStream::new(schema, rows), observer })
+}
+
+/// How the rows of a set are joined: the leak check looks at event timestamps, whoever else does.
+fn options(plan: &DatasetPlan) -> PitOptions {
+    let mut options = PitOptions::default().with_event_timestamps().with_knowledge(plan.knowledge);
+    options.with_ages = plan.with_ages;
+    options
 }
 
 /// Where the rows of a spine come from.
@@ -201,7 +207,7 @@ async fn tables(
 /// As [`plan`](crate::plan()).
 pub async fn explain(engine: &Engine, plan: &DatasetPlan) -> Result<String> {
     let spine = engine.query(&plan.spine.sql, &plan.pins()).await?;
-    let options = PitOptions::default().with_event_timestamps().with_knowledge(plan.knowledge);
+    let options = options(plan);
     let looked_at = at_moments(plan).then_some(&spine);
     let tables = tables(engine, plan, looked_at, options).await?;
     let join = MergeJoin::new(engine.clone());
@@ -220,7 +226,8 @@ pub(crate) fn hidden_columns(plan: &DatasetPlan) -> Vec<String> {
 
 /// That the columns of a spine have what the plan names.
 pub(crate) fn check_spine(plan: &DatasetPlan, schema: &Schema) -> Result<()> {
-    for (name, what) in [(&plan.label, "label"), (&plan.event_timestamp, "event timestamp")] {
+    let label = plan.label.iter().map(|label| (label, "label"));
+    for (name, what) in label.chain([(&plan.event_timestamp, "event timestamp")]) {
         if schema.column_with_name(name).is_none() {
             let names: Vec<&str> =
                 schema.fields().iter().map(|field| field.name().as_str()).collect();
@@ -272,7 +279,9 @@ fn feature_table(plan: &DatasetPlan, view: &LockedView) -> Result<FeatureTable> 
 /// Which joined columns the set has, and as which types they are stored.
 fn visible(plan: &DatasetPlan, joined: &SchemaRef) -> Result<(Vec<usize>, SchemaRef)> {
     let mut hidden = hidden_columns(plan);
-    hidden.extend(plan.views.iter().map(|view| event_column(&view.name)));
+    if !plan.with_event_timestamps {
+        hidden.extend(plan.views.iter().map(|view| event_column(&view.name)));
+    }
     let (mut columns, mut fields) = (Vec::new(), Vec::<FieldRef>::new());
     for (at, field) in joined.fields().iter().enumerate() {
         if hidden.contains(field.name()) {

@@ -46,7 +46,7 @@ pub(crate) struct Shaping {
     filter: Option<(Arc<dyn RowTest>, Vec<usize>)>,
     maturity: Option<LockedMaturity>,
     moment: usize,
-    label: usize,
+    label: Option<usize>,
     parts: Option<Parts>,
 }
 
@@ -72,7 +72,7 @@ impl Shaping {
             filter,
             maturity: plan.maturity,
             moment: place(&plan.event_timestamp)?,
-            label: place(&plan.label)?,
+            label: plan.label.as_deref().map(place).transpose()?,
             parts,
         })
     }
@@ -117,7 +117,10 @@ impl Shaping {
             }
             Unmatured::Null => {
                 let mut columns: Vec<ArrayRef> = batch.columns().to_vec();
-                columns[self.label] = nullif(&columns[self.label], &unmatured)?;
+                // A set without a label has none that could not be settled.
+                if let Some(label) = self.label.and_then(|at| columns.get_mut(at)) {
+                    *label = nullif(label, &unmatured)?;
+                }
                 Ok(RecordBatch::try_new(batch.schema(), columns)?)
             }
             Unmatured::Refuse => match unmatured.true_count() {

@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use icecore_core::{
-    Error, Knowledge, Location, ParamValue, RefName, Result, Span, TableName, Timestamp, parse_toml,
+    Error, ErrorKind, Knowledge, Location, ParamValue, RefName, Result, Span, TableName, Timestamp,
+    parse_toml,
 };
 use icecore_train::StepSpec;
 use serde::{Deserialize, Serialize};
 
-use crate::parts::{LockedSplit, SplitBy};
+use crate::document::{self, KeyPlace};
+use crate::rules::ViewRules;
 use crate::shape::Unmatured;
+use crate::split::{SplitSpec, seed};
 
 /// A training set as its file says.
 ///
@@ -43,15 +46,17 @@ pub struct DatasetSpec {
     /// The spine's column with the moment at which each row looks.
     #[serde(default = "event_timestamp")]
     pub event_timestamp: String,
-    /// The spine's column to predict.
-    pub label: String,
+    /// The spine's column to predict; absent for a set that is only scored or explored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
     /// The spine's column that says how often each row counts in training.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<String>,
     /// The spine's column whose values are queries: rows of one value are ranked among each other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
-    /// Features as `view:feature`, or `view:*`.
+    /// Features as `view:feature`, or `view:*`, where `view` may be another name that the set gives
+    /// it.
     pub features: Vec<String>,
     /// The spine's columns for join keys, where they have other names: `user_token = "customer"`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -59,7 +64,7 @@ pub struct DatasetSpec {
     /// Which clock decides what was known; absent means created where a view declares it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub knowledge: Option<Knowledge>,
-    /// How rows of some views are joined, where not as the views say.
+    /// How rows of some views are joined, where not as the views say, and under which other names.
     #[serde(default, rename = "view", skip_serializing_if = "BTreeMap::is_empty")]
     pub views: BTreeMap<String, ViewRules>,
     /// The table that the rows are materialized to; absent means `ml_training.{name}`.
@@ -68,6 +73,12 @@ pub struct DatasetSpec {
     /// Whether features are named `view__feature`.
     #[serde(default)]
     pub full_feature_names: bool,
+    /// Whether each view adds when the row that it gave happened: `{view}__event_timestamp`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub with_event_timestamps: bool,
+    /// Whether each view adds how old the row that it gave was, in microseconds: `{view}__age_us`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub with_ages: bool,
     /// The experiment that runs belong to; absent means `/ml/{name}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub experiment: Option<String>,
@@ -98,139 +109,6 @@ pub struct DatasetSpec {
     /// Where it was read from.
     #[serde(skip)]
     source: Option<Source>,
-}
-
-/// How the rows of a view are joined.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ViewRules {
-    /// How old a row may be; absent means as the view says.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ttl: Option<Span>,
-    /// How long after it was known a row can first be seen: what a pipeline takes to publish it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub delay: Option<Span>,
-    /// Whether a row of exactly the spine's moment stays out.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub strict: bool,
-    /// Where the windows of the view end.
-    #[serde(default, skip_serializing_if = "Windows::is_stored")]
-    pub windows: Windows,
-}
-
-/// Where the windows of a view end that a row sees.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Windows {
-    /// Where the view says: the newest of its stored rows is seen.
-    #[default]
-    Stored,
-    /// At the row's own moment: the features are computed from the view's events, of which those
-    /// count that were known by then.
-    Moment,
-}
-
-impl Windows {
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
-    fn is_stored(&self) -> bool {
-        *self == Self::Stored
-    }
-}
-
-/// Which rows validate and test.
-///
-/// Without `by`, each training chooses rows to validate with. With it, the set has a column `split`
-/// that says `training`, `validation` or `test`, for whoever reads it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SplitSpec {
-    /// The share of rows, keys or groups that validate, between 0 and 1.
-    #[serde(default = "validation")]
-    pub validation: f64,
-    /// The share that tests; no training sees it.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub test: f64,
-    /// What the choice is drawn from.
-    #[serde(default = "seed")]
-    pub seed: u64,
-    /// What stays together: `row`, `key`, `group` or `time`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub by: Option<SplitBy>,
-    /// The column whose values stay together, for `by = "group"`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub group: Option<String>,
-    /// The first moment whose rows validate, for `by = "time"`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub validation_from: Option<Timestamp>,
-    /// The first moment whose rows test, for `by = "time"`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub test_from: Option<Timestamp>,
-}
-
-impl SplitSpec {
-    /// How the set is divided; `None` where each training chooses.
-    pub(crate) fn locked(&self) -> Option<LockedSplit> {
-        let by = self.by?;
-        let parts = |share: f64| (share * 1e6).round() as u32;
-        let (validation, test) = match by {
-            SplitBy::Time => (0, 0),
-            _ => (parts(self.validation), parts(self.test)),
-        };
-        Some(LockedSplit {
-            by,
-            validation_ppm: validation,
-            test_ppm: test,
-            seed: if by == SplitBy::Time { 0 } else { self.seed },
-            group: self.group.clone(),
-            validation_from: self.validation_from,
-            test_from: self.test_from,
-        })
-    }
-
-    /// The first mistake.
-    fn check(&self) -> Result<()> {
-        let wrong = |message: &str, help: &str| Err(Error::invalid(message).with_help(help));
-        if !(self.validation > 0.0 && self.validation < 1.0) {
-            return wrong("`validation` is not between 0 and 1", "write a share such as 0.2");
-        }
-        if !(self.test >= 0.0 && self.validation + self.test < 1.0) {
-            return wrong(
-                "`validation` and `test` leave nothing to learn from",
-                "write shares such as 0.2 and 0.1",
-            );
-        }
-        let timed = self.validation_from.is_some() || self.test_from.is_some();
-        match self.by {
-            None if self.test > 0.0 || self.group.is_some() || timed => wrong(
-                "`split` does not say by what",
-                "add `by`: \"row\", \"key\", \"group\" or \"time\"",
-            ),
-            Some(SplitBy::Group) if self.group.is_none() => {
-                wrong("a split by group names no column", "add `group = \"COLUMN\"`")
-            }
-            Some(SplitBy::Time) if self.validation_from.is_none() => wrong(
-                "a split by time does not say when",
-                "add `validation_from = \"2026-01-01\"`, and `test_from` for a test part",
-            ),
-            Some(SplitBy::Time)
-                if self.test_from.is_some_and(|test| Some(test) <= self.validation_from) =>
-            {
-                wrong("`test_from` is not after `validation_from`", "the last rows test")
-            }
-            Some(by) if by != SplitBy::Group && self.group.is_some() => {
-                wrong("`group` is for a split by group", "write `by = \"group\"`")
-            }
-            Some(by) if by != SplitBy::Time && timed => wrong(
-                "`validation_from` and `test_from` are for a split by time",
-                "write `by = \"time\"`",
-            ),
-            _ => Ok(()),
-        }
-    }
-}
-
-fn is_zero(share: &f64) -> bool {
-    *share == 0.0
 }
 
 /// When labels are settled.
@@ -344,14 +222,6 @@ fn event_timestamp() -> String {
     "event_timestamp".to_owned()
 }
 
-const fn validation() -> f64 {
-    0.2
-}
-
-const fn seed() -> u64 {
-    42
-}
-
 const fn folds() -> usize {
     5
 }
@@ -369,7 +239,7 @@ impl DatasetSpec {
             spine_table: None,
             spine_file: None,
             event_timestamp,
-            label: String::new(),
+            label: None,
             weight: None,
             group: None,
             features,
@@ -378,6 +248,8 @@ impl DatasetSpec {
             views: BTreeMap::new(),
             table: None,
             full_feature_names: false,
+            with_event_timestamps: false,
+            with_ages: false,
             experiment: None,
             feature_set_version: None,
             filter: None,
@@ -400,12 +272,19 @@ impl DatasetSpec {
         let file = path.display().to_string();
         let mut spec = Self::parse(&file, &read(path)?)?;
         if let Some(query) = &spec.spine_file {
-            let place = spec.place_of(&query.display().to_string());
-            let text = read(&path.parent().unwrap_or(Path::new("")).join(query));
-            spec.spine = Some(text.map_err(|error| match place {
-                Some(place) => error.at(place),
-                None => error,
-            })?);
+            let name = query.display().to_string();
+            let text = match holds_rows(query) {
+                true => Err(Error::invalid(format!("`{name}` holds rows, and no query"))),
+                false => read(&path.parent().unwrap_or(Path::new("")).join(query)),
+            };
+            let text = text.map_err(|error| match error.kind() {
+                ErrorKind::InvalidInput => error.with_help(
+                    "`spine_file` is of a query in SQL; ingest a file of rows into a table, and \
+                     name that as `spine_table`",
+                ),
+                _ => error,
+            });
+            spec.spine = Some(text.map_err(|error| spec.locate(&name, error))?);
         }
         Ok(spec)
     }
@@ -451,6 +330,16 @@ impl DatasetSpec {
         self.experiment.clone().unwrap_or_else(|| format!("/ml/{}", self.name))
     }
 
+    /// Whether features of a view are taken, under whatever name.
+    #[must_use]
+    pub fn takes_features_of(&self, view: &str) -> bool {
+        let mut names = self.features.iter().filter_map(|feature| feature.split(':').next());
+        names.any(|name| {
+            let of = self.views.get(name).and_then(|rules| rules.of.as_deref());
+            of.unwrap_or(name) == view
+        })
+    }
+
     /// The query that gives the spine's rows.
     ///
     /// # Errors
@@ -473,6 +362,27 @@ impl DatasetSpec {
             Some(place) if error.location().is_none() => error.at(place),
             _ => error,
         }
+    }
+
+    /// Adds to an error where a key stands in the definition.
+    pub(crate) fn locate_key(&self, path: &[&str], error: Error) -> Error {
+        match self.place_of_key(path) {
+            Some(place) if error.location().is_none() => error.at(place.key),
+            _ => error,
+        }
+    }
+
+    /// Adds to an error where the value of a key stands in the definition.
+    pub(crate) fn locate_value(&self, path: &[&str], error: Error) -> Error {
+        match self.place_of_key(path) {
+            Some(place) if error.location().is_none() => error.at(place.value),
+            _ => error,
+        }
+    }
+
+    fn place_of_key(&self, path: &[&str]) -> Option<KeyPlace> {
+        let source = self.source.as_ref()?;
+        document::place_of_key(&source.path.display().to_string(), &source.text, path)
     }
 
     fn place_of(&self, value: &str) -> Option<Location> {
@@ -500,9 +410,15 @@ impl DatasetSpec {
         if self.features.is_empty() {
             return Err(plain("`features` names none", "write `view:feature`, or `view:*`"));
         }
-        if self.label == self.event_timestamp {
-            let message = format!("`{}` is both the label and the event timestamp", self.label);
-            return Err((Error::invalid(message), Some(self.label.clone())));
+        if let Some(label) = self.label.as_ref().filter(|label| **label == self.event_timestamp) {
+            let message = format!("`{label}` is both the label and the event timestamp");
+            return Err((Error::invalid(message), Some(label.clone())));
+        }
+        if self.label.is_none() && self.maturity.is_some() {
+            return Err(plain(
+                "`[maturity]` says when labels are settled, and the set has none",
+                "name the spine's column to predict as `label`, or leave `[maturity]` out",
+            ));
         }
         self.split.as_ref().map_or(Ok(()), SplitSpec::check).map_err(|error| (error, None))?;
         let cross = self.cross_validation.as_ref();
@@ -516,6 +432,13 @@ impl DatasetSpec {
         }
         cross.map_or(Ok(()), CrossValidationSpec::check)
     }
+}
+
+/// Whether a file is named as those are that hold rows.
+fn holds_rows(file: &Path) -> bool {
+    let extension = file.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    let of_rows = ["parquet", "csv", "tsv", "json", "jsonl", "ndjson", "arrow", "avro", "orc"];
+    of_rows.iter().any(|known| extension.eq_ignore_ascii_case(known))
 }
 
 /// The definitions in a directory, in order of name; lockfiles are none.

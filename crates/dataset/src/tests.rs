@@ -1,5 +1,6 @@
 //! Definitions, locks, statistics and the leak check by themselves, and builds on a catalog.
 
+mod aliases;
 mod builds;
 mod lake;
 mod leaks;

@@ -89,14 +89,18 @@ pub async fn verify(
         differences.extend(row(engine, lock).await?);
     }
     let changed = lock.plan.views.iter().filter(|view| {
-        definitions.is_some_and(|definitions| match definitions.view(&view.name) {
+        definitions.is_some_and(|definitions| match definitions.view(view.view()) {
             Ok(now) => definitions.definition_hash(now) != view.definition_hash,
             Err(_) => true,
         })
     });
+    let mut changed: Vec<String> = changed.map(|view| view.view().to_owned()).collect();
+    // A view that is joined more than once is one definition.
+    changed.sort();
+    changed.dedup();
     Ok(Verification {
         dataset: lock.plan.dataset.clone(),
-        changed_definitions: changed.map(|view| view.name.clone()).collect(),
+        changed_definitions: changed,
         locked,
         rebuilt,
         stored,

@@ -120,7 +120,7 @@ async fn joined(
     retrieval.at = plan.pins.iter().map(at).collect();
     // Rows that are too old come too, so that they can be told from rows that never were.
     let rules = ViewRules { ttl: Some(FOR_EVER), ..ViewRules::default() };
-    retrieval.views = plan.views.iter().map(|view| (view.name.clone(), rules)).collect();
+    retrieval.views = plan.views.iter().map(|view| (view.name.clone(), rules.clone())).collect();
     let asked = match (entities, whose) {
         (Some(query), whose) => {
             let query = entities_sql(engine, plan, (query, event_timestamp), whose).await?;

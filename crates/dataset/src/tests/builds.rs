@@ -440,3 +440,20 @@ async fn features_that_look_at_a_request_take_it_from_the_spine() {
     let error = refused(&lake, &label).await.to_string();
     assert_eq!(error, "feature view `account` would take the label `asked` as a request's");
 }
+
+// Entities to score, to group, or to look at are sets as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_set_without_a_label_is_built_verified_and_not_learned_from() {
+    let lake = Lake::filled().await;
+    let text = CHURN.replace("label = \"churned\"\n", "").replace(", churned FROM", " FROM");
+    let split = format!("{text}[split]\nby = \"key\"\n");
+    let set = built(&lake, &split).await;
+    assert_eq!((set.rows, &set.lock.plan.label), (5, &None));
+    assert_eq!(Lock::read(&set.lockfile).unwrap(), set.lock);
+    assert!(verified(&lake, &set.lock).await.equal());
+    let names = set.lock.columns.iter().map(|column| column.name.as_str());
+    let expected = ["user_token", "event_timestamp", "txn_count_30d", "amount", "balance", "split"];
+    assert_eq!(names.collect::<Vec<_>>(), expected);
+    let error = load(&lake.engine, &set.lock, LoadOptions::default()).await.unwrap_err();
+    assert_eq!(error.to_string(), "dataset `churn` has no label to learn");
+}

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, TimestampMicrosecondArray};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, TimestampMicrosecondArray};
 use icecore_core::{Knowledge, Span, TableName};
 
 use crate::leak::LeakChecker;
@@ -11,6 +11,7 @@ use crate::lock::LockedView;
 fn view(ttl: Option<i64>) -> LockedView {
     LockedView {
         name: "v".to_owned(),
+        of: None,
         definition_hash: String::new(),
         table: TableName::parse("a.b").unwrap(),
         knowledge: Knowledge::Created,
@@ -74,4 +75,21 @@ fn a_tampered_row_fails_the_check() {
         assert!(error.to_string().ends_with(message), "{error}");
         assert_eq!(checker.found().violations, 1);
     }
+}
+
+#[test]
+fn an_age_that_is_not_the_row_s_fails_the_check() {
+    let with_ages = |ages: [Option<i64>; 4]| {
+        let batch = batch(&RIGHT);
+        let columns = batch.schema_ref().fields().iter().zip(batch.columns());
+        let columns = columns.map(|(field, column)| (field.name().clone(), Arc::clone(column)));
+        let ages = ("v__age_us".to_owned(), Arc::new(Int64Array::from_iter(ages)) as ArrayRef);
+        let columns = columns.chain([ages]).map(|(name, column)| (name, column, true));
+        RecordBatch::try_from_iter_with_nullable(columns.collect::<Vec<_>>()).unwrap()
+    };
+    let check = |ages| LeakChecker::new("at", &[view(Some(7))]).check(&with_ages(ages));
+    check([Some(0), Some(7), None, None]).unwrap();
+    let error = check([Some(0), Some(6), None, None]).unwrap_err();
+    assert_eq!(error.to_string(), "the age of a row of feature view `v` is not what it was");
+    assert!(check([Some(0), None, None, None]).is_err());
 }

@@ -1,11 +1,14 @@
 //! Lockfiles on disk, and what differs between two.
 
-use icecore_core::{ErrorKind, PinnedTable, SnapshotId, Span};
+use icecore_core::{ErrorKind, Knowledge, PinnedTable, SnapshotId, Span, Timestamp};
 
 use crate::leak::{LeakCheck, ViewLeakCheck};
 use crate::lock::Lock;
 use crate::statistics::{ColumnStatistics, Value};
-use crate::{Change, InputRole, LockedInput, LockedSpine, LockedView, diff};
+use crate::{
+    Change, DatasetPlan, InputRole, LockedInput, LockedMaturity, LockedSpine, LockedSplit,
+    LockedView, SettingChange, SplitBy, Unmatured, diff,
+};
 
 fn pin(table: &str, snapshot: i64) -> PinnedTable {
     PinnedTable {
@@ -30,9 +33,10 @@ fn column(name: &str, min: Value, mean: Option<f64>) -> ColumnStatistics {
 fn lock() -> Lock {
     let view = LockedView {
         name: "account".to_owned(),
+        of: None,
         definition_hash: "ab".repeat(32),
         table: "ml_features.user_features".parse().unwrap(),
-        knowledge: icecore_core::Knowledge::Created,
+        knowledge: Knowledge::Created,
         event_timestamp: "event_timestamp".to_owned(),
         created_timestamp: Some("created".to_owned()),
         ttl: Some(Span::from_days(90)),
@@ -49,19 +53,21 @@ fn lock() -> Lock {
     ];
     Lock {
         version: 1,
-        created_at: icecore_core::Timestamp::from_micros(1_700_000_000_123_456),
+        created_at: Timestamp::from_micros(1_700_000_000_123_456),
         icecore_version: "0.1.0".to_owned(),
         rows: 7,
         content_hash: "0f".repeat(32),
         tag: icecore_core::RefName::parse("dataset-churn-0f0f0f0f0f0f").unwrap(),
         materialized: pin("ml_training.churn", 3),
-        plan: crate::DatasetPlan {
+        plan: DatasetPlan {
             dataset: "churn".to_owned(),
             table: "ml_training.churn".parse().unwrap(),
-            label: "y".to_owned(),
+            label: Some("y".to_owned()),
             event_timestamp: "at".to_owned(),
             keys: vec!["customer".to_owned()],
             knowledge: None,
+            with_event_timestamps: false,
+            with_ages: false,
             filter: None,
             maturity: None,
             split: None,
@@ -108,8 +114,8 @@ fn a_lock_is_read_as_it_was_written() {
 
 #[test]
 fn equal_locks_have_no_difference() {
-    let same = diff(&lock(), &lock());
-    assert!(same.content_equal && same.spine.is_none());
+    let same = diff(&lock(), &lock()).unwrap();
+    assert!(same.content_equal && same.spine.is_none() && same.settings.is_empty());
     assert!(same.inputs.is_empty() && same.definitions.is_empty() && same.columns.is_empty());
 }
 
@@ -123,16 +129,88 @@ fn each_difference_is_told() {
     after.plan.views[0].ttl = None;
     after.columns[1].nulls = 4;
     after.columns.remove(2);
-    let found = diff(&before, &after);
+    let found = diff(&before, &after).unwrap();
     assert!(!found.content_equal);
     assert_eq!(found.rows, Change { before: 7, after: 9 });
     assert_eq!(found.spine.unwrap().after, "SELECT 2");
     assert_eq!(found.inputs.len(), 1);
     assert_eq!(found.inputs[0].table.as_str(), "ml_features.user_features");
     assert_eq!(found.inputs[0].snapshot.after, Some(SnapshotId::new(5)));
-    assert!(found.definitions[0].taken_differently);
+    assert!(!found.definitions[0].is_of_definition());
+    let ttl = changed("ttl", Some("90d"), None);
+    assert_eq!(found.definitions[0].taken_differently, [ttl]);
     let names: Vec<&str> = found.columns.iter().map(|column| column.name.as_str()).collect();
     assert_eq!(names, ["rate", "at"]);
     assert_eq!(found.columns[1].statistics.after, None);
-    serde_json::to_value(diff(&before, &after)).unwrap();
+    serde_json::to_value(diff(&before, &after).unwrap()).unwrap();
+}
+
+fn changed(setting: &str, before: Option<&str>, after: Option<&str>) -> SettingChange {
+    let value = Change { before: before.map(str::to_owned), after: after.map(str::to_owned) };
+    SettingChange { setting: setting.to_owned(), value }
+}
+
+// A build writes over the lock, so two of one set differ in what was chosen anew.
+#[test]
+fn choices_are_told_with_what_they_were_and_are() {
+    let (before, mut after) = (lock(), lock());
+    let plan = &mut after.plan;
+    plan.dataset = "churn_v2".to_owned();
+    plan.label = Some("left".to_owned());
+    plan.filter = Some("balance > 0".to_owned());
+    plan.knowledge = Some(Knowledge::Event);
+    plan.maturity = Some(LockedMaturity {
+        after: Span::from_days(30),
+        as_of: Timestamp::from_micros(0),
+        unmatured: Unmatured::Drop,
+    });
+    plan.split = Some(LockedSplit {
+        by: SplitBy::Key,
+        validation_ppm: 200_000,
+        test_ppm: 0,
+        seed: 42,
+        group: None,
+        validation_from: None,
+        test_from: None,
+    });
+    let view = &mut plan.views[0];
+    view.ttl = Some(Span::from_days(7));
+    view.delay = Some(Span::from_days(1));
+    view.strict = true;
+    view.knowledge = Knowledge::Event;
+    view.keys[0].1 = "seller".to_owned();
+    view.columns.push(("tier".to_owned(), "tier".to_owned()));
+    let found = diff(&before, &after).unwrap();
+    assert_eq!(
+        found.settings,
+        [
+            changed("knowledge", None, Some("event")),
+            changed("label", Some("y"), Some("left")),
+            changed("maturity.after", None, Some("30d")),
+            changed("maturity.as_of", None, Some("1970-01-01T00:00:00Z")),
+            changed("maturity.unmatured", None, Some("drop")),
+            changed("split.by", None, Some("key")),
+            changed("split.seed", None, Some("42")),
+            changed("split.test_ppm", None, Some("0")),
+            changed("split.validation_ppm", None, Some("200000")),
+            changed("where", None, Some("balance > 0")),
+        ]
+    );
+    let columns = "balance as account__balance";
+    assert_eq!(
+        found.definitions[0].taken_differently,
+        [
+            changed("columns", Some(columns), Some(&format!("{columns}, tier"))),
+            changed("delay", None, Some("1d")),
+            changed("keys", Some("user_token as customer"), Some("user_token as seller")),
+            changed("knowledge", Some("created"), Some("event")),
+            changed("strict", None, Some("true")),
+            changed("ttl", Some("90d"), Some("7d")),
+        ]
+    );
+    let gone = Lock { plan: DatasetPlan { views: Vec::new(), ..lock().plan }, ..lock() };
+    let found = diff(&before, &gone).unwrap();
+    assert_eq!(found.definitions[0].definition_hash.after, None);
+    assert!(found.definitions[0].is_of_definition());
+    assert_eq!(found.definitions[0].taken_differently, []);
 }

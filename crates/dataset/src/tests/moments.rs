@@ -138,6 +138,27 @@ async fn a_set_has_the_windows_of_its_own_moments() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_view_under_another_name_has_its_windows_at_the_moments() {
+    let lake = lake().await;
+    let named = SET
+        .replace("\"spend:*\"", "\"own:*\"")
+        .replace("[view.spend]", "[view.own]\nof = \"spend\"");
+    assert_eq!(named.matches("own").count(), 2);
+    let spec = lake.spec(&named);
+    let built = build(&lake.engine, &lake.definitions, &spec, BuildOptions::default()).await;
+    let built = built.unwrap();
+    assert_eq!(rows(&lake, &built.lock).await, EXPECTED);
+    let verified = verify(&lake.engine, &built.lock, Some(&lake.definitions)).await.unwrap();
+    assert!(verified.equal() && verified.changed_definitions.is_empty(), "{verified:?}");
+    let entities = Asked::Entities(vec![Timestamp::parse("2024-02-20").unwrap()]);
+    let mut retrieval = Retrieval::new(["own:*", "credit:*"]);
+    retrieval.views.clone_from(&spec.views);
+    let found = retrieve(&lake.engine, &lake.definitions, entities, &retrieval).await.unwrap();
+    let found = lines(&found.rows.concat().await.unwrap(), "event_timestamp");
+    assert!(found.contains(&EXPECTED[1].to_owned()), "{found:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rules_of_a_view_hold_for_its_windows() {
     let lake = lake().await;
     for (rule, expected) in [
@@ -161,7 +182,7 @@ async fn rows_at_hand_and_entities_are_answered_the_same() {
     let lake = lake().await;
     let mut retrieval = Retrieval::new(["spend:*", "credit:*"]);
     let rules = ViewRules { windows: Windows::Moment, ..ViewRules::default() };
-    retrieval.views = ["spend", "credit"].map(|view| (view.to_owned(), rules)).into();
+    retrieval.views = ["spend", "credit"].map(|view| (view.to_owned(), rules.clone())).into();
     retrieval.event_timestamp = "observed_at".to_owned();
     retrieval.with_ages = true;
     let batch = outcomes(&OUTCOMES);

@@ -62,8 +62,8 @@ async fn a_view_has_rules_of_its_own_which_are_locked_and_proven() {
         (activity.strict, activity.delay, activity.ttl),
         (true, None, Some(Span::from_days(90)))
     );
-    let differs = diff(&plain.lock, &strict.lock);
-    assert!(differs.definitions[0].taken_differently);
+    let differs = diff(&plain.lock, &strict.lock).unwrap();
+    assert_eq!(differs.definitions[0].taken_differently[0].setting, "strict");
     let unknown = refused(&lake, &format!("{CHURN}[view.activty]\nstrict = true\n")).await;
     assert_eq!(unknown, "dataset `churn` takes no feature of `activty`, which it has rules for");
 }

@@ -32,7 +32,7 @@ params = { n_estimators = 300, max_depth = 5, learning_rate = 0.05, loss = "log"
 #[test]
 fn the_example_of_the_handbook_is_read() {
     let spec = DatasetSpec::parse("training/churn.toml", CHURN).unwrap();
-    assert_eq!((spec.name.as_str(), spec.label.as_str()), ("churn", "churn_label"));
+    assert_eq!((spec.name.as_str(), spec.label.as_deref()), ("churn", Some("churn_label")));
     assert_eq!(spec.features.len(), 2);
     assert_eq!(spec.table().unwrap().as_str(), "ml_training.churn");
     assert_eq!(spec.experiment(), "/ml/churn");
@@ -128,11 +128,41 @@ fn a_query_may_stand_in_a_file_and_lockfiles_are_no_definitions() {
     std::fs::write(&path, text).unwrap();
     let error = DatasetSpec::load(&path).unwrap_err();
     assert_eq!(error.location().map(|at| (at.line, at.column)), Some((3, 14)), "{error}");
+    std::fs::write(dir.path().join("churn.sql"), b"PAR1\xff\xfe").unwrap();
+    let error = DatasetSpec::load(&path).unwrap_err();
+    assert!(error.to_string().ends_with("churn.sql` is no text in UTF-8"), "{error}");
+    assert_eq!(error.location().map(|at| (at.line, at.column)), Some((3, 14)));
+    assert!(error.help().unwrap().contains("name that as `spine_table`"));
     std::fs::write(dir.path().join("churn.sql"), "SELECT 1\n").unwrap();
     std::fs::write(dir.path().join("churn.lock.toml"), "").unwrap();
     assert_eq!(DatasetSpec::load(&path).unwrap().spine_sql().unwrap(), "SELECT 1");
     assert_eq!(definition_files(dir.path()).unwrap(), [path]);
     assert_eq!(definition_files(&dir.path().join("none")).unwrap(), Vec::<&Path>::new());
+}
+
+#[test]
+fn a_file_of_rows_is_no_query() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("churn.toml");
+    let text = CHURN.replace("spine = \"SELECT", "spine_file = \"churn.parquet\"\n# \"");
+    std::fs::write(&path, text).unwrap();
+    let error = DatasetSpec::load(&path).unwrap_err();
+    assert_eq!(error.to_string(), "`churn.parquet` holds rows, and no query");
+    assert_eq!(error.location().map(|at| (at.line, at.column)), Some((3, 14)));
+    assert!(error.help().unwrap().contains("ingest a file of rows into a table"));
+}
+
+#[test]
+fn a_set_without_a_label_has_none_to_wait_for() {
+    let text = CHURN.replace("label = \"churn_label\"\n", "");
+    let spec = DatasetSpec::parse("training/churn.toml", &text).unwrap();
+    assert_eq!(spec.label, None);
+    let waits = format!("{text}[maturity]\nafter = \"30d\"\n");
+    let error = DatasetSpec::parse("training/churn.toml", &waits).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "`[maturity]` says when labels are settled, and the set has none"
+    );
 }
 
 #[test]

@@ -161,9 +161,7 @@ impl Project {
         let mut found = ViewUse { table: table.clone(), ..ViewUse::default() };
         for name in self.definition_names("training")? {
             let (spec, _) = self.training(&name)?;
-            let of_view =
-                |feature: &String| feature.split_once(':').is_some_and(|(named, _)| named == view);
-            if spec.features.iter().any(of_view) {
+            if spec.takes_features_of(view) {
                 found.datasets.push(name);
             }
         }

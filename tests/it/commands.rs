@@ -58,6 +58,9 @@ fn every_other_command_answers_in_json() {
     let [first, second] = [0, 1].map(|model| models[model]["run"].as_str().unwrap());
     let user = ask(&["sql", "SELECT min(user_token) AS u FROM events.raw_transactions"]);
     let user = user[0]["u"].as_str().unwrap().to_owned();
+    let lockfile = project.join("training/churn.lock.toml");
+    let lockfile = lockfile.to_str().unwrap();
+    let learned = format!("run:{second}");
     let export = project.join("export.parquet");
     let export = export.to_str().unwrap();
     for arguments in [
@@ -79,6 +82,8 @@ fn every_other_command_answers_in_json() {
         &["dataset", "show", "churn"],
         &["dataset", "verify", "churn"],
         &["dataset", "diff", "churn", "churn_logistic"],
+        &["dataset", "verify", lockfile],
+        &["dataset", "diff", lockfile, &learned],
         &["runs", "list"],
         &["runs", "list", "--limit", "1"],
         &["runs", "show", first],

@@ -26,12 +26,12 @@ pub(crate) enum DatasetCommand {
     },
     /// Build a training set again from its lock and compare the hash
     Verify {
-        /// The training set
+        /// The training set, the path of a lockfile, or `run:ID`
         name: String,
     },
-    /// Compare two locks
+    /// Compare two locks: what was chosen, read, joined, and what came of it
     Diff {
-        /// A training set
+        /// A training set, the path of a lockfile such as `churn.lock.toml`, or `run:ID`
         a: String,
         /// Another one
         b: String,

@@ -101,7 +101,7 @@ pub(super) const EXAMPLES: &[(&str, &[&str])] = &[
     ("dataset list", &["dataset list"]),
     ("dataset show", &["dataset show churn"]),
     ("dataset verify", &["dataset verify churn"]),
-    ("dataset diff", &["dataset diff churn churn_v2"]),
+    ("dataset diff", &["dataset diff churn churn_v2", "dataset diff old/churn.lock.toml churn"]),
     ("dataset export", &["dataset export churn --output churn.parquet --part training"]),
     ("train", &["train churn"]),
     ("reproduce", &["reproduce 4d7c9992ad0a4fa3b81d0906ccda6bde"]),

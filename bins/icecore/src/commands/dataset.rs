@@ -1,12 +1,15 @@
 //! `icecore dataset`.
 
+mod differences;
+mod locks;
+
 use icecore::Project;
-use icecore::dataset::{
-    BuiltDataset, DatasetPlan, HandOff, LeakCheck, Lock, LockDiff, Verification,
-};
+use icecore::dataset::{BuiltDataset, DatasetPlan, HandOff, LeakCheck, Lock, Verification};
 use icecore_core::{Error, ErrorKind, PinnedTable, Result};
 use serde_json::{Value, json};
 
+use self::differences::differences;
+use self::locks::lock_named;
 use super::Context;
 use super::sql::write_file;
 use crate::args::dataset::DatasetCommand;
@@ -36,13 +39,13 @@ pub(super) async fn run(context: &Context, command: DatasetCommand) -> Result<An
             Ok(Answer::new(json!(lock), lock.to_toml()?))
         }
         DatasetCommand::Verify { name } => {
-            context.progress.say(format!("building {name} again"));
-            verified(&name, &project.verify_dataset(&name).await?)
+            let lock = lock_named(&project, &name).await?;
+            context.progress.say(format!("building {} again", lock.plan.dataset));
+            verified(&lock.plan.dataset, &project.verify_lock(&lock).await?)
         }
         DatasetCommand::Diff { a, b } => {
-            let found =
-                icecore::dataset::diff(&project.dataset_lock(&a)?, &project.dataset_lock(&b)?);
-            Ok(differences(&found))
+            let (a, b) = (lock_named(&project, &a).await?, lock_named(&project, &b).await?);
+            Ok(differences(&icecore::dataset::diff(&a, &b)?))
         }
         DatasetCommand::Export(args) => export(context, &project, args).await,
     }
@@ -123,7 +126,7 @@ fn planned(plan: &DatasetPlan) -> Answer {
     let text = facts(&[
         ("dry run", format!("`{}` would be written to {}", plan.dataset, plan.table)),
         ("pins", pins.join(", ")),
-        ("label", plan.label.clone()),
+        ("label", plan.label.clone().unwrap_or_else(|| "none".to_owned())),
     ]);
     Answer::new(json!({ "dry_run": true, "plan": plan }), text)
 }
@@ -180,43 +183,6 @@ fn verified(name: &str, found: &Verification) -> Result<Answer> {
     let changed = found.changed_definitions.iter();
     lines.extend(changed.map(|view| ("note", format!("view `{view}` is defined otherwise now"))));
     Ok(Answer::new(json, facts(&lines)))
-}
-
-fn differences(found: &LockDiff) -> Answer {
-    let mut rows: Vec<[String; 4]> = Vec::new();
-    let mut add = |what: &str, name: &str, before: String, after: String| {
-        rows.push([what.to_owned(), name.to_owned(), before, after]);
-    };
-    if found.rows.before != found.rows.after {
-        add("rows", "", found.rows.before.to_string(), found.rows.after.to_string());
-    }
-    if let Some(spine) = &found.spine {
-        add("spine", "", spine.before.clone(), spine.after.clone());
-    }
-    let text = |value: Option<String>| value.unwrap_or_else(|| "(absent)".to_owned());
-    for input in &found.inputs {
-        let [before, after] = [input.snapshot.before, input.snapshot.after]
-            .map(|snapshot| text(snapshot.map(|snapshot| snapshot.to_string())));
-        add("input", input.table.as_str(), before, after);
-    }
-    for view in &found.definitions {
-        let before = text(view.definition_hash.before.clone());
-        add("definition", &view.view, before, text(view.definition_hash.after.clone()));
-    }
-    for column in &found.columns {
-        let [before, after] = [&column.statistics.before, &column.statistics.after]
-            .map(|statistics| text(statistics.as_ref().map(|s| json!(s).to_string())));
-        add("column", &column.name, before, after);
-    }
-    let json = json!({
-        "content_equal": found.content_equal,
-        "differences": rows.iter().map(|[what, name, before, after]| json!({
-            "what": what, "name": name, "before": before, "after": after,
-        })).collect::<Vec<_>>(),
-    });
-    let verdict = if found.content_equal { "the rows are equal" } else { "the rows differ" };
-    let text = format!("{verdict}\n{}", table(&["what", "name", "before", "after"], rows));
-    Answer::new(json, text)
 }
 
 #[cfg(test)]

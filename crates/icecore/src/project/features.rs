@@ -151,8 +151,16 @@ impl Project {
     ///
     /// `NotFound` if it was not built or a pin has expired.
     pub async fn verify_dataset(&self, name: &str) -> Result<Verification> {
-        let lock = self.dataset_lock(name)?;
-        icecore_dataset::verify(self.engine(), &lock, Some(&self.definitions()?)).await
+        self.verify_lock(&self.dataset_lock(name)?).await
+    }
+
+    /// Builds the training set of a lock again, wherever the lock is kept, and compares.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if a pin has expired.
+    pub async fn verify_lock(&self, lock: &Lock) -> Result<Verification> {
+        icecore_dataset::verify(self.engine(), lock, Some(&self.definitions()?)).await
     }
 }
 

@@ -285,7 +285,7 @@ impl Project {
             add("feature_set_version", version.clone());
         }
         for view in &lock.plan.views {
-            add(&format!("definition_hash.{}", view.name), view.definition_hash.clone());
+            add(&format!("definition_hash.{}", view.view()), view.definition_hash.clone());
         }
         add("split_validation", recipe.validation.to_string());
         add("split_seed", recipe.split_seed.to_string());
@@ -312,6 +312,16 @@ impl Project {
         load_registered(self.artifacts(), version).await
     }
 
+    /// The lock of the training set that a run learned from, as it was then.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if the run kept none.
+    pub async fn run_lock(&self, run: &RunId) -> Result<Lock> {
+        let lock = self.artifacts().get(run, LOCK_FILE).await?;
+        Lock::parse(LOCK_FILE, &String::from_utf8_lossy(&lock))
+    }
+
     /// Trains a run's model again, from the pins and parameters that it recorded, and compares the
     /// bytes (C28, C63). Nothing is recorded.
     ///
@@ -323,8 +333,7 @@ impl Project {
         let missing = |error: Error| {
             error.with_note(format!("run `{run}` is `{}`: it trained no model", recorded.name))
         };
-        let lock = self.artifacts().get(run, LOCK_FILE).await.map_err(missing)?;
-        let lock = Lock::parse(LOCK_FILE, &String::from_utf8_lossy(&lock))?;
+        let lock = self.run_lock(run).await.map_err(missing)?;
         let recipe = self.artifacts().get(run, RECIPE_FILE).await.map_err(missing)?;
         let recipe: Recipe = serde_json::from_slice(&recipe).map_err(|error| {
             Error::corrupt(format!("the recipe of run `{run}` cannot be read")).with_source(error)

@@ -29,6 +29,9 @@ fn a_python_client_reads_training_sets_and_gets_features_for_its_rows() {
     let enriched = serde_json::json!(["user_token", "event_timestamp", "txn_count_30d"]);
     assert_eq!(seen["enriched"], enriched);
     assert_eq!(seen["enriched_keys_equal"], true);
+    let named =
+        serde_json::json!(["user_token", "event_timestamp", "txn_count_30d", "other__age_us"]);
+    assert_eq!((&seen["named"], &seen["named_equal"]), (&named, &true.into()));
     assert_eq!(seen["enriched_counts"], seen["set_counts"], "as the training set has them");
 
     for (what, said) in [

@@ -65,6 +65,13 @@ fn every_entity_can_be_seen_at_moments_and_a_view_has_its_rows() {
     let users = json(&project, &["sql", &sql])[0]["n"].as_u64().unwrap();
     assert_eq!(seen.len() as u64, users);
     assert!(seen.iter().all(|row| row["churn_features__age_us"].as_i64().unwrap() >= 0));
+    // Under another name the view gives the same.
+    let named = ["other:txn_count_7d", "--alias", "other=churn_features", "--at", &day];
+    let named = json(&project, &[&["features", "get"], &named[..]].concat());
+    let counts = |rows: &[Value]| -> Vec<Value> {
+        rows.iter().map(|row| row["txn_count_7d"].clone()).collect()
+    };
+    assert_eq!(counts(named.as_array().unwrap()), counts(seen));
     let get = ["features", "get", "churn_features:txn_count_7d", "--rows", "--from", &day];
     let rows = json(&project, &get);
     let sql = format!("SELECT count(*) AS n FROM {FEATURES} WHERE feature_date >= DATE '{day}'");

@@ -37,18 +37,32 @@ first = table.column_names[-1]
 
 # Rows that are sent come back with features, in their order.
 spine = table.select(["user_token", "event_timestamp"]).slice(0, 50)
-writer, reader = client.do_exchange(command(features=["churn_features:txn_count_30d"]), options)
-writer.begin(spine.schema)
-for batch in spine.to_batches(max_chunksize=9):
-    writer.write_batch(batch)
-writer.done_writing()
-enriched = reader.read_all()
-writer.close()
+
+def exchange(**asked):
+    writer, reader = client.do_exchange(command(**asked), options)
+    writer.begin(spine.schema)
+    for batch in spine.to_batches(max_chunksize=9):
+        writer.write_batch(batch)
+    writer.done_writing()
+    found = reader.read_all()
+    writer.close()
+    return found
+
+
+enriched = exchange(features=["churn_features:txn_count_30d"])
+# The same view under another name, of which each row has the age.
+named = exchange(
+    features=["other:txn_count_30d"],
+    views={"other": {"of": "churn_features", "keys": {"user_token": "user_token"}}},
+    with_ages=True,
+)
 
 print(json.dumps({
     "listed": [b"/".join(info.descriptor.path).decode() for info in listed],
     "total": whole.total_records,
     "hash": whole.app_metadata.decode() if hasattr(whole, "app_metadata") else None,
+    "named": named.column_names,
+    "named_equal": named["txn_count_30d"].equals(enriched["txn_count_30d"]),
     "rows": table.num_rows,
     "columns": table.column_names,
     "schema_equal": client.get_schema(command(dataset="churn"), options).schema.names == table.column_names,

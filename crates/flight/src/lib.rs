@@ -59,6 +59,6 @@ mod service;
 mod source;
 mod status;
 
-pub use request::{DatasetRequest, FeatureRequest};
+pub use request::{DatasetRequest, FeatureRequest, ViewRequest};
 pub use serve::{FlightOptions, serve};
 pub use source::{DatasetSummary, FlightSource};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use icecore_core::{Error, Result};
+use icecore_core::{Error, Knowledge, Result, Span};
 use serde::{Deserialize, Serialize};
 
 /// A command is at most so long.
@@ -40,6 +40,18 @@ pub struct FeatureRequest {
     /// The rows' columns for join keys, where they have other names.
     #[serde(default)]
     pub keys: BTreeMap<String, String>,
+    /// How rows of some views are joined, where not as the views say, and under which other names.
+    #[serde(default)]
+    pub views: BTreeMap<String, ViewRequest>,
+    /// Which clock decides what was known; absent means created where a view declares it.
+    #[serde(default)]
+    pub knowledge: Option<Knowledge>,
+    /// How old feature rows may be; absent means as each view says.
+    #[serde(default)]
+    pub ttl: Option<Span>,
+    /// How long after they were known feature rows can first be seen.
+    #[serde(default)]
+    pub delay: Option<Span>,
     /// Whether feature rows of exactly a row's moment stay out.
     #[serde(default)]
     pub strict: bool,
@@ -49,6 +61,39 @@ pub struct FeatureRequest {
     /// Whether features are named `view__feature`.
     #[serde(default)]
     pub full_feature_names: bool,
+    /// Whether to add `{view}__event_timestamp`.
+    #[serde(default)]
+    pub with_event_timestamps: bool,
+    /// Whether to add `{view}__age_us`.
+    #[serde(default)]
+    pub with_ages: bool,
+}
+
+/// How the rows of one view are joined: `{"of": "pay", "keys": {"user_token": "seller"}}`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ViewRequest {
+    /// The feature view, where it is asked for under another name.
+    #[serde(default)]
+    pub of: Option<String>,
+    /// The rows' columns for join keys, where not as for all views.
+    #[serde(default)]
+    pub keys: BTreeMap<String, String>,
+    /// Which clock decides what was known; absent means as for all views.
+    #[serde(default)]
+    pub knowledge: Option<Knowledge>,
+    /// How old feature rows may be; absent means as for all views.
+    #[serde(default)]
+    pub ttl: Option<Span>,
+    /// How long after they were known feature rows can first be seen; absent means as for all views.
+    #[serde(default)]
+    pub delay: Option<Span>,
+    /// Whether feature rows of exactly a row's moment stay out.
+    #[serde(default)]
+    pub strict: bool,
+    /// Whether windows end at each row's own moment, computed from events.
+    #[serde(default)]
+    pub at_moments: bool,
 }
 
 fn event_timestamp() -> String {
@@ -127,6 +172,22 @@ mod tests {
         assert_eq!(Asked::parse(&request.ticket()).unwrap(), asked);
         let path = Asked::of_path(&["dataset".into(), "churn".into()]).unwrap();
         assert_eq!(path, Asked::of_path(&["dataset/churn".into()]).unwrap());
+    }
+
+    #[test]
+    fn features_are_asked_for_as_a_set_asks() {
+        let command = br#"{"features":["seller:n_7d"],"knowledge":"event","ttl":"30d",
+            "with_ages":true,"views":{"seller":{"of":"pay","keys":{"user":"seller"},
+            "delay":"6h","at_moments":true}}}"#;
+        let Asked::Features(request) = Asked::parse(command).unwrap() else { panic!() };
+        assert_eq!(request.knowledge, Some(Knowledge::Event));
+        assert_eq!(request.ttl, Some(Span::from_days(30)));
+        assert!(request.with_ages && !request.with_event_timestamps);
+        let seller = &request.views["seller"];
+        assert_eq!((seller.of.as_deref(), seller.keys["user"].as_str()), (Some("pay"), "seller"));
+        assert!(seller.at_moments && seller.delay.is_some() && seller.ttl.is_none());
+        let wrong = br#"{"features":["pay:*"],"views":{"pay":{"tll":"3d"}}}"#;
+        assert_eq!(Asked::parse(wrong).unwrap_err().kind(), ErrorKind::InvalidInput);
     }
 
     #[test]

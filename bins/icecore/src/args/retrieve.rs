@@ -54,9 +54,13 @@ pub(crate) struct JoinArgs {
     /// The column of the rows with their moments
     #[arg(long, value_name = "COLUMN", default_value = "event_timestamp")]
     pub(crate) event_timestamp: String,
-    /// The column of the rows for a join key with another name: KEY=COLUMN
-    #[arg(long, value_name = "KEY=COLUMN", value_parser = pair)]
-    pub(crate) key: Vec<(String, String)>,
+    /// The column of the rows for a join key with another name: KEY=COLUMN for all views,
+    /// VIEW:KEY=COLUMN for one
+    #[arg(long, value_name = "[VIEW:]KEY=COLUMN", value_parser = renamed_key)]
+    pub(crate) key: Vec<RenamedKey>,
+    /// Join a view under another name, too: NAME=VIEW; ask for its features as NAME:FEATURE
+    #[arg(long, value_name = "NAME=VIEW", value_parser = alias)]
+    pub(crate) alias: Vec<(String, String)>,
     /// Which clock decides what was known: event, created or snapshot [default: created, where a
     /// view declares it]
     #[arg(long, value_name = "CLOCK", value_parser = knowledge)]
@@ -106,11 +110,32 @@ pub(crate) struct ExportArgs {
     pub(crate) format: Option<OutputFormat>,
 }
 
-fn pair(text: &str) -> Result<(String, String), Error> {
+/// The column of the rows for a join key.
+#[derive(Debug, Clone)]
+pub(crate) struct RenamedKey {
+    /// Of this view; absent means of all.
+    pub(crate) view: Option<String>,
+    pub(crate) key: String,
+    pub(crate) column: String,
+}
+
+fn renamed_key(text: &str) -> Result<RenamedKey, Error> {
     let (key, column) = text.split_once('=').ok_or_else(|| {
-        Error::invalid(format!("`{text}` names no key and column")).with_help("write KEY=COLUMN")
+        Error::invalid(format!("`{text}` names no key and column"))
+            .with_help("write KEY=COLUMN, or VIEW:KEY=COLUMN")
     })?;
-    Ok((key.to_owned(), column.to_owned()))
+    let (view, key) = match key.split_once(':') {
+        Some((view, key)) => (Some(view.to_owned()), key),
+        None => (None, key),
+    };
+    Ok(RenamedKey { view, key: key.to_owned(), column: column.to_owned() })
+}
+
+fn alias(text: &str) -> Result<(String, String), Error> {
+    let (name, view) = text.split_once('=').ok_or_else(|| {
+        Error::invalid(format!("`{text}` names no view")).with_help("write NAME=VIEW")
+    })?;
+    Ok((name.to_owned(), view.to_owned()))
 }
 
 fn windows(text: &str) -> Result<icecore::dataset::Windows, Error> {

@@ -6,7 +6,9 @@ use async_trait::async_trait;
 use icecore_catalog::RowFilter;
 use icecore_core::{BatchStream, Error, ErrorKind, Result, SnapshotCatalog};
 use icecore_dataset::{Asked, HandOff, Lock, Retrieval, ViewRules, Windows};
-use icecore_flight::{DatasetRequest, DatasetSummary, FeatureRequest, FlightOptions, FlightSource};
+use icecore_flight::{
+    DatasetRequest, DatasetSummary, FeatureRequest, FlightOptions, FlightSource, ViewRequest,
+};
 
 use crate::Project;
 
@@ -103,17 +105,37 @@ impl FlightSource for Flights {
         retrieval.keys.clone_from(&request.keys);
         retrieval.strict = request.strict;
         retrieval.full_feature_names = request.full_feature_names;
-        if request.at_moments {
-            let definitions = self.project.definitions()?;
-            for view in request.features.iter().filter_map(|feature| feature.split(':').next()) {
-                let windows = match definitions.view(view)?.is_stored() {
-                    true => Windows::Stored,
-                    false => Windows::Moment,
-                };
-                let rules = ViewRules { windows, ..ViewRules::default() };
-                retrieval.views.insert(view.to_owned(), rules);
-            }
+        retrieval.knowledge = request.knowledge;
+        retrieval.with_event_timestamps = request.with_event_timestamps;
+        retrieval.with_ages = request.with_ages;
+        let views = request.views.iter();
+        retrieval.views = views.map(|(name, view)| (name.clone(), rules(view))).collect();
+        if request.ttl.is_some() || request.delay.is_some() || request.at_moments {
+            let all = ViewRules {
+                ttl: request.ttl,
+                delay: request.delay,
+                windows: windows(request.at_moments),
+                ..ViewRules::default()
+            };
+            retrieval = retrieval.with_rules_for_all(&self.project.definitions()?, &all)?;
         }
         Ok(self.project.retrieve_features(Asked::Rows(rows), &retrieval).await?.rows)
     }
+}
+
+/// What a client says of a view.
+fn rules(view: &ViewRequest) -> ViewRules {
+    ViewRules {
+        of: view.of.clone(),
+        keys: view.keys.clone(),
+        knowledge: view.knowledge,
+        ttl: view.ttl,
+        delay: view.delay,
+        strict: view.strict,
+        windows: windows(view.at_moments),
+    }
+}
+
+fn windows(at_moments: bool) -> Windows {
+    if at_moments { Windows::Moment } else { Windows::Stored }
 }

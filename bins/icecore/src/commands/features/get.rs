@@ -6,24 +6,28 @@ use icecore::files::{FileReadOptions, read_files};
 use icecore_core::{Error, Result, Span, TimeRange, Timestamp};
 
 use super::super::{Context, sql};
-use crate::args::retrieve::{GetArgs, JoinArgs};
+use crate::args::retrieve::{GetArgs, JoinArgs, RenamedKey};
 use crate::report::Answer;
 
 pub(super) async fn run(context: &Context, project: &Project, args: GetArgs) -> Result<Answer> {
     let asked = asked(&args).await?;
     let mut retrieval = Retrieval::new(args.features.clone());
-    let JoinArgs { key, ttl, delay, windows, .. } = &args.join;
+    let JoinArgs { key, alias, ttl, delay, windows, .. } = &args.join;
     retrieval.event_timestamp.clone_from(&args.join.event_timestamp);
-    retrieval.keys = key.iter().cloned().collect();
+    for (name, view) in alias {
+        retrieval.views.entry(name.clone()).or_default().of = Some(view.clone());
+    }
+    for RenamedKey { view, key, column } in key {
+        let keys = match view {
+            Some(view) => &mut retrieval.views.entry(view.clone()).or_default().keys,
+            None => &mut retrieval.keys,
+        };
+        keys.insert(key.clone(), column.clone());
+    }
     if ttl.is_some() || delay.is_some() || *windows != Windows::Stored {
-        let definitions = project.definitions()?;
-        for view in args.features.iter().filter_map(|feature| feature.split(':').next()) {
-            // Views of stored features have no windows that could end elsewhere.
-            let is_stored = definitions.view(view)?.is_stored();
-            let windows = if is_stored { Windows::Stored } else { *windows };
-            let rules = ViewRules { ttl: *ttl, delay: *delay, strict: false, windows };
-            retrieval.views.insert(view.to_owned(), rules);
-        }
+        let (ttl, delay, windows) = (*ttl, *delay, *windows);
+        let rules = ViewRules { ttl, delay, windows, ..ViewRules::default() };
+        retrieval = retrieval.with_rules_for_all(&project.definitions()?, &rules)?;
     }
     retrieval.knowledge = args.join.knowledge;
     retrieval.strict = args.join.strict;

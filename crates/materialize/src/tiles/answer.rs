@@ -37,7 +37,7 @@ struct Entity {
 }
 
 /// The moments in a window: from the first one to the one before the second.
-type Span = (i64, i128);
+pub(super) type Span = (i64, i128);
 
 impl TileView {
     /// The features of entities at a moment, from the tiles of a store and what was pushed since:
@@ -63,8 +63,7 @@ impl TileView {
         (at, with_pushed): (Timestamp, bool),
     ) -> Result<TileRows> {
         let spans: Vec<Span> = self.columns.iter().map(|c| span(c.window, c.closed, at)).collect();
-        let (window, closed) = self.events.recent;
-        let recent = span(window, closed, at);
+        let recent = self.recent(at);
         let until = (i64::MIN, i128::from(at.micros()) + 1);
         let edges = self.edges(spans.iter().chain([&recent, &until]));
         let asked = EntityKey::of(self.name(), keys)?;
@@ -97,6 +96,12 @@ impl TileView {
         }
         found.columns = self.features(columns, &found.rows)?;
         Ok(TileRows { rows: found, lacks_tiles })
+    }
+
+    /// Where an event has to be for its entity to have features at a moment.
+    pub(super) fn recent(&self, at: Timestamp) -> Span {
+        let (window, closed) = self.events.recent;
+        span(window, closed, at)
     }
 
     /// The tiles of which only a part is in a window.

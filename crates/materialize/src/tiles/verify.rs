@@ -132,17 +132,16 @@ async fn others(
 ) -> Result<()> {
     let store = source.store.store();
     let (tiles, _) = open(source, view).await?;
-    let oldest = tiles.oldest(source.now.micros());
+    let (from, to) = tiles.recent(source.now);
     let (mut cursor, mut once) = (None, DigestSet::default());
     loop {
         let page = store.scan(&Kind::Tiles.prefix(view), cursor).await?;
         for (key, row) in page.rows {
             let found = Tiles::read(&row)?;
-            // An entity whose events are all too old, or still to come, is no feature's.
-            let now = source.now.micros();
-            let has_any = found.tiles.iter().any(|(index, tile)| {
-                *index > oldest && tiles.span(*index).0 <= i128::from(now) && tile.last <= now
-            });
+            // An entity whose events are all older than the time to live, or still to come, has no
+            // features, whatever wider windows there are.
+            let is_recent = |last: i64| last >= from && i128::from(last) < to;
+            let has_any = found.tiles.values().any(|tile| is_recent(tile.last));
             if has_any && !seen.contains(&KeyDigest::of(&key)) && once.insert(KeyDigest::of(&key)) {
                 report.online_rows += 1;
                 differs(report, wrong, (&key, DifferenceKind::Extra));

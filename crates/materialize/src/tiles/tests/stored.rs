@@ -28,6 +28,25 @@ async fn tiles_that_were_changed_behind_the_jobs_back_are_found_and_made_anew() 
 }
 
 #[tokio::test]
+async fn an_entity_that_was_quiet_for_longer_than_the_time_to_live_is_no_difference() {
+    let mut world = World::new(11).await;
+    let event = |user, days, id| Event {
+        user,
+        at: world.now - days * DAY,
+        amount: 1.0,
+        kind: Some("card"),
+        id,
+    };
+    // The features of `spend` live for 20 days, and its widest window is one of 30.
+    let events = vec![event("a", 25, 1), event("b", 19, 2)];
+    world.ingest(events).await;
+    world.run(false).await.unwrap();
+    let report = verify_view(&world.source(), "spend").await.unwrap();
+    assert!(report.is_equal(), "{report:?}");
+    assert_eq!((report.offline_rows, report.online_rows), (1, 1));
+}
+
+#[tokio::test]
 async fn whether_an_entity_has_no_tiles_is_said_whatever_was_pushed() {
     let mut world = World::new(10).await;
     let events = world.events(20);

@@ -152,7 +152,9 @@ impl OnDemandPlan {
         columns: &Schema,
     ) -> Result<Self> {
         let context = engine.session(&[]).await?;
-        let mut fields: Vec<FieldRef> = columns.fields().iter().cloned().collect();
+        // Where an entity has no row there are nulls, also in a column that is never null in a row.
+        let nullable = |field: &FieldRef| Arc::new(field.as_ref().clone().with_nullable(true));
+        let mut fields: Vec<FieldRef> = columns.fields().iter().map(nullable).collect();
         for input in &features.requests {
             let at = fields.iter().position(|field| *field.name() == input.name);
             let Some(field) = at.and_then(|at| fields.get_mut(at)) else {

@@ -315,7 +315,9 @@ fn view_columns<'p>(
     }
     let Some(on_demand) = &view.on_demand else { return Ok(columns) };
     let no_events: Arc<[Option<Timestamp>]> = vec![None; rows].into();
-    let mut fields: Vec<FieldRef> = view.stored.clone();
+    // An entity without a row has nulls, also in a column that is never null in a row.
+    let nullable = |field: &FieldRef| Arc::new(field.as_ref().clone().with_nullable(true));
+    let mut fields: Vec<FieldRef> = view.stored.iter().map(nullable).collect();
     let mut arrays = answer.columns.clone();
     for input in &view.requests {
         let values = entities.get(&input.name).ok_or_else(|| {

@@ -103,6 +103,29 @@ async fn one_request_gives_the_bits_that_a_batch_gives() {
 }
 
 #[tokio::test]
+async fn an_entity_without_a_row_has_nulls_in_columns_that_rows_never_have_null() {
+    let lake = Lakehouse::open(1).await;
+    let mut view = view();
+    view.derived[1].expression =
+        "CASE WHEN avg_amount_30d IS NULL THEN -1.0 ELSE amount_now END".into();
+    let selection = select_features(&view, &["ratio".to_owned()]).unwrap();
+    let schema = |is_nullable| {
+        Schema::new(vec![
+            Field::new("avg_amount_30d", DataType::Float64, is_nullable),
+            Field::new("amount_now", DataType::Float64, true),
+        ])
+    };
+    let plan = OnDemandPlan::new(&lake.engine, &selection.on_demand, &schema(false)).await.unwrap();
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(Float64Array::from(vec![None, Some(1.0)])),
+        Arc::new(Float64Array::from(vec![7.0, 8.0])),
+    ];
+    let rows = RecordBatch::try_new(Arc::new(schema(true)), columns).unwrap();
+    let ratio = plan.compute(&rows).unwrap();
+    assert_eq!(ratio[0].as_primitive::<Float64Type>().values(), &[-1.0, 8.0]);
+}
+
+#[tokio::test]
 async fn a_request_that_does_not_fit_is_refused_by_name() {
     let lake = Lakehouse::open(1).await;
     let selection = select_features(&view(), &["ratio".to_owned()]).unwrap();

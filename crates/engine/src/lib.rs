@@ -38,6 +38,7 @@
 //! ```
 
 mod condition;
+mod describe;
 mod dialect;
 mod diff;
 mod engine;

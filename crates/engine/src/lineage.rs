@@ -7,12 +7,12 @@
 
 mod trace;
 
-use icecore_catalog::ColumnType;
 use icecore_core::{Result, TableName};
 use serde::{Deserialize, Serialize};
 
 use trace::trace;
 
+use crate::describe::type_name;
 use crate::engine::Engine;
 use crate::resolve::Scope;
 
@@ -114,8 +114,7 @@ impl Engine {
         let columns =
             schema.fields().iter().zip(traced.columns).map(|(field, inputs)| ColumnLineage {
                 name: field.name().clone(),
-                data_type: ColumnType::of_field(field)
-                    .map_or_else(|_| field.data_type().to_string(), |found| found.to_string()),
+                data_type: type_name(field),
                 inputs: inputs
                     .into_iter()
                     .map(|((table, column), how)| ColumnInput { table, column, how })

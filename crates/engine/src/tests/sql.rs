@@ -28,7 +28,7 @@ async fn queries_read_tables_by_every_form_of_their_name() {
     let own = lake.rows("SELECT count(*) FROM production.events.payments").await;
     assert_eq!(own, ["0"], "a table of the whole name comes first");
     assert_eq!(lake.rows("SELECT * FROM range(2)").await, ["0", "1"]);
-    assert_eq!(lake.rows("DESCRIBE events.payments").await[0], "id|Int64|NO");
+    assert_eq!(lake.rows("DESCRIBE events.payments").await[0], "id|long|NO");
     let with = "WITH p AS (SELECT * FROM events.payments) SELECT max(user_token) FROM p";
     assert_eq!(lake.rows(with).await, ["b"]);
 }

@@ -14,6 +14,7 @@ mod crash;
 mod deleting;
 mod errors;
 mod evolution;
+mod examples;
 mod flight;
 mod guarantees;
 mod interchange;

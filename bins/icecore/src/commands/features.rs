@@ -10,7 +10,7 @@ use icecore::features::{
     ComputeReport, ExplainOptions, Progress, ProgressCallback, VerifyOptions, VerifyReport,
     parse_entity,
 };
-use icecore_core::{FeatureView, Result, Timestamp};
+use icecore_core::{FeatureView, Result, SnapshotCatalog, Timestamp};
 use serde_json::{Value, json};
 
 use super::Context;
@@ -66,6 +66,8 @@ async fn compute(context: &Context, project: &Project, args: ComputeArgs) -> Res
         (false, None, None) => ComputeMode::Incremental,
         _ => ComputeMode::Range,
     };
+    let is_whole = args.from.is_none() && args.to.is_none();
+    let all = if is_whole { events_to_read(project, &args.view, mode).await } else { None };
     let options = ComputeOptions {
         from: args.from,
         to: args.to,
@@ -73,7 +75,14 @@ async fn compute(context: &Context, project: &Project, args: ComputeArgs) -> Res
         dry_run: args.dry_run,
         progress: Some(ProgressCallback::new(move |done: Progress| {
             let (read, rows) = (done.rows_in, done.rows_out);
-            progress.say(format!("computing {name}: {read} events read, {rows} rows"));
+            match all {
+                Some(all) => {
+                    let what =
+                        format!("computing {name}: {read} of {all} events read, {rows} rows");
+                    progress.say_part(what, read, all);
+                }
+                None => progress.say(format!("computing {name}: {read} events read, {rows} rows")),
+            }
         })),
         ..ComputeOptions::default()
     };
@@ -91,16 +100,38 @@ async fn compute(context: &Context, project: &Project, args: ComputeArgs) -> Res
     Ok(answer)
 }
 
+/// How many events a computation reads, as the metadata of their table say, where it reads all of
+/// them. It is there to be shown: where it cannot be told, the computation says why.
+async fn events_to_read(project: &Project, view: &str, mode: ComputeMode) -> Option<u64> {
+    let definitions = project.definitions().ok()?;
+    let view = definitions.view(view).ok()?;
+    let catalog = project.catalog();
+    let reads_all = match mode {
+        ComputeMode::Full => true,
+        ComputeMode::Incremental => {
+            let table = catalog.describe(view.table.as_ref()?).await;
+            table.map_or(true, |table| table.head.is_none())
+        }
+        _ => false,
+    };
+    let source = view.source.as_ref().filter(|_| reads_all)?;
+    let head = catalog.describe(source).await.ok()?.head?;
+    let history = catalog.history(source).await.ok()?;
+    let state = history.iter().find(|state| state.id == head)?;
+    u64::try_from(state.count("total-records")).ok().filter(|rows| *rows > 0)
+}
+
 async fn backfill(context: &Context, project: &Project, args: BackfillArgs) -> Result<Answer> {
     let (progress, name) = (context.progress.clone(), args.view.clone());
     let mut options = BackfillOptions::default();
     (options.from, options.to, options.step) = (args.from, args.to, args.step);
     (options.restart, options.dry_run) = (args.restart, args.dry_run);
     options.progress = Some(BackfillCallback::new(move |at: BackfillProgress| {
-        progress.say(format!(
+        let what = format!(
             "{name}: step {} of {}, {} events read, {} rows",
             at.step, at.steps, at.rows_in, at.rows_out
-        ));
+        );
+        progress.say_part(what, at.step.saturating_sub(1) as u64, at.steps as u64);
     }));
     let report = project.backfill_features(&args.view, options).await?;
     let json = json!({

@@ -145,8 +145,8 @@ async fn check(context: &Context, project: &Project, args: CheckArgs) -> Result<
     }
     let (mut documents, mut texts, mut metrics) = (Vec::new(), Vec::new(), String::new());
     let (mut alerts, mut failed) = (0, Vec::new());
-    for name in &names {
-        context.progress.say(format!("checking {name}"));
+    for (done, name) in names.iter().enumerate() {
+        context.progress.say_part(format!("checking {name}"), done as u64, names.len() as u64);
         let found = project.check_monitor(name).await?;
         alerts += found.alerts.len();
         if let Some(path) = &args.output {

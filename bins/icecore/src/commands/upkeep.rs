@@ -138,7 +138,8 @@ pub(super) async fn fsck(context: &Context, typed: FsckArgs) -> Result<Answer> {
     let project = context.open().await?;
     let options = FsckOptions::default().with_deep(typed.deep);
     let say = |name: &TableName, number: usize, of: usize| {
-        context.progress.say(format!("checking {name} ({number} of {of})"));
+        let what = format!("checking {name} ({number} of {of})");
+        context.progress.say_part(what, number.saturating_sub(1) as u64, of as u64);
     };
     let report = project.fsck(typed.table.as_ref(), options, say).await?;
     let status = if report.is_sound() { 0 } else { exit_status(ErrorKind::DataCorrupt) };
@@ -250,10 +251,11 @@ pub(super) async fn compact(
         .with_all(typed.all)
         .with_dry_run(typed.dry_run)
         .with_progress(move |now| {
-            progress.say(format!(
+            let what = format!(
                 "compacting {table}: group {} of {}, {} files, {} bytes",
                 now.group, now.groups, now.files, now.bytes
-            ));
+            );
+            progress.say_part(what, now.group.saturating_sub(1) as u64, now.groups as u64);
         });
     let report = project.compact(&name, typed.r#where.as_deref(), options).await?;
     let json = json!({

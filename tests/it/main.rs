@@ -28,6 +28,7 @@ mod online;
 mod online_service;
 mod pushing;
 mod readers;
+mod readmes;
 mod redis;
 mod registry;
 mod request_log;

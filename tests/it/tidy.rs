@@ -39,11 +39,11 @@ const HOMES: [(&str, &[&str]); 14] = [
 /// Code lines of a file, comments, blank lines and test modules not counted.
 const FILE_LINES_MAX: usize = 400;
 
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-fn crates() -> Vec<String> {
+pub(crate) fn crates() -> Vec<String> {
     let mut names: Vec<String> = fs::read_dir(root().join("crates"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -52,18 +52,18 @@ fn crates() -> Vec<String> {
     names
 }
 
-fn manifest(path: &Path) -> toml::Table {
+pub(crate) fn manifest(path: &Path) -> toml::Table {
     toml::from_str(&fs::read_to_string(path).unwrap()).unwrap()
 }
 
 /// The names of a crate's dependencies, those of its tests left out.
-fn dependencies(krate: &str) -> BTreeSet<String> {
+pub(crate) fn dependencies(krate: &str) -> BTreeSet<String> {
     let manifest = manifest(&root().join("crates").join(krate).join("Cargo.toml"));
     let table = manifest.get("dependencies").and_then(|value| value.as_table());
     table.map(|table| table.keys().cloned().collect()).unwrap_or_default()
 }
 
-fn floor(krate: &str) -> Option<usize> {
+pub(crate) fn floor(krate: &str) -> Option<usize> {
     FLOORS.iter().position(|floor| floor.contains(&krate))
 }
 

@@ -7,16 +7,30 @@
 //!
 //! # Example
 //!
-//! ```no_run
-//! use icecore::{ComputeOptions, IngestJob, OpenOptions, Project, ScoreOptions};
+//! A new project, from a file of payments to the features of its users:
 //!
-//! # async fn nightly() -> icecore_core::Result<()> {
-//! let project = Project::open("churn", OpenOptions::default()).await?;
-//! let payments = IngestJob::new("events.raw_transactions".parse()?, vec!["today.parquet".into()]);
-//! project.ingest(payments).await?;
-//! project.compute_features("churn_features", ComputeOptions::default()).await?;
-//! let scored = project.score("churn", ScoreOptions::default()).await?;
-//! println!("{} users scored with version {}", scored.report.rows, scored.model_version);
+//! ```
+//! use icecore::{ComputeOptions, IngestJob, OpenOptions, Project, Template};
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! # let folder = folder.path();
+//! let payments = folder.join("payments.csv");
+//! let lines = [
+//!     "txn_id,user_token,merchant_id,amount,status,event_timestamp",
+//!     "t1,u1,m1,12.50,approved,2026-06-01T09:00:00Z",
+//!     "t2,u1,m2,30.00,declined,2026-06-02T10:00:00Z",
+//!     "t3,u2,m1,8.25,approved,2026-06-02T11:00:00Z",
+//! ];
+//! std::fs::write(&payments, lines.join("\n"))?;
+//!
+//! icecore::init(&folder.join("churn"), Template::Churn)?;
+//! let project = Project::open(folder.join("churn"), OpenOptions::default()).await?;
+//! project.ingest(IngestJob::new("events.raw_transactions".parse()?, vec![payments])).await?;
+//! let view = "user_transaction_features";
+//! let done = project.compute_features(view, ComputeOptions::default()).await?;
+//! assert_eq!(done.rows, 3);
 //! # Ok(())
 //! # }
 //! ```

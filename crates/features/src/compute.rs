@@ -290,26 +290,42 @@ impl<'a> Run<'a> {
         if !is_full {
             commit = commit.with_job_id(job.id(found));
         }
-        self.prepare_table(&mut report).await?;
         let counts = Arc::new(Counts::new(self.options.progress.clone()));
-        let rows = compute(self.engine, &self.source, range, &counts, None).await?;
-        let rows = counted(rows, Arc::clone(&counts));
-        let area = (Area::Range(stretch.replaced, on_nothing), rows);
-        let written = replace(self.engine, &self.source, self.table, area, commit).await?;
+        let fill = async {
+            let rows = compute(self.engine, &self.source, range, &counts, None).await?;
+            let rows = counted(rows, Arc::clone(&counts));
+            let area = (Area::Range(stretch.replaced, on_nothing), rows);
+            replace(self.engine, &self.source, self.table, area, commit).await
+        };
+        let written = self.fill_table(&mut report, Box::pin(fill)).await?;
         self.finish(&mut report, &counts, written);
         Ok(report)
     }
 
-    /// Makes the table what the view's rows need.
-    pub(crate) async fn prepare_table(&self, report: &mut ComputeReport) -> Result<()> {
+    /// Makes the table what the view's rows need, and has it filled. A table that was made for
+    /// them does not stay if there are none to be had.
+    pub(crate) async fn fill_table(
+        &self,
+        report: &mut ComputeReport,
+        fill: impl Future<Output = Result<Written>>,
+    ) -> Result<Written> {
         let schema = source_schema(self.engine, &self.source).await?;
-        report.added_columns = ensure_table(self.engine, &self.source, self.table, &schema).await?;
+        let prepared = ensure_table(self.engine, &self.source, self.table, &schema).await?;
+        let written = fill.await;
+        if written.is_err() {
+            prepared.take_back(self.engine, self.table).await;
+        }
+        self.note_columns(report, prepared.added_columns);
+        written
+    }
+
+    fn note_columns(&self, report: &mut ComputeReport, added: Vec<String>) {
+        report.added_columns = added;
         let is_part = self.options.from.is_some() || self.options.to.is_some();
         if !report.added_columns.is_empty() && is_part {
             let columns = report.added_columns.join(", ");
             report.notes.push(format!("new columns are null outside the range: {columns}"));
         }
-        Ok(())
     }
 
     /// How rows of this work are committed.

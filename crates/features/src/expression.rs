@@ -121,14 +121,16 @@ impl Expression {
         schema: &DFSchema,
     ) -> Result<Arc<dyn PhysicalExpr>> {
         let planned = self.plan(context, schema)?;
-        // As the optimizer of a query does it; some functions exist only until then.
-        let simplify = SimplifyContext::default().with_schema(Arc::new(schema.clone()));
-        let simplifier = ExprSimplifier::new(simplify);
-        let physical = simplifier
-            .coerce(planned, schema)
-            .and_then(|expr| simplifier.simplify(expr))
-            .and_then(|expr| context.create_physical_expr(expr, schema));
-        physical.map_err(|error| self.unusable(&error))
+        physical(context, planned, schema).map_err(|error| self.unusable(&error))
+    }
+
+    /// That its values are of a type that a column can have.
+    pub(crate) fn check_type(&self, found: &DataType) -> Result<()> {
+        if !found.is_null() {
+            return Ok(());
+        }
+        Err(Error::invalid(format!("`{}` is null in every row", self.text))
+            .with_help("leave the feature out, or give it a type: `CAST(NULL AS DOUBLE)`"))
     }
 
     fn unusable(&self, error: &DataFusionError) -> Error {
@@ -180,6 +182,27 @@ impl Expression {
             }
         }
     }
+}
+
+/// An expression of rows of these columns, to be computed without a query around it.
+pub(crate) fn physical(
+    context: &SessionContext,
+    planned: Expr,
+    schema: &DFSchema,
+) -> Result<Arc<dyn PhysicalExpr>, DataFusionError> {
+    // As the optimizer of a query does it; some functions exist only until then.
+    let simplifier = simplifier(schema);
+    let expr = simplifier.simplify(simplifier.coerce(planned, schema)?)?;
+    context.create_physical_expr(expr, schema)
+}
+
+/// The expression with every conversion in it that its types need.
+pub(crate) fn coerced(planned: Expr, schema: &DFSchema) -> Result<Expr, DataFusionError> {
+    simplifier(schema).coerce(planned, schema)
+}
+
+fn simplifier(schema: &DFSchema) -> ExprSimplifier {
+    ExprSimplifier::new(SimplifyContext::default().with_schema(Arc::new(schema.clone())))
 }
 
 /// Reads a query: one `SELECT` statement.

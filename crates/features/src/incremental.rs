@@ -127,21 +127,22 @@ async fn write(
     affected: Arc<Affected>,
     report: &mut ComputeReport,
 ) -> Result<()> {
-    run.prepare_table(report).await?;
     let counts = Arc::new(Counts::new(run.options.progress.clone()));
     let range = report.range;
     let is_empty = range.from.zip(range.to).is_some_and(|(from, to)| from >= to);
-    let rows = if is_empty {
-        BatchStream::from_batches(source_schema(run.engine, &run.source).await?, Vec::new())
-    } else {
-        compute_rows(run.engine, &run.source, range, &counts, Some(&affected)).await?
-    };
     let base = head(&run.history);
     let extra = [(COMPLETE, "true".to_owned()), (INCREMENTAL_FROM, base.to_string())];
     let commit = run.commit_options(&run.job(Stretch::last(all)), &extra);
-    let rows = counted(rows, Arc::clone(&counts));
-    let area = (Area::Affected(affected), rows);
-    let written = replace(run.engine, &run.source, run.table, area, commit).await?;
+    let fill = async {
+        let rows = if is_empty {
+            BatchStream::from_batches(source_schema(run.engine, &run.source).await?, Vec::new())
+        } else {
+            compute_rows(run.engine, &run.source, range, &counts, Some(&affected)).await?
+        };
+        let area = (Area::Affected(affected), counted(rows, Arc::clone(&counts)));
+        replace(run.engine, &run.source, run.table, area, commit).await
+    };
+    let written = run.fill_table(report, Box::pin(fill)).await?;
     run.finish(report, &counts, written);
     if !written.changed {
         settle(run, written.snapshot.unwrap_or(base), all).await?;

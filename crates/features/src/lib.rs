@@ -81,6 +81,7 @@ mod order;
 mod output;
 mod parse;
 mod partition;
+mod placed;
 mod registry;
 mod search;
 mod select;

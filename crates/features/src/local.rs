@@ -6,13 +6,13 @@ use std::sync::Arc;
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use async_trait::async_trait;
-use datafusion::common::DataFusionError;
+use datafusion::common::{DFSchema, DataFusionError};
 use datafusion::dataframe::DataFrame;
-use datafusion::logical_expr::{Expr, cast, when};
+use datafusion::logical_expr::{Expr, ExprSchemable, cast, when};
 use datafusion::prelude::ident;
 use futures::StreamExt;
 use icecore_core::{
-    Aggregate, AggregateFunction, BatchStream, Closed, Error, FeatureEngine, FeatureView,
+    Aggregate, AggregateFunction, BatchStream, Closed, Derived, Error, FeatureEngine, FeatureView,
     PinnedTable, Result, SnapshotCatalog, SnapshotSelector, Span, TableName, TimeRange, Window,
 };
 use icecore_engine::{Engine, WindowNode, from_datafusion, window_frame};
@@ -26,6 +26,7 @@ use crate::expression::Expression;
 use crate::on_demand::{self, OnDemandPlan, select_features};
 use crate::order;
 use crate::partition::{FEATURE_DATE, has_feature_date};
+use crate::placed::Place;
 use crate::source::{Inputs, Source, events_range, idle, locate_source};
 
 /// When the last of the events in a row's windows was known.
@@ -276,15 +277,29 @@ pub(crate) fn with_derived(source: &Source<'_>, mut frame: DataFrame) -> Result<
     let on_demand = on_demand::names(view);
     let stored = order.iter().filter_map(|at| Some((at, view.derived.get(*at)?)));
     for (index, derived) in stored.filter(|(_, derived)| !on_demand.contains(&derived.name)) {
-        let planned = Expression::parse(&derived.expression)
-            .and_then(|expression| expression.plan(&source.context, frame.schema()));
-        let expr = planned.map_err(|error| {
-            let part = format!("derived.{index}.expression");
-            source.definitions.locate(view, &part, error)
-        })?;
+        let part = format!("derived.{index}.expression");
+        let expr = derived_value(source, derived, (&part, frame.schema()));
+        let expr = expr.map_err(|error| source.definitions.locate(view, &part, error))?;
         frame = frame.with_column(&derived.name, expr).map_err(from_datafusion)?;
     }
     Ok(frame)
+}
+
+/// A derived feature over these columns, whose errors say which one it is.
+fn derived_value(
+    source: &Source<'_>,
+    derived: &Derived,
+    (part, schema): (&str, &DFSchema),
+) -> Result<Expr> {
+    let expression = Expression::parse(&derived.expression)?;
+    let planned = expression.plan(&source.context, schema)?;
+    expression.check_type(&planned.get_type(schema).map_err(from_datafusion)?)?;
+    let place = Place {
+        what: format!("derived feature `{}` of `{}`", derived.name, source.view.name),
+        text: derived.expression.clone(),
+        location: source.definitions.location(source.view, part).cloned(),
+    };
+    place.of(planned, schema, &source.context).map_err(from_datafusion)
 }
 
 /// Keys, times, features, and the date to partition by.

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::expression::{Expression, unknown_column};
 use crate::order;
+use crate::placed::Place;
 use crate::select::require_feature;
 
 /// Features that are computed when they are asked for, as data: what a lockfile or a service keeps.
@@ -127,7 +128,7 @@ pub fn select_features(view: &FeatureView, features: &[String]) -> Result<Featur
 pub struct OnDemandPlan {
     requests: Vec<RequestInput>,
     schema: SchemaRef,
-    steps: Vec<Arc<dyn PhysicalExpr>>,
+    steps: Vec<(Place, Arc<dyn PhysicalExpr>)>,
     fields: Vec<FieldRef>,
 }
 
@@ -173,10 +174,13 @@ impl OnDemandPlan {
             expression.check_columns(&names, &format!("feature `{}`", step.name))?;
             let physical = expression.compile(&context, &known)?;
             let data_type = physical.data_type(known.as_arrow()).map_err(from_datafusion)?;
+            expression.check_type(&data_type)?;
             let field = Arc::new(Field::new(&step.name, data_type, true));
             fields.push(Arc::clone(&field));
             computed.push(field);
-            steps.push(physical);
+            let what = format!("feature `{}`", step.name);
+            let place = Place { what, text: step.expression.clone(), location: None };
+            steps.push((place, physical));
         }
         Ok(Self { requests: features.requests.clone(), schema, steps, fields: computed })
     }
@@ -201,13 +205,13 @@ impl OnDemandPlan {
                 *column = typed(input, column)?;
             }
         }
-        for (step, field) in self.steps.iter().zip(&self.fields) {
+        for ((place, step), field) in self.steps.iter().zip(&self.fields) {
             let schema = Arc::new(Schema::new(fields.clone()));
             let options =
                 arrow::array::RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
             let batch = RecordBatch::try_new_with_options(schema, columns.clone(), &options)?;
             let value = step.evaluate(&batch).and_then(|value| value.into_array(rows.num_rows()));
-            columns.push(value.map_err(from_datafusion)?);
+            columns.push(value.map_err(|error| place.error(error))?);
             fields.push(Arc::clone(field));
         }
         Ok(columns.split_off(columns.len() - self.steps.len()))

@@ -176,13 +176,41 @@ pub(crate) fn counted(rows: BatchStream, counts: Arc<Counts>) -> BatchStream {
     BatchStream::new(schema, rows)
 }
 
-/// Creates the table, or gives it the columns that are new. Returns those.
+/// What was done so that a table can take rows.
+#[derive(Debug, Default)]
+pub(crate) struct Prepared {
+    pub(crate) added_columns: Vec<String>,
+    is_new: bool,
+}
+
+impl Prepared {
+    /// Takes back a table that was made for rows which could not be computed.
+    pub(crate) async fn take_back(&self, engine: &Engine, table: &TableName) {
+        if !self.is_new {
+            return;
+        }
+        let catalog = engine.catalog();
+        let taken = async {
+            let found = catalog.describe(table).await?;
+            // Unless somebody else gives it rows in this moment.
+            match found.head {
+                None => catalog.drop_table_at(table, &found.metadata_location).await.map(|_| ()),
+                Some(_) => Ok(()),
+            }
+        };
+        if let Err(error) = taken.await {
+            tracing::warn!(%table, %error, "an empty table is left");
+        }
+    }
+}
+
+/// Creates the table, or gives it the columns that are new.
 pub(crate) async fn ensure_table(
     engine: &Engine,
     source: &Source<'_>,
     table: &TableName,
     schema: &SchemaRef,
-) -> Result<Vec<String>> {
+) -> Result<Prepared> {
     let view = source.view;
     let catalog = engine.catalog();
     // A feature may leave the definition later, and its column then stays empty.
@@ -193,7 +221,7 @@ pub(crate) async fn ensure_table(
         .with_partition_by(view.partition_by.clone())
         .with_sort_by(sort_by.cloned());
     match catalog.ensure_table(table, &new).await {
-        Ok(_) => Ok(Vec::new()),
+        Ok(is_new) => Ok(Prepared { is_new, added_columns: Vec::new() }),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             let described = catalog.describe(table).await?;
             if !same_fields(&described.partition_by, &view.partition_by) {
@@ -208,7 +236,8 @@ pub(crate) async fn ensure_table(
                 return Err(source.definitions.locate(view, part, error));
             }
             let evolved = catalog.evolve(table, &schema).await;
-            evolved.map_err(|error| source.definitions.locate(view, "table", error))
+            let added = evolved.map_err(|error| source.definitions.locate(view, "table", error))?;
+            Ok(Prepared { is_new: false, added_columns: added })
         }
         Err(error) => Err(source.definitions.locate(view, "table", error)),
     }

@@ -133,7 +133,9 @@ impl<'a> Source<'a> {
             Fit { definitions, view, context: &context, frame: &frame, errors: Vec::new() };
         let time = check.time(&view.event_timestamp, "event_timestamp");
         check.columns(&keys);
-        let filter = view.filter.as_ref().and_then(|filter| check.condition(filter, "where"));
+        let whose = format!("`{}`", view.name);
+        let filter = view.filter.as_ref();
+        let filter = filter.and_then(|filter| check.condition(filter, ("where", &whose)));
         let masks = check.masks(&Inputs::of(view));
         let (Some(time), true) = (time, check.errors.is_empty()) else {
             return Err(check.errors);

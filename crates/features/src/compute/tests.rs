@@ -442,3 +442,53 @@ fn rows_do_not_depend_on_layout_or_threads() {
         })?;
     });
 }
+
+// What stands wrong is named where it stands, and nothing is left behind.
+#[tokio::test]
+async fn what_a_value_is_too_much_for_is_named_at_its_place() {
+    let lake = Lakehouse::open(2).await;
+    lake.append(&events(1, 40), 40).await;
+    let table = TableName::parse(TRANSACTIONS_TABLE).unwrap();
+    let derived = "decline_count_30d / greatest(txn_count_30d, 1)";
+    for (old, new, what) in [
+        (
+            derived,
+            "txn_count_30d % (txn_count_30d - txn_count_30d)",
+            "derived feature `decline_rate_30d` of `user_transaction_features`",
+        ),
+        (
+            "status = 'declined'",
+            "CAST(merchant_id AS BIGINT) > 1",
+            "`where` of aggregate `decline_count` of `user_transaction_features`",
+        ),
+        (
+            "ttl = \"90d\"",
+            "where = \"CAST(txn_id AS BIGINT) = 1\"\nttl = \"90d\"",
+            "`where` of `user_transaction_features`",
+        ),
+    ] {
+        let views = views_with(old, new);
+        crate::check(&lake.engine, &views).await.unwrap();
+        let options = ComputeOptions::default();
+        let failed = compute_view(&lake.engine, &views, TRANSACTIONS, options).await;
+        let error = failed.unwrap_err();
+        let message = error.to_string();
+        assert!(message.starts_with(&format!("{what} cannot be computed: ")), "{message}");
+        let line = 1 + VIEWS.split(old).next().unwrap().lines().count();
+        let found = error.location().map_or(0, |at| at.line);
+        assert!((line - 1..=line + 1).contains(&found), "{message}: {found}, {line}");
+        let gone = lake.catalog.describe(&table).await.unwrap_err();
+        assert_eq!(gone.kind(), ErrorKind::NotFound, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_null_in_every_row_is_said_before_anything_is_computed() {
+    let lake = Lakehouse::open(2).await;
+    lake.append(&events(1, 40), 40).await;
+    let views = views_with("decline_count_30d / greatest(txn_count_30d, 1)", "null");
+    let error = crate::check(&lake.engine, &views).await.unwrap_err();
+    assert_eq!(error.to_string(), "`null` is null in every row");
+    let derived = VIEWS.split("decline_count_30d / ").next().unwrap().lines().count();
+    assert_eq!(error.location().map(|at| at.line), Some(derived));
+}

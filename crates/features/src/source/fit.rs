@@ -10,6 +10,7 @@ use icecore_engine::from_datafusion;
 use super::Inputs;
 use crate::Definitions;
 use crate::expression::{Expression, unknown_column};
+use crate::placed::Place;
 
 /// A definition beside the columns of its source; every mistake is collected.
 pub(super) struct Fit<'a> {
@@ -94,8 +95,15 @@ impl Fit<'_> {
         Some(data_type)
     }
 
-    pub(super) fn condition(&mut self, text: &str, part: &str) -> Option<Expr> {
-        let planned = self.plan_condition(text);
+    /// A condition over the columns; `whose` says whose it is where a value is too much for it.
+    pub(super) fn condition(&mut self, text: &str, (part, whose): (&str, &str)) -> Option<Expr> {
+        let location = self.definitions.location(self.view, part).cloned();
+        let what = format!("`where` of {whose}");
+        let place = Place { what, text: text.to_owned(), location };
+        let planned = self.plan_condition(text).and_then(|condition| {
+            let placed = place.of_condition(condition, self.frame.schema(), self.context);
+            placed.map_err(from_datafusion)
+        });
         planned.map_err(|error| self.report(part, error)).ok()
     }
 
@@ -115,9 +123,11 @@ impl Fit<'_> {
         let mut masks = Vec::new();
         for mask in &inputs.masks {
             let aggregates = self.view.aggregates.iter();
-            let index = aggregates.clone().position(|a| a.filter.as_ref() == Some(mask));
-            let part = format!("aggregate.{}.where", index.unwrap_or(0));
-            masks.extend(self.condition(mask, &part));
+            let found = aggregates.enumerate().find(|(_, a)| a.filter.as_ref() == Some(mask));
+            let Some((index, aggregate)) = found else { continue };
+            let part = format!("aggregate.{index}.where");
+            let whose = format!("aggregate `{}` of `{}`", aggregate.name, self.view.name);
+            masks.extend(self.condition(mask, (&part, &whose)));
         }
         masks
     }

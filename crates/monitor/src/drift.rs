@@ -1,5 +1,6 @@
 //! What differs between two profiles.
 
+mod categories;
 mod distribution;
 mod measures;
 #[cfg(test)]
@@ -42,6 +43,41 @@ pub struct Measured {
     pub value: f64,
     /// At most so far from the measure of the values themselves.
     pub error: f64,
+    /// The measure of the values themselves is not below this,
+    pub least: f64,
+    /// and not above this.
+    pub most: f64,
+}
+
+impl Measured {
+    /// A measure that is that of the values themselves.
+    #[must_use]
+    pub const fn exactly(value: f64) -> Self {
+        Self { value, error: 0.0, least: value, most: value }
+    }
+
+    /// A measure of which only the bounds are certain.
+    #[must_use]
+    pub fn between(least: f64, value: f64, most: f64) -> Self {
+        // Rounding must not put the value itself outside.
+        let (least, most) = (least.min(value), most.max(value));
+        Self { value, error: (value - least).max(most - value), least, most }
+    }
+
+    /// The same in another unit.
+    pub(crate) fn in_units_of(self, unit: f64) -> Self {
+        Self::between(self.least / unit, self.value / unit, self.most / unit)
+    }
+
+    /// The bounds of its size.
+    pub(crate) const fn size(self) -> (f64, f64) {
+        let ends = (self.least.abs(), self.most.abs());
+        match (self.least > 0.0, self.most < 0.0) {
+            (true, _) => ends,
+            (_, true) => (ends.1, ends.0),
+            _ => (0.0, ends.0.max(ends.1)),
+        }
+    }
 }
 
 /// A category that the reference does not have.
@@ -83,6 +119,9 @@ pub struct FeatureDrift {
     pub new_categories: Vec<NewCategory>,
     /// The share of rows in such categories.
     pub new_category_share: f64,
+    /// The same, and what it can be where a side had too many categories to keep them all.
+    #[serde(skip)]
+    pub(crate) new_share: Measured,
     /// The bins that were compared.
     pub bins: Vec<Bin>,
 }
@@ -211,7 +250,7 @@ fn drift(
                     measures::numbers(&mut feature, &a, &b);
                 }
             }
-            Some(ColumnKind::Category) => measures::categories(&mut feature, a, b),
+            Some(ColumnKind::Category) => categories::categories(&mut feature, a, b),
             _ => {}
         }
         features.push(feature);
@@ -252,6 +291,7 @@ fn base(name: &str, a: &ColumnProfile, b: &ColumnProfile) -> FeatureDrift {
         mean_shift,
         new_categories: Vec::new(),
         new_category_share: 0.0,
+        new_share: Measured::exactly(0.0),
         bins: Vec::new(),
     }
 }

@@ -49,7 +49,7 @@ pub use profile::{Profile, ProfileOptions};
 pub use report::{Comparison, html};
 pub use sketch::{Categories, ColumnKind, ColumnProfile};
 pub use skew::{SkewCause, SkewFinding, WindowFact, skew};
-pub use spec::{Alert, AlertSpec, Measure, MonitorSpec, Thresholds};
+pub use spec::{Alert, AlertSpec, Measure, MonitorSpec, Thresholds, Undecided, Verdict};
 pub use table::{
     PartitionFilter, TableProfile, TableWriteMode, TableWriter, profile_of_table, scan_profile,
     store_profile,

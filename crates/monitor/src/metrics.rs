@@ -38,6 +38,10 @@ pub fn prometheus(comparison: &Comparison) -> String {
     family(&mut out, "icecore_drift_alerts", "Distances that are beyond their threshold.");
     let alerts = comparison.alerts.len();
     let _ = writeln!(out, "icecore_drift_alerts{{monitor=\"{monitor}\"}} {alerts}");
+    let help = "Distances of which sketches cannot tell whether they are beyond their threshold.";
+    family(&mut out, "icecore_drift_undecided", help);
+    let undecided = comparison.undecided.len();
+    let _ = writeln!(out, "icecore_drift_undecided{{monitor=\"{monitor}\"}} {undecided}");
     family(&mut out, "icecore_drift_checked_timestamp_seconds", "When it was compared last.");
     let seconds = comparison.made_at.micros() / 1_000_000;
     let _ =

@@ -6,7 +6,7 @@ use icecore_core::Timestamp;
 use serde::Serialize;
 
 use crate::drift::Bin;
-use crate::{Alert, Drift, FeatureDrift, Measure, Measured, SkewCause, SkewFinding};
+use crate::{Alert, Drift, FeatureDrift, Measure, Measured, SkewCause, SkewFinding, Undecided};
 
 /// What was compared, and what came of it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -23,6 +23,8 @@ pub struct Comparison {
     pub drift: Drift,
     /// What differs too much.
     pub alerts: Vec<Alert>,
+    /// What sketches cannot tell of whether it differs too much.
+    pub undecided: Vec<Undecided>,
     /// What points to training and scoring not seeing the same; absent where nobody asked.
     pub skew: Option<Vec<SkewFinding>>,
     /// What a reader should know.
@@ -61,7 +63,7 @@ pub fn html(comparison: &Comparison) -> String {
     for note in &comparison.notes {
         let _ = write!(page, "<p class=\"note\">{}</p>", escape(note));
     }
-    alerts(&mut page, &comparison.alerts);
+    alerts(&mut page, (&comparison.alerts, &comparison.undecided));
     if let Some(findings) = &comparison.skew {
         skew(&mut page, findings);
     }
@@ -80,22 +82,39 @@ pub fn html(comparison: &Comparison) -> String {
     page
 }
 
-fn alerts(page: &mut String, alerts: &[Alert]) {
-    if alerts.is_empty() {
+fn alerts(page: &mut String, (alerts, undecided): (&[Alert], &[Undecided])) {
+    if alerts.is_empty() && undecided.is_empty() {
         page.push_str("<p>No distance is beyond its threshold.</p>");
+    }
+    too_far(page, alerts);
+    cannot_tell(page, undecided);
+}
+
+fn too_far(page: &mut String, alerts: &[Alert]) {
+    if alerts.is_empty() {
         return;
     }
     page.push_str("<h2>Too far</h2><ul>");
     for alert in alerts {
         let _ = write!(
             page,
-            "<li class=\"bad\">{}: {} is {:.4}, at most {}{}</li>",
+            "<li class=\"bad\">{}: {} is {:.4}, at most {}</li>",
             escape(&alert.feature),
             alert.measure.name(),
             alert.value,
-            alert.threshold,
-            if alert.certain { "" } else { " (within the error of the sketches)" }
+            alert.threshold
         );
+    }
+    page.push_str("</ul>");
+}
+
+fn cannot_tell(page: &mut String, undecided: &[Undecided]) {
+    if undecided.is_empty() {
+        return;
+    }
+    page.push_str("<h2>Cannot tell</h2><ul>");
+    for found in undecided {
+        let _ = write!(page, "<li>{}</li>", escape(&found.sentence()));
     }
     page.push_str("</ul>");
 }

@@ -146,7 +146,7 @@ impl Measure {
     /// What it is of a feature.
     #[must_use]
     pub fn of(self, drift: &FeatureDrift) -> Option<Measured> {
-        let exactly = |value: f64| Measured { value, error: 0.0 };
+        let exactly = Measured::exactly;
         match self {
             Self::Psi => drift.psi,
             Self::Js => drift.js,
@@ -154,14 +154,12 @@ impl Measure {
             Self::Wasserstein => drift.wasserstein_relative,
             Self::NullRate => Some(exactly(drift.null_rate_change)),
             Self::MeanShift => drift.mean_shift.map(exactly),
-            Self::NewCategories => {
-                (drift.kind == "category").then(|| exactly(drift.new_category_share))
-            }
+            Self::NewCategories => (drift.kind == "category").then_some(drift.new_share),
         }
     }
 }
 
-/// A distance that is too far.
+/// A distance that is too far, whatever the sketches left open.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Alert {
     /// The column.
@@ -172,8 +170,47 @@ pub struct Alert {
     pub value: f64,
     /// What it may be at most.
     pub threshold: f64,
-    /// Whether it is too far whatever the sketches left open.
-    pub certain: bool,
+}
+
+/// A distance of which sketches cannot tell whether it is too far.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Undecided {
+    /// The column.
+    pub feature: String,
+    /// What was measured.
+    pub measure: Measure,
+    /// What it is, as far as the sketches know.
+    pub value: f64,
+    /// Its size is at least this,
+    pub least: f64,
+    /// and at most this.
+    pub most: f64,
+    /// Between which lies what it may be at most.
+    pub threshold: f64,
+}
+
+impl Undecided {
+    /// What there is to say about it.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        format!(
+            "{}: cannot tell whether {} is beyond {}: it is between {:.4} and {:.4}",
+            self.feature,
+            self.measure.name(),
+            self.threshold,
+            self.least,
+            self.most
+        )
+    }
+}
+
+/// What a check comes to.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Verdict {
+    /// The distances that are too far.
+    pub alerts: Vec<Alert>,
+    /// Those of which the sketches cannot tell.
+    pub undecided: Vec<Undecided>,
 }
 
 const fn min_rows() -> u64 {
@@ -264,12 +301,13 @@ impl MonitorSpec {
         own.or(self.thresholds).or(Thresholds::USUAL)
     }
 
-    /// The distances that are too far; none where a side has too few rows.
+    /// The distances that are too far, and those of which nobody can tell; none where a side has too
+    /// few rows.
     ///
     /// # Errors
     ///
     /// `InvalidInput` if a feature that is named is not compared.
-    pub fn alerts(&self, drift: &Drift) -> Result<Vec<Alert>> {
+    pub fn judge(&self, drift: &Drift) -> Result<Verdict> {
         let names = || drift.features.iter().map(|feature| feature.feature.as_str());
         let named = self.feature.keys().chain(&self.features);
         if let Some(unknown) = named.into_iter().find(|name| names().all(|known| known != *name)) {
@@ -281,9 +319,9 @@ impl MonitorSpec {
             .with_candidates(unknown, names()));
         }
         if drift.reference_rows.min(drift.current_rows) < self.min_rows {
-            return Ok(Vec::new());
+            return Ok(Verdict::default());
         }
-        let mut alerts = Vec::new();
+        let mut verdict = Verdict::default();
         for feature in &drift.features {
             if !self.features.is_empty() && !self.features.contains(&feature.feature) {
                 continue;
@@ -294,18 +332,23 @@ impl MonitorSpec {
                 else {
                     continue;
                 };
-                let size = found.value.abs();
-                if size > threshold {
-                    alerts.push(Alert {
-                        feature: feature.feature.clone(),
+                let (value, feature) = (found.value, feature.feature.clone());
+                match found.size() {
+                    (least, _) if least > threshold => {
+                        verdict.alerts.push(Alert { feature, measure, value, threshold });
+                    }
+                    (least, most) if most > threshold => verdict.undecided.push(Undecided {
+                        feature,
                         measure,
-                        value: found.value,
+                        value,
+                        least,
+                        most,
                         threshold,
-                        certain: size - found.error > threshold,
-                    });
+                    }),
+                    _ => {}
                 }
             }
         }
-        Ok(alerts)
+        Ok(verdict)
     }
 }

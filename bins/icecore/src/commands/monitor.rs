@@ -144,11 +144,12 @@ async fn check(context: &Context, project: &Project, args: CheckArgs) -> Result<
             .with_help("write `monitor/NAME.toml` with `name`, `reference` and `current`"));
     }
     let (mut documents, mut texts, mut metrics) = (Vec::new(), Vec::new(), String::new());
-    let (mut alerts, mut failed) = (0, Vec::new());
+    let (mut alerts, mut undecided, mut failed) = (0, 0, Vec::new());
     for (done, name) in names.iter().enumerate() {
         context.progress.say_part(format!("checking {name}"), done as u64, names.len() as u64);
         let found = project.check_monitor(name).await?;
         alerts += found.alerts.len();
+        undecided += found.undecided.len();
         if let Some(path) = &args.output {
             write(&page(path, name, names.len()), &icecore::monitor::html(&found))?;
         }
@@ -165,7 +166,7 @@ async fn check(context: &Context, project: &Project, args: CheckArgs) -> Result<
     }
     let text = if args.metrics { metrics } else { texts.join("\n\n") };
     let json = json!({
-        "alerts": alerts, "monitors": documents,
+        "alerts": alerts, "undecided": undecided, "monitors": documents,
         "undelivered": failed.iter().map(crate::report::error_json).collect::<Vec<_>>(),
     });
     let status = match (alerts, failed.first()) {
@@ -188,16 +189,18 @@ fn page(path: &Path, name: &str, monitors: usize) -> PathBuf {
 
 fn check_text(found: &Comparison) -> String {
     let mut text = format!("{}: {} of {}", found.name, found.current, found.reference);
-    if found.alerts.is_empty() {
+    if found.alerts.is_empty() && found.undecided.is_empty() {
         text.push_str("\n  no distance is beyond its threshold");
     }
     for alert in &found.alerts {
         let (measure, threshold) = (alert.measure.name(), alert.threshold);
-        let doubt = if alert.certain { "" } else { " (within the error of the sketches)" };
         text.push_str(&format!(
-            "\n  {}: {measure} is {:.4}, at most {threshold}{doubt}",
+            "\n  {}: {measure} is {:.4}, at most {threshold}",
             alert.feature, alert.value
         ));
+    }
+    for undecided in &found.undecided {
+        text.push_str(&format!("\n  warning: {}", undecided.sentence()));
     }
     for finding in found.skew.iter().flatten() {
         text.push_str(&format!("\n  {}", finding_text(finding)));

@@ -13,7 +13,8 @@ use icecore_core::{
     TableName,
 };
 use icecore_monitor::{
-    Comparison, MonitorSpec, Profile, ProfileOptions, compare, compare_exactly, store_profile,
+    Comparison, MonitorSpec, Profile, ProfileOptions, Verdict, compare, compare_exactly,
+    store_profile,
 };
 use serde_json::Value;
 
@@ -139,6 +140,7 @@ impl Project {
             made_at: self.clock().now(),
             drift,
             alerts: Vec::new(),
+            undecided: Vec::new(),
             skew: None,
             notes,
         })
@@ -164,7 +166,7 @@ impl Project {
         let options = CompareOptions { exact: spec.exact, features: spec.features.clone() };
         let mut found = self.compare_profiles(&spec.reference, &spec.current, &options).await?;
         found.name.clone_from(&spec.name);
-        found.alerts = spec.alerts(&found.drift)?;
+        Verdict { alerts: found.alerts, undecided: found.undecided } = spec.judge(&found.drift)?;
         let rows = found.drift.reference_rows.min(found.drift.current_rows);
         if rows < spec.min_rows {
             found.notes.push(format!(
@@ -183,6 +185,17 @@ impl Project {
                 value = alert.value,
                 threshold = alert.threshold,
                 "a feature has drifted"
+            );
+        }
+        for undecided in &found.undecided {
+            tracing::warn!(
+                monitor = %spec.name,
+                feature = %undecided.feature,
+                measure = undecided.measure.name(),
+                least = undecided.least,
+                most = undecided.most,
+                threshold = undecided.threshold,
+                "sketches cannot tell whether a feature has drifted"
             );
         }
         Ok(found)

@@ -6,8 +6,7 @@
 use serde::Serialize;
 
 use super::distribution::{Distribution, Pair};
-use super::{FeatureDrift, Measured, NewCategory};
-use crate::ColumnProfile;
+use super::{FeatureDrift, Measured};
 
 /// Bins of equal share that two distributions are compared over.
 const BINS: usize = 10;
@@ -16,10 +15,6 @@ const LARGE_SHARE: f64 = 2.0 / BINS as f64;
 /// A bin that one side has nothing in counts as having this share: without, the index would be
 /// infinite for a single row.
 const LEAST_SHARE: f64 = 1e-4;
-/// New categories that are named.
-const NEW_NAMED: usize = 20;
-/// Categories that are compared one by one; the others count as one.
-const CATEGORIES_COMPARED: usize = 50;
 
 /// A bin that two distributions are compared over.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -38,61 +33,13 @@ pub(super) fn numbers(feature: &mut FeatureDrift, a: &Distribution, b: &Distribu
     }
     let pairs = a.beside(b);
     feature.bins = bins(&pairs);
-    feature.psi = Some(exactly(psi(&feature.bins)));
-    feature.js = Some(exactly(jensen_shannon(&feature.bins)));
+    feature.psi = Some(Measured::exactly(psi(&feature.bins)));
+    feature.js = Some(Measured::exactly(jensen_shannon(&feature.bins)));
     feature.ks = Some(kolmogorov_smirnov(&pairs));
     feature.wasserstein = wasserstein(&pairs);
     let spread = feature.reference.stddev.filter(|spread| *spread > 0.0);
-    feature.wasserstein_relative = feature.wasserstein.zip(spread).map(|(distance, spread)| {
-        Measured { value: distance.value / spread, error: distance.error / spread }
-    });
-}
-
-pub(super) fn categories(feature: &mut FeatureDrift, a: &ColumnProfile, b: &ColumnProfile) {
-    let (a, b) = (&a.categories, &b.categories);
-    if a.total() == 0 || b.total() == 0 {
-        return;
-    }
-    let share = |count: u64, total: u64| count as f64 / total as f64;
-    let mut names: Vec<&str> =
-        a.ranked().into_iter().chain(b.ranked()).map(|(value, _)| value).collect();
-    names.sort_unstable();
-    names.dedup();
-    names.sort_by_key(|name| std::cmp::Reverse(a.count(name).max(b.count(name))));
-    let (mut rest_a, mut rest_b) = (1.0, 1.0);
-    for name in names.iter().take(CATEGORIES_COMPARED) {
-        let (of_a, of_b) = (share(a.count(name), a.total()), share(b.count(name), b.total()));
-        feature.bins.push(Bin { label: (*name).to_owned(), reference: of_a, current: of_b });
-        rest_a -= of_a;
-        rest_b -= of_b;
-    }
-    if names.len() > CATEGORIES_COMPARED || a.error() + b.error() > 0 {
-        feature.bins.push(Bin {
-            label: "all others".to_owned(),
-            reference: rest_a.max(0.0),
-            current: rest_b.max(0.0),
-        });
-    }
-    feature.psi = Some(exactly(psi(&feature.bins)));
-    feature.js = Some(exactly(jensen_shannon(&feature.bins)));
-    // What was dropped from a full summary may be anything: then nobody can be called new.
-    if a.error() == 0 {
-        let new = b.ranked().into_iter().filter(|(value, _)| a.count(value) == 0);
-        let new: Vec<(&str, u64)> = new.collect();
-        // Counts are summed, since nothing of floats sums to a negative zero.
-        feature.new_category_share = share(new.iter().map(|(_, count)| count).sum(), b.total());
-        let named = new.into_iter().take(NEW_NAMED);
-        feature.new_categories = named
-            .map(|(value, count)| NewCategory {
-                value: value.to_owned(),
-                share: share(count, b.total()),
-            })
-            .collect();
-    }
-}
-
-const fn exactly(value: f64) -> Measured {
-    Measured { value, error: 0.0 }
+    let relative = feature.wasserstein.zip(spread);
+    feature.wasserstein_relative = relative.map(|(distance, spread)| distance.in_units_of(spread));
 }
 
 /// Bins that each hold about a tenth of the reference. A number that many values share is never
@@ -143,27 +90,35 @@ pub(crate) fn number(value: f64) -> String {
 
 /// The population stability index: the sum of differences times the logarithms of ratios.
 fn psi(bins: &[Bin]) -> f64 {
-    let term = |bin: &Bin| {
-        let (a, b) = (bin.reference.max(LEAST_SHARE), bin.current.max(LEAST_SHARE));
-        (b - a) * (b / a).ln()
-    };
-    bins.iter().map(term).sum()
+    bins.iter().map(|bin| psi_term(bin.reference, bin.current)).sum()
+}
+
+/// What a bin adds to the population stability index.
+pub(super) fn psi_term(reference: f64, current: f64) -> f64 {
+    let (a, b) = (reference.max(LEAST_SHARE), current.max(LEAST_SHARE));
+    (b - a) * (b / a).ln()
 }
 
 /// The Jensen-Shannon distance: the root of the mean divergence from the mean distribution (Lin,
 /// "Divergence measures based on the Shannon entropy", 1991), to the base 2.
 fn jensen_shannon(bins: &[Bin]) -> f64 {
-    let part =
-        |share: f64, mean: f64| if share > 0.0 { share * (share / mean).log2() } else { 0.0 };
-    let term = |bin: &Bin| {
-        let mean = f64::midpoint(bin.reference, bin.current);
-        part(bin.reference, mean) + part(bin.current, mean)
-    };
-    (bins.iter().map(term).sum::<f64>() / 2.0).clamp(0.0, 1.0).sqrt()
+    divergence_root(bins.iter().map(|bin| divergence_term(bin.reference, bin.current)).sum())
 }
 
-/// The greatest distance between two cumulative distributions. Between the ends of a bucket, one
-/// side may be counted before the other: that bounds the error.
+/// What a bin adds to twice the Jensen-Shannon divergence.
+pub(super) fn divergence_term(reference: f64, current: f64) -> f64 {
+    let mean = f64::midpoint(reference, current);
+    let part = |share: f64| if share > 0.0 { share * (share / mean).log2() } else { 0.0 };
+    part(reference) + part(current)
+}
+
+/// The distance of twice a divergence.
+pub(super) fn divergence_root(twice: f64) -> f64 {
+    (twice / 2.0).clamp(0.0, 1.0).sqrt()
+}
+
+/// The greatest distance between two cumulative distributions. At the ends of buckets it is known,
+/// so it is no less than the greatest there; between them, one side may be counted before the other.
 fn kolmogorov_smirnov(pairs: &[Pair]) -> Measured {
     let (mut gap, mut greatest, mut bound) = (0.0_f64, 0.0_f64, 0.0_f64);
     for pair in pairs {
@@ -174,7 +129,7 @@ fn kolmogorov_smirnov(pairs: &[Pair]) -> Measured {
         greatest = greatest.max(gap.abs());
     }
     let value = greatest.min(1.0);
-    Measured { value, error: (bound.min(1.0) - value).max(0.0) }
+    Measured::between(value, value, bound.min(1.0))
 }
 
 /// The area between two cumulative distributions. Each value lies at most the reach of its bucket
@@ -191,5 +146,5 @@ fn wasserstein(pairs: &[Pair]) -> Option<Measured> {
             area += f64::abs(gap) * (next.value - pair.value);
         }
     }
-    area.is_finite().then_some(Measured { value: area, error })
+    area.is_finite().then(|| Measured::between((area - error).max(0.0), area, area + error))
 }

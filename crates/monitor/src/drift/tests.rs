@@ -74,7 +74,10 @@ proptest! {
         let (sketched, exact) = both(&batch(&a), &batch(&b));
         let holds = |sketched: Option<Measured>, exact: Option<Measured>| {
             let (sketched, exact) = (sketched.unwrap(), exact.unwrap());
-            (sketched.value - exact.value).abs() <= sketched.error + 1e-9 * exact.value.abs().max(1.0)
+            let rounding = 1e-9 * exact.value.abs().max(1.0);
+            (sketched.value - exact.value).abs() <= sketched.error + rounding
+                && sketched.least <= exact.value + rounding
+                && exact.value <= sketched.most + rounding
         };
         prop_assert!(holds(sketched.ks, exact.ks), "{:?} {:?}", sketched.ks, exact.ks);
         prop_assert!(holds(sketched.wasserstein, exact.wasserstein));

@@ -17,7 +17,7 @@ use tracing::{info, warn};
 use crate::DatasetSpec;
 use crate::lock::{DatasetPlan, Lock, lockfile_path};
 use crate::plan::plan;
-use crate::rows::{Content, Joined, joined};
+use crate::rows::{Content, Joined, joined, joined_at};
 use crate::target::{DATASET, check_fits, check_made_here};
 
 /// How to build a training set.
@@ -109,7 +109,7 @@ pub async fn build(
         return Ok(built(lock, lockfile, false));
     }
     let (materialized, content) =
-        materialize(engine, &plan).await.map_err(|error| match error.kind() {
+        materialize(engine, spec, &plan).await.map_err(|error| match error.kind() {
             ErrorKind::InvalidInput => spec.locate(&spec.name, error),
             _ => error,
         })?;
@@ -146,9 +146,14 @@ async fn still_stands(engine: &Engine, lock: &Lock) -> Result<bool> {
     Ok(content.content_hash == lock.content_hash && content.rows == lock.rows)
 }
 
-async fn materialize(engine: &Engine, plan: &DatasetPlan) -> Result<(PinnedTable, Content)> {
+async fn materialize(
+    engine: &Engine,
+    spec: &DatasetSpec,
+    plan: &DatasetPlan,
+) -> Result<(PinnedTable, Content)> {
     let catalog = engine.catalog();
-    let joined = joined(engine, plan).await?;
+    let filter = plan.filter.as_deref().and_then(|filter| spec.place_of(filter));
+    let joined = joined_at(engine, plan, filter).await?;
     let layouts = prepare(catalog, plan, joined.rows.schema()).await?;
     let written = write(catalog, plan, joined).await;
     // Columns of rows that never came would stay for ever.

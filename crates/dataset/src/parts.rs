@@ -78,10 +78,18 @@ impl Parts {
             })
         };
         if schema.column_with_name(PART_COLUMN).is_some() {
+            let features = plan.views.iter().flat_map(|view| {
+                let computed = view.on_demand.iter().flat_map(|on_demand| &on_demand.columns);
+                view.columns.iter().chain(computed)
+            });
+            let help = match features.into_iter().any(|(_, name)| name == PART_COLUMN) {
+                true => "set `full_feature_names = true`: columns are then named view__feature",
+                false => "give it another name in the spine",
+            };
             return Err(Error::invalid(format!(
                 "a column is named `{PART_COLUMN}`, as that with the parts of a divided set is"
             ))
-            .with_help("give it another name in the spine, or set `full_feature_names = true`"));
+            .with_help(help));
         }
         let moment = find(&plan.event_timestamp)?;
         let keys = plan.keys.iter().map(|key| find(key)).collect::<Result<Vec<_>>>()?;

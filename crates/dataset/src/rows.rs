@@ -7,7 +7,7 @@ use arrow::compute::{CastOptions, cast_with_options, concat_batches};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 use futures::{StreamExt, TryStreamExt};
 use icecore_core::{
-    BatchStream, Error, ErrorKind, FeatureTable, Knowledge, PitOptions, Result, Spine,
+    BatchStream, Error, ErrorKind, FeatureTable, Knowledge, Location, PitOptions, Result, Spine,
 };
 use icecore_engine::{DataFrame, Engine};
 use icecore_features::MomentColumns;
@@ -78,13 +78,26 @@ fn content(observer: &Mutex<Observer>) -> Content {
 /// `InvalidInput` if the spine lacks a column that the plan names. The stream fails when a row saw
 /// its future.
 pub(crate) async fn joined(engine: &Engine, plan: &DatasetPlan) -> Result<Joined> {
+    joined_at(engine, plan, None).await
+}
+
+/// The same for a definition that is at hand: errors of its `where` have a place in it.
+pub(crate) async fn joined_at(
+    engine: &Engine,
+    plan: &DatasetPlan,
+    filter: Option<Location>,
+) -> Result<Joined> {
     let spine = SpineRows::Query(plan.spine.sql.clone());
     let joined = with_features(engine, plan, spine, options(plan)).await?;
     check_spine(plan, joined.schema())?;
 
-    let shaping = Shaping::new(engine, plan, joined.schema())?;
+    let mut hidden = hidden_columns(plan);
+    if !plan.with_event_timestamps {
+        hidden.extend(plan.views.iter().map(|view| event_column(&view.name)));
+    }
+    let shaping = Shaping::new(engine, plan, (joined.schema(), &hidden), filter)?;
     let shaped = shaping.schema(joined.schema());
-    let (visible, schema) = visible(plan, &shaped)?;
+    let (visible, schema) = visible(&hidden, &shaped)?;
     let observer = Observer {
         hash: ContentHash::default(),
         columns: schema.fields().iter().map(|field| ColumnObserver::new(field)).collect(),
@@ -277,11 +290,7 @@ fn feature_table(plan: &DatasetPlan, view: &LockedView) -> Result<FeatureTable> 
 }
 
 /// Which joined columns the set has, and as which types they are stored.
-fn visible(plan: &DatasetPlan, joined: &SchemaRef) -> Result<(Vec<usize>, SchemaRef)> {
-    let mut hidden = hidden_columns(plan);
-    if !plan.with_event_timestamps {
-        hidden.extend(plan.views.iter().map(|view| event_column(&view.name)));
-    }
+fn visible(hidden: &[String], joined: &SchemaRef) -> Result<(Vec<usize>, SchemaRef)> {
     let (mut columns, mut fields) = (Vec::new(), Vec::<FieldRef>::new());
     for (at, field) in joined.fields().iter().enumerate() {
         if hidden.contains(field.name()) {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
 use arrow::compute::{filter_record_batch, nullif};
-use arrow::datatypes::SchemaRef;
-use icecore_core::{Error, Result, Span, Timestamp};
+use arrow::datatypes::{Schema, SchemaRef};
+use icecore_core::{Error, Location, Result, Span, Timestamp};
 use icecore_engine::{Engine, RowTest};
 use icecore_pit::moment_micros;
 use serde::{Deserialize, Serialize};
@@ -40,10 +40,32 @@ pub struct LockedMaturity {
     pub unmatured: Unmatured,
 }
 
+/// A feature that only others are computed from is no column of the set, until it is asked for.
+fn with_helper(plan: &DatasetPlan, error: Error) -> Error {
+    let message = error.to_string();
+    for view in &plan.views {
+        for helper in view.on_demand.iter().flat_map(|on_demand| &on_demand.helpers) {
+            if message.contains(&format!("`{helper}`")) {
+                return error.with_help(format!("add `{}:{helper}` to `features`", view.name));
+            }
+        }
+    }
+    error
+}
+
+fn located(error: Error, at: Option<&Location>) -> Error {
+    match at {
+        Some(at) => error.at(at.clone()),
+        None => error,
+    }
+}
+
 /// The steps of a plan after the join.
 #[derive(Debug)]
 pub(crate) struct Shaping {
     filter: Option<(Arc<dyn RowTest>, Vec<usize>)>,
+    /// Where the filter stands in the definition, if that is at hand.
+    written: Option<Location>,
     maturity: Option<LockedMaturity>,
     moment: usize,
     label: Option<usize>,
@@ -56,12 +78,22 @@ impl Shaping {
     /// # Errors
     ///
     /// `InvalidInput` for a filter that cannot be asked, or a column that is not there.
-    pub(crate) fn new(engine: &Engine, plan: &DatasetPlan, schema: &SchemaRef) -> Result<Self> {
+    pub(crate) fn new(
+        engine: &Engine,
+        plan: &DatasetPlan,
+        (schema, hidden): (&SchemaRef, &[String]),
+        written: Option<Location>,
+    ) -> Result<Self> {
         let place = |name: &str| Ok::<_, Error>(schema.index_of(name)?);
         let filter = match &plan.filter {
             None => None,
             Some(condition) => {
-                let test = engine.row_test(schema, condition)?;
+                let fields = schema.fields().iter();
+                let shown = fields.filter(|field| !hidden.contains(field.name())).cloned();
+                let shown = Arc::new(Schema::new(shown.collect::<Vec<_>>()));
+                let test = engine.row_test(&shown, condition);
+                let test =
+                    test.map_err(|error| located(with_helper(plan, error), written.as_ref()))?;
                 let columns = test.columns();
                 let columns = columns.iter().map(|name| place(name)).collect::<Result<_>>()?;
                 Some((test, columns))
@@ -70,6 +102,7 @@ impl Shaping {
         let parts = plan.split.as_ref().map(|split| Parts::new(plan, split, schema)).transpose()?;
         Ok(Self {
             filter,
+            written,
             maturity: plan.maturity,
             moment: place(&plan.event_timestamp)?,
             label: plan.label.as_deref().map(place).transpose()?,
@@ -83,7 +116,7 @@ impl Shaping {
             None => Arc::clone(schema),
             Some(_) => {
                 let fields = schema.fields().iter().cloned().chain([Parts::field()]);
-                Arc::new(arrow::datatypes::Schema::new(fields.collect::<Vec<_>>()))
+                Arc::new(Schema::new(fields.collect::<Vec<_>>()))
             }
         }
     }
@@ -92,7 +125,8 @@ impl Shaping {
     pub(crate) fn apply(&self, batch: RecordBatch, output: &SchemaRef) -> Result<RecordBatch> {
         let mut batch = batch;
         if let Some((test, columns)) = &self.filter {
-            let passes = test.passes(&batch.project(columns)?)?;
+            let passes = test.passes(&batch.project(columns)?);
+            let passes = passes.map_err(|error| located(error, self.written.as_ref()))?;
             batch = filter_record_batch(&batch, &passes)?;
         }
         if let Some(maturity) = &self.maturity {

@@ -385,7 +385,8 @@ impl DatasetSpec {
         document::place_of_key(&source.path.display().to_string(), &source.text, path)
     }
 
-    fn place_of(&self, value: &str) -> Option<Location> {
+    /// Where a value stands in the definition.
+    pub(crate) fn place_of(&self, value: &str) -> Option<Location> {
         let source = self.source.as_ref()?;
         let file = source.path.display().to_string();
         Some(match source.text.find(&format!("\"{value}\"")) {

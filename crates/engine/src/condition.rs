@@ -129,8 +129,16 @@ impl RowTest for Condition {
     }
 
     fn passes(&self, rows: &RecordBatch) -> Result<BooleanArray> {
-        let answer = self.physical.evaluate(rows).or_ours()?;
-        let answer = answer.into_array(rows.num_rows()).or_ours()?;
+        let answer = self.physical.evaluate(rows);
+        let answer = answer.and_then(|answer| answer.into_array(rows.num_rows())).or_ours();
+        let answer = answer.map_err(|error| {
+            let message = format!("`{}` cannot be asked of a row: {error}", self.text);
+            let named = Error::new(error.kind(), message);
+            match error.help() {
+                Some(help) => named.with_help(help),
+                None => named,
+            }
+        })?;
         answer
             .as_boolean_opt()
             .cloned()

@@ -6,7 +6,8 @@ mod standing;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{AsArray, BooleanArray, RecordBatch};
+use arrow::array::{AsArray, BooleanArray, RecordBatch, UInt64Array};
+use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::TimestampMicrosecondType;
 use datafusion::logical_expr::Expr;
 use datafusion::prelude::ident;
@@ -44,7 +45,8 @@ pub struct ExplainOptions {
     pub at: Timestamp,
     /// The states to read; tables not named are read at their latest.
     pub sources: Vec<(TableName, SnapshotSelector)>,
-    /// Events to list, the latest first.
+    /// Events up to the moment to list, the latest first; and as many later ones, those nearest to
+    /// it.
     pub events_max: usize,
 }
 
@@ -70,8 +72,12 @@ pub struct Explanation {
     pub windows: Vec<ExplainedWindow>,
     /// Join keys, event timestamp and the columns that aggregates look at, latest event first.
     pub events: RecordBatch,
-    /// Whether the entity has more events than are listed.
+    /// How many of the first of them are later than the moment: no window looks at those.
+    pub later_events: usize,
+    /// Whether the entity has more events up to the moment than are listed.
     pub has_more_events: bool,
+    /// Whether it has more later ones.
+    pub has_more_later_events: bool,
     /// The stored features at that moment, as computing the view gives them: one row, or none
     /// where the entity has no event up to then.
     pub values: RecordBatch,
@@ -123,13 +129,13 @@ pub async fn explain(
     let source = Source::open(engine, definitions, view, &sources).await.map_err(joined)?;
     let condition = entity_condition(&source, &options.entity)?;
     let values = values(engine, &source, condition.clone(), options.at).await?;
-    let newest_first = ident(&view.event_timestamp).sort(false, true);
-    let frame = source.explained(condition)?.sort(vec![newest_first]).map_err(from_datafusion)?;
-    let one_more = options.events_max.saturating_add(1);
-    let frame = frame.limit(0, Some(one_more)).map_err(from_datafusion)?;
-    let rows = engine.stream(frame).await?.concat().await?;
-    let has_more_events = rows.num_rows() > options.events_max;
-    let rows = rows.slice(0, rows.num_rows().min(options.events_max));
+    let after = Timestamp::from_micros(options.at.micros().saturating_add(1));
+    let of = |range| (engine, &source, condition.clone(), range, options.events_max);
+    let (later, has_more_later_events) =
+        nearest(of(TimeRange { from: Some(after), to: None })).await?;
+    let (until, has_more_events) = nearest(of(TimeRange { from: None, to: Some(after) })).await?;
+    let later_events = later.num_rows();
+    let rows = concat_batches(&until.schema(), [&later, &until])?;
     let inputs = Inputs::of(view);
     let shown = rows.num_columns() - inputs.masks.len() - 1;
     let masks: Vec<&BooleanArray> =
@@ -144,7 +150,37 @@ pub async fn explain(
     let beside = Beside { view, at: options.at, times: &times, events: &events, in_view, masks };
     let windows = beside.windows(&inputs);
     let (view, at) = (view.name.clone(), options.at);
-    Ok(Explanation { view, at, sources, windows, events, has_more_events, values })
+    Ok(Explanation {
+        view,
+        at,
+        sources,
+        windows,
+        events,
+        later_events,
+        has_more_events,
+        has_more_later_events,
+        values,
+    })
+}
+
+/// The events of a range that has one end, nearest to that, the latest first; and whether there are
+/// more.
+async fn nearest(
+    (engine, source, entity, range, most): (&Engine, &Source<'_>, Expr, TimeRange, usize),
+) -> Result<(RecordBatch, bool)> {
+    let condition = source.is_within(range).map_or(entity.clone(), |within| entity.and(within));
+    let oldest_first = range.from.is_some();
+    let order = ident(&source.view.event_timestamp).sort(oldest_first, true);
+    let frame = source.explained(condition)?.sort(vec![order]).map_err(from_datafusion)?;
+    let frame = frame.limit(0, Some(most.saturating_add(1))).map_err(from_datafusion)?;
+    let rows = engine.stream(frame).await?.concat().await?;
+    let has_more = rows.num_rows() > most;
+    let rows = rows.slice(0, rows.num_rows().min(most));
+    if !oldest_first {
+        return Ok((rows, has_more));
+    }
+    let newest_first = UInt64Array::from_iter_values((0..rows.num_rows() as u64).rev());
+    Ok((take_record_batch(&rows, &newest_first)?, has_more))
 }
 
 /// The features of the entity at the moment, by the code that computes the view.

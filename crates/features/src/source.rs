@@ -307,9 +307,14 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// That an event is of this range; nothing for all of time.
+    pub(crate) fn is_within(&self, range: TimeRange) -> Option<Expr> {
+        moment_within(&ident(&self.view.event_timestamp), &self.time, range)
+    }
+
     fn within(&self, range: TimeRange) -> Result<DataFrame> {
         let frame = self.frame.clone();
-        match moment_within(&ident(&self.view.event_timestamp), &self.time, range) {
+        match self.is_within(range) {
             Some(within) => frame.filter(within).map_err(from_datafusion),
             None => Ok(frame),
         }

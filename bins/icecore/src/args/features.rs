@@ -81,7 +81,7 @@ pub(crate) enum FeaturesCommand {
         /// The moment: a date, or a time with its zone
         #[arg(long, value_name = "TIME")]
         at: Timestamp,
-        /// List at most N events, the latest first
+        /// List at most N events up to the moment, the latest first, and as many later ones
         #[arg(long, value_name = "N", default_value_t = 1000)]
         events: usize,
     },

@@ -436,6 +436,11 @@ async fn features_that_look_at_a_request_take_it_from_the_spine() {
     let missing = refused(&lake, &asked.replace("asked FROM", "other FROM")).await;
     assert_eq!(missing.to_string(), "the request has no column `asked`");
     assert!(missing.notes().iter().any(|note| note.contains("from the spine")), "{missing:?}");
+    // What is only looked at is no column of the set.
+    let helper = refused(&lake, &(asked.clone() + "where = \"balance > 5\"\n")).await;
+    assert_eq!(helper.help(), Some("add `account:balance` to `features`"), "{helper:?}");
+    assert!(helper.notes().iter().all(|note| !note.contains("__")), "{helper:?}");
+    assert_eq!(helper.location().map(|at| at.line), Some(asked.lines().count() + 1), "{helper:?}");
     let label = asked.replace("label = \"churned\"", "label = \"asked\"");
     let error = refused(&lake, &label).await.to_string();
     assert_eq!(error, "feature view `account` would take the label `asked` as a request's");

@@ -77,6 +77,14 @@ async fn a_filter_sees_features_and_the_spine() {
     assert_eq!((set.rows, set.lock.leak_check.rows), (3, 3));
     let error = refused(&lake, &(CHURN.to_owned() + "where = \"txn_cnt > 3\"\n")).await;
     assert!(error.contains("txn_cnt"), "{error}");
+    // A value that it cannot be asked of is named with its place.
+    let spec = lake.spec(&(CHURN.to_owned() + "where = \"CAST(user_token AS BIGINT) > 3\"\n"));
+    let failed = build(&lake.engine, &lake.definitions, &spec, BuildOptions::default()).await;
+    let error = failed.unwrap_err();
+    let message = error.to_string();
+    let expected = "`CAST(user_token AS BIGINT) > 3` cannot be asked of a row: ";
+    assert!(message.starts_with(expected), "{message}");
+    assert_eq!(error.location().map(|at| at.line), Some(CHURN.lines().count() + 1), "{error:?}");
 }
 
 // C170: a label that is not settled is no negative one.

@@ -81,7 +81,21 @@ async fn an_event_that_does_not_count_says_why_and_the_values_are_those_of_the_v
 
     options.events_max = 2;
     let few = explain(&lake.engine, &definitions, &view.name, options.clone()).await.unwrap();
-    assert!(few.has_more_events && few.events.num_rows() == 2);
+    assert!(few.has_more_events && !few.has_more_later_events);
+    // What is later takes no place from what can count.
+    assert_eq!((few.events.num_rows(), few.later_events), (3, 1));
+    let counting = few.windows.iter().find(|window| window.column == "txn_count_30d");
+    assert_eq!(counting.unwrap().standings, [After, Counts, NotInView]);
+    options.at = Timestamp::parse("2024-01-30").unwrap();
+    let early = explain(&lake.engine, &definitions, &view.name, options.clone()).await.unwrap();
+    assert_eq!((early.events.num_rows(), early.later_events), (3, 2));
+    assert!(early.has_more_later_events && !early.has_more_events);
+    let days = early.events.column_by_name("event_timestamp").unwrap();
+    let days = days.as_primitive::<TimestampMicrosecondType>().iter().flatten();
+    let days: Vec<String> =
+        days.map(|day| Timestamp::from_micros(day).date().to_string()).collect();
+    assert_eq!(days, ["2024-02-25", "2024-01-31", "2024-01-01"], "those nearest to the moment");
+    options.at = Timestamp::parse("2024-03-01").unwrap();
     assert_eq!(few.values, found.values, "what is listed does not decide what counts");
     // Before its first event the entity has no row.
     options.at = Timestamp::parse("2023-12-31").unwrap();

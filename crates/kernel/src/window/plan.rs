@@ -100,7 +100,9 @@ pub(crate) fn output_type(
             AggregateFunction::Count => Ok((DataType::Int64, false)),
             AggregateFunction::DaysSinceLast => Ok((DataType::Int64, true)),
             _ => {
-                let message = format!("`{name}` needs a column; only `count` does without");
+                let message = format!(
+                    "`{name}` needs a column; only `count` and `days_since_last` do without"
+                );
                 Err(Error::invalid(message))
             }
         };

@@ -445,7 +445,7 @@ fn columns_that_cannot_be_meant_are_refused() {
     assert_eq!(refuse(sum.clone(), DataType::Boolean), "`feature` adds up booleans");
     assert_eq!(refuse(sum, DataType::Utf8), "`feature` adds up values of type `Utf8`");
     let bare = column(AggregateFunction::Max, None, last(1));
-    let message = "`feature` needs a column; only `count` does without";
+    let message = "`feature` needs a column; only `count` and `days_since_last` do without";
     assert_eq!(refuse(bare, DataType::Int64), message);
     let empty = column(AggregateFunction::Count, None, last(0));
     assert_eq!(refuse(empty, DataType::Int64), "a window must be longer than nothing");

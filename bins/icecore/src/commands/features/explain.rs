@@ -23,7 +23,9 @@ pub(super) fn answer(found: &Explanation) -> Result<Answer> {
         .collect();
     let json = json!({
         "view": found.view, "at": found.at, "sources": found.sources, "windows": windows,
-        "events": icecore::rows::to_json(&found.events)?, "has_more_events": found.has_more_events,
+        "events": icecore::rows::to_json(&found.events)?, "later_events": found.later_events,
+        "has_more_events": found.has_more_events,
+        "has_more_later_events": found.has_more_later_events,
         "values": icecore::rows::to_json(&found.values)?,
     });
     let schema = found.events.schema();
@@ -40,6 +42,13 @@ pub(super) fn answer(found: &Explanation) -> Result<Answer> {
         rows.push(cells);
     }
     let mut events = table(&header, rows);
+    if found.later_events > 0 {
+        let more = if found.has_more_later_events { ", and there are more" } else { "" };
+        events.push_str(&format!(
+            "\n(the first {} are later than {}, and no window looks at them{more})",
+            found.later_events, found.at
+        ));
+    }
     if found.has_more_events {
         events.push_str("\n(the entity has more events, earlier than these)");
     }

@@ -62,6 +62,10 @@ async fn asked(args: &GetArgs) -> Result<Asked> {
 fn steps(every: Span, from: Timestamp, to: Timestamp) -> Result<Vec<Timestamp>> {
     let step = usize::try_from(every.micros()).ok().filter(|step| *step > 0);
     let step = step.ok_or_else(|| Error::invalid("a step takes no time"))?;
+    if from >= to {
+        return Err(Error::invalid(format!("`--from` {from} is not before `--to` {to}"))
+            .with_help("`--from` is the first moment, and every moment lies before `--to`"));
+    }
     let moments = (from.micros()..to.micros()).step_by(step);
     // One more than may be asked for says that it is too many.
     Ok(moments.take(1 << 20).map(Timestamp::from_micros).collect())

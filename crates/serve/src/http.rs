@@ -31,6 +31,7 @@ mod models;
 mod push;
 mod reply;
 mod sending;
+mod unrepeated;
 
 use connections::{Arrivals, Place, Room, answer_all};
 use entry::{Entry, authorize, observe};
@@ -145,7 +146,7 @@ async fn until_drained(
         handed_over.await;
     };
     let entry = Entry::new(Arc::clone(service));
-    let server = answer_all(arrivals, entry, service.options.idle_timeout, shutdown);
+    let server = answer_all(arrivals, entry, &service.options, shutdown);
     let committer = push::Committer::start(service);
     let ended = tokio::select! {
         () = server => Ok(()),

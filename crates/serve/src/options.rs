@@ -35,9 +35,13 @@ pub struct ServeOptions {
     /// Connections at once, at least one; those beyond wait in the system's queue until one is
     /// closed.
     pub connections_max: usize,
-    /// How long a client may be silent: without a request, in the middle of a request, or without
-    /// taking what it is sent. Its connection is closed then. It is more than nothing.
+    /// How long a client may be silent: without a request, or in the middle of a request. Its
+    /// connection is closed then. It is more than nothing.
     pub idle_timeout: Duration,
+    /// How long a client may take nothing of what it is sent, not how long all of it may take. Its
+    /// connection is closed then. It is more than nothing; if it is less than `drain_timeout`, no
+    /// shutdown waits for clients that have stopped reading.
+    pub send_timeout: Duration,
 }
 
 impl Default for ServeOptions {
@@ -55,6 +59,7 @@ impl Default for ServeOptions {
             max_in_flight: 1024,
             connections_max: 8192,
             idle_timeout: Duration::from_secs(75),
+            send_timeout: Duration::from_secs(10),
         }
     }
 }
@@ -66,9 +71,13 @@ impl ServeOptions {
             return Err(Error::invalid("`connections_max` is 0: nobody could connect")
                 .with_help("set it to 1 or more"));
         }
-        if self.idle_timeout.is_zero() {
-            return Err(Error::invalid("`idle_timeout` is 0: every connection would be closed")
-                .with_help("set it to a second or more"));
+        for (name, timeout) in
+            [("idle_timeout", self.idle_timeout), ("send_timeout", self.send_timeout)]
+        {
+            if timeout.is_zero() {
+                let message = format!("`{name}` is 0: every connection would be closed");
+                return Err(Error::invalid(message).with_help("set it to a second or more"));
+            }
         }
         Ok(())
     }
@@ -89,6 +98,7 @@ impl fmt::Debug for ServeOptions {
             .field("max_in_flight", &self.max_in_flight)
             .field("connections_max", &self.connections_max)
             .field("idle_timeout", &self.idle_timeout)
+            .field("send_timeout", &self.send_timeout)
             .finish()
     }
 }

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fmt;
 
-use serde::Deserializer;
-use serde::de::{Error, MapAccess, Visitor};
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+
+use super::unrepeated::{Unrepeated, sent_twice};
 
 /// Columns in JSON, each of another name: of two that have one name, the last would be taken, and
 /// nobody told.
@@ -28,18 +30,42 @@ impl<'de> Visitor<'de> for EachOnce {
 
     fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Columns, M::Error> {
         let mut columns = Columns::new();
-        while let Some((name, values)) = map.next_entry::<String, Vec<Value>>()? {
+        while let Some(name) = map.next_key::<String>()? {
             match columns.entry(name) {
                 Entry::Vacant(place) => {
-                    place.insert(values);
+                    place.insert(map.next_value::<List>()?.0);
                 }
-                Entry::Occupied(place) => {
-                    let name = place.key().escape_debug();
-                    return Err(M::Error::custom(format!("column `{name}` is sent twice")));
-                }
+                Entry::Occupied(place) => return Err(sent_twice("column", place.key())),
             }
         }
         Ok(columns)
+    }
+}
+
+/// The values of a column.
+struct List(Vec<Value>);
+
+impl<'de> Deserialize<'de> for List {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_seq(Values).map(Self)
+    }
+}
+
+struct Values;
+
+impl<'de> Visitor<'de> for Values {
+    type Value = Vec<Value>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of values")
+    }
+
+    fn visit_seq<S: SeqAccess<'de>>(self, mut list: S) -> Result<Vec<Value>, S::Error> {
+        let mut values = Vec::new();
+        while let Some(Unrepeated(value)) = list.next_element()? {
+            values.push(value);
+        }
+        Ok(values)
     }
 }
 
@@ -54,5 +80,7 @@ mod tests {
         assert_eq!(columns.keys().collect::<Vec<_>>(), ["a", "b"]);
         let error = read(r#"{"a": [1], "a": [2]}"#).unwrap_err().to_string();
         assert!(error.starts_with("column `a` is sent twice"), "{error}");
+        let error = read(r#"{"a": [{"x": 1, "x": 2}]}"#).unwrap_err().to_string();
+        assert!(error.starts_with("member `x` is sent twice"), "{error}");
     }
 }

@@ -27,6 +27,7 @@ pub(super) struct Room {
     /// Whether somebody was told that there is none.
     is_full: Arc<AtomicBool>,
     silence_max: Duration,
+    stuck_max: Duration,
 }
 
 /// The place of a connection, given back when that is closed.
@@ -41,6 +42,7 @@ impl Room {
             max,
             is_full: Arc::default(),
             silence_max: options.idle_timeout,
+            stuck_max: options.send_timeout,
         }
     }
 
@@ -64,7 +66,7 @@ impl Room {
 
     /// A connection of a client that is left where it does not take what it is sent.
     pub(super) fn sending<S>(&self, stream: S) -> Sending<S> {
-        Sending::new(stream, self.silence_max)
+        Sending::new(stream, self.stuck_max)
     }
 }
 
@@ -109,7 +111,7 @@ pub(super) trait Arrivals {
 pub(super) async fn answer_all(
     mut arrivals: impl Arrivals,
     entry: Entry,
-    idle_timeout: Duration,
+    options: &ServeOptions,
     shutdown: impl Future<Output = ()>,
 ) {
     let (drain, draining) = watch::channel(false);
@@ -121,10 +123,12 @@ pub(super) async fn answer_all(
             () = &mut shutdown => break,
         };
         let (entry, mut draining, open) = (entry.clone(), draining.clone(), open.clone());
+        let idle_timeout = options.idle_timeout;
+        let stream = Sending::new(stream, options.send_timeout);
         tokio::spawn(async move {
             let mut library = http1::Builder::new();
             library.timer(TokioTimer::new()).header_read_timeout(idle_timeout);
-            let stream = TokioIo::new(Sending::new(stream, idle_timeout));
+            let stream = TokioIo::new(stream);
             let mut connection = pin!(library.serve_connection(stream, entry));
             let ended = tokio::select! {
                 ended = connection.as_mut() => ended,

@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::reply::{Problem, json as reply, status_of};
+use super::unrepeated::UnrepeatedObject;
 use super::{Shared, named};
 use crate::ScoreService;
 use crate::auth::Grant;
@@ -81,8 +82,8 @@ pub(super) async fn infer(
     };
     let (name, version) = place(&path);
     let answered = async {
-        let model = find(&service, name, version).await?;
         let request = object(&body)?;
+        let model = find(&service, name, version).await?;
         let inputs = request
             .get("inputs")
             .and_then(Value::as_array)
@@ -122,19 +123,22 @@ pub(super) async fn invocations(
             .into_response();
     }
     let answered = async {
+        let request = if is_csv { None } else { Some(object(&body)?) };
         let name = service.models()?.default_model().ok_or_else(|| {
             Error::not_found("the service has no model for `/invocations`")
                 .with_help("name one: `[serve] model = \"NAME\"`")
         })?;
         let model = find(&service, name, None).await?;
-        let (frame, parameters) = if is_csv {
-            let text = std::str::from_utf8(&body);
-            let text = text.map_err(|_| Error::invalid("the CSV is not UTF-8"))?;
-            (Frame::of_csv(text)?, None)
-        } else {
-            let request = object(&body)?;
-            let frame = Frame::of_mlflow(&request, model.model.signature())?;
-            (frame, request.get("params").cloned())
+        let (frame, parameters) = match request {
+            None => {
+                let text = std::str::from_utf8(&body);
+                let text = text.map_err(|_| Error::invalid("the CSV is not UTF-8"))?;
+                (Frame::of_csv(text)?, None)
+            }
+            Some(request) => {
+                let frame = Frame::of_mlflow(&request, model.model.signature())?;
+                (frame, request.get("params").cloned())
+            }
         };
         let frame = with_features(&service, &grant, frame, parameters.as_ref()).await?;
         let predictions = model.predict(frame.batch()?).await?;
@@ -186,6 +190,7 @@ async fn find(service: &ScoreService, name: &str, version: Option<&str>) -> Resu
 
 fn object(body: &[u8]) -> Result<Map<String, Value>> {
     serde_json::from_slice(body)
+        .map(|UnrepeatedObject(members)| members)
         .map_err(|error| Error::invalid(format!("the request cannot be read: {error}")))
 }
 

@@ -81,7 +81,7 @@ async fn a_body_that_does_not_come_is_given_up_and_takes_no_place() {
 #[tokio::test]
 async fn who_takes_no_answers_is_left() {
     let dir = tempfile::tempdir().unwrap();
-    let short = ServeOptions { idle_timeout: Duration::from_millis(300), ..options() };
+    let short = ServeOptions { send_timeout: Duration::from_millis(300), ..options() };
     let store = embedded(&dir, "0.9312").await;
     let server = Server::with_memory(store, Lake::Has(0.5), short).await;
     for path in ["/churn-score/u42", "/metrics"] {
@@ -97,9 +97,61 @@ async fn who_takes_no_answers_is_left() {
 }
 
 #[tokio::test]
+async fn a_shutdown_does_not_wait_for_who_has_stopped_reading() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = ServeOptions {
+        send_timeout: Duration::from_millis(500),
+        drain_timeout: Duration::from_secs(600),
+        ..options()
+    };
+    let store = embedded(&dir, "0.9312").await;
+    let server = Server::with_memory(store, Lake::Has(0.5), options).await;
+    let mut asking = Vec::new();
+    for path in ["/churn-score/u42", "/metrics"] {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: here\r\n\r\n").repeat(100);
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let mut stream = socket.connect(server.address).await.unwrap();
+        // Until the server takes no more, because its answers are not taken.
+        let many = async { while stream.write_all(request.as_bytes()).await.is_ok() {} };
+        let _ = timeout(Duration::from_millis(300), many).await;
+        asking.push(stream);
+    }
+    server.stop.notify_one();
+    let ended = timeout(Duration::from_secs(60), server.task).await;
+    ended.expect("it waits for nobody").unwrap().unwrap();
+}
+
+// Of two members of one name nobody knows which one is meant.
+#[tokio::test]
+async fn a_member_that_is_sent_twice_is_refused_by_every_route_with_a_body() {
+    let service = ScoreService::new(None, Arc::new(Lake::Empty), clock(), options()).unwrap();
+    let server = Server::of(service.with_models(Arc::new(Nothing))).await;
+    for (path, body) in [
+        ("/invocations", r#"{"dataframe_records": [{"a": 1, "a": 2}]}"#),
+        ("/invocations", r#"{"inputs": [[1]], "inputs": [[2]]}"#),
+        ("/v2/models/m/infer", r#"{"inputs": [{"name": "a", "name": "b"}]}"#),
+        ("/get-online-features", r#"{"entities": {"k": [1], "k": [2]}, "features": ["v:f"]}"#),
+    ] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).await.unwrap();
+        assert!(reply.starts_with("HTTP/1.1 400 "), "{path} {reply}");
+        assert!(reply.contains("is sent twice"), "{path} {reply}");
+    }
+}
+
+#[tokio::test]
 async fn options_that_let_no_client_in_are_refused() {
     for (options, name) in [
         (ServeOptions { idle_timeout: Duration::ZERO, ..options() }, "idle_timeout"),
+        (ServeOptions { send_timeout: Duration::ZERO, ..options() }, "send_timeout"),
         (ServeOptions { connections_max: 0, ..options() }, "connections_max"),
     ] {
         let error = ScoreService::new(None, Arc::new(Lake::Empty), clock(), options).unwrap_err();

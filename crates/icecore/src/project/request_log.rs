@@ -1,6 +1,7 @@
 //! What was asked and answered, as tables.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, new_null_array};
 use arrow::compute::kernels::cmp::not_distinct;
@@ -13,14 +14,48 @@ use icecore_core::{
 };
 use icecore_monitor::{ProfileOptions, TableWriteMode, TableWriter};
 use icecore_serve::{LogUnit, OTHERS, RequestSink, fold_others};
-use tracing::warn;
+use tracing::{debug, warn};
 
 /// A table for each log, partitioned by the hour of the request: `NAMESPACE.features_SERVICE`,
 /// `NAMESPACE.model_NAME`, `NAMESPACE.scores_JOB`.
 #[derive(Debug)]
 pub(crate) struct LogTables {
-    pub(crate) catalog: IcebergCatalog,
-    pub(crate) namespace: String,
+    catalog: IcebergCatalog,
+    namespace: String,
+    said: Said,
+}
+
+/// Why a value has no column of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Cause {
+    /// The table has as many columns of clients as it may have.
+    NoRoom,
+    /// The column that it should have is another one.
+    NoColumn,
+    /// The object of a row has no room for it either.
+    TooMuch,
+}
+
+impl Cause {
+    const fn words(self) -> &'static str {
+        match self {
+            Self::NoRoom => "the table has as many columns as clients may have",
+            Self::NoColumn => "the columns that they should have are others",
+            Self::TooMuch => "an object of `others` has no room for them",
+        }
+    }
+}
+
+/// What was said of which log: every flush would say the same again.
+#[derive(Debug, Default)]
+struct Said(Mutex<HashSet<(String, Cause)>>);
+
+impl Said {
+    /// Whether nobody was told of it yet.
+    fn is_news(&self, log: &str, cause: Cause) -> bool {
+        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        said.insert((log.to_owned(), cause))
+    }
 }
 
 #[async_trait]
@@ -31,18 +66,22 @@ impl RequestSink for LogTables {
             Err(error) if error.kind() == ErrorKind::NotFound => self.begin(&table, unit).await?,
             found => found?.schema,
         };
-        let rows = Fitted::new(&unit.rows, &known)?.narrowed(unit, &known)?;
+        let rows = Fitted::new(&unit.rows, &known)?.narrowed((unit, &self.said), &known)?;
         self.catalog.evolve(&table, &rows.schema()).await?;
         self.append(&table, unit, rows).await
     }
 }
 
 impl LogTables {
+    pub(crate) fn new(catalog: IcebergCatalog, namespace: String) -> Self {
+        Self { catalog, namespace, said: Said::default() }
+    }
+
     /// Makes the table with the columns of its first rows, unless another service does so first, and
     /// says which columns it has.
     async fn begin(&self, table: &TableName, unit: &LogUnit) -> Result<SchemaRef> {
         let first = Fitted { rows: unit.rows.clone(), homeless: Vec::new() };
-        let first = first.narrowed(unit, &Schema::empty())?;
+        let first = first.narrowed((unit, &self.said), &Schema::empty())?;
         let new = NewTable::new(first.schema()).with_partition_by(["hour(event_timestamp)"]);
         match self.catalog.ensure_table(table, &new).await {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
@@ -121,7 +160,7 @@ impl Fitted {
 
     /// The rows with no more new columns than the table has room for. What the service logs by
     /// itself always has room; what clients make up beyond it is in `others`.
-    fn narrowed(self, unit: &LogUnit, table: &Schema) -> Result<RecordBatch> {
+    fn narrowed(self, (unit, said): (&LogUnit, &Said), table: &Schema) -> Result<RecordBatch> {
         let is_new = |name: &str| table.field_with_name(name).is_err();
         // What was not in the rows is what somebody sent in another type.
         let is_of_clients =
@@ -163,7 +202,23 @@ impl Fitted {
             fields.push(Arc::new(Field::new(others, DataType::Utf8, true)));
             columns.push(objects);
             let (log, values, left_out) = (&unit.log, counts.kept, counts.left_out);
-            warn!(log, values, left_out, "values without a column of their own are in `{others}`");
+            let causes = [
+                (Cause::NoRoom, !folded.is_empty() && self.homeless.len() < folded.len()),
+                (Cause::NoColumn, !self.homeless.is_empty()),
+                (Cause::TooMuch, left_out > 0),
+            ];
+            for (cause, _) in causes.iter().filter(|(_, is_one)| *is_one) {
+                if said.is_news(log, *cause) {
+                    warn!(
+                        log,
+                        values,
+                        left_out,
+                        why = cause.words(),
+                        "values without a column of their own are in `{others}`; this is said once"
+                    );
+                }
+            }
+            debug!(log, values, left_out, "values are in `{others}`");
         }
         Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
     }

@@ -74,7 +74,7 @@ impl Project {
             None => service,
             Some(log) => {
                 let (catalog, namespace) = (self.catalog().clone(), log.namespace.clone());
-                service.with_log(Arc::new(LogTables { catalog, namespace }), log.options()?)
+                service.with_log(Arc::new(LogTables::new(catalog, namespace)), log.options()?)
             }
         })
     }

@@ -82,7 +82,10 @@ fn clients_widen_a_table_up_to_a_bound_and_the_service_beyond_it() {
     let unit = unit(rows, &["a", "b", "c7"]);
     let narrowed = |columns: usize| {
         let table = table_of(columns);
-        let rows = Fitted::new(&unit.rows, &table).unwrap().narrowed(&unit, &table).unwrap();
+        let rows = Fitted::new(&unit.rows, &table)
+            .unwrap()
+            .narrowed((&unit, &Said::default()), &table)
+            .unwrap();
         let names = rows.schema();
         let names = names.fields().iter().map(|field| field.name().clone());
         (names.collect::<Vec<_>>().join(" "), rows)
@@ -106,7 +109,10 @@ fn a_table_of_499_columns_gets_one() {
         let columns = own.iter().map(|name| (*name, of(1)));
         let rows = RecordBatch::try_from_iter([("c7", of(2))].into_iter().chain(columns));
         let unit = unit(rows.unwrap(), &own);
-        let rows = Fitted::new(&unit.rows, &table).unwrap().narrowed(&unit, &table).unwrap();
+        let rows = Fitted::new(&unit.rows, &table)
+            .unwrap()
+            .narrowed((&unit, &Said::default()), &table)
+            .unwrap();
         let schema = rows.schema();
         let found: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
         assert_eq!(found.join(" "), names);
@@ -126,7 +132,10 @@ fn what_has_no_column_joins_what_the_service_has_put_into_others() {
     let unit = unit(rows.unwrap(), &["own"]);
     let narrowed = |fields: Vec<FieldRef>| {
         let table = Schema::new(fields);
-        Fitted::new(&unit.rows, &table).unwrap().narrowed(&unit, &table).unwrap()
+        Fitted::new(&unit.rows, &table)
+            .unwrap()
+            .narrowed((&unit, &Said::default()), &table)
+            .unwrap()
     };
     let expected = [Some(json!({ "own": 5, "user_as_sent": "u42" })), Some(json!({ "x": [1] }))];
     let rows = narrowed(fields.clone());
@@ -144,7 +153,7 @@ async fn a_log_takes_rows_that_have_other_columns_and_other_types_than_its_first
     let path = |name: &str| dir.path().join(name).display().to_string();
     let options = CatalogOptions::new(format!("sqlite:{}", path("c.db")), path("warehouse"));
     let catalog = IcebergCatalog::open(options).await.unwrap();
-    let log = LogTables { catalog: catalog.clone(), namespace: "serving".to_owned() };
+    let log = LogTables::new(catalog.clone(), "serving".to_owned());
     let moment = arrow::array::TimestampMicrosecondArray::from(vec![7]).with_timezone("UTC");
     let moment: ArrayRef = Arc::new(moment);
     let users: [ArrayRef; 2] =
@@ -158,4 +167,19 @@ async fn a_log_takes_rows_that_have_other_columns_and_other_types_than_its_first
     let schema = catalog.describe(&table).await.unwrap().schema;
     let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
     assert_eq!(names, ["event_timestamp", "user", "user_as_sent"]);
+}
+
+// A flush comes every few seconds, and its cause stays.
+#[test]
+fn a_cause_is_said_once_for_each_log() {
+    let said = Said::default();
+    let told = [
+        ("model_a", Cause::NoRoom),
+        ("model_a", Cause::NoRoom),
+        ("model_b", Cause::NoRoom),
+        ("model_a", Cause::NoColumn),
+        ("model_a", Cause::NoRoom),
+    ];
+    let news: Vec<bool> = told.iter().map(|(log, cause)| said.is_news(log, *cause)).collect();
+    assert_eq!(news, [true, false, true, true, false]);
 }

@@ -78,11 +78,11 @@ impl Parts {
             })
         };
         if schema.column_with_name(PART_COLUMN).is_some() {
-            let features = plan.views.iter().flat_map(|view| {
+            let mut features = plan.views.iter().flat_map(|view| {
                 let computed = view.on_demand.iter().flat_map(|on_demand| &on_demand.columns);
                 view.columns.iter().chain(computed)
             });
-            let help = match features.into_iter().any(|(_, name)| name == PART_COLUMN) {
+            let help = match features.any(|(_, name)| name == PART_COLUMN) {
                 true => "set `full_feature_names = true`: columns are then named view__feature",
                 false => "give it another name in the spine",
             };

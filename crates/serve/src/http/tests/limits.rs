@@ -120,6 +120,7 @@ async fn a_shutdown_does_not_wait_for_who_has_stopped_reading() {
     server.stop.notify_one();
     let ended = timeout(Duration::from_secs(60), server.task).await;
     ended.expect("it waits for nobody").unwrap().unwrap();
+    drop(asking);
 }
 
 // Of two members of one name nobody knows which one is meant.

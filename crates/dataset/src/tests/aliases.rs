@@ -116,76 +116,80 @@ async fn features_for_rows_at_hand_are_those_of_the_set() {
     assert_eq!(balances(&found, "booked__balance"), balances(&set, "booked__balance"));
 }
 
+/// Right and wrong, the place, the message, what helps.
+type Mistake = (&'static str, &'static str, (u32, u32), &'static str, &'static str);
+
+const MISTAKES: &[Mistake] = &[
+    (
+        "\"of_peer:txn_count_30d\"",
+        "\"of_per:txn_count_30d\"",
+        (10, 29),
+        "there is no feature view `of_per`",
+        "did you mean `of_peer`?",
+    ),
+    (
+        "\"of_peer:txn_count_30d\"",
+        "\"of_peer:txn_count_3d\"",
+        (10, 29),
+        "feature view `activity` has no feature `txn_count_3d`",
+        "did you mean `txn_count_30d`?",
+    ),
+    (
+        "of = \"account\"",
+        "of = \"acount\"",
+        (24, 6),
+        "there is no feature view `acount`",
+        "did you mean `account`?",
+    ),
+    (
+        "[view.recent]",
+        "[view.account]",
+        (19, 7),
+        "`account` cannot be another name of `activity`: there is a feature view `account`",
+        "write a name that no feature view has, or leave `of` out",
+    ),
+    (
+        "[view.recent]",
+        "[view.\"re cent\"]",
+        (19, 7),
+        "`re cent` cannot be another name of a feature view",
+        "use letters, digits and `_`, and begin with a letter",
+    ),
+    (
+        "[view.recent]",
+        "[view.recnt]",
+        (10, 54),
+        "there is no feature view `recent`",
+        "did you mean `recnt`?",
+    ),
+    (
+        "{ user_token = \"peer\" }",
+        "{ user_tokn = \"peer\" }",
+        (17, 10),
+        "`keys` of `of_peer` renames `user_tokn`, by which the view is not joined",
+        "did you mean `user_token`?",
+    ),
+    (
+        "{ user_token = \"peer\" }",
+        "{ user_token = \"per\" }",
+        (17, 23),
+        "the spine has no column `per`, by which feature view `of_peer` is joined",
+        "did you mean `peer`?",
+    ),
+    (
+        "{ user_token = \"peer\" }",
+        "{ user_token = \"churned\" }",
+        (17, 23),
+        "the spine's column `churned` is Boolean, but key `user_token` of feature view \
+         `of_peer` is Utf8",
+        "cast it in the spine: `CAST(churned AS VARCHAR) AS churned`",
+    ),
+];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn mistakes_in_names_and_keys_are_named_with_their_place() {
     let lake = Lake::filled().await;
-    // Right and wrong, the place, the message, what helps.
-    for (right, wrong, place, message, help) in [
-        (
-            "\"of_peer:txn_count_30d\"",
-            "\"of_per:txn_count_30d\"",
-            (10, 29),
-            "there is no feature view `of_per`",
-            "did you mean `of_peer`?",
-        ),
-        (
-            "\"of_peer:txn_count_30d\"",
-            "\"of_peer:txn_count_3d\"",
-            (10, 29),
-            "feature view `activity` has no feature `txn_count_3d`",
-            "did you mean `txn_count_30d`?",
-        ),
-        (
-            "of = \"account\"",
-            "of = \"acount\"",
-            (24, 6),
-            "there is no feature view `acount`",
-            "did you mean `account`?",
-        ),
-        (
-            "[view.recent]",
-            "[view.account]",
-            (19, 7),
-            "`account` cannot be another name of `activity`: there is a feature view `account`",
-            "write a name that no feature view has, or leave `of` out",
-        ),
-        (
-            "[view.recent]",
-            "[view.\"re cent\"]",
-            (19, 7),
-            "`re cent` cannot be another name of a feature view",
-            "use letters, digits and `_`, and begin with a letter",
-        ),
-        (
-            "[view.recent]",
-            "[view.recnt]",
-            (10, 54),
-            "there is no feature view `recent`",
-            "did you mean `recnt`?",
-        ),
-        (
-            "{ user_token = \"peer\" }",
-            "{ user_tokn = \"peer\" }",
-            (17, 10),
-            "`keys` of `of_peer` renames `user_tokn`, by which the view is not joined",
-            "did you mean `user_token`?",
-        ),
-        (
-            "{ user_token = \"peer\" }",
-            "{ user_token = \"per\" }",
-            (17, 23),
-            "the spine has no column `per`, by which feature view `of_peer` is joined",
-            "did you mean `peer`?",
-        ),
-        (
-            "{ user_token = \"peer\" }",
-            "{ user_token = \"churned\" }",
-            (17, 23),
-            "the spine's column `churned` is Boolean, but key `user_token` of feature view \
-             `of_peer` is Utf8",
-            "cast it in the spine: `CAST(churned AS VARCHAR) AS churned`",
-        ),
-    ] {
+    for (right, wrong, place, message, help) in MISTAKES.iter().copied() {
         assert!(PEERS.contains(right), "{right}");
         let spec = lake.spec(&PEERS.replacen(right, wrong, 1));
         let error = plan(&lake.engine, &lake.definitions, &spec, &[]).await.unwrap_err();

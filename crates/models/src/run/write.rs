@@ -1,5 +1,6 @@
 //! Rows of a model, written to the run's branch.
 
+use arrow::datatypes::SchemaRef;
 use icecore_catalog::{RowOptions, UpsertOptions};
 use icecore_core::{
     CommitOptions, Committed, PinnedTable, Result, SnapshotCatalog as _, TableName, WriteMode,
@@ -75,11 +76,7 @@ impl Runner<'_> {
             }
             Strategy::Merge => {
                 let rows = self.engine.sql_in(&sql, &query.scope).await?;
-                let mut options = UpsertOptions::default().with_commit(commit(WriteMode::Append));
-                if let Some(updated) = &node.config.updated {
-                    let given = rows.schema().fields().iter().map(|field| field.name().clone());
-                    options = options.with_update_columns(updated.of(&given.collect::<Vec<_>>())?);
-                }
+                let options = merge(node, rows.schema(), commit(WriteMode::Append))?;
                 let done = catalog.upsert(name, rows, &node.config.unique_key, options).await?;
                 let rows = if done.changed { done.inserted + done.updated } else { 0 };
                 Ok(Written {
@@ -111,4 +108,12 @@ impl Runner<'_> {
             }
         }
     }
+}
+
+/// How rows of these columns meet those that are there.
+fn merge(node: &Node, given: &SchemaRef, commit: CommitOptions) -> Result<UpsertOptions> {
+    let options = UpsertOptions::default().with_commit(commit);
+    let Some(updated) = &node.config.updated else { return Ok(options) };
+    let given: Vec<String> = given.fields().iter().map(|field| field.name().clone()).collect();
+    Ok(options.with_update_columns(updated.of(&given)?))
 }

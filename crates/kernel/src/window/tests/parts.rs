@@ -19,10 +19,10 @@ impl One<'_> {
         let cut = |array: &ArrayRef| array.slice(at, count);
         let inputs = self.inputs.iter().map(cut).collect::<Vec<_>>();
         let masks = self.masks.iter().map(|mask| mask.slice(at, count)).collect::<Vec<_>>();
-        let entities = [0..count];
+        let entity = 0..count;
         let (inputs, masks) = (inputs.as_slice(), masks.as_slice());
         let times = &self.times[events];
-        let events = EntityEvents { times, entities: &entities, inputs, masks };
+        let events = EntityEvents { times, entities: std::slice::from_ref(&entity), inputs, masks };
         let Some(asked) = self.asked else { return kernel.evaluate(&events, range).unwrap() };
         let asked = asked.slice(at, count);
         let questions = Questions { asked: &asked, known: None, delay: Span::from_micros(2) };

@@ -7,7 +7,10 @@
 //!   becomes `Timestamp(Microsecond, "+00:00")`; a date where a moment is expected is its midnight.
 //! - An empty CSV field is null, a quoted empty field is an empty string.
 //! - Digits that begin with zero (`007`), and more digits than an integer holds, are text.
-//! - Objects and arrays inside a JSON object are text, as JSON.
+//! - Objects and arrays inside a JSON object are text, as JSON; where the target is a struct, a list
+//!   or a map, such text is its value, in CSV files too. Fields are found by their names, and those
+//!   that are not there are null.
+//! - Bytes of a fixed number are hexadecimal digits, and a UUID is one with or without its dashes.
 //!
 //! A row that does not fit is found by its line and column, whatever the size of the file.
 //!
@@ -37,17 +40,23 @@ mod assemble;
 mod columns;
 mod csv;
 mod export;
+mod fitted;
+mod grown;
 mod infer;
 mod json;
 mod kept;
+mod needs;
 mod parquet;
 mod record;
 mod reject;
 mod source;
+mod spelled;
 mod value;
+mod words;
 
 pub use columns::{Misfit, rows_of_columns};
-pub use export::write_parquet;
+pub use export::{write_csv, write_parquet};
+pub use grown::Widened;
 pub use reject::{Reject, Rejects};
 
 pub(crate) use value::moment;
@@ -99,10 +108,11 @@ pub enum OnError {
 /// What to do with columns that the target does not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ExtraColumns {
-    /// Reads them, after the target's own, so that the table can be evolved.
+    /// Reads them, after the target's own, so that the table can be evolved. So are the fields that
+    /// structs of Parquet files have more, and numbers of a wider type than the target's.
     #[default]
     Keep,
-    /// Leaves them out.
+    /// Leaves them out. Numbers that are too large for the target do not fit.
     Drop,
 }
 
@@ -140,6 +150,9 @@ pub struct FileReadOptions {
     pub columns: BTreeMap<String, DataType>,
     /// Columns that hold moments.
     pub timestamp_columns: Vec<String>,
+    /// Whether new columns of moments that Parquet files have in nanoseconds stay so. Otherwise they
+    /// are in microseconds, and what is finer does not fit.
+    pub keeps_nanoseconds: bool,
     /// What to do with a row that does not fit.
     pub on_error: OnError,
     /// Rows of each text file to infer types from.
@@ -160,6 +173,7 @@ impl Default for FileReadOptions {
             absent_columns: AbsentColumns::default(),
             columns: BTreeMap::new(),
             timestamp_columns: Vec::new(),
+            keeps_nanoseconds: false,
             on_error: OnError::default(),
             sample_rows: 10_000,
             batch_rows: 8192,
@@ -194,8 +208,10 @@ pub struct FileRows {
     pub stream: BatchStream,
     /// Rows that were left out so far; complete when the stream has ended.
     pub rejects: Rejects,
-    /// Columns of the files that the target does not have.
+    /// Columns of the files that the target does not have, and paths of such fields.
     pub unknown_columns: Vec<String>,
+    /// Columns of the target that are read as a wider type than they have.
+    pub widened_columns: Vec<Widened>,
     /// What a person should know about the types that were inferred.
     pub notes: Vec<String>,
 }
@@ -220,6 +236,7 @@ pub async fn read_files(paths: &[PathBuf], options: FileReadOptions) -> Result<F
     let rejects = Rejects::default();
     let (schema, log) = (Arc::clone(&shape.schema), rejects.clone());
     let (unknown_columns, notes) = (shape.unknown.clone(), shape.notes.clone());
+    let widened_columns = shape.widened.clone();
 
     // Two batches ahead: the reader parses while the caller writes.
     let (sender, receiver) = mpsc::channel(2);
@@ -240,7 +257,7 @@ pub async fn read_files(paths: &[PathBuf], options: FileReadOptions) -> Result<F
         receiver.recv().await.map(|batch| (batch, receiver))
     });
     let stream = BatchStream::new(schema, batches);
-    Ok(FileRows { stream, rejects, unknown_columns, notes })
+    Ok(FileRows { stream, rejects, unknown_columns, widened_columns, notes })
 }
 
 async fn blocking<T: Send + 'static>(

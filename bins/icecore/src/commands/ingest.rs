@@ -56,6 +56,10 @@ pub(crate) fn document(report: &IngestReport) -> Value {
             })
         })
         .collect();
+    let widened = report.widened_columns.iter();
+    let widened: Vec<Value> = widened
+        .map(|wide| json!({ "column": wide.column, "from": wide.from, "to": wide.to }))
+        .collect();
     let snapshot = report.pinned.as_ref().map(|pin| pin.snapshot);
     let snapshot = snapshot.filter(|snapshot| *snapshot != PinnedTable::EMPTY);
     let mut document = json!({
@@ -66,6 +70,7 @@ pub(crate) fn document(report: &IngestReport) -> Value {
         "rejects": rejects,
         "created": report.created,
         "added_columns": report.added_columns,
+        "widened_columns": widened,
         "changed": report.changed,
         "notes": report.notes,
     });
@@ -101,6 +106,11 @@ fn text(report: &IngestReport, job_id: Option<&str>) -> String {
     if !report.added_columns.is_empty() {
         lines.push(("new columns", report.added_columns.join(", ")));
     }
+    let widened = report.widened_columns.iter();
+    lines.extend(
+        widened
+            .map(|wide| ("widened", format!("{} from {} to {}", wide.column, wide.from, wide.to))),
+    );
     if report.rejected > 0 {
         lines.push(("rejected", format!("{} rows", report.rejected)));
     }

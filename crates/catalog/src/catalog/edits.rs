@@ -123,6 +123,15 @@ impl IcebergCatalog {
         Ok(added.map(|field| field.name.clone()).collect())
     }
 
+    /// Fails where [`evolve`](Self::evolve) would, and changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`evolve`](Self::evolve).
+    pub async fn check_evolve(&self, table: &TableName, schema: &SchemaRef) -> Result<()> {
+        plan_evolution(&self.tables_now().load(table).await?, schema).map(|_| ())
+    }
+
     /// Which columns, partitioning and order new files of a table have.
     ///
     /// # Errors

@@ -76,13 +76,18 @@ impl FieldIds {
     }
 
     fn field(&mut self, id: i32, field: &Field) -> Result<NestedFieldRef> {
-        let data_type = match field.extension_type_name() {
-            Some("arrow.uuid") if *field.data_type() == DataType::FixedSizeBinary(16) => {
-                Type::Primitive(PrimitiveType::Uuid)
-            }
-            _ => self.data_type(field.name(), field.data_type())?,
-        };
+        let data_type = self.type_of(field.name(), field)?;
         Ok(Arc::new(NestedField::new(id, field.name(), data_type, !field.is_nullable())))
+    }
+
+    /// The type of a column, or of a part of it.
+    fn type_of(&mut self, column: &str, field: &Field) -> Result<Type> {
+        match field.extension_type_name() {
+            Some("arrow.uuid") if *field.data_type() == DataType::FixedSizeBinary(16) => {
+                Ok(Type::Primitive(PrimitiveType::Uuid))
+            }
+            _ => self.data_type(column, field.data_type()),
+        }
     }
 
     fn data_type(&mut self, column: &str, data_type: &DataType) -> Result<Type> {
@@ -94,7 +99,7 @@ impl FieldIds {
             | DataType::ListView(item)
             | DataType::LargeListView(item) => {
                 let id = self.next();
-                let element = self.data_type(column, item.data_type())?;
+                let element = self.type_of(column, item)?;
                 let element = NestedField::list_element(id, element, !item.is_nullable());
                 Type::List(ListType::new(Arc::new(element)))
             }
@@ -127,8 +132,8 @@ impl FieldIds {
             return Err(cannot_store(column, entries.data_type()));
         };
         let (key_id, value_id) = (self.next(), self.next());
-        let key = NestedField::map_key_element(key_id, self.data_type(column, key.data_type())?);
-        let value_type = self.data_type(column, value.data_type())?;
+        let key = NestedField::map_key_element(key_id, self.type_of(column, key)?);
+        let value_type = self.type_of(column, value)?;
         let value = NestedField::map_value_element(value_id, value_type, !value.is_nullable());
         Ok(Type::Map(MapType::new(Arc::new(key), Arc::new(value))))
     }

@@ -3,16 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, new_null_array,
-};
-use arrow::compute::{CastOptions, can_cast_types, cast_with_options, filter};
-use arrow::util::display::{ArrayFormatter, FormatOptions};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions};
+use arrow::compute::filter;
+use arrow::datatypes::DataType;
 use icecore_core::Result;
 
+use super::fitted::{Unfit, Why, fitted};
 use super::infer::Shape;
-use super::kept::changed_rows;
-use super::value::{Cell, Column, shorten};
+use super::spelled::parsed;
+use super::value::{Cell, Column};
 
 /// A value that does not fit: the first of its row.
 #[derive(Debug)]
@@ -22,6 +21,8 @@ pub(crate) struct Mistake {
     /// The column of the shape.
     pub(crate) column: usize,
     pub(crate) message: String,
+    /// What to do about it.
+    pub(crate) help: Option<String>,
 }
 
 /// A batch under construction.
@@ -49,11 +50,29 @@ impl Assembly {
     }
 
     fn mistake(&mut self, row: usize, column: usize, found: &str) {
-        if self.mistakes.get(&row).is_some_and(|mistake| mistake.column <= column) {
-            return;
-        }
         let message = self.shape.mismatch(column, found);
-        self.mistakes.insert(row, Mistake { row, column, message });
+        self.add(Mistake { row, column, message, help: self.shape.help(column) });
+    }
+
+    fn unfit(&mut self, column: usize, unfit: Unfit) {
+        let Unfit { row, path, why } = unfit;
+        let help = match why {
+            Why::NoField => Some("leave it out, or add the field to the table first".to_owned()),
+            Why::Finer(_) => Some(
+                "round it to microseconds, or ingest into a table of format version 3, which keeps \
+                 nanoseconds"
+                    .to_owned(),
+            ),
+            _ => self.shape.help(column),
+        };
+        let message = self.shape.unfit(column, &path, &why);
+        self.add(Mistake { row, column, message, help });
+    }
+
+    fn add(&mut self, mistake: Mistake) {
+        if self.mistakes.get(&mistake.row).is_none_or(|known| known.column > mistake.column) {
+            self.mistakes.insert(mistake.row, mistake);
+        }
     }
 
     /// Takes the batch of the rows that fit, and the mistakes in those that do not.
@@ -99,36 +118,15 @@ impl Assembly {
         Ok((batch, mistakes))
     }
 
-    fn cast(
-        &mut self,
-        column: usize,
-        array: &ArrayRef,
-        target: &arrow::datatypes::DataType,
-    ) -> Result<ArrayRef> {
-        if array.data_type() == target {
-            return Ok(Arc::clone(array));
+    fn cast(&mut self, column: usize, array: &ArrayRef, target: &DataType) -> Result<ArrayRef> {
+        let mut read = Arc::clone(array);
+        if let (true, Some(texts)) = (target.is_nested(), array.as_string_opt::<i32>()) {
+            let (values, unfit) = parsed(texts, target, self.shape.extra)?;
+            unfit.into_iter().for_each(|unfit| self.unfit(column, unfit));
+            read = values;
         }
-        if array.logical_null_count() == array.len() {
-            // A column that the file lacks may be of a type that text cannot become.
-            return Ok(new_null_array(target, array.len()));
-        }
-        if !can_cast_types(array.data_type(), target) {
-            for row in (0..array.len()).filter(|row| array.is_valid(*row)) {
-                self.mistake(row, column, "a plain value");
-            }
-            return Ok(new_null_array(target, array.len()));
-        }
-        let options = CastOptions { safe: true, ..CastOptions::default() };
-        let cast = cast_with_options(array, target, &options)?;
-        let changed = changed_rows(array, &cast)?;
-        if !changed.is_empty() {
-            let format = FormatOptions::default();
-            let shown = ArrayFormatter::try_new(array.as_ref(), &format)?;
-            for row in changed {
-                let found = format!("`{}`", shorten(&shown.value(row).to_string(), 60));
-                self.mistake(row, column, &found);
-            }
-        }
+        let (cast, unfit) = fitted(&read, target)?;
+        unfit.into_iter().for_each(|unfit| self.unfit(column, unfit));
         Ok(cast)
     }
 }

@@ -88,7 +88,8 @@ pub fn rows_of_columns(
     Ok((RecordBatch::try_new(Arc::clone(target), arrays)?, misfits))
 }
 
-fn cell(value: &Value) -> Cell<'_> {
+/// A value as a file of JSON lines spells it.
+pub(super) fn cell(value: &Value) -> Cell<'_> {
     match value {
         Value::Null => Cell::Null,
         Value::Bool(value) => Cell::Bool(*value),

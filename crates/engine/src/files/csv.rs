@@ -344,8 +344,7 @@ impl<'a> Reading<'a> {
             let field = source.and_then(|source| self.cut.of(record).get(source));
             let offset = field.map_or(record.start, |field| field.start);
             let (line, column) = place(self.text.as_bytes(), record, offset);
-            let help = self.job.shape.help(mistake.column);
-            let fault = Fault { line, column, message: mistake.message, help };
+            let fault = Fault { line, column, message: mistake.message, help: mistake.help };
             self.faults.add(fault, self.raw(record));
         }
         Ok(batch)

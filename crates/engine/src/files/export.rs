@@ -1,4 +1,6 @@
-//! Rows into a Parquet file of the user's.
+//! Rows into files of the user's.
+
+mod csv;
 
 use std::fs::File;
 use std::path::Path;
@@ -10,6 +12,8 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnPath;
+
+pub use csv::write_csv;
 
 /// Writes rows to a new Parquet file (zstd) in bounded memory, syncs it, and returns how many it
 /// has. A file of that name is replaced; one that fails half-way is left behind as it is, so give

@@ -7,7 +7,10 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 use icecore_core::{Error, ErrorKind, Location, Result};
 
-use super::value::{Cell, Kind, moment};
+use super::fitted::Why;
+use super::grown::{Growth, Widened};
+use super::value::{Cell, Kind, UTC, moment};
+use super::words::{expected, spelled};
 use super::{AbsentColumns, ExtraColumns, FileFormat, FileReadOptions, csv, json, parquet};
 
 /// What rows become.
@@ -19,8 +22,12 @@ pub(crate) struct Shape {
     /// By column: whether the type was inferred.
     inferred: Vec<bool>,
     by_name: HashMap<String, usize>,
-    /// Columns of the files that the target does not have.
+    /// Columns of the files that the target does not have, and paths of such fields.
     pub(crate) unknown: Vec<String>,
+    /// Columns of the target that are read as a wider type.
+    pub(crate) widened: Vec<Widened>,
+    /// What happens to fields that the target does not have.
+    pub(crate) extra: ExtraColumns,
     pub(crate) notes: Vec<String>,
 }
 
@@ -33,6 +40,8 @@ impl Shape {
             inferred: vec![false],
             by_name: HashMap::new(),
             unknown: Vec::new(),
+            widened: Vec::new(),
+            extra: ExtraColumns::Keep,
             notes: Vec::new(),
         })
     }
@@ -46,20 +55,29 @@ impl Shape {
     pub(crate) fn mismatch(&self, column: usize, found: &str) -> String {
         let Some(field) = self.schema.fields().get(column) else { return String::new() };
         if found == "nothing" {
-            return format!("column `{}` must have a value", field.name());
+            return self.unfit(column, "", &Why::Absent);
         }
-        let expected = match (field.data_type(), self.kinds.get(column)) {
-            (DataType::Decimal128(precision, scale), _) => {
-                format!("a decimal number of at most {precision} digits, {scale} after the point")
+        self.unfit(column, "", &Why::Value(found.to_owned(), field.data_type().clone()))
+    }
+
+    /// The message for a value at a place inside of a column.
+    pub(crate) fn unfit(&self, column: usize, path: &str, why: &Why) -> String {
+        let Some(field) = self.schema.fields().get(column) else { return String::new() };
+        let name = field.name();
+        match why {
+            Why::Absent => format!("column `{name}{path}` must have a value"),
+            Why::Value(found, wanted) => {
+                format!("column `{name}{path}`: expected {}, found {found}", expected(wanted))
             }
-            (DataType::UInt64, _) => "a whole number of at least 0".to_owned(),
-            (data_type, Some(Kind::Int)) if *data_type != DataType::Int64 => {
-                format!("a whole number that fits {data_type}")
+            Why::Types(from, to) => {
+                let (from, to) = (spelled(from), spelled(to));
+                format!("column `{name}{path}`: `{from}` cannot become `{to}`")
             }
-            (_, Some(kind)) => kind.expected().to_owned(),
-            (data_type, None) => data_type.to_string(),
-        };
-        format!("column `{}`: expected {expected}, found {found}", field.name())
+            Why::Finer(found) => {
+                format!("column `{name}{path}`: {found} is finer than a microsecond")
+            }
+            Why::NoField => format!("the table's column `{name}` has no field `{name}{path}`"),
+        }
     }
 
     /// What to do about a value that a column cannot hold.
@@ -95,6 +113,11 @@ pub(crate) struct Guess {
     pub(crate) name: String,
     /// Absent where no value was seen.
     pub(crate) data_type: Option<DataType>,
+    /// Whether the file says that its bytes are UUIDs.
+    pub(crate) is_uuid: bool,
+    /// Types that a column of the table has to hold; none where the file has text alone, of which
+    /// each value is looked at.
+    pub(crate) needed: Vec<DataType>,
     pub(crate) note: Option<String>,
 }
 
@@ -140,12 +163,12 @@ impl Sample {
             })
         });
         let data_type = (self.kind != Kind::Unknown).then(|| self.kind.data_type());
-        Guess { name, data_type, note }
+        Guess { name, data_type, is_uuid: false, needed: Vec::new(), note }
     }
 }
 
 /// The type that a table stores values of this type as.
-pub(crate) fn stored_type(data_type: &DataType) -> DataType {
+pub(crate) fn stored_type(data_type: &DataType, keeps_nanoseconds: bool) -> DataType {
     match data_type {
         DataType::Int8 | DataType::Int16 | DataType::UInt8 | DataType::UInt16 => DataType::Int32,
         DataType::UInt32 | DataType::UInt64 => DataType::Int64,
@@ -153,9 +176,12 @@ pub(crate) fn stored_type(data_type: &DataType) -> DataType {
         DataType::Utf8View | DataType::LargeUtf8 => DataType::Utf8,
         DataType::BinaryView | DataType::LargeBinary => DataType::Binary,
         DataType::Date64 => DataType::Date32,
+        DataType::Timestamp(TimeUnit::Nanosecond, _) if keeps_nanoseconds => {
+            DataType::Timestamp(TimeUnit::Nanosecond, Some(UTC.into()))
+        }
         DataType::Timestamp(..) => moment(),
         DataType::Time32(_) | DataType::Time64(_) => DataType::Time64(TimeUnit::Microsecond),
-        DataType::Dictionary(_, value) => stored_type(value),
+        DataType::Dictionary(_, value) => stored_type(value, keeps_nanoseconds),
         DataType::Null => DataType::Utf8,
         other => other.clone(),
     }
@@ -173,21 +199,33 @@ fn merge(left: &DataType, right: &DataType) -> Option<DataType> {
     }
 }
 
+/// What a file says about its columns, or what is wrong with all of its lines.
+fn guesses(
+    path: &Path,
+    options: &FileReadOptions,
+    broken: &mut Option<Error>,
+) -> Result<Vec<Guess>> {
+    match options.format_of(path)? {
+        FileFormat::Csv => csv::sample(path, options),
+        FileFormat::JsonLines if options.absent_columns == AbsentColumns::LeaveOut => {
+            let whole = FileReadOptions { sample_rows: usize::MAX, ..options.clone() };
+            json::sample(path, &whole, broken)
+        }
+        FileFormat::JsonLines => json::sample(path, options, broken),
+        FileFormat::Parquet => parquet::sample(path, options.keeps_nanoseconds),
+    }
+}
+
 /// Finds the columns of the files and their types.
 pub(crate) fn shape(paths: &[PathBuf], options: &FileReadOptions) -> Result<Shape> {
     let mut found: Vec<Guess> = Vec::new();
     let mut notes = Vec::new();
     let mut present: Option<(&PathBuf, BTreeSet<String>)> = None;
+    let is_target =
+        |name: &str| options.target.as_ref().is_some_and(|it| it.fields().find(name).is_some());
+    let mut broken = None;
     for path in paths {
-        let guesses = match options.format_of(path)? {
-            FileFormat::Csv => csv::sample(path, options)?,
-            FileFormat::JsonLines if options.absent_columns == AbsentColumns::LeaveOut => {
-                let whole = FileReadOptions { sample_rows: usize::MAX, ..options.clone() };
-                json::sample(path, &whole)?
-            }
-            FileFormat::JsonLines => json::sample(path, options)?,
-            FileFormat::Parquet => parquet::sample(path)?,
-        };
+        let guesses = guesses(path, options, &mut broken)?;
         if let (Some(target), AbsentColumns::LeaveOut) = (&options.target, options.absent_columns) {
             let names = guesses.iter().map(|guess| guess.name.clone());
             let names = names.filter(|name| target.fields().find(name).is_some()).collect();
@@ -198,20 +236,25 @@ pub(crate) fn shape(paths: &[PathBuf], options: &FileReadOptions) -> Result<Shap
         }
         for guess in guesses {
             match found.iter_mut().find(|known| known.name == guess.name) {
+                Some(known) if is_target(&guess.name) => known.needed.extend(guess.needed),
                 Some(known) => unite(known, guess, path)?,
                 None => found.push(guess),
             }
         }
     }
-    let mut columns = Columns::default();
+    let (mut columns, mut growth) = (Columns::default(), Growth::default());
     if let Some(target) = &options.target {
         let is_there =
             |name: &String| present.as_ref().is_none_or(|(_, present)| present.contains(name));
         for field in target.fields().iter().filter(|field| is_there(field.name())) {
-            columns.add(Arc::clone(field), false)?;
+            let guess = found.iter().find(|guess| guess.name == *field.name());
+            let needed = guess.map_or(&[][..], |guess| &guess.needed).iter();
+            let needed = needed.filter(|_| options.extra_columns == ExtraColumns::Keep);
+            let grow = |field, needed| growth.grow(&field, needed, guess.map_or("", |it| &it.name));
+            columns.add(needed.fold(Arc::clone(field), grow), false)?;
         }
     }
-    let mut unknown = Vec::new();
+    let Growth { added: mut unknown, widened } = growth;
     for guess in &found {
         if columns.by_name.contains_key(&guess.name) {
             continue;
@@ -227,17 +270,25 @@ pub(crate) fn shape(paths: &[PathBuf], options: &FileReadOptions) -> Result<Shap
         notes.extend(guess.note.clone().filter(|_| is_inferred));
         let data_type =
             declared.or_else(|| guess.data_type.clone()).unwrap_or_else(|| Kind::Text.data_type());
-        columns.add(Arc::new(Field::new(&guess.name, data_type, true)), is_inferred)?;
+        let says = (guess.is_uuid && data_type == DataType::FixedSizeBinary(16))
+            .then(|| ("ARROW:extension:name".to_owned(), "arrow.uuid".to_owned()));
+        let field = Field::new(&guess.name, data_type, true);
+        let field = field.with_metadata(says.into_iter().collect());
+        columns.add(Arc::new(field), is_inferred)?;
     }
     check_declared(options, &columns, &found)?;
     if columns.fields.is_empty() {
-        return Err(Error::invalid("the files have no columns").with_help("name a file with rows"));
+        // What is wrong with the lines says more than that there is nothing else.
+        return Err(broken.unwrap_or_else(|| {
+            Error::invalid("the files have no columns").with_help("name a file with rows")
+        }));
     }
     let Columns { fields, inferred, by_name } = columns;
     // A Parquet file may hold what text cannot; such a column is never pushed to.
     let kinds = fields.iter().map(|field| Kind::for_type(field.data_type()).unwrap_or(Kind::Text));
     let kinds = kinds.collect();
-    Ok(Shape { schema: Arc::new(Schema::new(fields)), kinds, inferred, by_name, unknown, notes })
+    let (schema, extra) = (Arc::new(Schema::new(fields)), options.extra_columns);
+    Ok(Shape { schema, kinds, inferred, by_name, unknown, widened, extra, notes })
 }
 
 /// Fails where a file lacks a column of the target that another one has, or the other way around.
@@ -273,6 +324,7 @@ impl Columns {
 
 fn unite(known: &mut Guess, guess: Guess, path: &Path) -> Result<()> {
     known.note = known.note.take().or(guess.note);
+    known.is_uuid &= guess.is_uuid;
     known.data_type = match (known.data_type.take(), guess.data_type) {
         (Some(left), Some(right)) => Some(merge(&left, &right).ok_or_else(|| {
             Error::invalid(format!(

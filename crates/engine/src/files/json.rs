@@ -12,10 +12,10 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess,
 
 use super::assemble::Assembly;
 use super::infer::{Guess, Sample};
-use super::reject::{Fault, Faults};
+use super::reject::{Fault, Faults, Rejects};
 use super::source::{LINE_MAX, Source};
 use super::value::Cell;
-use super::{FileReadOptions, Job, Take};
+use super::{FileReadOptions, Job, OnError, Take};
 
 /// How much of a file is sampled for types.
 const SAMPLE_BYTES: usize = 8 << 20;
@@ -47,23 +47,35 @@ pub(super) fn read(
     Ok(true)
 }
 
-/// What the first lines of a file say about its columns.
-pub(super) fn sample(path: &Path, options: &FileReadOptions) -> Result<Vec<Guess>> {
+/// What the first lines of a file say about its columns. What is wrong with
+/// them is `broken`, where none is an object.
+pub(super) fn sample(
+    path: &Path,
+    options: &FileReadOptions,
+    broken: &mut Option<Error>,
+) -> Result<Vec<Guess>> {
     let mut lines = Lines::open(path)?;
     let mut samples: Vec<(String, Sample)> = Vec::new();
     let mut by_name: HashMap<String, usize> = HashMap::new();
+    // Lines that do not fit are found again when the file is read, if it comes to that.
+    let mut faults = Faults::new(path, OnError::Fail, Rejects::default());
     let (mut rows, mut bytes) = (0, 0);
     while rows < options.sample_rows && bytes < SAMPLE_BYTES {
         let Some(block) = lines.block()? else { break };
         for (line, text) in block {
-            // Lines that do not fit are found when the file is read.
-            let Some(text) = std::str::from_utf8(text).ok().filter(|_| rows < options.sample_rows)
-            else {
-                continue;
-            };
-            let Ok(Object(cells)) = parse(text) else {
-                check_first(text, line, rows, path)?;
-                continue;
+            if rows >= options.sample_rows {
+                break;
+            }
+            let parsed = as_text(text, line)
+                .and_then(|text| parse(text).map_err(|error| syntax(&error, text, line)));
+            let Object(cells) = match parsed {
+                Ok(object) => object,
+                Err(fault) => {
+                    let text = String::from_utf8_lossy(text);
+                    check_first(&text, line, rows, path)?;
+                    faults.add(fault, &text);
+                    continue;
+                }
             };
             rows += 1;
             for (name, cell) in cells {
@@ -78,6 +90,11 @@ pub(super) fn sample(path: &Path, options: &FileReadOptions) -> Result<Vec<Guess
         }
         bytes += lines.consumed;
         lines.consume();
+    }
+    if rows == 0
+        && let Err(error) = faults.check()
+    {
+        broken.get_or_insert(error);
     }
     Ok(samples.into_iter().map(|(name, sample)| sample.guess(name, path)).collect())
 }
@@ -191,8 +208,10 @@ impl<'b> Rows<'_, 'b> {
             let Some((line, text)) = self.lines.get(mistake.row) else { continue };
             let field = self.job.shape.schema.fields().get(mistake.column);
             let column = field.map_or(0, |field| column_of_key(text, field.name()));
-            let help = self.job.shape.help(mistake.column);
-            faults.add(Fault { line: *line, column, message: mistake.message, help }, text);
+            faults.add(
+                Fault { line: *line, column, message: mistake.message, help: mistake.help },
+                text,
+            );
         }
         Ok(batch)
     }

@@ -1,22 +1,20 @@
-//! Which values a cast changed: what a file says is stored as it is, or refused.
+//! Which values a cast changed: what a file says is stored as it is, or refused. Of values inside of
+//! others each is looked at by itself.
 
-use arrow::array::{Array, ArrayRef, AsArray, new_null_array};
+use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::kernels::cmp::distinct;
 use arrow::compute::{CastOptions, can_cast_types, cast_with_options};
-use arrow::datatypes::{DECIMAL256_MAX_PRECISION, DataType, Float32Type, Float64Type};
+use arrow::datatypes::{DECIMAL256_MAX_PRECISION, DataType, Float32Type, Float64Type, TimeUnit};
 use icecore_core::Result;
 
 /// Digits after the point to which texts of decimals are compared.
 const TEXT_SCALE: i8 = 38;
 
-/// The rows whose value is another one after a cast, or none. Moments lose what is finer than a
-/// microsecond, and doubles become the nearest float: that is what these types are.
+/// The rows whose value is another one after a cast, or none. Doubles become the nearest float: that
+/// is what this type is.
 pub(super) fn changed_rows(sent: &ArrayRef, cast: &ArrayRef) -> Result<Vec<usize>> {
     let rows = 0..sent.len();
     let is_lost = |row: &usize| cast.is_null(*row) && sent.is_valid(*row);
-    if sent.data_type().is_nested() || is_dictionary_of_nested(sent.data_type()) {
-        return changed_inside(sent, cast);
-    }
     let differs = match (sent.data_type(), cast.data_type()) {
         (DataType::Float64, DataType::Float32) => {
             return Ok(rows.filter(|row| is_lost(row) || is_too_large(sent, cast, *row)).collect());
@@ -44,15 +42,18 @@ pub(super) fn changed_rows(sent: &ArrayRef, cast: &ArrayRef) -> Result<Vec<usize
 fn may_change(from: &DataType, to: &DataType) -> bool {
     let to_days = matches!(from, DataType::Timestamp(..) | DataType::Date64)
         && matches!(to, DataType::Date32);
-    to_days || from.is_numeric() && (to.is_numeric() || *to == DataType::Boolean)
+    let to_micros = is_in_nanoseconds(from) && !is_in_nanoseconds(to) && to.is_temporal();
+    to_days || to_micros || from.is_numeric() && (to.is_numeric() || *to == DataType::Boolean)
+}
+
+/// Whether values are moments or times of day that may be finer than a microsecond.
+pub(super) fn is_in_nanoseconds(data_type: &DataType) -> bool {
+    use TimeUnit::Nanosecond;
+    matches!(data_type, DataType::Timestamp(Nanosecond, _) | DataType::Time64(Nanosecond))
 }
 
 fn is_text(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
-}
-
-fn is_dictionary_of_nested(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Dictionary(_, value) if value.is_nested())
 }
 
 fn safely(array: &ArrayRef, to: &DataType) -> Result<Option<ArrayRef>> {
@@ -77,27 +78,14 @@ fn is_zero(sent: &ArrayRef, row: usize) -> bool {
     double.or(float).unwrap_or(false)
 }
 
-/// Values inside of structs, lists and maps are compared by row, with what they were cast from.
-fn changed_inside(sent: &ArrayRef, cast: &ArrayRef) -> Result<Vec<usize>> {
-    let back = match safely(cast, sent.data_type())? {
-        Some(back) => back,
-        None => new_null_array(sent.data_type(), sent.len()),
-    };
-    let is_changed = |row: &usize| {
-        sent.is_valid(*row) && back.slice(*row, 1).to_data() != sent.slice(*row, 1).to_data()
-    };
-    Ok((0..sent.len()).filter(is_changed).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
     use arrow::array::{
-        Decimal128Array, Float64Array, Int64Array, ListArray, StringArray,
-        TimestampMicrosecondArray,
+        Decimal128Array, Float64Array, Int64Array, StringArray, Time64NanosecondArray,
+        TimestampMicrosecondArray, TimestampNanosecondArray,
     };
-    use arrow::datatypes::{Field, Int64Type, TimeUnit};
 
     use super::*;
 
@@ -132,13 +120,11 @@ mod tests {
     }
 
     #[test]
-    fn values_inside_of_others_are_compared_too() {
-        let lists = ListArray::from_iter_primitive::<Int64Type, _, _>([
-            Some(vec![Some(1), None]),
-            Some(vec![Some(1 << 40)]),
-            None,
-        ]);
-        let narrow = DataType::List(Arc::new(Field::new_list_field(DataType::Int32, true)));
-        assert_eq!(changed(lists, &narrow), [1]);
+    fn nanoseconds_are_microseconds_where_they_are_whole_ones() {
+        let moments = TimestampNanosecondArray::from(vec![Some(2_000), Some(2_001), None]);
+        let micros = DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into()));
+        assert_eq!(changed(moments.with_timezone("+00:00"), &micros), [1]);
+        let times = Time64NanosecondArray::from(vec![1_000, 999]);
+        assert_eq!(changed(times, &DataType::Time64(TimeUnit::Microsecond)), [1]);
     }
 }

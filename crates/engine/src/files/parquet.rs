@@ -4,14 +4,17 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, new_null_array};
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow::array::{Array, ArrayRef, AsArray, new_null_array};
+use arrow::datatypes::{
+    DataType, FieldRef, TimeUnit, TimestampMicrosecondType, TimestampNanosecondType,
+};
 use icecore_core::{Error, Result};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::assemble::Assembly;
-use super::infer::{Guess, stored_type};
+use super::infer::Guess;
+use super::needs::Needs;
 use super::reject::{Fault, Faults};
 use super::value::UTC;
 use super::{Job, Take, cannot_read};
@@ -24,14 +27,20 @@ fn open(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>> {
 }
 
 /// The columns of a file.
-pub(super) fn sample(path: &Path) -> Result<Vec<Guess>> {
-    let fields = open(path)?.schema().fields().clone();
-    let guess = |field: &Arc<arrow::datatypes::Field>| Guess {
+pub(super) fn sample(path: &Path, keeps_nanoseconds: bool) -> Result<Vec<Guess>> {
+    let file = open(path)?;
+    let columns = |narrows| {
+        let mut needs = Needs { metadata: file.metadata(), leaf: 0, keeps_nanoseconds, narrows };
+        file.schema().fields().iter().map(|field| needs.field(field)).collect::<Vec<_>>()
+    };
+    let guess = |(field, needed): (FieldRef, FieldRef)| Guess {
         name: field.name().clone(),
-        data_type: Some(stored_type(field.data_type())),
+        data_type: Some(field.data_type().clone()),
+        is_uuid: field.extension_type_name().is_some(),
+        needed: vec![needed.data_type().clone()],
         note: None,
     };
-    Ok(fields.iter().map(guess).collect())
+    Ok(columns(false).into_iter().zip(columns(true)).map(guess).collect())
 }
 
 /// Reads a file; false when nobody wants more.
@@ -76,10 +85,9 @@ pub(super) fn read(
             .collect::<Result<Vec<_>>>()?;
         let (fitted, mistakes) = assembly.fit(arrays, rows)?;
         for mistake in mistakes {
-            let help = job.shape.help(mistake.column);
             let line = before + mistake.row + 1;
             let message = format!("row {line}: {}", mistake.message);
-            faults.add(Fault { line, column: 0, message, help }, "");
+            faults.add(Fault { line, column: 0, message, help: mistake.help }, "");
         }
         faults.check()?;
         before += rows;
@@ -93,18 +101,20 @@ pub(super) fn read(
 /// A time without a zone is in UTC. The cast kernel would say so too, but takes the way through
 /// calendar fields.
 fn at_utc(array: &ArrayRef) -> Result<ArrayRef> {
-    use arrow::array::{AsArray, TimestampMicrosecondArray};
-    use arrow::datatypes::TimestampMicrosecondType;
-    match array.data_type() {
+    let zoned: ArrayRef = match array.data_type() {
         DataType::Timestamp(TimeUnit::Microsecond, None) => {
-            let naive: &TimestampMicrosecondArray =
-                array.as_primitive::<TimestampMicrosecondType>();
-            Ok(Arc::new(naive.clone().with_timezone(UTC)))
+            let naive = array.as_primitive::<TimestampMicrosecondType>();
+            Arc::new(naive.clone().with_timezone(UTC))
+        }
+        DataType::Timestamp(TimeUnit::Nanosecond, None) => {
+            let naive = array.as_primitive::<TimestampNanosecondType>();
+            Arc::new(naive.clone().with_timezone(UTC))
         }
         DataType::Timestamp(_, None) => {
             let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
-            at_utc(&arrow::compute::cast(array, &micros)?)
+            return at_utc(&arrow::compute::cast(array, &micros)?);
         }
-        _ => Ok(Arc::clone(array)),
-    }
+        _ => Arc::clone(array),
+    };
+    Ok(zoned)
 }

@@ -10,6 +10,8 @@ use proptest::prelude::*;
 use super::value::moment;
 use super::*;
 
+mod growth;
+
 struct Folder(tempfile::TempDir);
 
 impl Folder {

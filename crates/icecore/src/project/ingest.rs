@@ -10,7 +10,7 @@ use icecore_core::{
     SnapshotCatalog, TableName, WriteMode,
 };
 use icecore_engine::files::{
-    AbsentColumns, FileFormat, FileReadOptions, FileRows, OnError, Reject, read_files,
+    AbsentColumns, FileFormat, FileReadOptions, FileRows, OnError, Reject, Widened, read_files,
 };
 
 use crate::Project;
@@ -128,8 +128,10 @@ pub struct IngestReport {
     pub rejects: Vec<Reject>,
     /// Whether the table was made.
     pub created: bool,
-    /// Columns that were added to the table.
+    /// Columns that were added to the table, and paths of fields that were added to its structs.
     pub added_columns: Vec<String>,
+    /// Columns of the table that hold more than they did.
+    pub widened_columns: Vec<Widened>,
     /// Whether there is a new snapshot.
     pub changed: bool,
     /// What became of rows one by one, where the job looked at them.
@@ -138,8 +140,18 @@ pub struct IngestReport {
     pub notes: Vec<String>,
 }
 
+impl IngestReport {
+    /// Whether the table's columns are to be others.
+    const fn grows(&self) -> bool {
+        !self.added_columns.is_empty() || !self.widened_columns.is_empty()
+    }
+}
+
 impl Project {
     /// Reads files into a table, in one commit: either all rows are in, or none.
+    ///
+    /// Columns that the table lacks are added before, and those that have to hold more are widened;
+    /// they stay so where the rows are refused afterwards, and no row that is there is another.
     ///
     /// # Errors
     ///
@@ -160,12 +172,14 @@ impl Project {
         }
         let mut options = FileReadOptions::default().with_on_error(job.on_error);
         options.format = job.format;
+        let version = existing.as_ref().map_or(job.format_version, |it| Some(it.format_version));
+        options.keeps_nanoseconds = version == Some(3);
         options.target = existing.as_ref().map(|table| Arc::clone(&table.schema));
         // What the files lack is not null: of a row that is there it stays, a new one has the default.
         if job.leaves_out(&options)? {
             options.absent_columns = AbsentColumns::LeaveOut;
         }
-        let FileRows { stream, rejects, unknown_columns, notes } =
+        let FileRows { stream, rejects, unknown_columns, widened_columns, notes } =
             read_files(&job.files, options).await?;
 
         let mut report = IngestReport {
@@ -176,6 +190,7 @@ impl Project {
             rejects: Vec::new(),
             created: existing.is_none(),
             added_columns: unknown_columns,
+            widened_columns,
             changed: false,
             row_changes: None,
             notes,
@@ -203,8 +218,8 @@ impl Project {
                 .with_sort_by(job.sort_by.iter().cloned());
             new.format_version = job.format_version;
             self.catalog().ensure_table(&job.table, &new).await?;
-        } else if !report.added_columns.is_empty() {
-            report.added_columns = self.catalog().evolve(&job.table, &schema).await?;
+        } else if report.grows() {
+            self.catalog().evolve(&job.table, &schema).await?;
         }
         let files: Vec<String> = job.files.iter().map(|file| file.display().to_string()).collect();
         let mut options =
@@ -286,9 +301,12 @@ impl Project {
         rows: BatchStream,
         report: &mut IngestReport,
     ) -> Result<()> {
+        if !report.created && report.grows() {
+            self.catalog().check_evolve(&job.table, rows.schema()).await?;
+        }
         match &job.rows {
             // New columns would have to be added first.
-            Some(write) if !report.created && report.added_columns.is_empty() => {
+            Some(write) if !report.created && !report.grows() => {
                 let changes = self.write_by_row(job, write, rows, CommitOptions::default()).await?;
                 report.rows = changes.inserted + changes.updated;
                 report.row_changes = Some(changes);

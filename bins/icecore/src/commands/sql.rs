@@ -46,7 +46,7 @@ pub(super) async fn answer(
             .with_help("name a file with `--output FILE`")),
         OutputFormat::Csv => {
             let mut text = Vec::new();
-            write_csv(rows, &mut text).await?;
+            icecore::files::write_csv(rows, &mut text).await?;
             Ok(Answer::new(json!(null), String::from_utf8_lossy(&text)))
         }
         OutputFormat::Json => {
@@ -114,7 +114,7 @@ pub(super) async fn write_file(
         Some(OutputFormat::Parquet) => icecore::files::write_parquet(rows, &partial).await,
         Some(OutputFormat::Csv) => {
             let file = std::fs::File::create(&partial).map_err(unwritable)?;
-            write_csv(rows, &mut std::io::BufWriter::new(file)).await
+            icecore::files::write_csv(rows, &mut std::io::BufWriter::new(file)).await
         }
         Some(OutputFormat::Json) => {
             let file = std::fs::File::create(&partial).map_err(unwritable)?;
@@ -134,24 +134,11 @@ pub(super) async fn write_file(
     }
 }
 
-async fn write_csv(mut rows: BatchStream, to: &mut (impl Write + Send)) -> Result<u64> {
-    let mut count = 0;
-    let mut header = Some(RecordBatch::new_empty(rows.schema().clone()));
-    while let Some(batch) = rows.try_next().await? {
-        count += batch.num_rows() as u64;
-        let mut writer =
-            arrow::csv::WriterBuilder::new().with_header(header.take().is_some()).build(&mut *to);
-        writer.write(&batch)?;
-    }
-    if let Some(header) = header {
-        arrow::csv::WriterBuilder::new().with_header(true).build(&mut *to).write(&header)?;
-    }
-    to.flush().map_err(|error| Error::unavailable("cannot write").with_source(error))?;
-    Ok(count)
-}
-
 async fn write_json_lines(mut rows: BatchStream, to: &mut (impl Write + Send)) -> Result<u64> {
-    let mut writer = arrow::json::LineDelimitedWriter::new(to);
+    // Without its nulls a map would be another one.
+    let mut writer = arrow::json::WriterBuilder::new()
+        .with_explicit_nulls(true)
+        .build::<_, arrow::json::writer::LineDelimited>(to);
     let mut count = 0;
     while let Some(batch) = rows.try_next().await? {
         count += batch.num_rows() as u64;

@@ -48,6 +48,7 @@ mod heaps;
 mod known;
 pub mod lineage;
 mod literals;
+mod maps;
 mod narrow;
 mod provider;
 mod query;

@@ -18,6 +18,7 @@ use crate::error::OrOurs as _;
 use crate::resolve::{Named, Resolver};
 use crate::session::{CATALOG, NO_NAMESPACE};
 use crate::view::{self, is_views_table};
+use crate::{dialect, maps};
 
 /// Parses one query. Whatever would change something, or read what is not a table, is refused.
 pub(crate) fn parse(state: &SessionState, sql: &str) -> Result<Statement> {
@@ -80,7 +81,7 @@ fn check(statement: &Statement) -> Result<()> {
                 "change rows with `icecore ingest TABLE FILE --mode upsert --key COLUMNS`"
             }
             Sql::CreateTable(_) | Sql::CreateView { .. } => {
-                "tables are made by `icecore ingest`, by models and by jobs"
+                "tables are made by `icecore table create` and `icecore ingest`, by models and by jobs"
             }
             Sql::ShowTables { .. } | Sql::ShowDatabases { .. } | Sql::ShowSchemas { .. } => {
                 "list tables with `icecore table list`"
@@ -116,6 +117,7 @@ pub(crate) async fn plan(session: &SessionContext, statement: Statement) -> Resu
     if let LogicalPlan::DescribeTable(described) = &plan {
         return session.read_batch(describe::rows(&described.schema)?).or_ours();
     }
+    maps::check_uncompared(&plan)?;
     Ok(DataFrame::new(session.state(), plan))
 }
 

@@ -6,7 +6,7 @@ use icecore::Project;
 use icecore::dataset::Lock;
 use icecore_core::{ErrorKind, Result};
 
-use super::super::models::run_named;
+use super::super::runs::run_named;
 
 /// What a lock is asked for by.
 #[derive(Debug, PartialEq, Eq)]

@@ -60,6 +60,9 @@ pub(crate) async fn compact(
     Ok(report)
 }
 
+/// What to do about a commit that was lost: nobody's rows are, and what it was to replace is there.
+const RUN_AGAIN: &str = "run it again: what is compacted stays so, and other writers are kept";
+
 struct Run<'a> {
     catalog: &'a IcebergCatalog,
     name: &'a TableName,
@@ -107,7 +110,7 @@ impl Run<'_> {
             }
             Err(error) if error.kind() == ErrorKind::Conflict => {
                 batch.give_up(&done);
-                self.lost = Some(error);
+                self.lost = Some(error.with_help(RUN_AGAIN));
                 Ok(())
             }
             Err(error) => Err(error),

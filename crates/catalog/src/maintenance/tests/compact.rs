@@ -159,6 +159,7 @@ async fn what_others_commit_meanwhile_is_kept() {
             // It may lose every time, and then says so.
             if let Err(error) = other.compact(&lake.table, eager().with_all(true)).await {
                 assert_eq!(error.kind(), ErrorKind::Conflict, "{error:?}");
+                assert!(error.help().is_some_and(|help| help.starts_with("run it again")));
             }
         }
     };

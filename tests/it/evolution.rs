@@ -212,3 +212,77 @@ fn decimals_are_what_was_typed() {
     json(project, &delete);
     assert_eq!(ids("true"), serde_json::json!([{ "id": 1 }]));
 }
+
+#[test]
+fn a_table_is_made_without_rows_and_takes_files() {
+    let (_dir, project) = project();
+    let create = |more: &[&str]| {
+        let mut all = vec!["table", "create", "shop.orders", "id long", "price: decimal(10, 2)"];
+        all.extend(["place struct<city: string, zip: int>", "at timestamptz"]);
+        all.extend(["--identifier", "id", "--partition", "day(at)", "--sort", "at desc"]);
+        all.extend(["--property", "write.parquet.compression-codec=lz4"]);
+        all.extend(more);
+        json(&project, &all)
+    };
+    let dry = create(&["--dry-run"]);
+    assert_eq!(dry["created"], false);
+    assert_eq!(json(&project, &["table", "list"]).as_array().map(Vec::len), Some(0));
+    let made = create(&["--format-version", "3"]);
+    assert_eq!(made["identifier"], serde_json::json!(["id"]));
+    assert_eq!(made["format_version"], 3);
+    let shown = json(&project, &["table", "show", "shop.orders"]);
+    assert_eq!(shown["columns"], made["columns"]);
+    assert_eq!(shown["partition_by"], serde_json::json!(["day(at)"]));
+    assert_eq!(shown["sort_by"], serde_json::json!(["at desc"]));
+    assert_eq!(shown["properties"]["write.parquet.compression-codec"], "lz4");
+    let (_, message) = failure(&project, &["table", "create", "shop.orders", "id long"]);
+    assert!(message.contains("icecore table alter shop.orders"), "{message}");
+    let lines = project.join("rows.jsonl");
+    std::fs::write(&lines, "{\"id\": 1, \"price\": 1.25, \"place\": {\"zip\": 7}}\n").unwrap();
+    json(&project, &["ingest", "shop.orders", lines.to_str().unwrap()]);
+    let rows = json(&project, &["sql", "SELECT id, place FROM shop.orders"]);
+    let place = serde_json::json!({ "city": null, "zip": 7 });
+    assert_eq!(rows[0], serde_json::json!({ "id": 1, "place": place }));
+    // The columns of a file, of which one is wider than before, and a struct that has a new field.
+    let file = project.join("rows.parquet");
+    let query = "SELECT 4294967296 AS id, named_struct('zip', 8, 'street', 'x') AS place";
+    json(&project, &["sql", query, "--output", file.to_str().unwrap()]);
+    json(&project, &["table", "create", "shop.wide", "--from", file.to_str().unwrap()]);
+    json(&project, &["table", "create", "shop.small", "id int", "place struct<zip: long>"]);
+    let ingest = ["ingest", "shop.small", file.to_str().unwrap()];
+    let mut rehearsal = ingest.to_vec();
+    rehearsal.push("--dry-run");
+    for arguments in [rehearsal.as_slice(), &ingest] {
+        let done = json(&project, arguments);
+        assert_eq!(done["added_columns"], serde_json::json!(["place.street"]));
+        let widened = serde_json::json!([{ "column": "id", "from": "int", "to": "long" }]);
+        assert_eq!(done["widened_columns"], widened);
+    }
+    let rows = json(&project, &["sql", "SELECT id, place.street AS s FROM shop.small"]);
+    assert_eq!(rows[0], serde_json::json!({ "id": 4_294_967_296_i64, "s": "x" }));
+    // Partitions are told apart by narrower values.
+    json(&project, &["table", "create", "shop.parts", "id int", "--partition", "id"]);
+    for more in [&["--dry-run"][..], &[]] {
+        let mut all = vec!["ingest", "shop.parts", file.to_str().unwrap()];
+        all.extend(more);
+        let (_, message) = failure(&project, &all);
+        assert!(message.contains("column `id` cannot be widened"), "{message}");
+    }
+}
+
+#[test]
+fn what_is_exported_is_read_as_it_was() {
+    let (_dir, project) = project();
+    ingest(&project, "id,note\n1,\"\"\n2,\n3,x\n", &[]);
+    let path = project.join("out.csv");
+    let path = path.to_str().unwrap();
+    json(&project, &["table", "export", "shop.orders", "--output", path]);
+    assert_eq!(std::fs::read_to_string(path).unwrap(), "id,note\n1,\"\"\n2,\n3,x\n");
+    let (_, message) =
+        failure(&project, &["sql", "SELECT make_array(1) AS tags", "--output", path]);
+    assert!(message.contains("`tags`") && message.contains("Parquet or JSON"), "{message}");
+    let path = project.join("out.jsonl");
+    let query = "SELECT map(make_array('a', 'b'), make_array(1, NULL)) AS m";
+    json(&project, &["sql", query, "--output", path.to_str().unwrap()]);
+    assert_eq!(std::fs::read_to_string(path).unwrap(), "{\"m\":{\"a\":1,\"b\":null}}\n");
+}

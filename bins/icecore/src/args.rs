@@ -2,6 +2,7 @@
 
 pub(crate) mod alter;
 pub(crate) mod changes;
+pub(crate) mod create;
 pub(crate) mod dataset;
 mod examples;
 pub(crate) mod features;

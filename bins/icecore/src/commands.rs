@@ -2,6 +2,7 @@
 
 mod alter;
 mod changes;
+mod create;
 pub(crate) mod dataset;
 pub(crate) mod features;
 mod feedback;

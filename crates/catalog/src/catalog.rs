@@ -26,6 +26,7 @@ use icecore_core::{Committed, Error, PinnedTable, Result, SnapshotId, TableName}
 use object_store::ObjectStore;
 
 pub use alter::{AlterOptions, Altered};
+pub use create::TableDesign;
 pub use edits::TableLayout;
 pub use options::{CatalogAccess, CatalogOptions, CatalogParts};
 pub use statistics::StatisticsBlob;

@@ -72,7 +72,7 @@ mod write;
 
 pub use catalog::{
     AlterOptions, Altered, CatalogAccess, CatalogOptions, CatalogParts, IcebergCatalog,
-    StatisticsBlob, TableDescription, TableLayout, Transaction,
+    StatisticsBlob, TableDescription, TableDesign, TableLayout, Transaction,
 };
 pub use changes::{ChangeMode, ChangeOptions, Changes};
 pub use fsck::{Finding, FindingKind, FsckOptions, FsckReport, Severity, TableCheck};

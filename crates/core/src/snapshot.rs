@@ -318,6 +318,8 @@ pub struct NewTable {
     pub properties: BTreeMap<String, String>,
     /// Iceberg's format version, 2 or 3; absent means 2, which every engine reads.
     pub format_version: Option<u8>,
+    /// Paths of the columns that tell a row from every other one; each must have a value.
+    pub identifier: Vec<String>,
 }
 
 impl NewTable {
@@ -330,6 +332,7 @@ impl NewTable {
             sort_by: Vec::new(),
             properties: BTreeMap::new(),
             format_version: None,
+            identifier: Vec::new(),
         }
     }
 
@@ -351,6 +354,13 @@ impl NewTable {
     #[must_use]
     pub const fn with_format_version(mut self, version: u8) -> Self {
         self.format_version = Some(version);
+        self
+    }
+
+    /// Says which columns tell a row from every other one.
+    #[must_use]
+    pub fn with_identifier<S: Into<String>>(mut self, by: impl IntoIterator<Item = S>) -> Self {
+        self.identifier = by.into_iter().map(Into::into).collect();
         self
     }
 }

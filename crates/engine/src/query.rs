@@ -13,7 +13,6 @@ use datafusion::sql::sqlparser::dialect::GenericDialect;
 use icecore_core::{Error, PinnedTable, Result, SnapshotSelector, TableName};
 
 use crate::describe;
-use crate::dialect;
 use crate::error::OrOurs as _;
 use crate::resolve::{Named, Resolver};
 use crate::session::{CATALOG, NO_NAMESPACE};

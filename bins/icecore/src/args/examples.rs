@@ -20,6 +20,11 @@ pub(super) const EXAMPLES: &[(&str, &[&str])] = &[
         "sql \"SELECT * FROM ml.scores\" --output scores.parquet",
     ]),
     ("table list", &["table list"]),
+    ("table create", &[
+        "table create shop.orders 'id long' 'price decimal(10, 2)' 'ordered_at timestamptz' \
+         --identifier id --partition 'day(ordered_at)' --sort 'ordered_at desc'",
+        "table create events.payments --from june.parquet --required user_token --dry-run",
+    ]),
     ("table show", &["table show events.payments"]),
     ("table log", &["table log events.payments --limit 3"]),
     ("table diff", &["table diff ml.scores before-cleanup latest --key user_token"]),

@@ -18,7 +18,8 @@ pub(crate) struct PropertyArgs {
     pub(crate) dry_run: bool,
 }
 
-fn parse(text: &str) -> Result<(String, String), Error> {
+/// A property as it is typed.
+pub(super) fn parse(text: &str) -> Result<(String, String), Error> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err(Error::invalid(format!("`{text}` sets no property"))

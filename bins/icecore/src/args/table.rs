@@ -9,6 +9,8 @@ use icecore_core::{RefName, SnapshotSelector, Span, TableName};
 pub(crate) enum TableCommand {
     /// List the tables
     List,
+    /// Make a table without rows: its columns, partitions, order and properties
+    Create(super::create::CreateArgs),
     /// Show a table's columns, partitioning, properties and refs
     Show {
         /// The table

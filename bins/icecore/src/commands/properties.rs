@@ -11,6 +11,8 @@ use serde_json::json;
 use crate::args::properties::PropertyArgs;
 use crate::report::Answer;
 
+pub(super) use known::mistyped;
+
 pub(super) async fn set(project: &Project, args: PropertyArgs) -> Result<Answer> {
     let PropertyArgs { table, set, unset, dry_run } = args;
     let catalog = project.catalog();
@@ -25,7 +27,7 @@ pub(super) async fn set(project: &Project, args: PropertyArgs) -> Result<Answer>
     });
     let removed = unset.iter().map(|name| format!("{name} is removed"));
     let lines: Vec<String> = lines.chain(removed).collect();
-    let warnings: Vec<String> = set.keys().filter_map(|name| known::mistyped(name)).collect();
+    let warnings: Vec<String> = set.keys().filter_map(|name| mistyped(name)).collect();
     let json = json!({
         "table": table, "set": set, "unset": unset, "dry_run": dry_run, "warnings": warnings,
     });

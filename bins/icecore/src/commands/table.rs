@@ -8,7 +8,7 @@ use icecore_core::{
 use serde_json::json;
 
 use super::Context;
-use super::{alter, changes, names, properties, refs, sql, upkeep};
+use super::{alter, changes, create, names, properties, refs, sql, upkeep};
 use crate::args;
 use crate::args::table::TableCommand;
 use crate::report::{Answer, column_lines, columns, counted, facts, table, table_or};
@@ -24,6 +24,7 @@ pub(super) async fn run(context: &Context, command: TableCommand) -> Result<Answ
         TableCommand::Diff { table, a, b, key, rows } => {
             diff(&project, &table, [&a, &b], &key, rows).await
         }
+        TableCommand::Create(args) => create::run(&project, args).await,
         TableCommand::Alter(args) => alter::run(&project, args).await,
         TableCommand::Changes(args) => changes::run(&project, args).await,
         TableCommand::Tag { table, name, at, force, max_ref_age, dry_run } => {

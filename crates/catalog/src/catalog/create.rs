@@ -1,10 +1,10 @@
 //! Creating tables.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use arrow::datatypes::{Field, SchemaRef};
 use iceberg::TableCreation;
-use iceberg::spec::{FormatVersion, TableMetadata, TableMetadataBuilder, TableProperties};
+use iceberg::spec::{FormatVersion, Schema, TableMetadata, TableMetadataBuilder, TableProperties};
 use iceberg::table::Table;
 use icecore_core::{Error, ErrorKind, NewTable, Result, TableName};
 use uuid::Uuid;
@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::IcebergCatalog;
 use crate::error::Context;
 use crate::ids::new_uuid;
-use crate::schema;
+use crate::schema::{self, ColumnType};
 use crate::tables::Created;
 use crate::write::check_written;
 
@@ -22,7 +22,57 @@ const NOWHERE: &str = "memory:///nowhere";
 /// Properties that a table gets unless it asks for others.
 const DEFAULT_PROPERTIES: [(&str, &str); 1] = [("write.parquet.compression-codec", "zstd")];
 
+/// What a table is that is to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TableDesign {
+    /// Its columns by name, each with what it holds and whether every row has a value.
+    pub columns: Vec<(String, ColumnType, bool)>,
+    /// Paths of the columns that tell a row from every other one.
+    pub identifier: Vec<String>,
+    /// What its files are partitioned by.
+    pub partition_by: Vec<String>,
+    /// What the rows of its files are sorted by.
+    pub sort_by: Vec<String>,
+    /// Its properties, with those that every table has.
+    pub properties: BTreeMap<String, String>,
+    /// The version of Iceberg's format.
+    pub format_version: u8,
+}
+
 impl IcebergCatalog {
+    /// What [`ensure_table`](icecore_core::SnapshotCatalog::ensure_table) would make of a name that
+    /// is free, and everything that is wrong with it. Makes nothing.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists` for a name that is taken; `InvalidInput` and `Unsupported` for what no table
+    /// can be.
+    pub async fn design_table(&self, name: &TableName, new: &NewTable) -> Result<TableDesign> {
+        check_properties(new.properties.keys())?;
+        if self.tables_now().find(name).await?.is_some() {
+            return Err(Error::new(
+                ErrorKind::AlreadyExists,
+                format!("there is a table `{name}` already"),
+            )
+            .with_help(format!("choose another name, or change it: icecore table alter {name}")));
+        }
+        let metadata = first_metadata(new, NOWHERE.to_owned(), Uuid::nil())?;
+        let columns = metadata.current_schema();
+        let fields = columns.as_struct().fields().iter();
+        let properties = metadata.properties().clone().into_iter().collect();
+        Ok(TableDesign {
+            columns: fields
+                .map(|field| (field.name.clone(), ColumnType::stored(field), field.required))
+                .collect(),
+            identifier: schema::describe_identifier(columns),
+            partition_by: schema::describe_partition(columns, metadata.default_partition_spec()),
+            sort_by: schema::describe_sort(columns, metadata.default_sort_order()),
+            properties,
+            format_version: metadata.format_version() as u8,
+        })
+    }
+
     /// Creates a table if there is none; checks that it is what is wanted if there is.
     pub(super) async fn ensure(&self, name: &TableName, new: &NewTable) -> Result<bool> {
         check_properties(new.properties.keys())?;
@@ -67,6 +117,7 @@ impl IcebergCatalog {
 fn first_metadata(new: &NewTable, location: String, uuid: Uuid) -> Result<TableMetadata> {
     let version = format_version(new.format_version)?;
     let columns = schema::to_iceberg_of(&new.schema, version)?;
+    let columns = identified(columns, &new.identifier)?;
     let partition_spec = schema::partition_spec(&columns, &new.partition_by)?;
     let sort_order = schema::sort_order(&columns, &new.sort_by)?;
     let mut properties: HashMap<String, String> =
@@ -86,6 +137,28 @@ fn first_metadata(new: &NewTable, location: String, uuid: Uuid) -> Result<TableM
     let metadata = built.assign_uuid(uuid).build().context(cannot)?.metadata;
     check_written(&metadata)?;
     Ok(metadata)
+}
+
+/// The columns, of which some tell a row from every other one.
+fn identified(columns: Schema, paths: &[String]) -> Result<Schema> {
+    if paths.is_empty() {
+        return Ok(columns);
+    }
+    let id = |path: &String| {
+        let field = columns.field_by_name(path);
+        let field = field.ok_or_else(|| schema::no_such_column(&columns, path))?;
+        if field.required {
+            return Ok(field.id);
+        }
+        Err(Error::invalid(format!("column `{path}` cannot identify rows: it is optional"))
+            .with_help("make it one in which every row has a value"))
+    };
+    let ids = paths.iter().map(id).collect::<Result<Vec<_>>>()?;
+    columns.into_builder().with_identifier_field_ids(ids).build().map_err(|error| {
+        Error::invalid(format!("`{}` cannot identify rows", paths.join("`, `")))
+            .with_note("an identifier is one value that is no floating-point number")
+            .with_source(error)
+    })
 }
 
 /// The version of the format that a table is created in.

@@ -10,6 +10,7 @@ use iceberg::spec::{
 use icecore_core::{Error, Literal, Result};
 
 use super::column_type;
+use crate::error::Context as _;
 
 const FORMS: &str = "boolean, int, long, float, double, decimal(10, 2), date, time, timestamp, \
                      timestamptz, timestamp_ns, timestamptz_ns, string, uuid, fixed(16), binary, \
@@ -72,6 +73,39 @@ impl ColumnType {
             .ok_or_else(|| Error::internal("a schema lost its only column"))
     }
 
+    /// What a stored column holds.
+    pub(crate) fn stored(field: &NestedField) -> Self {
+        Self(field.field_type.as_ref().clone())
+    }
+
+    /// A column of this type as the rows of a new table have it.
+    ///
+    /// # Errors
+    ///
+    /// `Internal` for a type that Arrow has none for.
+    pub fn field(&self, name: &str, nullable: bool) -> Result<Field> {
+        let arrow = |found: &Type| iceberg::arrow::type_to_arrow_type(found);
+        let cannot = || format!("cannot read column `{name}`");
+        match &self.0 {
+            Type::Primitive(PrimitiveType::Uuid) => Ok(uuid(name, nullable)),
+            Type::Primitive(_) => Ok(Field::new(name, arrow(&self.0).context(cannot)?, nullable)),
+            Type::List(list) => {
+                let item = child(&list.element_field, "element")?;
+                Ok(Field::new(name, DataType::List(Arc::new(item)), nullable))
+            }
+            Type::Map(map) => {
+                let pair = vec![child(&map.key_field, "key")?, child(&map.value_field, "value")?];
+                let entries = Field::new("key_value", DataType::Struct(pair.into()), false);
+                Ok(Field::new(name, DataType::Map(Arc::new(entries), false), nullable))
+            }
+            Type::Struct(fields) => {
+                let fields = fields.fields().iter().map(|field| child(field, &field.name));
+                let fields = fields.collect::<Result<Vec<_>>>()?;
+                Ok(Field::new(name, DataType::Struct(fields.into()), nullable))
+            }
+        }
+    }
+
     /// The same in Iceberg's terms.
     #[cfg(test)]
     pub(crate) const fn as_iceberg(&self) -> &Type {
@@ -120,6 +154,16 @@ impl fmt::Display for ColumnType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&spelled(&self.0))
     }
+}
+
+fn child(field: &NestedField, name: &str) -> Result<Field> {
+    ColumnType::stored(field).field(name, !field.required)
+}
+
+/// Arrow has bytes of a fixed number, and says beside them what they are.
+fn uuid(name: &str, nullable: bool) -> Field {
+    let says = [("ARROW:extension:name".to_owned(), "arrow.uuid".to_owned())];
+    Field::new(name, DataType::FixedSizeBinary(16), nullable).with_metadata(says.into())
 }
 
 /// A type as [`ColumnType::parse`] reads it.

@@ -64,7 +64,7 @@ const KNOWN: &[&str] = &[
 ];
 
 /// What a name was perhaps to be, where it means nothing and is almost one that does.
-pub(super) fn mistyped(name: &str) -> Option<String> {
+pub(crate) fn mistyped(name: &str) -> Option<String> {
     // The rest of such a name is a column's.
     if KNOWN.contains(&name) || name.contains(".column.") {
         return None;

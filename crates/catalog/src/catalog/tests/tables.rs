@@ -228,3 +228,53 @@ async fn a_table_does_not_fill_memory_with_its_own_past() {
     assert_eq!(tables.states_of(&table), 2);
     assert_eq!(tables.states_of(&tables.load(&other).await.unwrap()), 1);
 }
+
+#[tokio::test]
+async fn a_design_says_what_a_table_would_be_and_makes_none() {
+    let lake = Lake::empty().await;
+    let column = |name: &str, text: &str, nullable: bool| {
+        crate::ColumnType::parse(text).unwrap().field(name, nullable).unwrap()
+    };
+    let schema = Arc::new(Schema::new(vec![
+        column("id", "uuid", false),
+        column("price", "decimal(10, 2)", true),
+        column("at", "timestamptz_ns", true),
+        column("all", "list<struct<u: uuid not null, m: map<string, fixed(3)>>>", true),
+    ]));
+    let mut new = NewTable::new(schema)
+        .with_partition_by(["day(at)"])
+        .with_sort_by(["at desc"])
+        .with_identifier(["id"])
+        .with_format_version(3);
+    new.properties.insert("owner".into(), "ml".into());
+    let design = lake.catalog.design_table(&lake.table, &new).await.unwrap();
+    let columns: Vec<String> = design
+        .columns
+        .iter()
+        .map(|(name, holds, required)| format!("{name} {holds} {required}"))
+        .collect();
+    let expected = [
+        "id uuid true",
+        "price decimal(10,2) false",
+        "at timestamptz_ns false",
+        "all list<struct<u: uuid not null, m: map<string, fixed(3)>>> false",
+    ];
+    assert_eq!(columns, expected);
+    assert_eq!((design.identifier.as_slice(), design.format_version), (&["id".to_owned()][..], 3));
+    assert_eq!(design.partition_by, ["day(at)"]);
+    assert_eq!(design.sort_by, ["at desc"]);
+    assert_eq!(design.properties["owner"], "ml");
+    assert!(lake.catalog.tables().await.unwrap().is_empty());
+    lake.catalog.ensure_table(&lake.table, &new).await.unwrap();
+    let error = lake.catalog.design_table(&lake.table, &new).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+    let other = TableName::parse("ns.other").unwrap();
+    for (path, message) in [("price", "it is optional"), ("prise", "no column `prise`")] {
+        let wrong = new.clone().with_identifier([path]);
+        let error = lake.catalog.design_table(&other, &wrong).await.unwrap_err();
+        assert!(error.to_string().contains(message), "{error}");
+    }
+    let float = NewTable::new(Arc::new(Schema::new(vec![column("x", "double", false)])));
+    let error = lake.catalog.design_table(&other, &float.with_identifier(["x"])).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+}

@@ -72,7 +72,7 @@ mod tests {
             let found = column(text).unwrap();
             assert_eq!(
                 (found.name.as_str(), found.column_type.to_string().as_str()),
-                ("p", "decimal(10,2)"),
+                ("p", "decimal(10, 2)"),
                 "{text}"
             );
         }

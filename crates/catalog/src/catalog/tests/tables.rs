@@ -255,7 +255,7 @@ async fn a_design_says_what_a_table_would_be_and_makes_none() {
         .collect();
     let expected = [
         "id uuid true",
-        "price decimal(10,2) false",
+        "price decimal(10, 2) false",
         "at timestamptz_ns false",
         "all list<struct<u: uuid not null, m: map<string, fixed(3)>>> false",
     ];

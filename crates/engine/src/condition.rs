@@ -11,14 +11,13 @@ use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{Expr, ExprSchemable};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::sql::parser::DFParserBuilder;
-use datafusion::sql::sqlparser::dialect::GenericDialect;
 use icecore_catalog::{RowFilter, RowTest};
 use icecore_core::{Error, Predicate, Result};
 
 use crate::dialect;
 use crate::error::OrOurs as _;
 use crate::literals::as_typed;
+use crate::parse::parse_expression;
 use crate::provider::{exact_predicate, implied_predicate, plain};
 
 /// Understands a condition on rows of these columns.
@@ -93,14 +92,8 @@ fn simplified(state: &SessionState, schema: &DFSchema, condition: &str) -> Resul
 }
 
 fn parse(state: &SessionState, schema: &DFSchema, condition: &str) -> Result<Expr> {
-    let recursion_limit = state.config_options().sql_parser.recursion_limit;
-    let mut parser = DFParserBuilder::new(condition)
-        .with_dialect(&GenericDialect {})
-        .with_recursion_limit(recursion_limit)
-        .build()
-        .or_ours()?;
     // Nothing may follow: `true); …` is no condition.
-    let mut parsed = parser.parse_into_expr().or_ours()?;
+    let mut parsed = parse_expression(condition).or_ours()?;
     dialect::rewrite_expressions(&mut parsed.expr);
     state.create_logical_expr_from_sql_expr(parsed, schema).or_ours()
 }

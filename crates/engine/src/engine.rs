@@ -206,7 +206,7 @@ impl Engine {
         scope: &Scope,
         pinning: Pinning<'_>,
     ) -> Result<Vec<PinnedTable>> {
-        let statement = query::parse(&self.shared.base, sql)?;
+        let statement = query::parse(sql)?;
         let resolver = self.resolver(scope.clone());
         query::pin(&self.shared.base, &statement, &resolver, pinning).await
     }
@@ -222,7 +222,7 @@ impl Engine {
         sql: &str,
         pins: &[PinnedTable],
     ) -> Result<BTreeMap<TableName, String>> {
-        let statement = query::parse(&self.shared.base, sql)?;
+        let statement = query::parse(sql)?;
         let resolver = self.resolver(Scope::new(pins));
         let names = query::names(&self.shared.base, &statement, &resolver).await?;
         Ok(query::expand(&self.shared.base, names, &resolver).await?.kept_views)
@@ -248,7 +248,7 @@ impl Engine {
     ///
     /// `InvalidInput` for what is no query.
     pub async fn names(&self, sql: &str) -> Result<Vec<TableName>> {
-        let statement = query::parse(&self.shared.base, sql)?;
+        let statement = query::parse(sql)?;
         let resolver = self.resolver(Scope::default());
         query::names(&self.shared.base, &statement, &resolver).await
     }
@@ -286,7 +286,7 @@ impl Engine {
     ///
     /// As [`query`](Self::query).
     pub async fn query_in(&self, sql: &str, scope: &Scope) -> Result<DataFrame> {
-        let statement = query::parse(&self.shared.base, sql)?;
+        let statement = query::parse(sql)?;
         query::plan(&self.session_in(scope.clone())?, statement).await
     }
 

@@ -1,5 +1,7 @@
 //! Queries: what may be asked, and which tables it reads.
 
+mod depth;
+
 use std::collections::BTreeMap;
 
 use datafusion::dataframe::DataFrame;
@@ -7,29 +9,21 @@ use datafusion::execution::context::SQLOptions;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
-use datafusion::sql::parser::{DFParserBuilder, Statement};
+use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{SetExpr, Statement as Sql};
-use datafusion::sql::sqlparser::dialect::GenericDialect;
 use icecore_core::{Error, PinnedTable, Result, SnapshotSelector, TableName};
 
 use crate::describe;
 use crate::error::OrOurs as _;
+use crate::parse::parse_statements;
 use crate::resolve::{Named, Resolver};
 use crate::session::{CATALOG, NO_NAMESPACE};
 use crate::view::{self, is_views_table};
-use crate::{dialect, maps};
+use crate::{depth, dialect, maps};
 
 /// Parses one query. Whatever would change something, or read what is not a table, is refused.
-pub(crate) fn parse(state: &SessionState, sql: &str) -> Result<Statement> {
-    let recursion_limit = state.config_options().sql_parser.recursion_limit;
-    let mut statements = DFParserBuilder::new(sql)
-        // The generic dialect takes `events.payments$snapshots` without quotes.
-        .with_dialect(&GenericDialect {})
-        .with_recursion_limit(recursion_limit)
-        .build()
-        .and_then(|mut parser| parser.parse_statements())
-        .or_ours()
-        .map_err(|error| with_hint(error, sql))?;
+pub(crate) fn parse(sql: &str) -> Result<Statement> {
+    let mut statements = parse_statements(sql).or_ours().map_err(|error| with_hint(error, sql))?;
     let Some(mut statement) = statements.pop_front() else {
         return Err(Error::invalid("there is no query").with_help("write one, such as `SELECT 1`"));
     };
@@ -113,6 +107,7 @@ pub(crate) async fn plan(session: &SessionContext, statement: Statement) -> Resu
         return Err(Error::unsupported("this query would change something")
             .with_help("a query only reads; rows are added by `icecore ingest` and by jobs"));
     }
+    depth::check(&plan)?;
     if let LogicalPlan::DescribeTable(described) = &plan {
         return session.read_batch(describe::rows(&described.schema)?).or_ours();
     }
@@ -165,7 +160,7 @@ pub(crate) async fn expand(
         }
         match resolver.view(&name).await? {
             Some(sql) => {
-                open.extend(names(state, &parse(state, &sql)?, resolver).await?);
+                open.extend(names(state, &parse(&sql)?, resolver).await?);
                 if !resolver.has_view(&name) {
                     expanded.kept_views.insert(name.clone(), sql);
                 }

@@ -27,6 +27,8 @@ pub use scope::Scope;
 
 /// A first part of a name that means the catalog itself, as in `production.events.payments`.
 const ALIASES: [&str; 2] = [CATALOG, "production"];
+/// The most views that read one another in a row.
+const VIEWS_MAX: usize = 32;
 
 /// What a name in a query means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -157,6 +159,15 @@ impl Resolver {
             return Err(Error::invalid(format!("view `{name}` reads itself"))
                 .with_note(format!("by way of: {} -> {name}", path.join(" -> "))));
         }
+        if self.within.len() >= VIEWS_MAX {
+            return Err(Error::new(
+                ErrorKind::LimitExceeded,
+                format!("`{name}` is read by way of {VIEWS_MAX} views, one by the other"),
+            )
+            .with_help(
+                "store what one of them answers in a table, as a model does, and read that",
+            ));
+        }
         let in_view = |error: Error| error.with_note(format!("in view `{name}`"));
         let mut within = self.within.clone();
         within.push(name.clone());
@@ -170,7 +181,7 @@ impl Resolver {
             local: MemorySchemaProvider::new(),
         };
         let session = session::context(&self.base, inner);
-        let statement = query::parse(&self.base, sql).map_err(in_view)?;
+        let statement = query::parse(sql).map_err(in_view)?;
         let frame = query::plan(&session, statement).await.map_err(in_view)?;
         let plan = frame.into_unoptimized_plan();
         if self.scope.is_opaque {

@@ -1,6 +1,7 @@
 //! The engine over real tables in a directory of their own.
 
 mod conditions;
+mod deep;
 mod deletes;
 mod dialect;
 mod diff;

@@ -13,13 +13,13 @@ use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator, cast, 
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::prelude::SessionContext;
-use datafusion::sql::parser::{DFParser, Statement};
+use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
-    Expr as SqlExpr, Ident, ObjectNamePart, Statement as SqlStatement, visit_expressions,
-    visit_expressions_mut,
+    Expr as SqlExpr, ExprWithAlias, Ident, ObjectNamePart, Statement as SqlStatement,
+    visit_expressions, visit_expressions_mut,
 };
 use icecore_core::{Error, Result};
-use icecore_engine::as_typed;
+use icecore_engine::{as_typed, from_datafusion, parse_expression, parse_statements};
 
 use crate::volatility::{depends_on, unstable_function};
 
@@ -49,7 +49,7 @@ pub(crate) struct Expression {
 impl Expression {
     /// Reads an expression.
     pub(crate) fn parse(text: &str) -> Result<Self> {
-        let parsed = DFParser::parse_sql_into_expr(text).map_err(|error| syntax(text, &error))?;
+        let parsed = parse_expression(text).map_err(|error| syntax(text, error))?;
         if let Some(alias) = &parsed.alias {
             return Err(Error::invalid(format!("`{text}` names its result `{alias}`"))
                 .with_help("leave out the `AS`: the feature has its name already"));
@@ -101,8 +101,9 @@ impl Expression {
     ///
     /// `InvalidInput` for what does not fit the table, or depends on anything else.
     pub(crate) fn plan(&self, context: &SessionContext, schema: &DFSchema) -> Result<Expr> {
-        let expr =
-            context.parse_sql_expr(&self.text, schema).map_err(|error| self.unusable(&error))?;
+        let tree = ExprWithAlias { expr: self.tree.clone(), alias: None };
+        let expr = context.state().create_logical_expr_from_sql_expr(tree, schema);
+        let expr = expr.map_err(|error| self.unusable(&error))?;
         self.reject_other_rows(&expr)?;
         let divided = expr.transform_up(|node| true_division(node, schema));
         let expr = divided.and_then(|done| as_typed(done.data, schema));
@@ -207,7 +208,7 @@ fn simplifier(schema: &DFSchema) -> ExprSimplifier {
 
 /// Reads a query: one `SELECT` statement.
 pub(crate) fn parse_query(text: &str) -> Result<SqlStatement> {
-    let statements = DFParser::parse_sql(text).map_err(|error| syntax(text, &error))?;
+    let statements = parse_statements(text).map_err(|error| syntax(text, error))?;
     let mut statements = statements.into_iter();
     match (statements.next(), statements.next()) {
         (Some(Statement::Statement(statement)), None)
@@ -248,8 +249,12 @@ pub(crate) fn reason(error: &DataFusionError) -> String {
     text.lines().next().unwrap_or_default().trim_end_matches('.').to_owned()
 }
 
-fn syntax(text: &str, error: &DataFusionError) -> Error {
-    let reason = reason(error);
+fn syntax(text: &str, error: DataFusionError) -> Error {
+    // What the engine itself refuses is SQL, and it says what to do.
+    if matches!(error, DataFusionError::External(_)) {
+        return from_datafusion(error);
+    }
+    let reason = reason(&error);
     let reason = reason.trim_start_matches("ParserError(\"").trim_end_matches("\")").to_owned();
     Error::invalid(format!("`{text}` is not SQL")).with_note(reason)
 }
@@ -286,7 +291,7 @@ fn lower_names<V: datafusion::sql::sqlparser::ast::VisitMut>(tree: &mut V) {
 /// what is no SQL: whoever plans the condition says so.
 #[must_use]
 pub fn unstable_condition(condition: &str) -> Option<String> {
-    let parsed = DFParser::parse_sql_into_expr(condition).ok()?;
+    let parsed = parse_expression(condition).ok()?;
     unstable_name(&parsed.expr)
 }
 

@@ -11,6 +11,10 @@ use icecore_core::{Error, Result};
 
 use crate::error::Context as _;
 
+/// The most types within types. Each takes up to three levels of the JSON of a table's metadata, of
+/// which readers take 128, and the call stack holds what reads them.
+pub(super) const NESTED_MAX: usize = 32;
+
 /// The Iceberg schema that stores rows of this Arrow schema, with field ids from one, level by
 /// level as Iceberg numbers them.
 ///
@@ -50,12 +54,14 @@ pub(super) fn repeated_name(fields: &Fields) -> Option<&str> {
 pub(super) struct FieldIds {
     last: i32,
     keeps_nanoseconds: bool,
+    /// How many types are begun and not ended.
+    nested: usize,
 }
 
 impl FieldIds {
     /// Ids greater than this one.
     pub(super) const fn after(last: i32) -> Self {
-        Self { last, keeps_nanoseconds: false }
+        Self { last, keeps_nanoseconds: false, nested: 0 }
     }
 
     /// For a table of this format version.
@@ -91,6 +97,19 @@ impl FieldIds {
     }
 
     fn data_type(&mut self, column: &str, data_type: &DataType) -> Result<Type> {
+        if self.nested > NESTED_MAX {
+            return Err(Error::unsupported(format!(
+                "types are nested more than {NESTED_MAX} deep in column `{column}`"
+            ))
+            .with_help("keep inner values in columns of their own, or as text"));
+        }
+        self.nested += 1;
+        let stored = self.stored(column, data_type);
+        self.nested -= 1;
+        stored
+    }
+
+    fn stored(&mut self, column: &str, data_type: &DataType) -> Result<Type> {
         Ok(match data_type {
             DataType::Dictionary(_, values) => self.data_type(column, values)?,
             DataType::List(item)

@@ -215,3 +215,24 @@ fn narrower_rows_change_nothing_and_other_types_are_refused() {
     let error = union(&current, &text, 2, FormatVersion::V2).unwrap_err();
     assert_eq!(error.to_string(), "column `id` is `long` and cannot become `string`");
 }
+
+#[test]
+fn types_are_nested_as_deep_as_metadata_can_be_read() {
+    let deep = |levels: usize| {
+        let (open, close) = ("struct<a: ".repeat(levels), ">".repeat(levels));
+        ColumnType::parse(&format!("{open}int{close}"))
+    };
+    let json = serde_json::to_string(deep(32).unwrap().as_iceberg()).unwrap();
+    serde_json::from_str::<iceberg::spec::Type>(&json).unwrap();
+    let list = |levels: usize| {
+        let of = (0..levels).fold(DataType::Int64, |of, _| DataType::new_list(of, true));
+        to_iceberg(&arrow(vec![Field::new("x", of, true)]))
+    };
+    list(32).unwrap();
+    assert_eq!(list(33).unwrap_err().kind(), ErrorKind::Unsupported);
+    for levels in [33, 100_000] {
+        let error = deep(levels).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert_eq!(error.to_string(), "types are nested more than 32 deep");
+    }
+}

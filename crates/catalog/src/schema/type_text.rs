@@ -9,7 +9,7 @@ use iceberg::spec::{
 };
 use icecore_core::{Error, Literal, Result};
 
-use super::column_type;
+use super::column_type::{self, NESTED_MAX};
 use crate::error::Context as _;
 
 const FORMS: &str = "boolean, int, long, float, double, decimal(10, 2), date, time, timestamp, \
@@ -35,7 +35,7 @@ impl ColumnType {
     ///
     /// `InvalidInput` naming the part that is no type.
     pub fn parse(text: &str) -> Result<Self> {
-        let mut reader = Reader { rest: text };
+        let mut reader = Reader { rest: text, nested: 0 };
         let found = reader.any_type().and_then(|found| {
             if reader.rest.trim().is_empty() { Ok(found) } else { Err(reader.unexpected()) }
         });
@@ -193,10 +193,23 @@ fn item(field: &NestedField) -> String {
 /// A place in the text of a type.
 struct Reader<'t> {
     rest: &'t str,
+    /// How many types this place is within.
+    nested: usize,
 }
 
 impl<'t> Reader<'t> {
     fn any_type(&mut self) -> Result<Type> {
+        if self.nested > NESTED_MAX {
+            return Err(Error::invalid(format!("types are nested more than {NESTED_MAX} deep"))
+                .with_help("keep inner values in columns of their own, or as text"));
+        }
+        self.nested += 1;
+        let found = self.one_type();
+        self.nested -= 1;
+        found
+    }
+
+    fn one_type(&mut self) -> Result<Type> {
         let word = self.word();
         let name = word.to_ascii_lowercase();
         match name.as_str() {

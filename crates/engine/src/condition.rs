@@ -18,7 +18,7 @@ use crate::dialect;
 use crate::error::OrOurs as _;
 use crate::literals::as_typed;
 use crate::parse::parse_expression;
-use crate::provider::{exact_predicate, implied_predicate, plain};
+use crate::provider::{exact_predicate, fit, implied_predicate, plain};
 
 /// Understands a condition on rows of these columns.
 pub(crate) fn row_filter(
@@ -46,6 +46,7 @@ pub(crate) fn row_test(
     columns: &SchemaRef,
     condition: &str,
 ) -> Result<Arc<dyn RowTest>> {
+    let columns = &plain(columns);
     let schema = DFSchema::try_from(columns.as_ref().clone()).or_ours()?;
     let expr = simplified(state, &schema, condition)?;
     test(state, columns, &expr, condition)
@@ -62,10 +63,11 @@ fn test(
     names.sort_unstable();
     let fields = names.iter().map(|name| columns.field_with_name(name).cloned());
     let fields = fields.collect::<std::result::Result<Vec<_>, _>>()?;
-    let schema = DFSchema::try_from(Schema::new(fields)).or_ours()?;
+    let columns_read = Arc::new(Schema::new(fields));
+    let schema = DFSchema::try_from(columns_read.as_ref().clone()).or_ours()?;
     let physical = state.create_physical_expr(expr.clone(), &schema).or_ours()?;
     let implied = implied_predicate(expr, columns);
-    Ok(Arc::new(Condition { text: condition.to_owned(), names, implied, physical }))
+    Ok(Arc::new(Condition { text: condition.to_owned(), columns: columns_read, implied, physical }))
 }
 
 fn simplified(state: &SessionState, schema: &DFSchema, condition: &str) -> Result<Expr> {
@@ -101,7 +103,8 @@ fn parse(state: &SessionState, schema: &DFSchema, condition: &str) -> Result<Exp
 /// A condition that no predicate says.
 struct Condition {
     text: String,
-    names: Vec<String>,
+    /// What it reads.
+    columns: SchemaRef,
     implied: Option<Predicate>,
     physical: Arc<dyn PhysicalExpr>,
 }
@@ -114,7 +117,7 @@ impl fmt::Debug for Condition {
 
 impl RowTest for Condition {
     fn columns(&self) -> Vec<String> {
-        self.names.clone()
+        self.columns.fields().iter().map(|field| field.name().clone()).collect()
     }
 
     fn implied(&self) -> Option<Predicate> {
@@ -122,7 +125,13 @@ impl RowTest for Condition {
     }
 
     fn passes(&self, rows: &RecordBatch) -> Result<BooleanArray> {
-        let answer = self.physical.evaluate(rows);
+        let mut columns = rows.columns().iter().zip(self.columns.fields());
+        let is_fit = columns.all(|(column, field)| column.data_type() == field.data_type());
+        let answer = if is_fit {
+            self.physical.evaluate(rows)
+        } else {
+            fit(rows, &self.columns).and_then(|rows| self.physical.evaluate(&rows))
+        };
         let answer = answer.and_then(|answer| answer.into_array(rows.num_rows())).or_ours();
         let answer = answer.map_err(|error| {
             let message = format!("`{}` cannot be asked of a row: {error}", self.text);

@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::DataFusionError;
@@ -18,12 +18,14 @@ use crate::error::to_datafusion;
 
 mod filter;
 mod native;
+mod plain;
 mod running;
 mod scan;
 mod source;
 mod statistics;
 
 pub(crate) use filter::{exact as exact_predicate, weak as implied_predicate};
+pub(crate) use plain::{fit, plain};
 pub(crate) use source::PinnedSource;
 
 /// A table at one snapshot.
@@ -49,15 +51,6 @@ impl PinnedProvider {
     async fn plan(&self, filter: Option<&Predicate>) -> Result<FilePlan> {
         self.catalog.plan_files(&self.pin, filter).await
     }
-}
-
-/// The columns without what Iceberg notes at them: a query's fields come from several tables.
-pub(crate) fn plain(schema: &SchemaRef) -> SchemaRef {
-    let fields = schema
-        .fields()
-        .iter()
-        .map(|field| Field::new(field.name(), field.data_type().clone(), field.is_nullable()));
-    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 #[async_trait]

@@ -19,7 +19,7 @@ use crate::parse::parse_statements;
 use crate::resolve::{Named, Resolver};
 use crate::session::{CATALOG, NO_NAMESPACE};
 use crate::view::{self, is_views_table};
-use crate::{depth, dialect, maps};
+use crate::{dialect, maps};
 
 /// Parses one query. Whatever would change something, or read what is not a table, is refused.
 pub(crate) fn parse(sql: &str) -> Result<Statement> {

@@ -93,6 +93,12 @@ impl PlannedFile {
         facts.ranges.get_or_init(|| ranges(&facts.task.file, &facts.columns))
     }
 
+    /// Whether rows of it may be deleted.
+    #[must_use]
+    pub fn has_deletes(&self) -> bool {
+        !self.facts.task.deletes.is_empty()
+    }
+
     pub(super) fn task(&self) -> &FileTask {
         &self.facts.task
     }

@@ -15,7 +15,7 @@ use icecore_catalog::{ChangeOptions, IcebergCatalog};
 use icecore_core::{Error, PinnedTable};
 
 use crate::error::to_datafusion;
-use crate::provider::plain;
+use crate::provider::{fit, plain};
 
 /// The column that tells a row that is gone from one that came.
 pub(super) const CHANGE_TYPE: &str = "_change_type";
@@ -69,7 +69,7 @@ impl PartitionStream for ChangedRows {
         };
         let batches = futures::stream::once(rows).try_flatten().map(move |batch| {
             let batch: RecordBatch = batch.map_err(to_datafusion)?;
-            Ok(RecordBatch::try_new(Arc::clone(&schema), batch.columns().to_vec())?)
+            fit(&batch, &schema)
         });
         Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), batches))
     }

@@ -5,8 +5,7 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, RecordBatchOptions};
-use arrow::compute::cast;
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::{DataFusionError, Statistics, internal_err};
@@ -27,6 +26,7 @@ use icecore_catalog::{IcebergCatalog, PlannedFile};
 use icecore_core::{PinnedTable, Predicate, ScanOptions};
 
 use super::native::{Request, shared_out};
+use super::plain::fit;
 use super::running::predicate_now;
 use super::statistics;
 use crate::error::to_datafusion;
@@ -127,7 +127,15 @@ impl DisplayAs for CatalogScan {
     fn fmt_as(&self, _format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let files: usize = self.shares.iter().map(Vec::len).sum();
         let partitions = self.shares.len();
-        write!(f, "CatalogScan: {}, deletes in {files}, partitions={partitions}", self.label)?;
+        write!(f, "CatalogScan: {}, ", self.label)?;
+        let deletes = self.shares.iter().flatten().filter(|file| file.has_deletes()).count();
+        if deletes > 0 {
+            write!(f, "deletes in {deletes}, ")?;
+        }
+        if deletes < files {
+            write!(f, "other columns in {}, ", files - deletes)?;
+        }
+        write!(f, "partitions={partitions}")?;
         if let Some(limit) = self.limit {
             write!(f, ", limit={limit}")?;
         }
@@ -220,18 +228,6 @@ impl ExecutionPlan for CatalogScan {
             Some(_) => Statistics::new_unknown(&self.schema),
         })
     }
-}
-
-/// The columns of the schema, in its types.
-fn fit(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, DataFusionError> {
-    let columns = batch
-        .columns()
-        .iter()
-        .zip(schema.fields())
-        .map(|(column, field)| cast(column, field.data_type()))
-        .collect::<Result<Vec<_>, _>>()?;
-    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
 }
 
 #[cfg(test)]

@@ -48,6 +48,20 @@ async fn only_the_files_with_deletes_are_read_through_the_catalog() {
 }
 
 #[tokio::test]
+async fn a_renamed_column_is_no_delete() {
+    let lake = Lake::new().await;
+    lake.create("events.payments", NewTable::new(payments_schema())).await;
+    lake.append("events.payments", payments("1|a|10|2026-01-01")).await;
+    let rename =
+        icecore_catalog::Alteration::RenameColumn { column: "amount".into(), to: "paid".into() };
+    let options = icecore_catalog::AlterOptions::default();
+    lake.catalog().alter(&name("events.payments"), &[rename], options).await.unwrap();
+    let plan = lake.rows("EXPLAIN SELECT id, paid FROM events.payments").await.join("\n");
+    assert!(!plan.contains("deletes"), "{plan}");
+    assert!(plan.contains("other columns in 1, partitions="), "{plan}");
+}
+
+#[tokio::test]
 async fn what_a_query_finds_while_it_runs_reaches_files_with_deletes() {
     let lake = lake(3).await;
     let best = "SELECT id FROM events.payments ORDER BY id LIMIT 3";

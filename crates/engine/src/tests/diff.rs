@@ -201,3 +201,66 @@ async fn maps_are_compared_by_their_entries() {
     assert!(rows(&diff).await[0].starts_with("changed|m|2|"));
     assert!(lake.engine.diff(&new, &new, &[]).await.unwrap().is_empty());
 }
+
+/// Tables with a list, a list of lists, a list of structs, a struct and a map in two states.
+async fn nested_lake() -> (Lake, PinnedTable, PinnedTable) {
+    use arrow::datatypes::{DataType, Field, Schema};
+    use icecore_catalog::ColumnType;
+
+    let lake = Lake::new().await;
+    let types = [
+        ("list", "list<long>"),
+        ("lists", "list<list<long>>"),
+        ("structs", "list<struct<a: long, b: string>>"),
+        ("row", "struct<a: list<long>>"),
+    ];
+    let id = Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, false)]));
+    lake.create("n.n", NewTable::new(id)).await;
+    let columns = types.map(|(name, of)| {
+        let column = icecore_catalog::NewColumn::new(name, ColumnType::parse(of).unwrap());
+        icecore_catalog::Alteration::AddColumn(column)
+    });
+    let options = icecore_catalog::AlterOptions::default();
+    lake.catalog().alter(&name("n.n"), &columns, options).await.unwrap();
+    let mut pins = Vec::new();
+    for last in [5_i64, 6] {
+        let sql = format!(
+            "SELECT id, make_array(id, {last}) AS list, \
+             make_array(make_array(id), make_array({last})) AS lists, \
+             make_array(named_struct('a', id, 'b', 'x')) AS structs, \
+             named_struct('a', make_array({last})) AS row \
+             FROM (VALUES (CAST(1 AS BIGINT)), (2), ({last})) AS t(id)"
+        );
+        let rows = lake.engine.sql(&sql, &[]).await.unwrap();
+        let options = CommitOptions::new(WriteMode::Overwrite);
+        pins.push(lake.catalog().commit(&name("n.n"), rows, options).await.unwrap().pinned);
+    }
+    let new = pins.pop().unwrap();
+    (lake, pins.pop().unwrap(), new)
+}
+
+#[tokio::test]
+async fn lists_and_structs_are_compared_by_key() {
+    let (lake, old, new) = nested_lake().await;
+    for by in [vec![], key(&["id"])] {
+        let diff = lake.engine.diff(&old, &new, &by).await.unwrap();
+        let expected = if by.is_empty() { (3, 3, 0) } else { (1, 1, 2) };
+        assert_eq!((diff.added, diff.removed, diff.changed), expected, "{by:?}");
+        rows(&diff).await;
+    }
+    for column in ["list", "lists", "structs", "row"] {
+        for function in ["max", "first_value", "last_value"] {
+            let sql = format!("SELECT {function}({column}) FROM n.n WHERE id = 1");
+            if (function, column) != ("max", "row") && (function, column) != ("max", "structs") {
+                assert_eq!(lake.rows(&sql).await.len(), 1, "{sql}");
+            }
+        }
+        let sql = format!("SELECT lag({column}) OVER (ORDER BY id) AS x FROM n.n ORDER BY id");
+        assert_eq!(lake.rows(&sql).await.len(), 3, "{sql}");
+    }
+    let condition = "list = make_array(1, 6) AND lists[1][1] = 1";
+    let filter = lake.engine.row_filter(&lake.catalog().schema(&new).await.unwrap(), condition);
+    let options = icecore_catalog::RowOptions::default();
+    let done = lake.catalog().delete(&name("n.n"), filter.unwrap(), options).await.unwrap();
+    assert_eq!(done.deleted, 1);
+}

@@ -17,6 +17,7 @@ mod listed;
 mod local;
 mod location;
 mod parse;
+mod puffin;
 mod roots;
 mod router;
 mod write;
@@ -41,6 +42,7 @@ pub(crate) use location::{FileKey, key_of};
 pub(crate) use parse::{
     guarded, load_entries, load_list, load_manifest, read_list, read_manifest, read_metadata,
 };
+pub(crate) use puffin::{Piece, read_puffin};
 pub(crate) use roots::Roots;
 
 use buckets::Buckets;

@@ -8,7 +8,10 @@ use arrow::array::{Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use bytes::Bytes;
 use futures::TryStreamExt;
-use icecore_catalog::{CatalogParts, FsckOptions, IcebergCatalog, RowMode, RowOptions};
+use icecore_catalog::{
+    AlterOptions, Alteration, CatalogParts, FsckOptions, IcebergCatalog, RowDelta, RowMode,
+    RowOptions, StatisticsBlob,
+};
 use icecore_core::{
     BatchStream, CommitOptions, CompareOp, Literal, NewTable, Predicate, Result, ScanOptions,
     SnapshotCatalog, SnapshotSelector, TableName, Timestamp,
@@ -36,6 +39,8 @@ pub enum Part {
     Rows,
     /// A file that says which rows are deleted: a deletion vector, or positions.
     Deletes,
+    /// Statistics of its snapshot.
+    Statistics,
 }
 
 /// A small table in memory.
@@ -66,19 +71,89 @@ impl Specimen {
         made.expect("a table in memory")
     }
 
+    /// Makes one of which some rows are deleted by a file of keys.
+    #[must_use]
+    pub fn with_deleted_keys() -> Self {
+        let made = runtime().block_on(async {
+            let mut specimen = Self::make(2).await?;
+            specimen.delete_keys().await?;
+            Ok::<_, icecore_core::Error>(specimen)
+        });
+        made.expect("a table in memory")
+    }
+
+    async fn delete_keys(&mut self) -> Result<()> {
+        let store = self.store(None).await?;
+        let catalog = catalog(self.pointers.clone(), store.clone())?;
+        let columns = Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, false)]));
+        let keys = Arc::new(Int64Array::from_iter_values(0..70));
+        let keys = RecordBatch::try_new(columns.clone(), vec![keys])?;
+        let keys = RowDelta::new(BatchStream::from_batches(columns, vec![keys]));
+        catalog.row_delta(&self.table, keys, CommitOptions::default()).await?;
+        self.keep_new(Part::Deletes, &store, |path| !path.contains("/metadata/")).await;
+        Ok(())
+    }
+
+    /// Takes what is stored now; what is new and is looked for is this part.
+    async fn keep_new(&mut self, part: Part, store: &MemoryStore, is_it: impl Fn(&str) -> bool) {
+        let files = files(store).await;
+        let new = files.keys().filter(|path| !self.files.contains_key(*path));
+        let new = new.filter(|path| is_it(path.as_ref())).map(|path| (part, path.clone()));
+        // The others have successors now.
+        self.parts = new.collect();
+        self.files = files;
+    }
+
+    /// A catalog of its own with the table as it should be.
+    ///
+    /// # Errors
+    ///
+    /// None, but for a bug.
+    pub fn catalog(&self) -> Result<IcebergCatalog> {
+        catalog(self.pointers.clone(), runtime().block_on(self.store(None))?)
+    }
+
+    /// What the table would be after a change, which is not made.
+    ///
+    /// # Errors
+    ///
+    /// What speaks against it.
+    pub fn altered(&self, alteration: &Alteration) -> Result<()> {
+        let catalog = self.catalog()?;
+        let alterations = std::slice::from_ref(alteration);
+        let altered = catalog.alter(&self.table, alterations, AlterOptions::dry_run());
+        runtime().block_on(altered).map(|_| ())
+    }
+
+    /// Makes one whose snapshot has statistics.
+    #[must_use]
+    pub fn with_statistics() -> Self {
+        let made = runtime().block_on(async {
+            let mut specimen = Self::make(2).await?;
+            let store = specimen.store(None).await?;
+            let catalog = catalog(specimen.pointers.clone(), store.clone())?;
+            let pin = catalog.pin(&specimen.table, &SnapshotSelector::Latest).await?;
+            let blobs = ["first", "second"].map(|kind| StatisticsBlob {
+                kind: kind.to_owned(),
+                fields: vec![1, 2],
+                properties: BTreeMap::from([("rows".to_owned(), "200".to_owned())]),
+                data: Bytes::from_static(b"what is known of these columns"),
+            });
+            catalog.put_statistics(&pin, blobs.to_vec()).await?;
+            let is_it = |path: &str| path.ends_with(".stats");
+            specimen.keep_new(Part::Statistics, &store, is_it).await;
+            Ok::<_, icecore_core::Error>(specimen)
+        });
+        made.expect("a table in memory")
+    }
+
     async fn delete(&mut self) -> Result<()> {
         let store = self.store(None).await?;
         let catalog = catalog(self.pointers.clone(), store.clone())?;
         let some = Predicate::compare("id", CompareOp::Lt, Literal::Int(70));
         let options = RowOptions::default().with_mode(RowMode::MergeOnRead);
         catalog.delete(&self.table, some, options).await?;
-        let files = files(&store).await;
-        let new = files.keys().filter(|path| !self.files.contains_key(*path));
-        let is_it = |path: &&Path| !path.as_ref().contains("/metadata/");
-        let deletes = new.filter(is_it).map(|path| (Part::Deletes, path.clone()));
-        // The others have successors now.
-        self.parts = deletes.collect();
-        self.files = files;
+        self.keep_new(Part::Deletes, &store, |path| !path.contains("/metadata/")).await;
         Ok(())
     }
 
@@ -133,7 +208,7 @@ impl Specimen {
     }
 
     /// Reads the table with these bytes in the place of one of its files: its history, its rows,
-    /// its plan, and a check of everything.
+    /// its plan, its statistics, and a check of everything.
     ///
     /// # Errors
     ///
@@ -147,6 +222,7 @@ impl Specimen {
             let pin = catalog.pin(&self.table, &SnapshotSelector::Latest).await?;
             catalog.history(&self.table).await?;
             catalog.plan_files(&pin, None).await?;
+            catalog.statistics(&pin).await?;
             catalog.scan(&pin, ScanOptions::default()).await?.concat().await?;
             checked.map(|_| ())
         })

@@ -155,6 +155,16 @@ fn a_damaged_file_of_deleted_positions_is_an_error() {
 }
 
 #[test]
+fn a_damaged_file_of_deleted_keys_is_an_error() {
+    check_of(&Specimen::with_deleted_keys(), Part::Deletes);
+}
+
+#[test]
+fn a_damaged_file_of_statistics_is_an_error() {
+    check_of(&Specimen::with_statistics(), Part::Statistics);
+}
+
+#[test]
 fn a_bomb_is_an_error_that_costs_little() {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     let zeros = vec![b' '; 1 << 20];

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
-use iceberg::puffin::{APACHE_DATASKETCHES_THETA_V1, CREATED_BY_PROPERTY, PuffinReader};
+use iceberg::puffin::{APACHE_DATASKETCHES_THETA_V1, CREATED_BY_PROPERTY};
 use iceberg::spec::{BlobMetadata, StatisticsFile};
 use iceberg::table::Table;
 use iceberg::{TableRequirement, TableUpdate};
@@ -18,11 +18,10 @@ use super::IcebergCatalog;
 use crate::commit::Plan;
 use crate::error::Context as _;
 use crate::ids::new_uuid;
+use crate::storage::{Piece, read_puffin};
 
 const MAGIC: &[u8; 4] = b"PFA1";
 const NO_FLAGS: [u8; 4] = [0; 4];
-/// A statistics file larger than this is not read into memory.
-const FILE_BYTES_MAX: i64 = 256 << 20;
 /// How often others may put statistics of the same snapshot first.
 const TRIES_MAX: usize = 8;
 
@@ -104,7 +103,8 @@ impl IcebergCatalog {
     ///
     /// # Errors
     ///
-    /// `NotFound` if the table is gone; `DataCorrupt` for a file that is no Puffin file.
+    /// `NotFound` if the table is gone; `DataCorrupt` for a file that is no Puffin file,
+    /// `LimitExceeded` for one that is inflated to more than `storage.inflated_limit`.
     pub async fn statistics(&self, pin: &PinnedTable) -> Result<Vec<StatisticsBlob>> {
         let table = self.tables_now().load(&pin.table).await?;
         read(&table, pin.snapshot.get()).await
@@ -156,28 +156,14 @@ async fn read(table: &Table, snapshot: i64) -> Result<Vec<StatisticsBlob>> {
     let Some(file) = table.metadata().statistics_for_snapshot(snapshot) else {
         return Ok(Vec::new());
     };
-    let path = &file.statistics_path;
-    if file.file_size_in_bytes > FILE_BYTES_MAX {
-        return Err(Error::new(
-            ErrorKind::LimitExceeded,
-            format!("the statistics in `{path}` have {} bytes", file.file_size_in_bytes),
-        ));
-    }
-    let input = table.file_io().new_input(path).context(|| format!("cannot open `{path}`"))?;
-    let reader = PuffinReader::new(input);
-    let metadata = reader.file_metadata().await.context(|| format!("cannot read `{path}`"))?;
-    let mut blobs = Vec::with_capacity(metadata.blobs().len());
-    for described in metadata.blobs() {
-        let blob = reader.blob(described).await.context(|| format!("cannot read `{path}`"))?;
-        let properties = blob.properties().iter();
-        blobs.push(StatisticsBlob {
-            kind: blob.blob_type().to_owned(),
-            fields: blob.fields().to_vec(),
-            properties: properties.map(|(name, value)| (name.clone(), value.clone())).collect(),
-            data: Bytes::copy_from_slice(blob.data()),
-        });
-    }
-    Ok(blobs)
+    let pieces = read_puffin(table.file_io(), &file.statistics_path).await?.into_iter();
+    let blob = |Piece { kind, fields, properties, data }| StatisticsBlob {
+        kind,
+        fields,
+        properties,
+        data,
+    };
+    Ok(pieces.map(blob).collect())
 }
 
 struct Encoded {

@@ -15,7 +15,7 @@ use super::entries::{Contents, StoredFile};
 use super::finding::{FindingKind, Findings};
 use super::{guarded, in_words, is_damage};
 use crate::scan::FileTask;
-use crate::storage::{KnownFile as _, ListedFile};
+use crate::storage::{KnownFile as _, ListedFile, read_puffin};
 
 /// Files that are read at once.
 const FILES_AT_ONCE: usize = 2;
@@ -72,7 +72,25 @@ pub(super) async fn check(
             findings.add(kind, &path, message);
         }
     }
+    statistics(table, findings).await?;
     Ok(all)
+}
+
+/// Reads the statistics of every snapshot.
+async fn statistics(table: &Table, findings: &mut Findings) -> Result<()> {
+    for file in table.metadata().statistics_iter() {
+        let path = &file.statistics_path;
+        let (io, at) = (table.file_io().clone(), path.clone());
+        let read = guarded(async move { read_puffin(&io, &at).await.map(drop) });
+        match read.await {
+            Err(error) if is_damage(&error) => {
+                let message = format!("{}; it holds statistics, and no rows", in_words(&error));
+                findings.add(FindingKind::UnreadableFile, path, message);
+            }
+            done => done?,
+        }
+    }
+    Ok(())
 }
 
 /// A file by itself, without what deletes rows of it.

@@ -20,6 +20,7 @@ mod parse;
 mod puffin;
 mod roots;
 mod router;
+mod unread;
 mod write;
 
 use std::collections::BTreeMap;
@@ -44,6 +45,7 @@ pub(crate) use parse::{
 };
 pub(crate) use puffin::{Piece, read_puffin};
 pub(crate) use roots::Roots;
+pub(crate) use unread::unread_column;
 
 use buckets::Buckets;
 use router::Router;

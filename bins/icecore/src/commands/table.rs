@@ -3,7 +3,8 @@
 use icecore::Project;
 use icecore::catalog::{RefKind, Retention, TagMove};
 use icecore_core::{
-    RefName, Result, SnapshotCatalog, SnapshotId, SnapshotInfo, SnapshotSelector, TableName,
+    Error, ErrorKind, RefName, Result, SnapshotCatalog, SnapshotId, SnapshotInfo, SnapshotSelector,
+    TableName,
 };
 use serde_json::json;
 
@@ -75,7 +76,17 @@ async fn list(project: &Project) -> Result<Answer> {
     let mut lines = Vec::new();
     let mut documents = Vec::new();
     for name in project.catalog().tables().await? {
-        let history = project.catalog().history(&name).await?;
+        let history = match project.catalog().history(&name).await {
+            Ok(history) => history,
+            // One table that cannot be read hides no other.
+            Err(error) if is_of_table(&error) => {
+                documents.push(json!({ "table": name, "error": error.to_string() }));
+                let dash = || "-".to_owned();
+                lines.push([name.to_string(), dash(), dash(), dash(), error.to_string(), dash()]);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         let head = history.iter().rfind(|snapshot| snapshot.on_main);
         let rows = head.map_or(0, |head| head.count("total-records"));
         let files = head.map_or(0, |head| head.count("total-data-files"));
@@ -99,6 +110,12 @@ async fn list(project: &Project) -> Result<Answer> {
     let header = ["table", "rows", "files", "snapshots", "current snapshot", "committed"];
     let empty = "there is no table; make one with `icecore ingest NAMESPACE.TABLE FILE`";
     Ok(Answer::new(json!(documents), table_or(&header, lines, empty)))
+}
+
+/// Whether an error is about what one table holds, and not about what cannot be reached.
+fn is_of_table(error: &Error) -> bool {
+    let kinds = [ErrorKind::Unsupported, ErrorKind::DataCorrupt, ErrorKind::LimitExceeded];
+    kinds.contains(&error.kind())
 }
 
 async fn show(project: &Project, name: &TableName) -> Result<Answer> {

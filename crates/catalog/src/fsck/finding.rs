@@ -54,6 +54,8 @@ impl Severity {
 pub enum FindingKind {
     /// The metadata file is not there or cannot be understood.
     UnreadableMetadata,
+    /// The table has what icecore does not read, and so was not checked.
+    NotRead,
     /// A tag or branch names a snapshot that is not there.
     DanglingRef,
     /// Metadata files are no linear chain.
@@ -108,6 +110,7 @@ impl FindingKind {
     pub const fn code(self) -> &'static str {
         match self {
             Self::UnreadableMetadata => "unreadable-metadata",
+            Self::NotRead => "not-read",
             Self::DanglingRef => "dangling-ref",
             Self::BrokenHistory => "broken-history",
             Self::BadSequenceNumber => "bad-sequence-number",
@@ -138,7 +141,7 @@ impl FindingKind {
     #[must_use]
     pub const fn severity(self) -> Severity {
         match self {
-            Self::DanglingDelete | Self::StaleTagProperty => Severity::Warning,
+            Self::NotRead | Self::DanglingDelete | Self::StaleTagProperty => Severity::Warning,
             _ => Severity::Error,
         }
     }
@@ -159,6 +162,7 @@ impl FindingKind {
             Self::BrokenHistory | Self::BadSequenceNumber | Self::DuplicateAttempt => {
                 "find out which writers share the table: one does not commit by compare-and-swap"
             }
+            Self::NotRead => "check it with an engine that reads it",
             Self::OutsideTable => "copy the file into the table, or export and ingest its rows",
             Self::DanglingDelete => "`icecore table compact` removes deletes that delete nothing",
             Self::StaleTagProperty => "set the tag again with `icecore table tag --force`",

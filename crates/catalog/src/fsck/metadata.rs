@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use iceberg::io::FileIO;
 use iceberg::spec::{MAIN_BRANCH, SnapshotRef, TableMetadata};
-use icecore_core::{Error, Result};
+use icecore_core::{Error, ErrorKind, Result};
 use serde_json::Value;
 
 use super::finding::{FindingKind, Findings};
@@ -20,6 +20,10 @@ pub(super) async fn unreadable(
     findings: &mut Findings,
 ) -> Result<()> {
     let location = location.unwrap_or("the catalog");
+    if error.kind() == ErrorKind::Unsupported {
+        findings.add(FindingKind::NotRead, location, in_words(error));
+        return Ok(());
+    }
     let before = findings.len();
     if let Ok(bytes) = async { io.new_input(location)?.read().await }.await
         && let Ok(json) = serde_json::from_slice::<Value>(&bytes)

@@ -7,10 +7,12 @@ use bytes::{Bytes, BytesMut};
 use icecore_core::{Error, ErrorKind, Result};
 use reqwest::{Client, Method, RequestBuilder, Response, Url, redirect};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::auth::{Auth, Credentials};
 use super::wire::{ErrorModel, ErrorResponse};
 use crate::ids::Ids;
+use crate::storage::unread_column;
 use crate::timer::Timer;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -244,8 +246,15 @@ impl Http {
     /// The document in an answer.
     pub(super) fn parse<T: DeserializeOwned>(&self, answer: &Answer) -> Result<T> {
         serde_json::from_slice(&answer.body).map_err(|error| {
-            Error::corrupt(format!("the catalog at `{}` answers what has no form", self.base))
-                .with_source(error)
+            let json = serde_json::from_slice::<Value>(&answer.body).unwrap_or_default();
+            let unread = json.get("metadata").and_then(|metadata| {
+                let table = metadata.get("location").and_then(Value::as_str);
+                unread_column(table.unwrap_or_default(), metadata)
+            });
+            unread.unwrap_or_else(|| {
+                Error::corrupt(format!("the catalog at `{}` answers what has no form", self.base))
+                    .with_source(error)
+            })
         })
     }
 

@@ -18,6 +18,7 @@ use icecore_core::{Error, ErrorKind, Result};
 use super::avro;
 use super::limits::{StorageLimits, exceeded};
 use super::listed::ListedEntry;
+use super::unread::unread_column;
 use crate::error::Context;
 
 const GZIP: [u8; 2] = [0x1f, 0x8b];
@@ -189,7 +190,13 @@ pub(super) async fn read_metadata_within(
     let cannot = || format!("cannot read metadata `{location}`");
     let bytes = io.new_input(location).context(cannot)?.read().await.context(cannot)?;
     let bytes = inflated(location, bytes, limit)?;
-    let parse = async { serde_json::from_slice::<TableMetadata>(&bytes).context(cannot) };
+    let parse = async {
+        let parsed = serde_json::from_slice::<TableMetadata>(&bytes).context(cannot);
+        parsed.map_err(|error| {
+            let json = serde_json::from_slice(&bytes).ok();
+            json.and_then(|json| unread_column(location, &json)).unwrap_or(error)
+        })
+    };
     guarded(location, parse).await
 }
 

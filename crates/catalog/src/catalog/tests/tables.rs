@@ -278,3 +278,29 @@ async fn a_design_says_what_a_table_would_be_and_makes_none() {
     let error = lake.catalog.design_table(&other, &float.with_identifier(["x"])).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
 }
+
+#[tokio::test]
+async fn a_column_of_a_type_that_is_not_read_is_no_damage() {
+    let lake = Lake::new().await;
+    lake.append(&[(1, 1)]).await;
+    let described = lake.catalog.describe(&lake.table).await.unwrap();
+    let location = described.metadata_location;
+    let path = location.strip_prefix("file://").unwrap();
+    let mut json: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let field = &mut json["schemas"][0]["fields"][1];
+    field["type"] = "variant".into();
+    let column = field["name"].as_str().unwrap().to_owned();
+    std::fs::write(path, json.to_string()).unwrap();
+    let catalog = lake.reopened().await;
+    let error = catalog.describe(&lake.table).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert_eq!(
+        error.to_string(),
+        format!("column `{column}` of `{location}` is of type `variant`")
+    );
+    let report = catalog.fsck(&lake.table, crate::FsckOptions::default()).await.unwrap();
+    let kinds: Vec<_> = report.findings().map(|(_, found)| found.kind).collect();
+    assert_eq!(kinds, [crate::FindingKind::NotRead]);
+    assert_eq!(report.errors().count(), 0);
+}

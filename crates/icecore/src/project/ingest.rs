@@ -1,5 +1,7 @@
 //! Files of the user's own into tables.
 
+mod layout;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -155,20 +157,16 @@ impl Project {
     ///
     /// # Errors
     ///
-    /// `InvalidInput` with file, line and column for a bad row; `NotFound` for a missing file.
+    /// `InvalidInput` with file, line and column for a bad row, and for a layout that the table
+    /// does not have; `NotFound` for a missing file.
     pub async fn ingest(&self, job: IngestJob) -> Result<IngestReport> {
         let existing = match self.catalog().describe(&job.table).await {
             Ok(table) => Some(table),
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
-        if let Some(table) = &existing
-            && !job.partition_by.is_empty()
-            && job.partition_by != table.partition_by
-        {
-            return Err(Error::invalid(format!("`{}` is partitioned in another way", job.table))
-                .with_note(format!("it is partitioned by: {}", table.partition_by.join(", ")))
-                .with_help("leave out the partitioning: a table keeps its own"));
+        if let Some(table) = &existing {
+            self.keeps_layout(&job, table).await?;
         }
         let mut options = FileReadOptions::default().with_on_error(job.on_error);
         options.format = job.format;

@@ -36,6 +36,7 @@ fn a_long_chain_becomes_a_tree_of_few_levels_with_the_same_text() {
 fn what_is_nested_too_deeply_is_refused_with_what_to_do() {
     let nested = "an expression is nested too deeply: the limit is 128";
     let row = "there are too many operators in a row: the limit is 10000";
+    let case = "CASE WHEN b OR c THEN ";
     let types = "a type is nested too deeply: the limit is 50";
     for (text, expected) in [
         (format!("a{}", " + a".repeat(128)), nested),
@@ -44,6 +45,14 @@ fn what_is_nested_too_deeply_is_refused_with_what_to_do() {
         (format!("a{}", " + a".repeat(1_000_000)), row),
         (format!("a{})", " + a".repeat(1_000_000)), row),
         (chain("OR", 100_000), row),
+        // Each level alone is short enough.
+        (format!("{}a{}", "(".repeat(40), format!("{})", " + a".repeat(1_000)).repeat(40)), row),
+        (
+            format!("{}a{}", case.repeat(40), format!("{} END", " + a".repeat(1_000)).repeat(40)),
+            row,
+        ),
+        (format!("a{}", format!(" BETWEEN 1 AND 2{}", " = a".repeat(1_000)).repeat(40)), row),
+        (format!("a{}{}", " + a".repeat(6_000), " OR a".repeat(6_000)), row),
         (format!("a::int{}", "[]".repeat(51)), types),
         (format!("a::{}", "ARRAY<".repeat(100_000)), types),
         (format!("arrow_cast(a, '{}')", "List(".repeat(51)), types),
@@ -71,6 +80,7 @@ fn what_is_long_and_not_deep_is_parsed() {
     let columns: Vec<String> = (0..5_000).map(|at| format!("a + {at} AS c{at}")).collect();
     parse_statements(&format!("SELECT {} FROM t", columns.join(", "))).unwrap();
     parse_expression(&format!("a{}", " + a".repeat(100))).unwrap();
+    parse_expression(&vec!["a = 1 AND b BETWEEN 2 AND 3"; 5_000].join(" OR ")).unwrap();
     parse_expression("CAST(a AS ARRAY<ARRAY<INT>>) IS NULL").unwrap();
 }
 

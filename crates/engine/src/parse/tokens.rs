@@ -1,8 +1,10 @@
 //! How deep the tree of a text can become, from its words alone.
 
+use std::mem;
+
 use datafusion::common::DataFusionError;
 use datafusion::sql::sqlparser::keywords::Keyword;
-use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Word};
 
 use super::{NESTING_MAX, too_deep};
 
@@ -34,12 +36,13 @@ pub(super) fn check(tokens: &[TokenWithSpan]) -> Result<(), DataFusionError> {
     Ok(())
 }
 
+/// What a tree can be at most, as far as the text was seen.
 #[derive(Default)]
 struct Bound {
-    /// The operators of what is open around this place, and of what is begun here.
-    around: Vec<usize>,
-    around_sum: usize,
-    here: usize,
+    here: Group,
+    around: Vec<Group>,
+    /// The depths of `around`.
+    around_depth: usize,
     /// The arms of set operations, which go on after a comma.
     sets: usize,
     /// Types within types, as in `ARRAY<ARRAY<INT>>`.
@@ -47,50 +50,132 @@ struct Bound {
     explains: usize,
 }
 
+/// What stands between two brackets, or between `CASE` and `END`.
+#[derive(Default)]
+struct Group {
+    is_case: bool,
+    /// Operators between two commas, by how they bind: `OR` is above each run of `AND`, and that is
+    /// above each run of others. The longest runs count, since the first may be below all `OR`.
+    ors: usize,
+    ands: Run,
+    others: Run,
+    /// `BETWEEN` whose `AND` is still to come, which is no `AND`.
+    betweens: usize,
+    /// The deepest group that was closed between two commas.
+    inner: usize,
+    /// The deepest of what came before the last comma.
+    before: usize,
+}
+
+#[derive(Default)]
+struct Run {
+    now: usize,
+    longest: usize,
+}
+
+impl Run {
+    fn add(&mut self) {
+        self.now += 1;
+        self.longest = self.longest.max(self.now);
+    }
+}
+
+impl Group {
+    const fn depth(&self) -> usize {
+        self.ors + self.ands.longest + self.others.longest + self.inner
+    }
+
+    fn total(&self) -> usize {
+        self.before.max(self.depth())
+    }
+
+    fn or(&mut self) {
+        self.ors += 1;
+        (self.ands.now, self.others.now) = (0, 0);
+    }
+
+    fn and(&mut self) {
+        if self.betweens > 0 {
+            self.betweens -= 1;
+            self.others.add();
+        } else {
+            self.ands.add();
+            self.others.now = 0;
+        }
+    }
+
+    /// What follows is an expression of its own.
+    fn comma(&mut self) {
+        *self = Self { is_case: self.is_case, before: self.total(), ..Self::default() };
+    }
+}
+
 impl Bound {
     fn depth(&self) -> usize {
-        self.around_sum + self.here + self.sets
+        self.around_depth + self.here.total() + self.sets
+    }
+
+    fn open(&mut self, is_case: bool) {
+        self.here.others.add();
+        self.around_depth += self.here.depth();
+        let inner = Group { is_case, ..Group::default() };
+        self.around.push(mem::replace(&mut self.here, inner));
+    }
+
+    fn close(&mut self) {
+        let inner = self.here.total();
+        self.here = self.around.pop().unwrap_or_default();
+        self.around_depth = self.around_depth.saturating_sub(self.here.depth());
+        self.here.inner = self.here.inner.max(inner);
     }
 
     fn see(&mut self, before: Option<&Token>, token: &Token) {
         match token {
-            Token::LParen | Token::LBracket | Token::LBrace => {
-                self.here += 1;
-                self.around.push(self.here);
-                self.around_sum += self.here;
-                self.here = 0;
-            }
+            Token::LParen | Token::LBracket | Token::LBrace => self.open(false),
             Token::RParen | Token::RBracket | Token::RBrace => {
-                self.here = self.around.pop().unwrap_or(0);
-                self.around_sum -= self.here;
+                // A `CASE` without an end is a mistake that the parser finds.
+                while self.here.is_case {
+                    self.close();
+                }
+                self.close();
             }
-            // What follows is an expression of its own.
-            Token::Comma => self.here = 0,
+            Token::Comma => self.here.comma(),
             Token::Lt => {
-                self.here += 1;
+                self.here.others.add();
                 self.types += usize::from(before.is_some_and(has_types));
             }
             Token::Gt => {
-                self.here += 1;
+                self.here.others.add();
                 self.types = self.types.saturating_sub(1);
             }
             Token::ShiftRight => {
-                self.here += 1;
+                self.here.others.add();
                 self.types = self.types.saturating_sub(2);
             }
-            Token::Word(word) => match word.keyword {
-                Keyword::NoKeyword => {}
-                Keyword::UNION | Keyword::EXCEPT | Keyword::INTERSECT | Keyword::MINUS => {
-                    self.sets += 1;
-                }
-                Keyword::EXPLAIN => self.explains += 1,
-                _ => self.here += 1,
-            },
+            Token::Word(word) => self.word(word),
             Token::Number(..)
             | Token::SingleQuotedString(_)
             | Token::DoubleQuotedString(_)
             | Token::EOF => {}
-            _ => self.here += 1,
+            _ => self.here.others.add(),
+        }
+    }
+
+    fn word(&mut self, word: &Word) {
+        match word.keyword {
+            Keyword::NoKeyword => {}
+            Keyword::OR => self.here.or(),
+            Keyword::AND => self.here.and(),
+            Keyword::CASE => self.open(true),
+            Keyword::END if self.here.is_case => self.close(),
+            Keyword::UNION | Keyword::EXCEPT | Keyword::INTERSECT | Keyword::MINUS => {
+                self.sets += 1;
+            }
+            Keyword::EXPLAIN => self.explains += 1,
+            keyword => {
+                self.here.betweens += usize::from(keyword == Keyword::BETWEEN);
+                self.here.others.add();
+            }
         }
     }
 }

@@ -25,7 +25,8 @@ use crate::error::to_datafusion;
 /// The most levels that are written with parentheses: what DataFusion sets.
 const NESTING_MAX: usize = 50;
 /// The most levels of an expression, and the most arms of `UNION` and the like. A stack of 2 MiB
-/// takes twice as many, and the time that DataFusion takes grows with the square of them.
+/// takes twice as many in an optimized build, one of 8 MiB in any; the time that DataFusion takes grows
+/// with the square of them.
 const DEPTH_MAX: usize = 128;
 
 /// Parses an expression: nothing may follow it.
@@ -78,6 +79,13 @@ fn too_deep(what: &str, limit: usize) -> DataFusionError {
     to_datafusion(error.with_help(
         "write `x IN (1, 2, 3)` for many alternatives of one value, or several statements",
     ))
+}
+
+/// Runs a test on a stack as the binary's threads have it: without optimization a level takes much.
+#[cfg(test)]
+pub(crate) fn on_large_stack(test: impl FnOnce() + Send + 'static) {
+    let thread = std::thread::Builder::new().stack_size(8 << 20).spawn(test).unwrap();
+    thread.join().unwrap();
 }
 
 #[cfg(test)]

@@ -34,6 +34,10 @@ fn a_long_chain_becomes_a_tree_of_few_levels_with_the_same_text() {
 
 #[test]
 fn what_is_nested_too_deeply_is_refused_with_what_to_do() {
+    on_large_stack(deep_texts);
+}
+
+fn deep_texts() {
     let nested = "an expression is nested too deeply: the limit is 128";
     let row = "there are too many operators in a row: the limit is 10000";
     let case = "CASE WHEN b OR c THEN ";
@@ -73,6 +77,10 @@ fn what_is_nested_too_deeply_is_refused_with_what_to_do() {
 
 #[test]
 fn what_is_long_and_not_deep_is_parsed() {
+    on_large_stack(long_texts);
+}
+
+fn long_texts() {
     let listed: Vec<String> = (0..50_000).map(|value| format!("-{value}")).collect();
     parse_expression(&format!("a IN ({})", listed.join(", "))).unwrap();
     let rows = vec!["(1, NULL, DATE '2026-01-01')"; 20_000].join(", ");

@@ -1,4 +1,4 @@
-//! Queries and conditions of many terms, on a thread with a stack of 2 MiB.
+//! Queries and conditions of many terms and of many levels.
 
 use icecore_core::ErrorKind;
 
@@ -27,8 +27,19 @@ async fn thousands_of_alternatives_are_asked() {
     lake.engine.row_test(&payments_schema(), &pairs).unwrap();
 }
 
-#[tokio::test]
-async fn what_is_too_deep_is_refused_and_not_a_crash() {
+fn on_large_stack<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
+    crate::parse::on_large_stack(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.unwrap().block_on(test());
+    });
+}
+
+#[test]
+fn what_is_too_deep_is_refused_and_not_a_crash() {
+    on_large_stack(deep_queries);
+}
+
+async fn deep_queries() {
     let lake = lake().await;
     let plus = format!("id{} > 3", " + id".repeat(2_000));
     let error = lake.engine.row_filter(&payments_schema(), &plus).unwrap_err();
@@ -46,8 +57,12 @@ async fn what_is_too_deep_is_refused_and_not_a_crash() {
     assert_eq!(explained.kind(), ErrorKind::LimitExceeded);
 }
 
-#[tokio::test]
-async fn views_that_read_each_other_are_limited() {
+#[test]
+fn views_that_read_each_other_are_limited() {
+    on_large_stack(nested_views);
+}
+
+async fn nested_views() {
     let lake = lake().await;
     let mut scope = crate::Scope::default();
     for at in 1..100 {

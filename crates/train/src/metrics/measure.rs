@@ -4,10 +4,7 @@ use arrow::array::{Array, AsArray};
 use arrow::datatypes::Float64Type;
 use icecore_core::{Error, Model, OutputKind, Result, TrainingSet};
 
-use super::{
-    accuracy, brier, class_accuracy, class_log_loss, log_loss, mae, mean_average_precision, ndcg,
-    pr_auc, quantile_loss, rmse, roc_auc,
-};
+use super::Scored;
 
 /// How many first rows `ndcg` looks at where nobody says.
 const NDCG_AT: usize = 10;
@@ -32,6 +29,8 @@ pub enum Measure {
     Mae,
     /// The mean pinball loss of this quantile.
     QuantileLoss(f64),
+    /// The mean deviance of counts, of Poisson.
+    PoissonDeviance,
     /// The normalized discounted cumulative gain of so many first rows of each group.
     Ndcg(usize),
     /// The mean over groups of their average precision.
@@ -40,7 +39,7 @@ pub enum Measure {
 
 impl Measure {
     /// The names of measures, as a user gives them.
-    pub const NAMES: [&'static str; 10] = [
+    pub const NAMES: [&'static str; 11] = [
         "roc_auc",
         "pr_auc",
         "log_loss",
@@ -49,6 +48,7 @@ impl Measure {
         "rmse",
         "mae",
         "quantile_loss",
+        "poisson_deviance",
         "ndcg",
         "map",
     ];
@@ -68,6 +68,7 @@ impl Measure {
             "rmse" => Self::Rmse,
             "mae" => Self::Mae,
             "quantile_loss" => Self::QuantileLoss(alpha),
+            "poisson_deviance" => Self::PoissonDeviance,
             "ndcg" => Self::Ndcg(NDCG_AT),
             "map" => Self::Map,
             other => {
@@ -100,6 +101,7 @@ impl Measure {
             Self::Rmse => "rmse",
             Self::Mae => "mae",
             Self::QuantileLoss(_) => "quantile_loss",
+            Self::PoissonDeviance => "poisson_deviance",
             Self::Ndcg(_) => "ndcg",
             Self::Map => "map",
         }
@@ -140,40 +142,42 @@ impl Measure {
         self.of_predictions(&model.predict(set.features())?, set)
     }
 
-    /// Measures predictions of a set's rows; none where the measure is not defined for them.
+    /// Measures predictions of a set's rows, each as often as it counts; none where the measure is
+    /// not defined for them.
     ///
     /// # Errors
     ///
     /// `Internal` if they are no predictions.
     pub fn of_predictions(self, predictions: &dyn Array, set: &TrainingSet) -> Result<Option<f64>> {
         let labels = set.labels().values();
+        let weights = set.weights().map(|weights| &weights.values()[..]);
         if let Some(lists) = predictions.as_fixed_size_list_opt() {
             let classes = usize::try_from(lists.value_length()).unwrap_or(0);
             let values = lists.values().as_primitive_opt::<Float64Type>();
             let values = values.ok_or_else(|| not_numbers(predictions))?.values();
+            let scored = Scored::new(labels, values).with_weights(weights);
             return Ok(match self {
-                Self::LogLoss => class_log_loss(labels, values, classes),
-                Self::Accuracy => class_accuracy(labels, values, classes),
+                Self::LogLoss => scored.class_log_loss(classes),
+                Self::Accuracy => scored.class_accuracy(classes),
                 _ => None,
             });
         }
         let values = predictions.as_primitive_opt::<Float64Type>();
         let values = values.ok_or_else(|| not_numbers(predictions))?.values();
+        let scored = Scored::new(labels, values).with_weights(weights);
+        let groups = set.groups().map(|groups| &groups.values()[..]);
         Ok(match self {
-            Self::RocAuc => roc_auc(labels, values),
-            Self::PrAuc => pr_auc(labels, values),
-            Self::LogLoss => log_loss(labels, values),
-            Self::Brier => brier(labels, values),
-            Self::Accuracy => accuracy(labels, values, 0.5),
-            Self::Rmse => rmse(labels, values),
-            Self::Mae => mae(labels, values),
-            Self::QuantileLoss(alpha) => quantile_loss(labels, values, alpha),
-            Self::Ndcg(at) => {
-                set.groups().and_then(|groups| ndcg(labels, values, groups.values(), at))
-            }
-            Self::Map => set
-                .groups()
-                .and_then(|groups| mean_average_precision(labels, values, groups.values())),
+            Self::RocAuc => scored.roc_auc(),
+            Self::PrAuc => scored.pr_auc(),
+            Self::LogLoss => scored.log_loss(),
+            Self::Brier => scored.brier(),
+            Self::Accuracy => scored.accuracy(0.5),
+            Self::Rmse => scored.rmse(),
+            Self::Mae => scored.mae(),
+            Self::QuantileLoss(alpha) => scored.quantile_loss(alpha),
+            Self::PoissonDeviance => scored.poisson_deviance(),
+            Self::Ndcg(at) => groups.and_then(|groups| scored.ndcg(groups, at)),
+            Self::Map => groups.and_then(|groups| scored.mean_average_precision(groups)),
         })
     }
 }

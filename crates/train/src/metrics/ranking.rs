@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::scored::{Row, Scored};
 use crate::arithmetic::{ln, ordered_sum};
 
 /// The greatest label of a row that is ranked: what it gains is two to this power, less one.
@@ -23,10 +24,37 @@ pub(crate) fn is_relevance(label: f64) -> bool {
     (0.0..=RELEVANCE_MAX).contains(&label) && label.fract() == 0.0
 }
 
-/// The normalized discounted cumulative gain of the first `at` rows of each group, averaged over
-/// groups (Järvelin and Kekäläinen, 2002). Labels are whole numbers from 0 to 30, of which a row
-/// gains two to the power, less one. Rows of one prediction share their places; groups that have
-/// nothing to gain are left out.
+impl Scored<'_> {
+    /// The normalized discounted cumulative gain of the first `at` rows of each group, averaged
+    /// over groups (Järvelin and Kekäläinen, 2002). Labels are whole numbers from 0 to 30, of which
+    /// a row gains two to the power, less one. Rows of one prediction share their places; groups
+    /// that have nothing to gain are left out. A group counts as often as its rows do in the mean.
+    #[must_use]
+    pub fn ndcg(&self, groups: &[u64], at: usize) -> Option<f64> {
+        mean_of_groups((self, groups), |rows| ndcg_of(rows, at))
+    }
+
+    /// The mean over groups of their average precision: that of each relevant row's place, where
+    /// rows are relevant whose label is above zero. Of rows of one prediction, those that are not
+    /// relevant come first. Groups without relevant rows are left out. A group counts as often as
+    /// its rows do in the mean.
+    #[must_use]
+    pub fn mean_average_precision(&self, groups: &[u64]) -> Option<f64> {
+        mean_of_groups((self, groups), |rows| {
+            rows.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.total_cmp(&b.0)));
+            let (mut found, mut sum) = (0.0, 0.0);
+            for (place, (label, _)) in rows.iter().enumerate() {
+                if *label > 0.0 {
+                    found += 1.0;
+                    sum += found / (place as f64 + 1.0);
+                }
+            }
+            (found > 0.0).then(|| sum / found)
+        })
+    }
+}
+
+/// [`Scored::ndcg`] of rows that count once.
 ///
 /// ```
 /// use icecore_train::metrics::ndcg;
@@ -37,25 +65,13 @@ pub(crate) fn is_relevance(label: f64) -> bool {
 /// ```
 #[must_use]
 pub fn ndcg(labels: &[f64], predictions: &[f64], groups: &[u64], at: usize) -> Option<f64> {
-    mean_of_groups((labels, predictions, groups), |rows| ndcg_of(rows, at))
+    Scored::new(labels, predictions).ndcg(groups, at)
 }
 
-/// The mean over groups of their average precision: that of each relevant row's place, where rows
-/// are relevant whose label is above zero. Of rows of one prediction, those that are not relevant
-/// come first. Groups without relevant rows are left out.
+/// [`Scored::mean_average_precision`] of rows that count once.
 #[must_use]
 pub fn mean_average_precision(labels: &[f64], predictions: &[f64], groups: &[u64]) -> Option<f64> {
-    mean_of_groups((labels, predictions, groups), |rows| {
-        rows.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.total_cmp(&b.0)));
-        let (mut found, mut sum) = (0.0, 0.0);
-        for (place, (label, _)) in rows.iter().enumerate() {
-            if *label > 0.0 {
-                found += 1.0;
-                sum += found / (place as f64 + 1.0);
-            }
-        }
-        (found > 0.0).then(|| sum / found)
-    })
+    Scored::new(labels, predictions).mean_average_precision(groups)
 }
 
 /// The gain of a group's rows, which are labels with their predictions, as a share of the best.
@@ -84,26 +100,33 @@ pub(crate) fn best_gain(labels: &mut [f64], at: usize) -> f64 {
     labels.iter().take(at).enumerate().map(|(place, label)| gain(*label) * discount(place)).sum()
 }
 
+type LabelAndPrediction = (f64, f64);
+
 fn mean_of_groups(
-    (labels, predictions, groups): (&[f64], &[f64], &[u64]),
+    (scored, groups): (&Scored<'_>, &[u64]),
     measure: impl Fn(&mut [(f64, f64)]) -> Option<f64>,
 ) -> Option<f64> {
-    let is_defined = labels.len() == predictions.len()
-        && labels.len() == groups.len()
-        && labels.iter().all(|label| is_relevance(*label))
-        && !predictions.iter().any(|prediction| prediction.is_nan());
-    if !is_defined {
+    let rows = scored.rows(1)?;
+    let is_defined = |row: Row<'_>| is_relevance(row.label) && !row.prediction().is_nan();
+    if scored.len() != groups.len() || !rows.clone().all(is_defined) {
         return None;
     }
-    let mut by_group: BTreeMap<u64, Vec<(f64, f64)>> = BTreeMap::new();
-    for ((label, prediction), group) in labels.iter().zip(predictions).zip(groups) {
+    let mut by_group: BTreeMap<u64, (Vec<LabelAndPrediction>, Vec<f64>)> = BTreeMap::new();
+    for row in rows {
+        let (pairs, weights) = by_group.entry(groups[row.place]).or_default();
         // Adding zero makes zeros of both signs one prediction.
-        by_group.entry(*group).or_default().push((*label, prediction + 0.0));
+        pairs.push((row.label, row.prediction() + 0.0));
+        weights.push(row.weight);
     }
-    let measured: Vec<f64> =
-        by_group.into_values().filter_map(|mut rows| measure(&mut rows)).collect();
-    let count = measured.len() as f64;
-    (count > 0.0).then(|| ordered_sum(measured) / count)
+    let (mut terms, mut weights) = (Vec::new(), Vec::new());
+    for (mut pairs, of) in by_group.into_values() {
+        let weight = ordered_sum(of) / pairs.len() as f64;
+        if let Some(measured) = measure(&mut pairs) {
+            terms.push(weight * measured);
+            weights.push(weight);
+        }
+    }
+    (!terms.is_empty()).then(|| ordered_sum(terms) / ordered_sum(weights))
 }
 
 #[cfg(test)]

@@ -26,8 +26,10 @@ mod build;
 mod chosen;
 mod dense;
 mod diff;
+mod digest;
 mod document;
 mod first_difference;
+mod found;
 mod handoff;
 mod leak;
 mod load;
@@ -55,9 +57,10 @@ pub use dense::{DenseMatrix, Element};
 pub use diff::{
     Change, ColumnChange, DefinitionChange, InputChange, LockDiff, SettingChange, diff,
 };
+pub use digest::{RowsDigest, digest, rebuilt_digest};
 pub use handoff::{HandOff, matrix, stream};
 pub use leak::{LeakCheck, ViewLeakCheck};
-pub use load::{LoadOptions, LoadedSet, load};
+pub use load::{LoadOptions, LoadedSet, RowsFrom, load};
 pub use lock::{DatasetPlan, InputRole, Lock, LockedInput, LockedSpine, LockedView, lockfile_path};
 pub use moment::LockedWindows;
 pub use on_demand::LockedOnDemand;
@@ -73,4 +76,4 @@ pub use spec::{
 pub use split::SplitSpec;
 pub use statistics::{ColumnStatistics, Value};
 pub use streamed::{StreamedSet, StreamedSide, open, size};
-pub use verify::{RowsDigest, Verification, verify};
+pub use verify::{Verification, verify};

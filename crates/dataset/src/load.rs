@@ -1,5 +1,8 @@
 //! From a lock to rows to learn from.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use arrow::array::{
     AsArray, BooleanArray, Float64Array, RecordBatch, RecordBatchOptions, UInt64Array,
 };
@@ -7,16 +10,32 @@ use arrow::compute::{cast, filter, filter_record_batch};
 use arrow::datatypes::{DataType, Float64Type, Schema, SchemaRef, UInt64Type};
 use futures::TryStreamExt;
 use icecore_core::{
-    BatchStream, Error, PinnedTable, Result, ScanOptions, SnapshotCatalog, SnapshotSelector,
-    TimeRange, Timestamp, TrainingSet, is_feature_type,
+    Error, PinnedTable, Result, SnapshotSelector, TimeRange, Timestamp, TrainingSet,
+    is_feature_type,
 };
 use icecore_engine::Engine;
 use icecore_kernel::hash_rows;
 use icecore_pit::moment_micros;
-use std::sync::Arc;
 
+use crate::digest::RowsDigest;
+use crate::found::{Found, Scan};
 use crate::lock::{DatasetPlan, Lock};
 use crate::parts::PART_COLUMN;
+
+/// Where the rows of a training set come from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RowsFrom {
+    /// The table that they were written to.
+    #[default]
+    Table,
+    /// The lock's inputs: the rows are joined again, and the table need not be there.
+    Inputs {
+        /// The types of columns that had another one in the table, as [`LoadedSet::types`] has
+        /// them: what is learned goes by them.
+        types: BTreeMap<String, String>,
+    },
+}
 
 /// What to load of a training set.
 #[derive(Debug, Clone, Default)]
@@ -32,6 +51,8 @@ pub struct LoadOptions {
     pub group: Option<String>,
     /// Whether to keep each row's moment.
     pub moments: bool,
+    /// Where the rows come from; only in their table they have other states than the locked one.
+    pub rows: RowsFrom,
 }
 
 impl LoadOptions {
@@ -63,6 +84,13 @@ impl LoadOptions {
         self
     }
 
+    /// Takes the rows from here.
+    #[must_use]
+    pub fn with_rows(mut self, rows: RowsFrom) -> Self {
+        self.rows = rows;
+        self
+    }
+
     /// Keeps each row's moment.
     #[must_use]
     pub const fn with_moments(mut self) -> Self {
@@ -90,9 +118,15 @@ pub struct LoadedSet {
     pub first_moment: Option<Timestamp>,
     /// The greatest moment of the rows.
     pub last_moment: Option<Timestamp>,
+    /// The types of columns that are other than what the lock's inputs give: another build made
+    /// the table's wider.
+    pub types: BTreeMap<String, String>,
+    /// What the rows are that were joined again, all columns of the lock.
+    pub rebuilt: Option<RowsDigest>,
 }
 
-/// Loads a training set from the table that it is materialized in, and nothing else (C100).
+/// Loads a training set from the table that it is materialized in, and nothing else (C100); or
+/// joins it again, where the options say so.
 ///
 /// The features are the locked ones. A row's id is the hash of its keys and moment.
 ///
@@ -102,7 +136,7 @@ pub struct LoadedSet {
 /// that is no number or boolean, or if a feature is neither nor text.
 pub async fn load(engine: &Engine, lock: &Lock, options: LoadOptions) -> Result<LoadedSet> {
     let found = Found::new(engine, lock, &options).await?;
-    let mut rows = found.scan(engine).await?;
+    let Scan { mut rows, rebuilt } = found.scan(engine).await?;
     let (mut sets, mut validation, mut moments) = (Vec::new(), Vec::<bool>::new(), Vec::new());
     let mut counts = Counts::default();
     while let Some(batch) = rows.try_next().await? {
@@ -125,39 +159,9 @@ pub async fn load(engine: &Engine, lock: &Lock, options: LoadOptions) -> Result<
         tested: counts.tested,
         first_moment,
         last_moment,
+        types: found.types,
+        rebuilt: rebuilt.map(|content| content().into()),
     })
-}
-
-/// Where the rows of a training set are.
-#[derive(Debug, Clone)]
-pub(crate) struct Found {
-    pub(crate) pin: PinnedTable,
-    /// The dataset's table first, then what it was made from.
-    pub(crate) provenance: Vec<PinnedTable>,
-    pub(crate) columns: Columns,
-}
-
-impl Found {
-    pub(crate) async fn new(engine: &Engine, lock: &Lock, options: &LoadOptions) -> Result<Self> {
-        let catalog = engine.catalog();
-        let (pin, inputs) = match &options.at {
-            None => (lock.materialized.clone(), lock.plan.pins()),
-            Some(selector) => {
-                let pin = catalog.pin(&lock.plan.table, selector).await?;
-                // Another state came from other inputs, which its own lock knows.
-                let inputs = if pin == lock.materialized { lock.plan.pins() } else { Vec::new() };
-                (pin, inputs)
-            }
-        };
-        let columns = Columns::find(&lock.plan, &pin, (&catalog.schema(&pin).await?, options))?;
-        let provenance = std::iter::once(pin.clone()).chain(inputs).collect();
-        Ok(Self { pin, provenance, columns })
-    }
-
-    pub(crate) async fn scan(&self, engine: &Engine) -> Result<BatchStream> {
-        let scan = ScanOptions::default().with_columns(self.columns.reads.iter().cloned());
-        engine.catalog().scan(&self.pin, scan).await
-    }
 }
 
 /// What is known of rows after they were read.
@@ -193,7 +197,7 @@ impl Counts {
 /// Which columns of a scan are what.
 #[derive(Debug, Clone)]
 pub(crate) struct Columns {
-    reads: Vec<String>,
+    pub(crate) reads: Vec<String>,
     range: TimeRange,
     features: Vec<usize>,
     pub(crate) feature_schema: SchemaRef,
@@ -201,12 +205,12 @@ pub(crate) struct Columns {
     moment: usize,
     identity: Vec<usize>,
     pub(crate) part: Option<usize>,
-    weight: Option<usize>,
+    pub(crate) weight: Option<usize>,
     group: Option<usize>,
 }
 
 impl Columns {
-    fn find(
+    pub(crate) fn find(
         plan: &DatasetPlan,
         pin: &PinnedTable,
         (schema, options): (&SchemaRef, &LoadOptions),

@@ -1,5 +1,6 @@
 //! A training set of which never more than a few batches are in memory.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -13,7 +14,9 @@ use icecore_engine::Engine;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use crate::load::{Counts, Found, LoadOptions, Part};
+use crate::digest::RowsDigest;
+use crate::found::{Found, Scan};
+use crate::load::{Counts, LoadOptions, Part};
 use crate::lock::Lock;
 
 /// Batches that are read ahead.
@@ -21,7 +24,8 @@ const AHEAD: usize = 4;
 /// Rows that are kept as an example.
 const FIRST_ROWS: usize = 5;
 
-/// Rows to learn from that stay in their table: each reading scans it anew, at the same pin.
+/// Rows to learn from that stay where they are: each reading scans their table anew, or joins them
+/// again, at the same pins.
 ///
 /// It is read by [`TrainingSource::read`], which blocks: call it where a thread may wait, such as in
 /// `tokio::task::spawn_blocking`.
@@ -31,6 +35,7 @@ pub struct StreamedSet {
     found: Arc<Found>,
     counts: Counts,
     first_rows: RecordBatch,
+    rebuilt: Option<RowsDigest>,
     runtime: Handle,
 }
 
@@ -56,7 +61,7 @@ pub async fn open(
     mut each: impl FnMut(&RecordBatch) -> Result<()>,
 ) -> Result<StreamedSet> {
     let found = Found::new(engine, lock, options).await?;
-    let mut rows = found.scan(engine).await?;
+    let Scan { mut rows, rebuilt } = found.scan(engine).await?;
     let mut counts = Counts::default();
     let mut first_rows = RecordBatch::new_empty(found.columns.feature_schema.clone());
     while let Some(batch) = rows.try_next().await? {
@@ -71,21 +76,31 @@ pub async fn open(
         }
         each(features)?;
     }
-    let (engine, found) = (engine.clone(), Arc::new(found));
-    Ok(StreamedSet { engine, found, counts, first_rows, runtime: Handle::current() })
+    Ok(StreamedSet {
+        engine: engine.clone(),
+        found: Arc::new(found),
+        counts,
+        first_rows,
+        rebuilt: rebuilt.map(|content| content().into()),
+        runtime: Handle::current(),
+    })
 }
 
-/// How many numbers the features of a training set are, at most, by what the table says of itself.
+/// How many numbers the features of a training set are, at most, by what the table says of itself,
+/// or the lock.
 ///
 /// # Errors
 ///
 /// As [`load`](crate::load()).
 pub async fn size(engine: &Engine, lock: &Lock, options: &LoadOptions) -> Result<u64> {
     let found = Found::new(engine, lock, options).await?;
+    let features = found.columns.feature_schema.fields().len() as u64;
+    if let Some(rows) = found.rows {
+        return Ok(rows.saturating_mul(features));
+    }
     let history = engine.catalog().history(&found.pin.table).await?;
     let snapshot = history.iter().find(|snapshot| snapshot.id == found.pin.snapshot);
     let rows = snapshot.map_or(0, |snapshot| snapshot.count("total-records"));
-    let features = found.columns.feature_schema.fields().len() as u64;
     Ok(u64::try_from(rows).unwrap_or(0).saturating_mul(features))
 }
 
@@ -126,6 +141,24 @@ impl StreamedSet {
         &self.first_rows
     }
 
+    /// The types of columns that are other than what the lock's inputs give.
+    #[must_use]
+    pub fn types(&self) -> &BTreeMap<String, String> {
+        &self.found.types
+    }
+
+    /// What the rows are that were joined again, all columns of the lock.
+    #[must_use]
+    pub const fn rebuilt(&self) -> Option<&RowsDigest> {
+        self.rebuilt.as_ref()
+    }
+
+    /// Whether rows count more or less often than others.
+    #[must_use]
+    pub fn is_weighed(&self) -> bool {
+        self.found.columns.weight.is_some()
+    }
+
     /// Whether the set itself says which rows validate.
     #[must_use]
     pub fn is_divided(&self) -> bool {
@@ -143,7 +176,7 @@ impl StreamedSet {
         let (engine, found) = (self.engine.clone(), Arc::clone(&self.found));
         let reader = self.runtime.spawn(async move {
             let read = async {
-                let mut rows = found.scan(&engine).await?;
+                let mut rows = found.scan(&engine).await?.rows;
                 while let Some(batch) = rows.try_next().await? {
                     if sender.send(Ok(batch)).await.is_err() {
                         // Nobody listens any more.

@@ -6,6 +6,7 @@ mod lake;
 mod leaks;
 mod locks;
 mod moments;
+mod rebuilds;
 mod retrieves;
 mod shapes;
 mod specs;

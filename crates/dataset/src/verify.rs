@@ -2,16 +2,13 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::compute::kernels::cmp::distinct;
-use arrow::compute::{cast, nullif};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use futures::{StreamExt, TryStreamExt};
+use arrow::datatypes::{DataType, SchemaRef};
+use futures::StreamExt;
 use icecore_core::{BatchStream, Result, ScanOptions, SnapshotCatalog};
 use icecore_engine::Engine;
 use icecore_features::Definitions;
-use icecore_kernel::ContentHash;
 
+use crate::digest::{RowsDigest, digest_as, narrowed, narrowed_schema};
 use crate::first_difference::{Buckets, Other, first_difference, rows_of, too_many_rows};
 use crate::lock::{Lock, sha256};
 use crate::rows::joined;
@@ -43,15 +40,6 @@ impl Verification {
     }
 }
 
-/// Rows, in short.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RowsDigest {
-    /// How many.
-    pub rows: u64,
-    /// Their hash, whatever their order and layout.
-    pub content_hash: String,
-}
-
 /// Joins the rows of a lock again from its pins and compares them, and the table that they were
 /// written to, with what the lock says. Writes nothing, and keeps no rows in memory.
 ///
@@ -75,7 +63,7 @@ pub async fn verify(
     if rebuilt != locked {
         differences.extend(difference(lock, rebuilt.rows, &content.columns));
     }
-    let stored = stored(engine, lock, &types).await?;
+    let stored = digest_as(table(engine, lock).await?, &|name| type_in(&types, name)).await?;
     if stored != locked {
         differences.push(match stored.rows == locked.rows {
             true => format!("the rows of `{}` are others than those locked", lock.materialized),
@@ -162,67 +150,15 @@ async fn table(engine: &Engine, lock: &Lock) -> Result<BatchStream> {
     engine.catalog().scan(&lock.materialized, options).await
 }
 
+fn type_in(schema: &SchemaRef, name: &str) -> Option<DataType> {
+    schema.field_with_name(name).ok().map(|field| field.data_type().clone())
+}
+
 /// The rows of the table, in the types that the inputs give.
 async fn typed_table(engine: &Engine, lock: &Lock, types: &SchemaRef) -> Result<BatchStream> {
     let rows = table(engine, lock).await?;
-    let schema = narrowed_schema(rows.schema(), types);
+    let schema = narrowed_schema(rows.schema(), &|name| type_in(types, name));
     let output = Arc::clone(&schema);
     let rows = rows.map(move |batch| Ok(narrowed(&batch?, &schema)?.0));
     Ok(BatchStream::new(output, rows))
-}
-
-/// The columns of a table in the types that they were written in: another build may have made one
-/// wider since, and the hash of a value goes by its type.
-fn narrowed_schema(table: &SchemaRef, types: &SchemaRef) -> SchemaRef {
-    let fields = table.fields().iter().map(|field| {
-        let written = types.field_with_name(field.name()).map(Field::data_type);
-        match written {
-            Ok(written) if is_wider(field.data_type(), written) => {
-                Arc::new(field.as_ref().clone().with_data_type(written.clone()))
-            }
-            _ => Arc::clone(field),
-        }
-    });
-    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
-}
-
-fn is_wider(table: &DataType, written: &DataType) -> bool {
-    match (table, written) {
-        (DataType::Int64, DataType::Int32) | (DataType::Float64, DataType::Float32) => true,
-        (DataType::Decimal128(wide, scale), DataType::Decimal128(narrow, other)) => {
-            scale == other && wide > narrow
-        }
-        _ => false,
-    }
-}
-
-/// A batch in narrower types, and whether every value fits into them; the others are null.
-fn narrowed(batch: &RecordBatch, schema: &SchemaRef) -> Result<(RecordBatch, bool)> {
-    let (mut columns, mut fits) = (Vec::with_capacity(batch.num_columns()), true);
-    for (column, field) in batch.columns().iter().zip(schema.fields()) {
-        if column.data_type() == field.data_type() {
-            columns.push(Arc::clone(column));
-            continue;
-        }
-        let narrow = cast(column, field.data_type())?;
-        let back = cast(&narrow, column.data_type())?;
-        let lost = distinct(&back, column)?;
-        fits &= lost.true_count() == 0;
-        columns.push(nullif(&narrow, &lost)?);
-    }
-    Ok((RecordBatch::try_new(Arc::clone(schema), columns)?, fits))
-}
-
-async fn stored(engine: &Engine, lock: &Lock, types: &SchemaRef) -> Result<RowsDigest> {
-    let mut rows = table(engine, lock).await?;
-    let schema = narrowed_schema(rows.schema(), types);
-    let mut hash = ContentHash::default();
-    while let Some(batch) = rows.try_next().await? {
-        // Values that were never written so are others, whatever else is in their place.
-        match narrowed(&batch, &schema)? {
-            (narrow, true) => hash.add_batch(&narrow)?,
-            (_, false) => hash.add_batch(&batch)?,
-        }
-    }
-    Ok(RowsDigest { rows: hash.rows(), content_hash: hash.to_hex() })
 }

@@ -4,6 +4,10 @@ use std::path::Path;
 
 use crate::binary::{failure, json, own_demo};
 
+/// The share of positive rows, as often as they count and as they are.
+const POSITIVE: &str = "SELECT sum(CASE WHEN churn_label THEN times ELSE 0 END) / sum(times) \
+     AS weighed, avg(CASE WHEN churn_label THEN 1.0 ELSE 0.0 END) AS plain FROM ml_training.churn";
+
 /// Replaces what the project trains.
 fn train_with(project: &Path, model: &str) {
     let file = project.join("training/churn.toml");
@@ -101,6 +105,123 @@ fn a_searched_model_is_recorded_reproduced_and_exchanged() {
     }
 }
 
+// C28, C63: the proof begins with what the rows were made of, not with the table that they are in.
+#[test]
+fn a_model_is_made_again_when_the_table_of_its_rows_is_gone() {
+    let (_dir, project) = own_demo();
+    let first = json(&project, &["train", "churn_logistic"]);
+    let run = first["run_id"].as_str().unwrap();
+    let content = |run: &str| {
+        let shown = json(&project, &["runs", "show", run]);
+        shown["params"]["training_data_content_hash"].clone()
+    };
+    let proof = |arguments: &[&str]| {
+        let made = json(&project, arguments);
+        assert_eq!(made["equal"], true, "{made:#}");
+        assert_eq!(made["content_hash"], made["recorded_content_hash"], "{made:#}");
+        made
+    };
+    let rebuilt = proof(&["reproduce", run]);
+    assert_eq!(rebuilt["rows"], "rebuilt");
+    assert_eq!(rebuilt["content_hash"], content(run));
+    assert_eq!(proof(&["reproduce", run, "--from-table"])["rows"], "table");
+
+    // Another build of the set, and a model of its first state.
+    let file = project.join("training/churn_logistic.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let fewer = "labels.churn_outcomes WHERE user_token > 'u0000050'";
+    std::fs::write(&file, text.replace("labels.churn_outcomes", fewer)).unwrap();
+    json(&project, &["dataset", "build", "churn_logistic"]);
+    let state = first["dataset"]["snapshot"].to_string();
+    let old = json(&project, &["train", "churn_logistic", "--at", &state]);
+    assert_eq!(old["rows"], first["rows"]);
+    let old = old["run_id"].as_str().unwrap();
+    assert_eq!(content(old), content(run));
+    assert_eq!(proof(&["reproduce", old])["rows"], "table");
+
+    let table = first["dataset"]["table"].as_str().unwrap();
+    json(&project, &["table", "drop", table, "--yes"]);
+    assert_eq!(proof(&["reproduce", run]), rebuilt);
+    let (_, said) = failure(&project, &["reproduce", run, "--from-table"]);
+    assert!(said.contains("joins the rows again from what they were made of"), "{said}");
+    let (_, said) = failure(&project, &["reproduce", old]);
+    assert!(said.contains("does not know what those rows were made of"), "{said}");
+}
+
+// A trial that fails is a failed child, and takes nothing from the others.
+#[test]
+fn trials_and_folds_are_children_of_their_run() {
+    let (_dir, project) = own_demo();
+    train_with(
+        &project,
+        r#"
+        [cross_validation]
+        folds = 3
+        shuffle = true
+        seed = 5
+        [[preprocess]]
+        step = "scale"
+        [model]
+        name = "searched"
+        algorithm = "gbdt"
+        params = { n_estimators = 10 }
+        [search]
+        trials = 4
+        [search.params]
+        monotone = ["+txn_count_7d", "+nope"]
+        learning_rate = { low = 0.01, high = 0.3, log = true }
+        "scale.method" = ["standard", "robust"]
+        "#,
+    );
+    let trained = json(&project, &["train", "churn"]);
+    let run = trained["run_id"].as_str().unwrap();
+    let shown = json(&project, &["runs", "show", run]);
+    let children = shown["children"].as_array().unwrap();
+    let named = |part: &str| -> Vec<&serde_json::Value> {
+        let is = |child: &&serde_json::Value| child["name"].as_str().unwrap().contains(part);
+        children.iter().filter(is).collect()
+    };
+    let (trials, folds) = (named("-trial-"), named("-fold-"));
+    assert_eq!((trials.len(), folds.len()), (4, 3), "{children:#?}");
+    let failed: Vec<_> = trials.iter().filter(|trial| trial["status"] == "FAILED").collect();
+    assert!(!failed.is_empty() && failed.len() < 4, "{trials:#?}");
+    assert!(failed.iter().all(|trial| trial["params"]["monotone"] == "+nope"));
+    let why = failed[0]["tags"]["icecore.error"].as_str().unwrap();
+    assert!(why.contains("names the feature `nope`"), "{why}");
+    assert_eq!(trained["metrics"]["search_failed_trials"], failed.len() as f64);
+    let warning = trained["warnings"][0].as_str().unwrap();
+    assert!(warning.contains("of 4 combinations failed"), "{warning}");
+    let scores: Vec<f64> =
+        folds.iter().map(|fold| fold["metrics"]["val_roc_auc"].as_f64().unwrap()).collect();
+    let mean = scores.iter().sum::<f64>() / 3.0;
+    assert!((mean - trained["metrics"]["cv_auc_mean"].as_f64().unwrap()).abs() < 1e-12);
+    assert!(shown["params"]["preprocess"].as_str().unwrap().starts_with("scale"));
+    assert_eq!(json(&project, &["reproduce", run])["equal"], true);
+}
+
+// What is measured is what the objective minimizes.
+#[test]
+fn numbers_are_measured_by_their_objective() {
+    let (_dir, project) = own_demo();
+    for (objective, more, measure) in [
+        ("quantile", ", alpha = 0.9", "quantile_loss"),
+        ("absolute", "", "mae"),
+        ("poisson", "", "poisson_deviance"),
+    ] {
+        train_with(
+            &project,
+            &format!(
+                "[cross_validation]\nfolds = 2\n[model]\nname = \"numbers\"\nalgorithm = \"gbdt\"\n\
+                 params = {{ objective = \"{objective}\", n_estimators = 8{more} }}\n"
+            ),
+        );
+        let trained = json(&project, &["train", "churn"]);
+        for name in [format!("val_{measure}"), format!("cv_{measure}_mean"), "val_rmse".into()] {
+            assert!(trained["metrics"][&name].is_number(), "{name}: {trained:#}");
+        }
+    }
+}
+
 #[test]
 fn mistakes_in_a_search_are_told_before_anything_is_fitted() {
     let (_dir, project) = own_demo();
@@ -108,6 +229,10 @@ fn mistakes_in_a_search_are_told_before_anything_is_fitted() {
     for (search, message) in [
         ("params = { max_dept = [3] }", "has no parameter `max_dept`"),
         ("params = { max_depth = [] }", "parameter `max_depth` has no value to try"),
+        ("params = { max_depth = { low = 5, high = 3 } }", "the range of `max_depth` ends before"),
+        ("params = { l2 = { low = 0, high = 3.5 } }", "the range of `l2` has no end of values"),
+        ("params = { max_depth = 3 }", "give a list of values, or a range"),
+        ("params = { \"scale.method\" = [\"robust\"] }", "is of a step that is not there"),
         ("params = { max_depth = [3] }\nmeasure = \"auc\"", "there is no measure `auc`"),
     ] {
         train_with(&project, &format!("{model}[search]\n{search}\n"));
@@ -154,6 +279,11 @@ fn a_pipeline_with_weights_and_groups_is_recorded_and_reproduced() {
     );
     let trained = json(&project, &["train", "churn"]);
     let run = trained["run_id"].as_str().unwrap();
+    let rows = json(&project, &["sql", POSITIVE]);
+    let (weighed, plain) = (rows[0]["weighed"].as_f64(), rows[0]["plain"].as_f64());
+    assert!(weighed > plain, "{rows}");
+    let rate = trained["metrics"]["positive_class_rate"].as_f64().unwrap();
+    assert!((rate - weighed.unwrap()).abs() < 1e-12, "{trained:#}");
     assert!(trained["metrics"]["cv_auc_mean"].as_f64().unwrap() > 0.6, "{trained:#}");
     let shown = json(&project, &["runs", "show", run]);
     assert!(shown["artifacts"].as_array().unwrap().contains(&"pictures/learning_curve.svg".into()));
@@ -221,12 +351,32 @@ fn a_model_of_several_classes_explains_each() {
         "[model]\nname = \"many\"\nalgorithm = \"gbdt\"\n\
          params = { objective = \"multiclass\", n_estimators = 10 }\n",
     );
-    json(&project, &["train", "churn"]);
+    let trained = json(&project, &["train", "churn"]);
+    let shown = json(&project, &["runs", "show", trained["run_id"].as_str().unwrap()]);
+    let artifacts = shown["artifacts"].as_array().unwrap();
+    for path in ["model/evaluation.json", "pictures/confusion.svg"] {
+        assert!(artifacts.contains(&path.into()), "{artifacts:?}");
+    }
     let query = "SELECT * FROM ml_training.churn LIMIT 2";
     let why = json(&project, &["models", "explain", "many", "--sql", query]);
     let classes: Vec<_> =
         why.as_array().unwrap().iter().map(|row| row["class"].as_u64().unwrap()).collect();
     assert_eq!(classes, [0, 1, 0, 1]);
+
+    // A class that no row has would be learned all the same.
+    let file = project.join("training/churn.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let spine = "churned AS churn_label FROM";
+    assert!(text.contains(spine));
+    let gaps = "CASE WHEN churned THEN 7 ELSE 3 END AS churn_label FROM";
+    let text = text.replace(spine, gaps).replace("ml_training.churn", "ml_training.gaps");
+    std::fs::write(&file, text).unwrap();
+    json(&project, &["dataset", "build", "churn"]);
+    let (_, said) = failure(&project, &["train", "churn"]);
+    assert!(
+        said.contains("no row has 0, 1, 2, 4, 5, 6") && said.contains("dense_rank()"),
+        "{said}"
+    );
 }
 
 // C28: rows that stay in their table teach what rows in memory do, to the byte.

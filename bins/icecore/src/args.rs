@@ -87,7 +87,7 @@ pub(crate) enum Command {
     Dataset(dataset::DatasetCommand),
     /// Train a model from a pinned training set
     Train(TrainArgs),
-    /// Train a run's model again from its pin and compare the bytes
+    /// Make a run's rows and its model again from what it pinned, and compare the bytes
     Reproduce(ReproduceArgs),
     /// Recorded runs
     #[command(subcommand)]
@@ -206,6 +206,10 @@ pub(crate) struct TrainArgs {
 pub(crate) struct ReproduceArgs {
     /// The run's id, or its first digits
     pub(crate) run: String,
+    /// Read the rows from the table that they were written to instead of joining them again from
+    /// their pinned inputs: it takes less time and proves less
+    #[arg(long)]
+    pub(crate) from_table: bool,
 }
 
 #[derive(Debug, Args)]

@@ -8,6 +8,7 @@ use icecore_core::{
     parse_toml,
 };
 use icecore_train::StepSpec;
+use icecore_train::search::Space;
 use serde::{Deserialize, Serialize};
 
 use crate::document::{self, KeyPlace};
@@ -142,6 +143,12 @@ pub struct CrossValidationSpec {
     /// Rows between those that are learned from and those that validate, for `by = "time"`.
     #[serde(default, skip_serializing_if = "is_none")]
     pub gap: usize,
+    /// Whether chance decides which rows are in which part, for `by = "row"`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shuffle: bool,
+    /// What chance goes by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
 }
 
 /// What the parts of cross-validation are.
@@ -174,8 +181,9 @@ pub struct ModelSpec {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SearchSpec {
-    /// The values to try, by parameter.
-    pub params: BTreeMap<String, Vec<ParamValue>>,
+    /// The values to try, by parameter, or ranges of them. `STEP.PARAM` is one of a step of
+    /// preprocessing.
+    pub params: Space,
     /// How many combinations are drawn; absent means every one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trials: Option<usize>,
@@ -202,6 +210,12 @@ impl CrossValidationSpec {
         }
         if self.gap > 0 && self.by != FoldBy::Time {
             return plain("`gap` is for `by = \"time\"`", "leave it out");
+        }
+        if self.shuffle && self.by != FoldBy::Row {
+            return plain("`shuffle` is for `by = \"row\"`", "leave it out");
+        }
+        if self.seed.is_some() && !self.shuffle {
+            return plain("`seed` is for `shuffle = true`", "set it, or leave the seed out");
         }
         Ok(())
     }

@@ -34,6 +34,20 @@ pub fn cross_validate(trainer: &dyn Trainer, set: &TrainingSet, folds: usize) ->
     cross_validate_on(trainer, set, &stratified_k_fold(set, folds)?, Some(Measure::RocAuc))
 }
 
+/// What one fold says.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct Fold {
+    /// The measure of the rows that validate.
+    pub score: f64,
+    /// The rounds of learning, where the model learned in rounds.
+    pub rounds: Option<usize>,
+    /// How many rows were learned from.
+    pub training_rows: usize,
+    /// How many rows validated.
+    pub validation_rows: usize,
+}
+
 /// Fits a model to the training rows of each split and measures it on the validation rows, which
 /// it watches to stop early where the parameters say so. Without a measure, the usual one of the
 /// model's output is taken.
@@ -48,30 +62,48 @@ pub fn cross_validate_on(
     splits: &[Split],
     measure: Option<Measure>,
 ) -> Result<CvResult> {
+    cross_validate_with(trainer, set, (splits, measure), &|_, _| ())
+}
+
+/// As [`cross_validate_on`], and tells of each fold by its number when it has ended.
+///
+/// # Errors
+///
+/// As [`cross_validate_on`]. What ended before is told.
+pub fn cross_validate_with(
+    trainer: &dyn Trainer,
+    set: &TrainingSet,
+    (splits, measure): (&[Split], Option<Measure>),
+    ended: &(dyn Fn(usize, &Result<Fold>) + Sync),
+) -> Result<CvResult> {
     if splits.is_empty() {
         return Err(Error::invalid("there is no fold to validate on"));
     }
     let cells =
         set.rows().saturating_mul(set.features().num_columns()).saturating_mul(splits.len());
-    let score = |split: &Split| score(trainer, set, (split, measure));
-    let scored: Vec<(f64, Option<usize>)> = if cells <= CELLS_MAX {
-        splits.par_iter().map(score).collect::<Result<_>>()?
-    } else {
-        splits.iter().map(score).collect::<Result<_>>()?
+    let fold = |(number, split): (usize, &Split)| {
+        let fold = fold(trainer, set, (split, measure));
+        ended(number, &fold);
+        fold
     };
-    let scores: Vec<f64> = scored.iter().map(|(score, _)| *score).collect();
+    let folds: Vec<Fold> = if cells <= CELLS_MAX {
+        splits.par_iter().enumerate().map(fold).collect::<Result<_>>()?
+    } else {
+        splits.iter().enumerate().map(fold).collect::<Result<_>>()?
+    };
+    let scores: Vec<f64> = folds.iter().map(|fold| fold.score).collect();
     let count = scores.len() as f64;
     let mean = scores.iter().sum::<f64>() / count;
     let variance = scores.iter().map(|score| (score - mean) * (score - mean)).sum::<f64>() / count;
-    let rounds = scored.into_iter().filter_map(|(_, rounds)| rounds).collect();
+    let rounds = folds.iter().filter_map(|fold| fold.rounds).collect();
     Ok(CvResult { mean, std: variance.sqrt(), scores, rounds })
 }
 
-fn score(
+fn fold(
     trainer: &dyn Trainer,
     set: &TrainingSet,
     (split, measure): (&Split, Option<Measure>),
-) -> Result<(f64, Option<usize>)> {
+) -> Result<Fold> {
     let (training, validation) = split.apply(set)?;
     let model = trainer.fit_watching(&training, &validation)?;
     let output: OutputKind = model.signature().output;
@@ -80,5 +112,6 @@ fn score(
         Error::invalid(format!("`{}` of a fold is not defined", measure.name()))
             .with_help(measure.wants(output, &validation))
     })?;
-    Ok((score, model.rounds()))
+    let (training_rows, validation_rows) = (training.rows(), validation.rows());
+    Ok(Fold { score, rounds: model.rounds(), training_rows, validation_rows })
 }

@@ -138,7 +138,9 @@ use std::sync::Arc;
 
 use icecore_core::{Error, Result, Trainer};
 
-pub use cross_validation::{CvResult, cross_validate, cross_validate_on};
+pub use cross_validation::{
+    CvResult, Fold, cross_validate, cross_validate_on, cross_validate_with,
+};
 pub use difference::first_difference;
 pub use export::{to_lightgbm, to_mlflow, to_onnx};
 pub use file::{decode_model, model_hash};

@@ -72,6 +72,30 @@ pub fn stratified_k_fold(set: &TrainingSet, folds: usize) -> Result<Vec<Split>> 
     Ok(deal(labels.len(), &classes, folds))
 }
 
+/// Divides the rows into folds that have each label as often as the others do, rows of a label in
+/// the order of the hashes of their ids with the seed: what scikit-learn's
+/// `StratifiedKFold(folds, shuffle=True)` does, but for which rows the chance picks. Each fold has
+/// as many rows of each label as [`stratified_k_fold`] gives it.
+///
+/// # Errors
+///
+/// As [`stratified_k_fold`].
+pub fn stratified_k_fold_shuffled(
+    set: &TrainingSet,
+    folds: usize,
+    seed: u64,
+) -> Result<Vec<Split>> {
+    let labels = set.labels().values();
+    let ids = set.row_ids().values();
+    let order = canonical_order(&columns::rough(set)?, labels, ids);
+    let mut classes = enough(classes(labels, &order), folds)?;
+    for (_, rows) in &mut classes {
+        // Rows of one id stay in their order.
+        rows.sort_by_key(|row| mix_pair(seed, ids[*row]));
+    }
+    Ok(deal(labels.len(), &classes, folds))
+}
+
 /// What scikit-learn's `StratifiedKFold(folds)` does without shuffling, row for row: the rows
 /// count as they come. [`stratified_k_fold`] is the one that does not depend on their order.
 ///

@@ -47,7 +47,10 @@ pub(super) async fn runs(context: &Context, command: RunsCommand) -> Result<Answ
         RunsCommand::Show { run } => {
             let mut run = tracker.get(&run_named(&project, &run).await?).await?;
             run.artifacts = project.artifacts().list(&run.id).await?;
-            Ok(Answer::new(json!(run), show(&run)))
+            let children = project.child_runs(&run.id).await?;
+            let mut answer = json!(run);
+            answer["children"] = json!(children);
+            Ok(Answer::new(answer, show(&run, &children)))
         }
         RunsCommand::Compare { runs } => {
             let mut compared = Vec::with_capacity(runs.len());
@@ -175,7 +178,7 @@ fn metric(run: &Run, name: &str) -> String {
     run.metrics.get(name).map(|value| format!("{value:.4}")).unwrap_or_default()
 }
 
-fn show(run: &Run) -> String {
+fn show(run: &Run, children: &[Run]) -> String {
     let mut lines = vec![
         ("run", run.id.to_string()),
         ("experiment", run.experiment.clone()),
@@ -189,7 +192,23 @@ fn show(run: &Run) -> String {
     lines.extend(run.metrics.iter().map(|(name, value)| ("metric", format!("{name} = {value}"))));
     lines.extend(run.tags.iter().map(|(name, value)| ("tag", format!("{name} = {value}"))));
     lines.extend(run.artifacts.iter().map(|path| ("artifact", path.clone())));
+    lines.extend(children.iter().map(|child| ("child", child_line(child))));
     facts(&lines)
+}
+
+/// A child of a run: which it is, what it was given, and what it gave.
+fn child_line(child: &Run) -> String {
+    let mut parts = vec![
+        child.id.to_string(),
+        child.name.clone(),
+        format!("{:?}", child.status).to_lowercase(),
+    ];
+    parts.extend(child.params.iter().map(|(name, value)| format!("{name} = {value}")));
+    // Those of single folds are in the child itself.
+    let whole = child.metrics.iter().filter(|(name, _)| !name.starts_with("fold_"));
+    parts.extend(whole.map(|(name, value)| format!("{name} {value:.4}")));
+    parts.extend(child.tags.get("icecore.error").cloned());
+    parts.join("  ")
 }
 
 /// Parameters and metrics side by side, those that differ marked.

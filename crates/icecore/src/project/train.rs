@@ -1,8 +1,13 @@
 //! Training: from a lock to a registered model, with everything recorded that rebuilds it.
 
+mod children;
+mod classes;
+mod environment;
+mod evaluation;
 mod fit;
 mod pictures;
 mod recipe;
+mod reproduce;
 mod rows;
 mod search;
 
@@ -17,14 +22,18 @@ use icecore_core::{
 };
 use icecore_dataset::{DatasetSpec, LoadOptions, Lock, lockfile_path};
 use icecore_monitor::{Profile, ProfileOptions};
-use icecore_train::{decode_model, first_difference, model_hash};
+use icecore_train::{decode_model, model_hash};
 use serde::Serialize;
 
 use crate::Project;
 use crate::project::monitors::FEATURES_FILE;
+use children::Parent;
+use environment::environment;
 use fit::{Fitted, fit};
 use recipe::Recipe;
 use rows::Rows;
+
+pub use reproduce::{ReproduceOptions, ReproduceReport, RowsProof};
 
 /// The path of a model's file among its run's artifacts.
 pub(crate) const MODEL_FILE: &str = "model/model.icm";
@@ -93,27 +102,6 @@ fn warnings(dataset: &str, importance: &[(String, f64)]) -> Vec<String> {
     says_nothing.then_some(warning).into_iter().collect()
 }
 
-/// What became of building a run's model again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ReproduceReport {
-    /// The run.
-    pub run_id: RunId,
-    /// Whether the model's bytes are equal.
-    pub equal: bool,
-    /// The training set's content hash that the run recorded.
-    pub content_hash: String,
-    /// SHA-256 of the model's file, built again.
-    pub model_hash: String,
-    /// SHA-256 of the model's file that the run recorded.
-    pub recorded_hash: String,
-    /// What differs first between the two models.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub difference: Option<String>,
-    /// What differs between the run's environment and this one: versions, the platform.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub environment: Vec<String>,
-}
-
 impl Project {
     /// Trains on the locked training set, or on another version of its table, and registers the
     /// model (C22-C28, C51-C63).
@@ -136,7 +124,7 @@ impl Project {
         let lock = Lock::read(&lockfile_path(&path)).map_err(|error| {
             error.with_help(format!("build the training set first: `icecore dataset build {name}`"))
         })?;
-        let recipe = Recipe::of(&spec)?;
+        let mut recipe = Recipe::of(&spec)?;
         let memory = match &spec.search {
             Some(_) => Some("a search cross-validates"),
             None => recipe.needs_memory(),
@@ -147,6 +135,7 @@ impl Project {
         }
         let options = (recipe.loads(options.at), (options.streams, memory.is_none()));
         let (rows, learned) = self.rows(&lock, options).await?;
+        rows.types().clone_into(&mut recipe.types);
         let run_name = format!("{name}-{}-snapshot-{}", recipe.algorithm, rows.pin().snapshot);
         let run = NewRun::new(spec.experiment(), run_name)
             .with_inputs(rows.source().provenance().to_vec())
@@ -193,9 +182,17 @@ impl Project {
     }
 
     async fn fit_and_register(&self, run: &RunId, mut training: Training) -> Result<TrainReport> {
-        if let Some(search) = training.spec.search.clone() {
-            self.search(run, &mut training, search).await?;
-        }
+        training.check_classes().await?;
+        let parent = Parent {
+            run: run.clone(),
+            experiment: training.spec.experiment(),
+            dataset: training.spec.name.clone(),
+            inputs: training.rows.source().provenance().to_vec(),
+        };
+        let failed = match training.spec.search.clone() {
+            Some(search) => self.search(&parent, &mut training, search).await?,
+            None => None,
+        };
         let trainer = training.recipe.trainer()?;
         let params = self.run_params(&training, &*trainer).await?;
         self.tracker().log(run, RunEntries { params, ..RunEntries::default() }).await?;
@@ -204,9 +201,7 @@ impl Project {
         let Training { spec, rows, learned, recipe, .. } = training;
         self.keep_profile(run, FEATURES_FILE, &learned).await;
         let pin = rows.pin().clone();
-        let fitted = tokio::task::spawn_blocking(move || fit(&recipe, &rows))
-            .await
-            .map_err(|error| Error::internal("training stopped").with_source(error))??;
+        let fitted = self.with_children(&parent, move |tell| fit(&recipe, &rows, tell)).await?;
         let metrics = fitted.metrics.clone();
         self.tracker().log(run, RunEntries { metrics, ..RunEntries::default() }).await?;
         let version = self.register(run, &spec, &fitted).await?;
@@ -218,7 +213,7 @@ impl Project {
             dataset: pin,
             rows: fitted.rows,
             metrics: fitted.metrics,
-            warnings: warnings(&spec.name, &fitted.importance),
+            warnings: failed.into_iter().chain(warnings(&spec.name, &fitted.importance)).collect(),
             importance: fitted.importance,
         })
     }
@@ -260,6 +255,10 @@ impl Project {
     ) -> Result<BTreeMap<String, String>> {
         let Training { spec, lock, rows, recipe, .. } = training;
         let pin = rows.pin();
+        let content_hash = match *pin == lock.materialized {
+            true => lock.content_hash.clone(),
+            false => icecore_dataset::digest(self.engine(), lock, pin).await?.content_hash,
+        };
         let history = self.catalog().history(&pin.table).await?;
         let committed = history.iter().find(|snapshot| snapshot.id == pin.snapshot);
         let mut params = trainer.params();
@@ -271,9 +270,7 @@ impl Project {
         add("training_data_version", pin.snapshot.to_string());
         add("training_data_row_count", rows.count().to_string());
         add("training_data_unlabelled_count", rows.unlabelled().to_string());
-        if *pin == lock.materialized {
-            add("training_data_content_hash", lock.content_hash.clone());
-        }
+        add("training_data_content_hash", content_hash);
         if let Some(committed) = committed {
             add("training_data_timestamp", committed.committed_at.to_string());
         }
@@ -321,87 +318,6 @@ impl Project {
         let lock = self.artifacts().get(run, LOCK_FILE).await?;
         Lock::parse(LOCK_FILE, &String::from_utf8_lossy(&lock))
     }
-
-    /// Trains a run's model again, from the pins and parameters that it recorded, and compares the
-    /// bytes (C28, C63). Nothing is recorded.
-    ///
-    /// # Errors
-    ///
-    /// `NotFound` if the run, its lock or its data is gone.
-    pub async fn reproduce(&self, run: &RunId) -> Result<ReproduceReport> {
-        let recorded = self.tracker().get(run).await?;
-        let missing = |error: Error| {
-            error.with_note(format!("run `{run}` is `{}`: it trained no model", recorded.name))
-        };
-        let lock = self.run_lock(run).await.map_err(missing)?;
-        let recipe = self.artifacts().get(run, RECIPE_FILE).await.map_err(missing)?;
-        let recipe: Recipe = serde_json::from_slice(&recipe).map_err(|error| {
-            Error::corrupt(format!("the recipe of run `{run}` cannot be read")).with_source(error)
-        })?;
-        let before = self.artifacts().get(run, MODEL_FILE).await.map_err(missing)?;
-        let recorded_hash = model_hash(&before);
-        let snapshot = recorded
-            .params
-            .get("training_data_snapshot_id")
-            .ok_or_else(|| missing(Error::not_found("the run names no training data")))?;
-        let options = recipe.loads(Some(SnapshotSelector::parse(snapshot)?));
-        let can_stream = recipe.needs_memory().is_none();
-        let (rows, _) = self.rows(&lock, (options, (false, can_stream))).await?;
-        let bytes = tokio::task::spawn_blocking(move || recipe.model(&rows)?.encode())
-            .await
-            .map_err(|error| Error::internal("training stopped").with_source(error))??;
-        let model_hash = model_hash(&bytes);
-        let equal = model_hash == recorded_hash;
-        let difference = if equal { None } else { first_difference(&before, &bytes)? };
-        let environment = environment().into_iter().filter_map(|(name, now)| {
-            let then = recorded.params.get(name).filter(|then| **then != now)?;
-            Some(format!("{name}: {then}, now {now}"))
-        });
-        Ok(ReproduceReport {
-            run_id: run.clone(),
-            equal,
-            content_hash: lock.content_hash,
-            model_hash,
-            recorded_hash,
-            difference,
-            environment: environment.collect(),
-        })
-    }
-}
-
-/// What a model may depend on besides its rows and its recipe.
-fn environment() -> [(&'static str, String); 3] {
-    let versions = format!(
-        "icecore {}, arrow {}, {}",
-        env!("CARGO_PKG_VERSION"),
-        arrow::ARROW_VERSION,
-        icecore_train::SOLVERS
-    );
-    let platform = format!("{} {}", std::env::consts::OS, std::env::consts::ARCH);
-    [("library_versions", versions), ("platform", platform), ("cpu_features", cpu_features())]
-}
-
-/// What the processor can that a solver or the platform's mathematics may use.
-fn cpu_features() -> String {
-    #[cfg(target_arch = "x86_64")]
-    let found = [
-        ("sse4.2", std::arch::is_x86_feature_detected!("sse4.2")),
-        ("avx", std::arch::is_x86_feature_detected!("avx")),
-        ("avx2", std::arch::is_x86_feature_detected!("avx2")),
-        ("fma", std::arch::is_x86_feature_detected!("fma")),
-        ("avx512f", std::arch::is_x86_feature_detected!("avx512f")),
-        ("avx512bw", std::arch::is_x86_feature_detected!("avx512bw")),
-        ("avx512vbmi", std::arch::is_x86_feature_detected!("avx512vbmi")),
-    ];
-    #[cfg(target_arch = "aarch64")]
-    let found = [
-        ("neon", std::arch::is_aarch64_feature_detected!("neon")),
-        ("sve", std::arch::is_aarch64_feature_detected!("sve")),
-    ];
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    let found: [(&str, bool); 0] = [];
-    let names = found.into_iter().filter(|(_, is_there)| *is_there).map(|(name, _)| name);
-    names.collect::<Vec<_>>().join(" ")
 }
 
 /// Everything that a training reads.

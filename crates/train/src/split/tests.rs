@@ -93,6 +93,33 @@ fn folds_need_rows_of_each_label() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
+    #[test]
+    fn shuffled_folds_have_as_many_of_each_label_and_go_by_the_seed(
+        labels in prop::collection::vec(0..3_u8, 60..120),
+        seed in any::<u64>(),
+    ) {
+        let set = labelled(&labels);
+        let order = shuffled(set.rows() as u64, seed);
+        if let Ok(plain) = stratified_k_fold(&set, 3) {
+            let splits = stratified_k_fold_shuffled(&set, 3, seed).unwrap();
+            let (plain, folds) = (folds_of(&plain, set.rows()), folds_of(&splits, set.rows()));
+            for (fold, label) in (0..3).flat_map(|fold| [(fold, 0), (fold, 1), (fold, 2)]) {
+                let count = |folds: &[usize]| {
+                    (0..labels.len()).filter(|r| folds[*r] == fold && labels[*r] == label).count()
+                };
+                prop_assert_eq!(count(&plain), count(&folds));
+            }
+            let moved = set.take(&order).unwrap();
+            let splits = stratified_k_fold_shuffled(&moved, 3, seed).unwrap();
+            let of_moved = folds_of(&splits, set.rows());
+            for (place, row) in order.values().iter().enumerate() {
+                prop_assert_eq!(folds[*row as usize], of_moved[place]);
+            }
+            let other = stratified_k_fold_shuffled(&set, 3, seed.wrapping_add(1)).unwrap();
+            prop_assert_ne!(folds_of(&other, set.rows()), folds);
+        }
+    }
+
     // D4
     #[test]
     fn splits_do_not_depend_on_the_order_of_rows(

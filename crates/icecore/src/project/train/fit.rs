@@ -7,11 +7,12 @@ use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{Float64Type, Schema};
 use bytes::Bytes;
 use icecore_core::{Error, Model, OutputKind, Result, TrainingSet, TrainingSource};
-use icecore_train::metrics::{self, Measure};
+use icecore_train::metrics::{Measure, Scored};
 use icecore_train::split::{self, By};
-use icecore_train::{cross_validate_on, learning_curve, model_hash};
-use serde_json::json;
+use icecore_train::{cross_validate_with, learning_curve, model_hash};
 
+use super::children::Ended;
+use super::evaluation;
 use super::pictures;
 use super::recipe::Recipe;
 use super::rows::Rows;
@@ -32,14 +33,15 @@ pub(super) struct Fitted {
     pub(super) files: Vec<(String, String)>,
 }
 
-/// Validation split, cross-validation, and the final fit on all rows.
-pub(super) fn fit(recipe: &Recipe, rows: &Rows) -> Result<Fitted> {
+/// Validation split, cross-validation, and the final fit on all rows. `tell` hears of each fold.
+pub(super) fn fit(recipe: &Recipe, rows: &Rows, tell: &(dyn Fn(Ended) + Sync)) -> Result<Fitted> {
     let trainer = recipe.trainer()?;
     let mut scores = BTreeMap::new();
     let count = rows.count();
     scores.insert("training_row_count".to_owned(), count as f64);
     if recipe.measure() == Measure::RocAuc {
-        scores.insert("positive_class_rate".to_owned(), rows.positive() as f64 / count as f64);
+        let rate = rows.positive_rate()?;
+        scores.extend(rate.map(|rate| ("positive_class_rate".to_owned(), rate)));
     }
     let mut files = Vec::new();
     let mut watched = None;
@@ -59,7 +61,10 @@ pub(super) fn fit(recipe: &Recipe, rows: &Rows) -> Result<Fitted> {
     if let (true, Rows::Loaded(loaded)) = (recipe.is_cross_validated(), rows) {
         let measure = recipe.measure();
         let splits = recipe.splits(loaded)?;
-        let validated = cross_validate_on(&*trainer, &loaded.set, &splits, Some(measure))?;
+        let on = (&splits[..], Some(measure));
+        let validated = cross_validate_with(&*trainer, &loaded.set, on, &|number, fold| {
+            tell(Ended::fold(number, fold, measure));
+        })?;
         let name = if measure == Measure::RocAuc { "auc" } else { measure.name() };
         scores.insert(format!("cv_{name}_mean"), validated.mean);
         scores.insert(format!("cv_{name}_std"), validated.std);
@@ -92,8 +97,7 @@ fn learning(
     share: f64,
 ) -> Result<Option<(String, String)>> {
     let measure = match model.signature().output {
-        _ if recipe.ranks() => recipe.measure(),
-        OutputKind::Value => Measure::Rmse,
+        OutputKind::Value => recipe.measure(),
         _ => Measure::LogLoss,
     };
     let [training, others] = sides.map(|side| -> Result<_> {
@@ -129,65 +133,54 @@ impl Predicted {
     }
 
     fn validate(&self, recipe: &Recipe, model: &dyn Model) -> Result<BTreeMap<String, f64>> {
-        let measures: &[(&str, Measure)] = match model.signature().output {
-            _ if recipe.ranks() => &[("val_ndcg", recipe.measure()), ("val_map", Measure::Map)],
-            OutputKind::Value => &[("val_rmse", Measure::Rmse), ("val_mae", Measure::Mae)],
-            OutputKind::Classes => {
-                &[("val_log_loss", Measure::LogLoss), ("val_accuracy", Measure::Accuracy)]
-            }
-            _ => &[
-                ("val_auc_roc", Measure::RocAuc),
-                ("val_auc_pr", Measure::PrAuc),
-                ("val_log_loss", Measure::LogLoss),
-                ("val_brier", Measure::Brier),
-            ],
+        let measures: &[Measure] = match model.signature().output {
+            _ if recipe.ranks() => &[recipe.measure(), Measure::Map],
+            // What the objective minimizes, and what numbers are compared by.
+            OutputKind::Value => &[recipe.measure(), Measure::Rmse, Measure::Mae],
+            OutputKind::Classes => &[Measure::LogLoss, Measure::Accuracy],
+            _ => &[Measure::RocAuc, Measure::PrAuc, Measure::LogLoss, Measure::Brier],
         };
         let rows = self.rows.rows() as f64;
         let mut scores = BTreeMap::from([("val_row_count".to_owned(), rows)]);
-        for (name, measure) in measures {
+        for measure in measures {
+            let name = match measure {
+                Measure::RocAuc => "auc_roc",
+                Measure::PrAuc => "auc_pr",
+                other => other.name(),
+            };
             // A metric that is not defined, such as an AUC of one class, is not recorded.
             if let Some(score) = measure.of_predictions(&self.predictions, &self.rows)? {
-                scores.insert((*name).to_owned(), score);
+                scores.insert(format!("val_{name}"), score);
             }
         }
         Ok(scores)
     }
 
-    /// What probabilities are worth at every threshold, as numbers and as pictures.
+    /// What predictions of classes are worth, as numbers and as pictures.
     fn evaluation(&self, model: &dyn Model) -> Result<Vec<(String, String)>> {
-        if model.signature().output != OutputKind::Probability {
-            return Ok(Vec::new());
-        }
-        let scores = &self.predictions;
-        let scores = scores
-            .as_primitive_opt::<Float64Type>()
-            .ok_or_else(|| Error::internal(format!("the model gave {}", scores.data_type())))?
-            .values();
         let labels = self.rows.labels().values();
-        let mut files = Vec::new();
-        let mut add = |name: &str, text: String| files.push((name.to_owned(), text));
-        if let Some(curve) = metrics::roc_curve(labels, scores) {
-            add("pictures/roc.svg", pictures::roc(&curve));
+        let weights = self.rows.weights().map(|weights| &weights.values()[..]);
+        let scored = |values| Scored::new(labels, values).with_weights(weights);
+        match model.signature().output {
+            OutputKind::Probability => {
+                Ok(evaluation::thresholds(&scored(numbers(&self.predictions)?)))
+            }
+            OutputKind::Classes => {
+                let lists = self.predictions.as_fixed_size_list_opt();
+                let lists = lists.ok_or_else(|| no_numbers(&self.predictions))?;
+                let classes = usize::try_from(lists.value_length()).unwrap_or(0);
+                Ok(evaluation::classes(&scored(numbers(lists.values())?), classes))
+            }
+            _ => Ok(Vec::new()),
         }
-        if let Some(curve) = metrics::precision_recall_curve(labels, scores) {
-            add("pictures/precision_recall.svg", pictures::precision_recall(&curve));
-        }
-        let bins = metrics::calibration(labels, scores, 10);
-        if let Some(bins) = &bins {
-            add("pictures/calibration.svg", pictures::calibration(bins));
-        }
-        let at = |tenth: i32| {
-            let threshold = f64::from(tenth) / 10.0;
-            json!({"threshold": threshold, "confusion": metrics::confusion(labels, scores, threshold)})
-        };
-        let lift = |top: f64| json!({"top": top, "lift": metrics::lift(labels, scores, top)});
-        let lifts = [0.01, 0.05, 0.1, 0.2, 0.5].map(lift);
-        let numbers = json!({
-            "thresholds": (1..10).map(at).collect::<Vec<_>>(),
-            "lift": lifts,
-            "calibration": bins,
-        });
-        add("model/evaluation.json", format!("{numbers:#}\n"));
-        Ok(files)
     }
+}
+
+fn numbers(predictions: &ArrayRef) -> Result<&[f64]> {
+    let numbers = predictions.as_primitive_opt::<Float64Type>();
+    Ok(numbers.ok_or_else(|| no_numbers(predictions))?.values())
+}
+
+fn no_numbers(predictions: &ArrayRef) -> Error {
+    Error::internal(format!("the model gave {}", predictions.data_type()))
 }

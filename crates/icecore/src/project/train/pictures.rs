@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use icecore_train::metrics::{CalibrationBin, CurvePoint};
+use icecore_train::metrics::{CalibrationBin, ClassConfusion, CurvePoint};
 
 const WIDTH: f64 = 480.0;
 const HEIGHT: f64 = 360.0;
@@ -11,6 +11,8 @@ const MARGIN: f64 = 48.0;
 const POINTS_MAX: usize = 400;
 /// So many features are shown.
 const BARS_MAX: usize = 30;
+/// A matrix of more classes cannot be read.
+pub(super) const CLASSES_MAX: usize = 12;
 
 pub(super) fn roc(curve: &[CurvePoint]) -> String {
     let points: Vec<_> = curve.iter().map(|point| (point.x, point.y)).collect();
@@ -152,6 +154,50 @@ pub(super) fn importance(shares: &[(String, f64)]) -> String {
         );
     }
     svg("Importance", MARGIN + 18.0 * shown.len() as f64 + 12.0, &body)
+}
+
+/// How often rows of each class are taken for which: the darker, the more of its class.
+pub(super) fn confusion(found: &ClassConfusion) -> String {
+    let classes = found.classes();
+    let cell = (WIDTH - 2.0 * MARGIN) / classes as f64;
+    let mut body = String::new();
+    for label in 0..classes {
+        let all: f64 = (0..classes).map(|taken| found.of(label, taken)).sum();
+        for taken in 0..classes {
+            let count = found.of(label, taken);
+            let share = if all > 0.0 { count / all } else { 0.0 };
+            let (left, top) = (MARGIN + cell * taken as f64, MARGIN + cell * label as f64);
+            let ink = if share > 0.5 { "#fff" } else { "#000" };
+            let _ = write!(
+                body,
+                "<rect x=\"{left:.1}\" y=\"{top:.1}\" width=\"{cell:.1}\" height=\"{cell:.1}\" \
+                 fill=\"#0b62a4\" fill-opacity=\"{share:.3}\" stroke=\"#ddd\"/>\
+                 <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\" fill=\"{ink}\">{}</text>",
+                left + cell / 2.0,
+                top + cell / 2.0 + 4.0,
+                // One digit of a weight tells enough.
+                (count * 10.0).round() / 10.0,
+            );
+        }
+        let middle = MARGIN + cell * (label as f64 + 0.5);
+        let _ = write!(
+            body,
+            "<text x=\"{middle:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{label}</text>\
+             <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{label}</text>",
+            WIDTH - MARGIN + 16.0,
+            MARGIN - 8.0,
+            middle + 4.0,
+        );
+    }
+    let _ = write!(
+        body,
+        "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">predicted class</text>\
+         <text transform=\"translate(14 {:.1}) rotate(-90)\" text-anchor=\"middle\">class</text>",
+        WIDTH / 2.0,
+        WIDTH - 10.0,
+        WIDTH / 2.0,
+    );
+    svg("Confusion", WIDTH, &body)
 }
 
 fn svg(title: &str, height: f64, body: &str) -> String {

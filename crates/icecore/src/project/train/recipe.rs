@@ -35,10 +35,17 @@ pub(super) struct Recipe {
     pub(super) ranked_by: Option<String>,
     #[serde(default)]
     pub(super) gap: usize,
+    /// By what chance decides which rows are in which fold, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) shuffle_seed: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) weight: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) preprocess: Vec<StepSpec>,
+    /// The types of columns that the training set's table had made wider than the lock's inputs
+    /// give them: ids of rows and the model's signature go by them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) types: BTreeMap<String, String>,
 }
 
 impl Recipe {
@@ -58,8 +65,10 @@ impl Recipe {
             group: cross.and_then(|cross| cross.group.clone()),
             ranked_by: spec.group.clone(),
             gap: cross.map_or(0, |cross| cross.gap),
+            shuffle_seed: cross.filter(|cross| cross.shuffle).map(|cross| cross.seed.unwrap_or(42)),
             weight: spec.weight.clone(),
             preprocess: spec.preprocess.clone(),
+            types: BTreeMap::new(),
         })
     }
 
@@ -68,11 +77,38 @@ impl Recipe {
     }
 
     /// A trainer with these parameters in place of the recipe's.
-    pub(super) fn trainer_with(
-        &self,
-        params: &BTreeMap<String, ParamValue>,
-    ) -> Result<Arc<dyn Trainer>> {
+    fn trainer_with(&self, params: &BTreeMap<String, ParamValue>) -> Result<Arc<dyn Trainer>> {
         icecore_train::pipeline(&self.preprocess, &self.algorithm, params)
+    }
+
+    /// The recipe with these parameters among its own: `STEP.PARAM` is one of a step.
+    pub(super) fn with(&self, params: &BTreeMap<String, ParamValue>) -> Result<Self> {
+        let mut recipe = self.clone();
+        for (name, value) in params {
+            let params = match name.split_once('.') {
+                None => &mut recipe.params,
+                Some((step, _)) => &mut recipe.step(step, name)?.params,
+            };
+            let name = name.split_once('.').map_or(name.as_str(), |(_, param)| param);
+            params.insert(name.to_owned(), value.clone());
+        }
+        Ok(recipe)
+    }
+
+    /// The only step of this name.
+    fn step(&mut self, step: &str, param: &str) -> Result<&mut StepSpec> {
+        let names: Vec<String> = self.preprocess.iter().map(|step| step.step.clone()).collect();
+        let mut found = self.preprocess.iter_mut().filter(|spec| spec.step == step);
+        match (found.next(), found.next()) {
+            (Some(only), None) => Ok(only),
+            (None, _) => Err(Error::invalid(format!("`{param}` is of a step that is not there"))
+                .with_candidates(step, names.iter().map(String::as_str))
+                .with_note(format!("steps: {}", names.join(", ")))),
+            (Some(_), Some(_)) => {
+                Err(Error::invalid(format!("`{param}` is of several steps `{step}`"))
+                    .with_help("search the parameters of a step that is there once"))
+            }
+        }
     }
 
     /// What to load of the training set at this state, or at the locked one.
@@ -86,7 +122,7 @@ impl Recipe {
     }
 
     /// What the model will give.
-    fn output(&self) -> OutputKind {
+    pub(super) fn output(&self) -> OutputKind {
         let numbers =
             ["linear_regression", "ridge", "lasso", "elastic_net", "knn_regressor", "svr"];
         if numbers.contains(&self.algorithm.as_str()) {
@@ -103,16 +139,23 @@ impl Recipe {
 
     /// What is measured where nobody says.
     pub(super) fn measure(&self) -> Measure {
-        if self.ranks() {
-            return Measure::Ndcg(self.ndcg_at());
+        match self.params.get("objective").map(ToString::to_string).as_deref() {
+            Some("lambdarank") => Measure::Ndcg(self.ndcg_at()),
+            Some("quantile") => Measure::QuantileLoss(self.alpha()),
+            Some("absolute") => Measure::Mae,
+            Some("poisson") => Measure::PoissonDeviance,
+            _ => Measure::usual(self.output()),
         }
-        Measure::usual(self.output())
+    }
+
+    /// The quantile of the objective and of its loss.
+    fn alpha(&self) -> f64 {
+        self.params.get("alpha").and_then(ParamValue::as_float).unwrap_or(0.5)
     }
 
     /// The measure of this name, of the quantile or the first rows that the parameters say.
     pub(super) fn measure_named(&self, name: &str) -> Result<Measure> {
-        let alpha = self.params.get("alpha").and_then(ParamValue::as_float).unwrap_or(0.5);
-        Ok(match Measure::named(name, alpha)? {
+        Ok(match Measure::named(name, self.alpha())? {
             Measure::Ndcg(_) => Measure::Ndcg(self.ndcg_at()),
             other => other,
         })
@@ -149,8 +192,11 @@ impl Recipe {
             }
             _ => {}
         }
-        match self.output() {
-            OutputKind::Value => split::k_fold(set.row_ids(), folds, self.split_seed),
+        match (self.output(), self.shuffle_seed) {
+            (OutputKind::Value, seed) => {
+                split::k_fold(set.row_ids(), folds, seed.unwrap_or(self.split_seed))
+            }
+            (_, Some(seed)) => split::stratified_k_fold_shuffled(set, folds, seed),
             _ => split::stratified_k_fold(set, folds),
         }
     }
@@ -241,9 +287,8 @@ fn divided(validation: &BooleanArray) -> Result<Split> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_measure_that_is_named_takes_its_parameter_from_the_recipe() {
-        let mut recipe = Recipe {
+    fn recipe() -> Recipe {
+        Recipe {
             algorithm: "gbdt".to_owned(),
             params: BTreeMap::new(),
             validation: 0.0,
@@ -253,9 +298,50 @@ mod tests {
             group: None,
             ranked_by: None,
             gap: 0,
+            shuffle_seed: None,
             weight: None,
             preprocess: Vec::new(),
-        };
+            types: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn what_is_usually_measured_is_what_the_objective_minimizes() {
+        let mut recipe = recipe();
+        assert_eq!(recipe.measure(), Measure::RocAuc);
+        recipe.params.insert("alpha".to_owned(), ParamValue::Float(0.9));
+        for (objective, expected) in [
+            ("multiclass", Measure::LogLoss),
+            ("squared", Measure::Rmse),
+            ("absolute", Measure::Mae),
+            ("quantile", Measure::QuantileLoss(0.9)),
+            ("poisson", Measure::PoissonDeviance),
+            ("lambdarank", Measure::Ndcg(10)),
+        ] {
+            recipe.params.insert("objective".to_owned(), objective.into());
+            assert_eq!(recipe.measure(), expected);
+        }
+    }
+
+    #[test]
+    fn a_parameter_may_be_one_of_a_step() {
+        let mut recipe = recipe();
+        recipe.preprocess = vec![StepSpec::new("scale", BTreeMap::new())];
+        let given = |name: &str| BTreeMap::from([(name.to_owned(), "robust".into())]);
+        let with = recipe.with(&given("scale.method")).unwrap();
+        assert_eq!(with.preprocess[0].params, given("method"));
+        assert!(with.params.is_empty() && recipe.preprocess[0].params.is_empty());
+        assert_eq!(recipe.with(&given("method")).unwrap().params, given("method"));
+        let error = recipe.with(&given("scael.method")).unwrap_err();
+        assert_eq!(error.to_string(), "`scael.method` is of a step that is not there");
+        assert_eq!(error.help(), Some("did you mean `scale`?"));
+        recipe.preprocess.push(StepSpec::new("scale", BTreeMap::new()));
+        assert!(recipe.with(&given("scale.method")).is_err());
+    }
+
+    #[test]
+    fn a_measure_that_is_named_takes_its_parameter_from_the_recipe() {
+        let mut recipe = recipe();
         assert_eq!(recipe.measure_named("ndcg").unwrap(), Measure::Ndcg(10));
         recipe.params.insert("ndcg_at".to_owned(), ParamValue::Int(3));
         recipe.params.insert("alpha".to_owned(), ParamValue::Float(0.9));

@@ -1,8 +1,11 @@
 //! The rows of a training: in memory, or read from their table as often as it takes.
 
+use std::collections::BTreeMap;
+
 use arrow::array::RecordBatch;
 use icecore_core::{PinnedTable, Result, Timestamp, TrainingSource};
-use icecore_dataset::{LoadedSet, StreamedSet};
+use icecore_dataset::{LoadedSet, RowsDigest, StreamedSet};
+use icecore_train::metrics;
 use icecore_train::split::{By, Divided};
 
 use super::recipe::Recipe;
@@ -42,14 +45,15 @@ impl Rows {
         }
     }
 
-    /// How many have a label above one half.
-    pub(super) fn positive(&self) -> u64 {
+    /// The share of those with a label above one half, as often as they count.
+    pub(super) fn positive_rate(&self) -> Result<Option<f64>> {
         match self {
-            Self::Loaded(loaded) => {
-                let labels = loaded.set.labels().values();
-                labels.iter().filter(|label| **label > 0.5).count() as u64
+            // They were counted when they were read first.
+            Self::Streamed(streamed) if !streamed.is_weighed() => {
+                let rows = streamed.rows() as f64;
+                Ok((rows > 0.0).then(|| streamed.positive() as f64 / rows))
             }
-            Self::Streamed(streamed) => streamed.positive(),
+            _ => metrics::positive_rate(self.source()),
         }
     }
 
@@ -57,6 +61,22 @@ impl Rows {
         match self {
             Self::Loaded(loaded) => loaded.unlabelled,
             Self::Streamed(streamed) => streamed.unlabelled(),
+        }
+    }
+
+    /// The types of columns that are other than what the lock's inputs give.
+    pub(super) fn types(&self) -> &BTreeMap<String, String> {
+        match self {
+            Self::Loaded(loaded) => &loaded.types,
+            Self::Streamed(streamed) => streamed.types(),
+        }
+    }
+
+    /// What the rows are that were joined again from the lock's inputs.
+    pub(super) fn rebuilt(&self) -> Option<&RowsDigest> {
+        match self {
+            Self::Loaded(loaded) => loaded.rebuilt.as_ref(),
+            Self::Streamed(streamed) => streamed.rebuilt(),
         }
     }
 

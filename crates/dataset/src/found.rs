@@ -24,8 +24,6 @@ pub(crate) struct Found {
     pub(crate) columns: Columns,
     /// The types that are other than the lock's.
     pub(crate) types: BTreeMap<String, String>,
-    /// How many rows there are, where that is known beforehand.
-    pub(crate) rows: Option<u64>,
     source: Source,
 }
 
@@ -71,7 +69,7 @@ impl Found {
         let columns = Columns::find(&lock.plan, &pin, (&schema, options))?;
         let types = other_types(lock, &schema, &columns);
         let provenance = std::iter::once(pin.clone()).chain(inputs).collect();
-        Ok(Self { pin, provenance, columns, types, rows: None, source: Source::Table })
+        Ok(Self { pin, provenance, columns, types, source: Source::Table })
     }
 
     async fn in_inputs(
@@ -84,7 +82,7 @@ impl Found {
         let columns = Columns::find(&lock.plan, &pin, (&schema, options))?;
         let provenance = std::iter::once(pin.clone()).chain(lock.plan.pins()).collect();
         let source = Source::Inputs { plan: Box::new(lock.plan.clone()), schema };
-        Ok(Self { pin, provenance, columns, types: types.clone(), rows: Some(lock.rows), source })
+        Ok(Self { pin, provenance, columns, types: types.clone(), source })
     }
 
     pub(crate) async fn scan(&self, engine: &Engine) -> Result<Scan> {

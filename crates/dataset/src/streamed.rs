@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 use crate::digest::RowsDigest;
 use crate::found::{Found, Scan};
-use crate::load::{Counts, LoadOptions, Part};
+use crate::load::{Counts, LoadOptions, Part, RowsFrom};
 use crate::lock::Lock;
 
 /// Batches that are read ahead.
@@ -93,14 +93,14 @@ pub async fn open(
 ///
 /// As [`load`](crate::load()).
 pub async fn size(engine: &Engine, lock: &Lock, options: &LoadOptions) -> Result<u64> {
-    let found = Found::new(engine, lock, options).await?;
-    let features = found.columns.feature_schema.fields().len() as u64;
-    if let Some(rows) = found.rows {
-        return Ok(rows.saturating_mul(features));
+    if let RowsFrom::Inputs { .. } = options.rows {
+        return Ok(lock.rows.saturating_mul(lock.plan.features().len() as u64));
     }
+    let found = Found::new(engine, lock, options).await?;
     let history = engine.catalog().history(&found.pin.table).await?;
     let snapshot = history.iter().find(|snapshot| snapshot.id == found.pin.snapshot);
     let rows = snapshot.map_or(0, |snapshot| snapshot.count("total-records"));
+    let features = found.columns.feature_schema.fields().len() as u64;
     Ok(u64::try_from(rows).unwrap_or(0).saturating_mul(features))
 }
 

@@ -117,7 +117,7 @@ async fn features_for_rows_at_hand_are_those_of_the_set() {
 }
 
 /// Right and wrong, the place, the message, what helps.
-type Mistake = (&'static str, &'static str, (u32, u32), &'static str, &'static str);
+type Mistake = (&'static str, &'static str, (usize, usize), &'static str, &'static str);
 
 const MISTAKES: &[Mistake] = &[
     (

@@ -15,6 +15,7 @@ mod deleting;
 mod errors;
 mod evolution;
 mod examples;
+mod feast;
 mod flight;
 mod guarantees;
 mod interchange;

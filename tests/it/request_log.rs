@@ -96,6 +96,14 @@ fn requests_become_rows_whose_drift_is_known_and_a_promotion_fails_none_of_them(
         assert!(count(&by_it) > 0, "version {version} served nobody");
     }
 
+    // What was served is what the tables say, to the bit.
+    let skew = json(&project, &["monitor", "skew", "--serving", "serving.features_churn_v1"]);
+    assert_eq!(skew["rows"], document!(users.len()), "{skew:#}");
+    assert_eq!(skew["features"]["txn_count_30d"]["same"], document!(users.len()), "{skew:#}");
+    let newest = "serving.model_churn-prediction-gbm[event_timestamp=latest]";
+    let of_newest = json(&project, &["monitor", "profile", newest]);
+    assert_eq!(of_newest["notes"], document!([]), "{of_newest:#}");
+
     let hour = &json(
         &project,
         &[

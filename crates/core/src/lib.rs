@@ -58,8 +58,8 @@ pub use learn::{
 };
 pub use name::{RefName, RunId, SnapshotId, TableName};
 pub use online::{
-    ApplySummary, DigestHasher, DigestMap, DigestSet, KeyDigest, NewestRows, OnlineChange,
-    OnlineEntry, OnlineStore, RowVersion, ScanPage,
+    ApplySummary, DigestHasher, DigestMap, DigestSet, GatheredRows, KeyDigest, NewestRows,
+    OnlineChange, OnlineEntry, OnlineStore, RowVersion, ScanPage,
 };
 pub use param::ParamValue;
 pub use pit::{FeatureTable, Knowledge, PitOptions, PointInTimeJoin, Spine};

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use crate::Result;
 
-pub use newest::{DigestHasher, DigestMap, DigestSet, KeyDigest, NewestRows};
+pub use newest::{DigestHasher, DigestMap, DigestSet, GatheredRows, KeyDigest, NewestRows};
 pub use row::{ApplySummary, OnlineChange, RowVersion, ScanPage};
 
 /// A value to store under a key.

@@ -163,6 +163,7 @@ impl Config {
         config.engine.memory_bytes()?;
         config.online.cache_bytes()?;
         config.storage.options()?;
+        config.serve.check_limits()?;
         config.serve.log.as_ref().map_or(Ok(()), |log| log.options().map(|_| ()))?;
         Ok(config)
     }

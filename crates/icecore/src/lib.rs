@@ -57,7 +57,7 @@ pub use project::feedback::EvaluatedScores;
 pub use project::ingest::{IngestJob, IngestReport, RowWrite};
 pub use project::model_files::{Explanation, InputImportance, ModelFormat, read_model};
 pub use project::models::{ModelJob, parse_vars};
-pub use project::monitors::{CompareOptions, Profiled};
+pub use project::monitors::{CompareOptions, Profiled, ServedFeature, ServedSkew};
 pub use project::online::OnlineValue;
 pub use project::push::{PushJob, PushReport};
 pub use project::registry::ViewUse;

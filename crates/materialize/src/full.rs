@@ -1,21 +1,17 @@
 //! The whole table.
 
-use futures::StreamExt;
 use icecore_core::{
-    DigestMap, KeyDigest, OnlineChange, OnlineStore, Result, RowVersion, ScanOptions,
-    SnapshotCatalog,
+    DigestSet, KeyDigest, OnlineChange, OnlineStore, Result, ScanOptions, SnapshotCatalog,
 };
 use icecore_online::{Origin, Row, row_prefix};
 
 use crate::changed::{self, Gone, Loss};
+use crate::gather::{Gathering, Known, Seen};
 use crate::marker::Claim;
 use crate::reader::Reader;
 use crate::report::{MaterializeOptions, ViewReport};
-use crate::send::{Batch, send, send_all};
+use crate::send::{send, send_all};
 use crate::view::{Planned, Source};
-
-/// The newest version of each entity that was read.
-type Seen = DigestMap<RowVersion>;
 
 /// Writes the newest row of every entity, and corrects what the table does not have: entities that
 /// it has lost, and rows that are newer than its own. Rows that were pushed stay: the table will
@@ -31,29 +27,20 @@ pub(crate) async fn run(
 ) -> Result<()> {
     let Planned { shape, pin } = planned;
     let has_none = has_none(&**source.store.store(), &shape.view).await?;
-    let mut seen = (!has_none).then(Seen::default);
     let scan = ScanOptions::default().with_columns(shape.columns());
     let rows = source.engine.catalog().scan(pin, scan).await?;
-    let reader = Reader::new(shape, Origin::Table);
-    let mut read = 0;
-    let batches = rows.map(|batch| {
-        let batch = batch?;
-        read += batch.num_rows() as u64;
-        options.tell(read);
-        let mut rows = reader.read(&batch)?.newest();
-        Ok(match &mut seen {
-            Some(seen) => {
-                rows.retain(|row| is_newest(row, seen));
-                Batch::Changes(rows.into_changes())
-            }
-            None => Batch::New(rows),
-        })
-    });
+    let known =
+        if has_none { Known::None(DigestSet::default()) } else { Known::Any(Seen::default()) };
+    let mut gathering = Gathering::new(rows, Reader::new(shape, Origin::Table), options, known);
+    let batches = gathering.batches();
     let summary = send_all(source, &shape.view, batches, claim).await?;
-    report.written += summary.applied;
-    report.unchanged += summary.stale;
-    report.read += read;
-    match seen {
+    // An entity that was sent again and again, as its table has it, is one row of the store.
+    let entities = gathering.entities();
+    let written = summary.applied.min(entities);
+    report.written += written;
+    report.unchanged += entities.saturating_sub(written).min(summary.stale);
+    report.read += gathering.read();
+    match gathering.into_seen() {
         Some(seen) => correct_others(source, planned, claim, &seen, report).await,
         None => Ok(()),
     }
@@ -72,13 +59,6 @@ async fn has_none(store: &dyn OnlineStore, view: &str) -> Result<bool> {
             return Ok(true);
         }
     }
-}
-
-/// Whether no newer row of the entity was seen.
-fn is_newest(row: &OnlineChange, seen: &mut Seen) -> bool {
-    let newest = seen.entry(KeyDigest::of(&row.key)).or_insert(row.until);
-    *newest = row.until.max(*newest);
-    row.until >= *newest
 }
 
 async fn correct_others(

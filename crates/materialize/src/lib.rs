@@ -30,6 +30,7 @@
 
 mod changed;
 mod full;
+mod gather;
 mod marker;
 mod pushed;
 mod reader;

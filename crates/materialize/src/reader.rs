@@ -4,7 +4,7 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
 use bytes::Bytes;
-use icecore_core::{Error, NewestRows, OnlineChange, Result, RowVersion, Timestamp};
+use icecore_core::{Error, GatheredRows, OnlineChange, Result, RowVersion, Timestamp};
 use icecore_online::{Origin, RowEncoder, row_keys};
 
 use crate::view::ViewShape;
@@ -70,10 +70,11 @@ impl<'a> Reader<'a> {
 }
 
 impl Read {
-    /// The newest row of each entity.
-    pub(crate) fn newest(self) -> NewestRows {
-        let rows = self.keys.into_iter().zip(self.versions).zip(self.rows);
-        NewestRows::of(rows.map(|((key, version), row)| (key, version, row)))
+    /// Adds the rows to those that were read before.
+    pub(crate) fn gather_into(self, gathered: &mut GatheredRows) {
+        for ((key, version), row) in self.keys.into_iter().zip(self.versions).zip(self.rows) {
+            gathered.add(key, version, row);
+        }
     }
 
     /// Changes that write the rows where no newer one is in the way.

@@ -7,8 +7,10 @@
 
 mod history;
 mod partition;
+mod resolve;
 #[cfg(test)]
 mod tests;
+mod unit;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

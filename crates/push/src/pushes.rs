@@ -116,6 +116,23 @@ impl Pushes {
         Ok(self.definitions.views_of(table).map(|view| view.name.clone()).collect())
     }
 
+    /// The push source whose events a view sees.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` for an unknown view, and for one of whose table there is no source.
+    pub fn source_of(&self, view: &str) -> Result<&str> {
+        let known = &self.definitions.view(view)?.name;
+        let sees = |lane: &&Lane| {
+            self.definitions.views_of(&lane.source.table).any(|view| view.name == *known)
+        };
+        let lane = self.lanes.iter().find(sees).ok_or_else(|| {
+            Error::not_found(format!("no push source has the events of feature view `{known}`"))
+                .with_help("declare one, with the view's table: `[[push_source]]`, `table = \"…\"`")
+        })?;
+        Ok(&lane.source.name)
+    }
+
     /// Where the queues stand.
     #[must_use]
     pub fn status(&self) -> Vec<PushStatus> {
@@ -136,7 +153,7 @@ impl Pushes {
         let count = push.columns.values().map(Vec::len).max().unwrap_or(0);
         self.check_count(count)?;
         let plan = lane.plan(&self.engine, &self.definitions).await?;
-        let rows = plan.rows(&push.columns)?;
+        let rows = plan.rows(&plan.known(push.columns))?;
         self.accept(lane, (&plan, rows), (push.to, push.key)).await
     }
 

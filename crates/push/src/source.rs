@@ -293,6 +293,24 @@ impl Drop for Underway<'_> {
 }
 
 impl Plan {
+    /// The columns of a push without those that the table does not have and that have no value:
+    /// clients send every column that they know of, such as Feast's a view's of other projects.
+    pub(crate) fn known(
+        &self,
+        columns: BTreeMap<String, Vec<Value>>,
+    ) -> BTreeMap<String, Vec<Value>> {
+        let says_something = |(name, values): &(&String, &Vec<Value>)| {
+            self.columns.schema.field_with_name(name).is_ok()
+                || values.iter().any(|value| !value.is_null())
+        };
+        let kept = columns.iter().filter(says_something).count();
+        if kept == 0 || kept == columns.len() {
+            return columns;
+        }
+        let is_kept = |(name, values): &(String, Vec<Value>)| says_something(&(name, values));
+        columns.into_iter().filter(is_kept).collect()
+    }
+
     /// The rows of a push, or every value that does not fit.
     pub(crate) fn rows(&self, columns: &BTreeMap<String, Vec<Value>>) -> Result<RecordBatch> {
         let read = rows_of_columns(&self.columns.schema, columns);

@@ -293,3 +293,22 @@ async fn a_view_that_another_job_brings_up_to_date_is_left_to_it_until_that_is_s
     }
     assert!(verify_view(&source, "account").await.unwrap().is_equal());
 }
+
+// What Feast's clients send: all columns that a view once had, those without a value as nulls.
+#[tokio::test]
+async fn a_column_that_the_table_does_not_have_is_refused_if_it_has_a_value() {
+    let world = World::new().await;
+    let pushes = world.pushes();
+    assert_eq!(pushes.source_of("account").unwrap(), "balances");
+    assert_eq!(pushes.source_of("nobody").unwrap_err().kind(), ErrorKind::NotFound);
+    let mut columns = balance("u1", "2026-11-21T00:00:00", 7);
+    columns.insert("driver_config".to_owned(), vec![Value::Null]);
+    let receipt = pushes.push(Push::new("balances", columns.clone())).await.unwrap();
+    assert_eq!(receipt.rows, 1);
+    columns.insert("driver_config".to_owned(), vec![json!("a value")]);
+    let error = pushes.push(Push::new("balances", columns)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+    let nothing = BTreeMap::from([("driver_config".to_owned(), vec![Value::Null])]);
+    let error = pushes.push(Push::new("balances", nothing)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+}

@@ -21,7 +21,7 @@ pub enum Role {
     Models,
     /// Measurements.
     Metrics,
-    /// Pushing events.
+    /// Pushing events, and bringing the online store up to the tables.
     Push,
 }
 
@@ -32,8 +32,10 @@ impl Role {
             "/openapi.json" => None,
             "/metrics" => Some(Self::Metrics),
             "/get-online-features" => Some(Self::Features),
-            "/push" => Some(Self::Push),
-            "/invocations" | "/v2" => Some(Self::Models),
+            "/push" | "/write-to-online-store" | "/materialize" | "/materialize-incremental" => {
+                Some(Self::Push)
+            }
+            "/invocations" | "/v2" | "/version" => Some(Self::Models),
             path if path.starts_with("/v2/") => Some(Self::Models),
             _ => Some(Self::Scores),
         }
@@ -238,6 +240,7 @@ mod tests {
         assert!(grant.allows(Role::of_path("/get-online-features")) && grant.allows(None));
         assert!(!grant.allows(Role::of_path("/churn-score/u1")));
         assert!(!grant.allows(Role::of_path("/v2/models/m/infer")));
+        assert!(!grant.allows(Role::of_path("/materialize")));
         assert!(grant.check_views([&"account".to_owned()]).is_ok());
         assert!(grant.check_views([&"account".to_owned(), &"salary".to_owned()]).is_err());
     }

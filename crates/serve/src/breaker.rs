@@ -5,15 +5,26 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Failures in a row after which a part is left alone.
-const FAILURES_MAX: u32 = 5;
-/// For how long, before one request tries again.
-const PAUSE: Duration = Duration::from_millis(500);
+/// When a part is left alone that keeps failing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BreakerOptions {
+    /// Failures in a row after which it is.
+    pub failures: u32,
+    /// For how long, before one request tries again.
+    pub pause: Duration,
+}
+
+impl Default for BreakerOptions {
+    fn default() -> Self {
+        Self { failures: 5, pause: Duration::from_millis(500) }
+    }
+}
 
 /// A circuit breaker: after so many failures in a row nobody asks the part for a while; then one
 /// request tries, and the others go on without it until that one has succeeded.
 #[derive(Debug)]
 pub(crate) struct Breaker {
+    options: BreakerOptions,
     started: Instant,
     failures: AtomicU32,
     /// Milliseconds since the start at which the next one may try.
@@ -21,8 +32,9 @@ pub(crate) struct Breaker {
 }
 
 impl Breaker {
-    pub(crate) fn new() -> Self {
-        Self { started: Instant::now(), failures: AtomicU32::new(0), retry_at: AtomicU64::new(0) }
+    pub(crate) fn new(options: BreakerOptions) -> Self {
+        let (failures, retry_at) = (AtomicU32::new(0), AtomicU64::new(0));
+        Self { options, started: Instant::now(), failures, retry_at }
     }
 
     /// Whether to ask the part.
@@ -31,10 +43,10 @@ impl Breaker {
     }
 
     fn may_ask_at(&self, now: u64) -> bool {
-        if self.failures.load(Ordering::Acquire) < FAILURES_MAX {
+        if self.failures.load(Ordering::Acquire) < self.options.failures {
             return true;
         }
-        let next = now.saturating_add(PAUSE.as_millis() as u64);
+        let next = self.next(now);
         let due = |at: u64| (at <= now).then_some(next);
         self.retry_at.fetch_update(Ordering::AcqRel, Ordering::Acquire, due).is_ok()
     }
@@ -51,14 +63,20 @@ impl Breaker {
 
     fn failed_at(&self, now: u64) {
         let failures = self.failures.fetch_add(1, Ordering::AcqRel).saturating_add(1);
-        if failures == FAILURES_MAX {
-            let next = now.saturating_add(PAUSE.as_millis() as u64);
+        if failures == self.options.failures {
+            let next = self.next(now);
             self.retry_at.store(next, Ordering::Release);
         }
         // Far from overflow, however long it is down.
-        if failures > FAILURES_MAX {
-            self.failures.store(FAILURES_MAX, Ordering::Release);
+        if failures > self.options.failures {
+            self.failures.store(self.options.failures, Ordering::Release);
         }
+    }
+
+    /// When one may try again that fails now.
+    fn next(&self, now: u64) -> u64 {
+        let pause = u64::try_from(self.options.pause.as_millis()).unwrap_or(u64::MAX);
+        now.saturating_add(pause)
     }
 
     fn now(&self) -> u64 {
@@ -72,8 +90,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_part_that_keeps_failing_is_left_alone_and_tried_now_and_then() {
-        let (breaker, pause) = (Breaker::new(), PAUSE.as_millis() as u64);
-        for _ in 0..FAILURES_MAX {
+        let (failures, pause) = (3, 70);
+        let breaker =
+            Breaker::new(BreakerOptions { failures, pause: Duration::from_millis(pause) });
+        for _ in 0..failures {
             assert!(breaker.may_ask_at(0));
             breaker.failed_at(0);
         }

@@ -1,11 +1,13 @@
 //! Features by key: of any views in one round trip, with those that are computed from the request.
 
 mod ask;
+mod bring;
 mod join_key;
 mod json;
 mod lookup;
 mod online;
 mod plan;
+mod row_status;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,7 +27,7 @@ pub(crate) use ask::entity_column;
 pub(crate) use json::{JsonValues, write_values};
 use plan::Plan;
 
-use crate::breaker::Breaker;
+use crate::breaker::{Breaker, BreakerOptions};
 
 /// For how long the types of a view's columns are taken to be what they were.
 const PLAN_TTL: Duration = Duration::from_secs(30);
@@ -45,6 +47,8 @@ pub struct FeatureOptions {
     pub filled_for: Duration,
     /// Entities of one request.
     pub rows_max: usize,
+    /// When the online store is left alone that keeps failing.
+    pub breaker: BreakerOptions,
 }
 
 impl Default for FeatureOptions {
@@ -54,6 +58,7 @@ impl Default for FeatureOptions {
             lake_deadline: Duration::from_secs(2),
             filled_for: Duration::from_secs(1),
             rows_max: 10_000,
+            breaker: BreakerOptions::default(),
         }
     }
 }
@@ -121,6 +126,8 @@ pub struct FeatureAnswer {
     pub join_keys: usize,
     /// The views that were read.
     pub views: Vec<String>,
+    /// What each of these views has of each entity.
+    pub rows: Vec<Vec<RowStatus>>,
     /// Where the values are from.
     pub source: FeatureSource,
 }
@@ -161,8 +168,8 @@ impl OnlineFeatures {
             store,
             clock,
             seen: online::Seen::new(options.filled_for),
+            breaker: Breaker::new(options.breaker),
             options,
-            breaker: Breaker::new(),
             plans: Mutex::default(),
         }
     }
@@ -208,7 +215,8 @@ impl OnlineFeatures {
             columns.push(FeatureColumn { name: output.name.clone(), ..column });
         }
         let views = plan.views.iter().map(|view| view.shape.view.clone()).collect();
-        Ok(FeatureAnswer { columns, join_keys, views, source })
+        let rows = answers.into_iter().map(|answer| answer.rows).collect();
+        Ok(FeatureAnswer { columns, join_keys, views, rows, source })
     }
 
     async fn read(

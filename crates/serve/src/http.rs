@@ -25,6 +25,7 @@ mod arriving;
 mod columns;
 mod connections;
 mod entry;
+mod feast;
 mod features;
 mod front;
 mod models;
@@ -190,16 +191,22 @@ fn router(service: Arc<ScoreService>) -> Router {
         .route("/openapi.json", get(openapi))
         .fallback(no_route);
     if service.features().is_ok() {
-        guarded = guarded.route("/get-online-features", post(features::answer));
+        guarded = guarded
+            .route("/get-online-features", post(features::answer))
+            .route("/materialize", post(feast::materialize))
+            .route("/materialize-incremental", post(feast::materialize));
     }
     if service.pushes().is_ok() {
-        guarded = guarded.route("/push", post(push::answer));
+        guarded = guarded
+            .route("/push", post(push::answer))
+            .route("/write-to-online-store", post(feast::write));
     }
     if service.models().is_ok() {
         guarded = guarded
+            .route("/version", get(models::version))
             .route("/v2", get(models::server))
             .route("/v2/health/live", get(models::live))
-            .route("/v2/health/ready", get(models::live))
+            .route("/v2/health/ready", get(models::ready))
             .route("/invocations", post(models::invocations));
         for base in ["/v2/models/{name}", "/v2/models/{name}/versions/{version}"] {
             guarded = guarded
@@ -230,7 +237,7 @@ async fn ready(State(service): Shared) -> Response {
 }
 
 async fn openapi(State(service): Shared) -> Response {
-    json(StatusCode::OK, &openapi::document(&service))
+    json(StatusCode::OK, &openapi::document(&service).await)
 }
 
 async fn metrics(State(service): Shared) -> Response {

@@ -74,6 +74,7 @@ mod service;
 mod telemetry;
 
 pub use auth::{Role, TokenGrant};
+pub use breaker::BreakerOptions;
 pub use features::{
     FeatureAnswer, FeatureColumn, FeatureOptions, FeatureQuery, FeatureSource, OnlineFeatures,
 };

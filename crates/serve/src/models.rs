@@ -1,6 +1,7 @@
 //! Predictions of registered models.
 
 mod frame;
+mod lookup;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -14,6 +15,7 @@ use tokio::time::Instant;
 use tracing::{Instrument, info, info_span, warn};
 
 pub(crate) use frame::Frame;
+pub(crate) use lookup::{Lookup, Missing};
 
 /// For how long an alias is taken to mean the version that it meant.
 const RESOLVE_EVERY: Duration = Duration::from_secs(1);
@@ -45,6 +47,11 @@ pub trait ModelSource: fmt::Debug + Send + Sync + 'static {
 
     /// Loads a version.
     async fn load(&self, name: &str, version: &str) -> Result<Arc<dyn Model>>;
+
+    /// The names of the models that there are, as far as this source can say.
+    async fn names(&self) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
 
     /// The model that `/invocations` asks, if there is one.
     fn default_model(&self) -> Option<&str> {
@@ -78,6 +85,19 @@ impl Models {
 
     pub(crate) fn default_model(&self) -> Option<&str> {
         self.source.default_model()
+    }
+
+    /// The models that there are.
+    pub(crate) async fn names(&self) -> Result<Vec<String>> {
+        self.source.names().await
+    }
+
+    /// Fails if models cannot be asked: the default one, or where there is none, the registry.
+    pub(crate) async fn check(&self) -> Result<()> {
+        match self.default_model() {
+            Some(name) => self.get(name, None).await.map(drop),
+            None => self.names().await.map(drop),
+        }
     }
 
     /// A version of a model, or the one that serves.

@@ -1,5 +1,7 @@
 //! The service, described: OpenAPI 3.1.
 
+mod features;
+mod models;
 mod push;
 
 use serde_json::{Map, Value, json};
@@ -7,8 +9,11 @@ use serde_json::{Map, Value, json};
 use crate::ScoreService;
 use crate::route::Route;
 
+/// Text without control characters.
+const PRINTED: &str = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$";
+
 /// The document of a service.
-pub(crate) fn document(service: &ScoreService) -> Value {
+pub(crate) async fn document(service: &ScoreService) -> Value {
     let mut paths = Map::new();
     let mut add = |path: &str, operations: Value| {
         paths.insert(path.to_owned(), operations);
@@ -23,30 +28,20 @@ pub(crate) fn document(service: &ScoreService) -> Value {
         add(&by_scoring, json!({ "get": score(route, "key") }));
     }
     if service.features().is_ok() {
-        add("/get-online-features", json!({ "post": features() }));
+        add("/get-online-features", json!({ "post": features::operation() }));
+        for path in ["/materialize", "/materialize-incremental"] {
+            add(path, json!({ "post": push::materialize() }));
+        }
     }
     if service.pushes().is_ok() {
         add("/push", json!({ "post": push::operation() }));
+        add("/write-to-online-store", json!({ "post": push::write() }));
     }
-    if service.models().is_ok() {
-        add("/v2", json!({ "get": plain("The server", true) }));
-        add("/v2/health/live", json!({ "get": empty("Whether the process lives", &[]) }));
-        add("/v2/health/ready", json!({ "get": empty("Whether it answers", &[]) }));
-        for (base, parameters) in [
-            ("/v2/models/{name}", &["name"][..]),
-            ("/v2/models/{name}/versions/{version}", &["name", "version"][..]),
-        ] {
-            add(
-                base,
-                json!({ "get": with_path(plain("What a model takes and gives", true), parameters) }),
-            );
-            add(
-                &format!("{base}/ready"),
-                json!({ "get": empty("Whether a model can be asked", parameters) }),
-            );
-            add(&format!("{base}/infer"), json!({ "post": infer(parameters) }));
+    if let Ok(models) = service.models() {
+        let known = models::Known::ask(models).await;
+        for (path, operations) in models::operations(&known) {
+            add(&path, operations);
         }
-        add("/invocations", json!({ "post": invocations() }));
     }
     let mut document = json!({
         "openapi": "3.1.0",
@@ -69,13 +64,13 @@ pub(crate) fn paths(service: &ScoreService) -> Vec<String> {
     let mut paths = service.routes.paths();
     let mut add = |more: &[&str]| paths.extend(more.iter().map(|path| (*path).to_owned()));
     if service.features().is_ok() {
-        add(&["/get-online-features"]);
+        add(&["/get-online-features", "/materialize", "/materialize-incremental"]);
     }
     if service.pushes().is_ok() {
-        add(&["/push"]);
+        add(&["/push", "/write-to-online-store"]);
     }
     if service.models().is_ok() {
-        add(&["/v2", "/v2/health/live", "/v2/health/ready", "/invocations"]);
+        add(&["/version", "/v2", "/v2/health/live", "/v2/health/ready", "/invocations"]);
         for base in ["/v2/models/{name}", "/v2/models/{name}/versions/{version}"] {
             add(&[base, &format!("{base}/ready"), &format!("{base}/infer")]);
         }
@@ -146,7 +141,7 @@ fn with_path(mut operation: Value, parameters: &[&str]) -> Value {
     let parameter = |name: &&str| {
         json!({
             "name": name, "in": "path", "required": true,
-            "schema": { "type": "string", "minLength": 1, "maxLength": 512 },
+            "schema": { "type": "string", "minLength": 1, "maxLength": 512, "pattern": PRINTED },
         })
     };
     if let Some(fields) = operation.as_object_mut() {
@@ -173,115 +168,4 @@ fn score(route: &Route, parameter: &str) -> Value {
     let summary = format!("The score of scoring job `{}` for one entity", route.declared.scoring);
     let responses = responses(&summary, Some(json_body(&schema)));
     with_path(json!({ "summary": summary, "responses": responses }), &[parameter])
-}
-
-fn features() -> Value {
-    let request = json!({
-        "type": "object",
-        "required": ["entities"],
-        "properties": {
-            "features": { "type": "array", "items": { "type": "string" } },
-            "feature_service": { "type": "string" },
-            "entities": {
-                "type": "object",
-                "additionalProperties": { "type": "array", "items": { "type": ["string", "number", "boolean", "null"] } },
-            },
-            "full_feature_names": { "type": "boolean" },
-            "include_feature_view_version_metadata": { "type": "boolean" },
-        },
-    });
-    let column = json!({
-        "type": "object",
-        "required": ["values", "statuses", "event_timestamps"],
-        "properties": {
-            "values": { "type": "array" },
-            "statuses": { "type": "array", "items": {
-                "enum": ["PRESENT", "NULL_VALUE", "NOT_FOUND", "OUTSIDE_MAX_AGE"],
-            } },
-            "event_timestamps": { "type": "array", "items": { "type": "string", "format": "date-time" } },
-        },
-    });
-    let answer = json!({
-        "type": "object",
-        "required": ["results", "metadata"],
-        "properties": {
-            "results": { "type": "array", "items": column },
-            "metadata": { "type": "object", "required": ["feature_names"], "properties": {
-                "feature_names": { "type": "array", "items": { "type": "string" } },
-                "source": { "type": "string" },
-                "reason": { "type": "string" },
-            } },
-        },
-    });
-    json!({
-        "summary": "Features of entities, as Feast's feature server answers",
-        "requestBody": { "required": true, "content": json_body(&request) },
-        "responses": responses("the features", Some(json_body(&answer))),
-    })
-}
-
-fn infer(parameters: &[&str]) -> Value {
-    let request = json!({
-        "type": "object",
-        "required": ["inputs"],
-        "properties": {
-            "id": { "type": "string" },
-            "inputs": { "type": "array", "items": {
-                "type": "object",
-                "required": ["name", "shape", "datatype", "data"],
-                "properties": {
-                    "name": { "type": "string" },
-                    "shape": { "type": "array", "items": { "type": "integer", "minimum": 0 } },
-                    "datatype": { "type": "string" },
-                    "data": {},
-                },
-            } },
-            "outputs": { "type": "array" },
-            "parameters": { "type": "object" },
-        },
-    });
-    let answer = json!({
-        "type": "object",
-        "required": ["model_name", "model_version", "outputs"],
-        "properties": {
-            "model_name": { "type": "string" },
-            "model_version": { "type": "string" },
-            "outputs": { "type": "array", "items": { "type": "object" } },
-        },
-    });
-    with_path(
-        json!({
-            "summary": "Predictions of a model: Open Inference Protocol v2",
-            "requestBody": { "required": true, "content": json_body(&request) },
-            "responses": responses("the predictions", Some(json_body(&answer))),
-        }),
-        parameters,
-    )
-}
-
-fn invocations() -> Value {
-    let request = json!({
-        "type": "object",
-        "properties": {
-            "dataframe_split": { "type": "object" },
-            "dataframe_records": { "type": "array" },
-            "instances": { "type": "array" },
-            "inputs": {},
-            "params": { "type": "object" },
-        },
-    });
-    let mut content = json_body(&request);
-    if let Some(kinds) = content.as_object_mut() {
-        kinds.insert("text/csv".to_owned(), json!({ "schema": { "type": "string" } }));
-    }
-    let answer = json!({
-        "type": "object",
-        "required": ["predictions"],
-        "properties": { "predictions": { "type": "array" } },
-    });
-    json!({
-        "summary": "Predictions of the service's model, as MLflow's scoring server answers",
-        "requestBody": { "required": true, "content": content },
-        "responses": responses("the predictions", Some(json_body(&answer))),
-    })
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use icecore_core::{Error, Result};
 use icecore_tls::TlsOptions;
 
-use crate::{ScoreRoute, TokenGrant};
+use crate::{BreakerOptions, ScoreRoute, TokenGrant};
 
 /// How scores are served.
 #[derive(Clone)]
@@ -42,6 +42,8 @@ pub struct ServeOptions {
     /// connection is closed then. It is more than nothing; if it is less than `drain_timeout`, no
     /// shutdown waits for clients that have stopped reading.
     pub send_timeout: Duration,
+    /// When the cache, or a route's table, is left alone that keeps failing.
+    pub breaker: BreakerOptions,
 }
 
 impl Default for ServeOptions {
@@ -60,6 +62,7 @@ impl Default for ServeOptions {
             connections_max: 8192,
             idle_timeout: Duration::from_secs(75),
             send_timeout: Duration::from_secs(10),
+            breaker: BreakerOptions::default(),
         }
     }
 }
@@ -69,6 +72,10 @@ impl ServeOptions {
     pub(crate) fn check(&self) -> Result<()> {
         if self.connections_max == 0 {
             return Err(Error::invalid("`connections_max` is 0: nobody could connect")
+                .with_help("set it to 1 or more"));
+        }
+        if self.breaker.failures == 0 {
+            return Err(Error::invalid("`breaker.failures` is 0: no part would ever be asked")
                 .with_help("set it to 1 or more"));
         }
         for (name, timeout) in
@@ -99,6 +106,7 @@ impl fmt::Debug for ServeOptions {
             .field("connections_max", &self.connections_max)
             .field("idle_timeout", &self.idle_timeout)
             .field("send_timeout", &self.send_timeout)
+            .field("breaker", &self.breaker)
             .finish()
     }
 }

@@ -5,7 +5,7 @@ use icecore_core::{Error, Result, TableName};
 /// The longest key, in bytes.
 const KEY_LEN_MAX: usize = 512;
 /// What the service's own paths begin with.
-const OWN: [&str; 12] = [
+const OWN: [&str; 16] = [
     "v1",
     "v2",
     "ui",
@@ -17,6 +17,10 @@ const OWN: [&str; 12] = [
     "openapi.json",
     "get-online-features",
     "push",
+    "write-to-online-store",
+    "materialize",
+    "materialize-incremental",
+    "version",
     "invocations",
 ];
 /// Field names of an answer that are not the route's to give.

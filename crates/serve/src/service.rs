@@ -71,7 +71,7 @@ impl ScoreService {
         options.tls.as_ref().map_or(Ok(()), TlsOptions::check)?;
         let routes = Routes::try_new(std::mem::take(&mut options.routes))?;
         let in_flight = Places::new(options.max_in_flight);
-        let lake_breakers = routes.iter().map(|_| Breaker::new()).collect();
+        let lake_breakers = routes.iter().map(|_| Breaker::new(options.breaker)).collect();
         let telemetry = Telemetry::new(routes.iter().map(|route| route.declared.path.as_str()));
         Ok(Self {
             store,
@@ -79,7 +79,7 @@ impl ScoreService {
             clock,
             memory: None,
             in_flight,
-            cache_breaker: Breaker::new(),
+            cache_breaker: Breaker::new(options.breaker),
             lake_breakers,
             features: None,
             models: None,

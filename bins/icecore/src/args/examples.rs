@@ -144,7 +144,7 @@ pub(super) const EXAMPLES: &[(&str, &[&str])] = &[
         "monitor drift model:churn-prediction-gbm/Production scoring:churn --output drift.html",
     ]),
     ("monitor check", &["monitor check", "monitor check churn --dry-run"]),
-    ("monitor skew", &["monitor skew churn"]),
+    ("monitor skew", &["monitor skew churn", "monitor skew --serving serving.features_churn_v1 --since 1h"]),
     ("monitor list", &["monitor list"]),
     ("online materialize", &["online materialize churn_features", "online materialize --all"]),
     ("online get", &[

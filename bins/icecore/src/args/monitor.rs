@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use icecore_core::Date;
+use icecore_core::{Date, Span, TableName};
 
 /// How something with statistics is named.
 const SOURCE: &str = "SOURCE";
@@ -76,8 +76,18 @@ pub(crate) struct CheckArgs {
 #[derive(Debug, Args)]
 pub(crate) struct SkewArgs {
     /// The scoring definition
-    pub(crate) name: String,
+    #[arg(required_unless_present = "serving")]
+    pub(crate) name: Option<String>,
     /// The scored date [default: the newest]
-    #[arg(long)]
+    #[arg(long, conflicts_with = "serving")]
     pub(crate) date: Option<Date>,
+    /// Compare a log of requests with the tables instead, as of each request
+    #[arg(long, value_name = "TABLE", conflicts_with = "name")]
+    pub(crate) serving: Option<TableName>,
+    /// The feature service of the log [default: the one that the log is called by]
+    #[arg(long, requires = "serving")]
+    pub(crate) service: Option<String>,
+    /// Only requests of this long, up to now
+    #[arg(long, requires = "serving", default_value = "1d", value_name = "SPAN")]
+    pub(crate) since: Span,
 }

@@ -215,8 +215,30 @@ fn finding_text(finding: &SkewFinding) -> String {
     format!("{}: {}: {}", finding.cause.name(), finding.subject, finding.evidence)
 }
 
+/// Whether what was served is what the tables say of it.
+async fn serving_skew(project: &Project, table: &TableName, args: &SkewArgs) -> Result<Answer> {
+    let found = project.serving_skew(table, args.service.as_deref(), args.since).await?;
+    let mut lines = vec![format!("{} rows of `{}` against its tables", found.rows, found.service)];
+    for (name, of) in &found.features {
+        lines.push(format!(
+            "{name}: {} same, {} differ, {} only in the table, {} only served",
+            of.same, of.differ, of.only_table, of.only_served
+        ));
+    }
+    if !found.left_out.is_empty() {
+        let names = found.left_out.join(", ");
+        lines.push(format!("left out, what they are computed from is not logged: {names}"));
+    }
+    let status = if found.is_none() { 0 } else { DRIFTED };
+    Ok(Answer::new(json!(found), lines.join("\n")).with_status(status))
+}
+
 async fn skew(project: &Project, args: SkewArgs) -> Result<Answer> {
-    let findings = project.skew(&args.name, args.date).await?;
+    if let Some(table) = &args.serving {
+        return serving_skew(project, table, &args).await;
+    }
+    let name = args.name.as_deref().unwrap_or_default();
+    let findings = project.skew(name, args.date).await?;
     let mut lines = Vec::new();
     for cause in SkewCause::ALL {
         let of: Vec<_> = findings.iter().filter(|finding| finding.cause == cause).collect();

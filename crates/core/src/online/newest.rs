@@ -77,22 +77,19 @@ impl NewestRows {
     /// The newest row of each key; of several that are as new, the last.
     pub fn of(rows: impl IntoIterator<Item = (Bytes, RowVersion, Bytes)>) -> Self {
         let rows = rows.into_iter();
-        let mut newest: Vec<OnlineChange> = Vec::with_capacity(rows.size_hint().0);
-        let mut places = DigestMap::with_capacity_and_hasher(newest.capacity(), <_>::default());
+        let mut gathered = GatheredRows::with_capacity(rows.size_hint().0);
         for (key, until, row) in rows {
-            let place = match places.entry(KeyDigest::of(&key)) {
-                Entry::Vacant(entry) => {
-                    entry.insert(newest.len());
-                    newest.push(OnlineChange { key, row: Some(row), until });
-                    continue;
-                }
-                Entry::Occupied(entry) => *entry.get(),
-            };
-            if let Some(known) = newest.get_mut(place).filter(|known| known.until <= until) {
-                *known = OnlineChange { key, row: Some(row), until };
-            }
+            gathered.add(key, until, row);
         }
-        Self(newest)
+        gathered.take()
+    }
+
+    /// The same in parts of at most so many rows.
+    #[must_use]
+    pub fn into_parts(self, rows_max: usize) -> Vec<Self> {
+        let mut rest = self.0.into_iter();
+        let part = || Some(rest.by_ref().take(rows_max.max(1)).collect::<Vec<_>>());
+        std::iter::from_fn(part).take_while(|part| !part.is_empty()).map(Self).collect()
     }
 
     /// How many there are.
@@ -122,6 +119,66 @@ impl NewestRows {
     #[must_use]
     pub fn into_changes(self) -> Vec<OnlineChange> {
         self.0
+    }
+}
+
+/// Rows that come one by one, of which the newest of each key is kept.
+#[derive(Debug, Default)]
+pub struct GatheredRows {
+    newest: Vec<OnlineChange>,
+    places: DigestMap<usize>,
+    bytes: usize,
+}
+
+impl GatheredRows {
+    /// With room for so many keys.
+    #[must_use]
+    pub fn with_capacity(keys: usize) -> Self {
+        let places = DigestMap::with_capacity_and_hasher(keys, <_>::default());
+        Self { newest: Vec::with_capacity(keys), places, bytes: 0 }
+    }
+
+    /// Adds a row; of several of a key that are as new, the last is kept.
+    pub fn add(&mut self, key: Bytes, until: RowVersion, row: Bytes) {
+        let place = match self.places.entry(KeyDigest::of(&key)) {
+            Entry::Vacant(entry) => {
+                entry.insert(self.newest.len());
+                self.bytes = self.bytes.saturating_add(key.len() + row.len());
+                self.newest.push(OnlineChange { key, row: Some(row), until });
+                return;
+            }
+            Entry::Occupied(entry) => *entry.get(),
+        };
+        if let Some(known) = self.newest.get_mut(place).filter(|known| known.until <= until) {
+            let before = known.row.as_ref().map_or(0, Bytes::len);
+            self.bytes = self.bytes.saturating_add(row.len()).saturating_sub(before);
+            *known = OnlineChange { key, row: Some(row), until };
+        }
+    }
+
+    /// How many keys there are.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.newest.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.newest.is_empty()
+    }
+
+    /// What the keys and rows take, without what they are kept in.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The rows; nothing is left.
+    pub fn take(&mut self) -> NewestRows {
+        self.places.clear();
+        self.bytes = 0;
+        NewestRows(std::mem::take(&mut self.newest))
     }
 }
 
@@ -168,5 +225,26 @@ mod tests {
             parts[KeyDigest::of(&key.to_le_bytes()).part(16)] += 1;
         }
         assert!(parts.iter().all(|count| (800..1_200).contains(count)), "{parts:?}");
+    }
+
+    #[test]
+    fn what_is_gathered_is_told_by_its_size_and_taken_whole_or_in_parts() {
+        let version = |at: i64| RowVersion {
+            event: Timestamp::from_micros(at),
+            created: Timestamp::from_micros(at),
+        };
+        let mut gathered = GatheredRows::default();
+        for key in 0..5_u8 {
+            for at in [2, 3, 1] {
+                let row = Bytes::from(vec![0; usize::try_from(at).unwrap()]);
+                gathered.add(Bytes::from(vec![key]), version(at), row);
+            }
+        }
+        assert_eq!((gathered.len(), gathered.bytes()), (5, 5 * (1 + 3)));
+        let parts = gathered.take().into_parts(2);
+        assert_eq!(parts.iter().map(NewestRows::len).collect::<Vec<_>>(), [2, 2, 1]);
+        assert!(parts.iter().flat_map(|part| part.changes()).all(|row| row.until == version(3)));
+        assert!(gathered.is_empty() && gathered.bytes() == 0);
+        assert!(gathered.take().into_parts(2).is_empty());
     }
 }

@@ -1,5 +1,7 @@
 //! Settings of the HTTP service.
 
+mod limits;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -31,6 +33,32 @@ pub struct ServeConfig {
     /// The model that `/invocations` asks. Absent: the one that all scoring jobs score with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+    /// How long the cache may take for a score before the lakehouse is asked.
+    pub cache_deadline: Span,
+    /// How long the lakehouse may take for a score before the default is the answer.
+    pub lake_deadline: Span,
+    /// How long the online store may take for features before the tables are asked.
+    pub feature_deadline: Span,
+    /// How long the tables may take for features.
+    pub feature_lake_deadline: Span,
+    /// How long a request may take in all.
+    pub request_timeout: Span,
+    /// How long requests may go on after the shutdown has begun.
+    pub drain_timeout: Span,
+    /// How long a client may be silent.
+    pub idle_timeout: Span,
+    /// The largest body of a request, such as `4MiB`.
+    pub body_limit: String,
+    /// Requests that are worked on at once; those beyond are answered with 503.
+    pub max_in_flight: usize,
+    /// Connections at once; those beyond wait until one is closed.
+    pub connections_max: usize,
+    /// Entities of one request for features.
+    pub entities_max: usize,
+    /// Failures in a row after which a part is left alone.
+    pub breaker_failures: u32,
+    /// For how long it is left alone, before one request tries again.
+    pub breaker_pause: Span,
 }
 
 /// The files of the socket's certificates: PEM, relative to the project.
@@ -132,6 +160,19 @@ impl Default for ServeConfig {
             tls: None,
             log: None,
             model: None,
+            cache_deadline: Span::from_micros(5_000),
+            lake_deadline: Span::from_micros(500_000),
+            feature_deadline: Span::from_micros(100_000),
+            feature_lake_deadline: Span::from_micros(2_000_000),
+            request_timeout: Span::from_micros(5_000_000),
+            drain_timeout: Span::from_micros(30_000_000),
+            idle_timeout: Span::from_micros(75_000_000),
+            body_limit: "4MiB".to_owned(),
+            max_in_flight: 1_024,
+            connections_max: 8_192,
+            entities_max: 10_000,
+            breaker_failures: 5,
+            breaker_pause: Span::from_micros(500_000),
         }
     }
 }

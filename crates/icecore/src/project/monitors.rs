@@ -1,6 +1,7 @@
 //! Watching features: statistics of anything, drift between any two of them, skew, alerts.
 
 mod notify;
+mod served;
 mod skew;
 mod source;
 
@@ -19,6 +20,7 @@ use icecore_monitor::{
 use serde_json::Value;
 
 use crate::Project;
+pub use served::{ServedFeature, ServedSkew};
 
 /// The path of the statistics of what a run read, among its artifacts.
 pub(crate) const FEATURES_FILE: &str = "statistics/features.icprofile";

@@ -1,5 +1,6 @@
 //! The HTTP service of a project.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -7,8 +8,7 @@ use icecore_core::{Error, ErrorKind, Model, ModelRegistry, ModelSelector, Result
 use icecore_online::FeatureStore;
 use icecore_score::ScoringSpec;
 use icecore_serve::{
-    FeatureOptions, LakeLookup, LakeOptions, ModelSource, OnlineFeatures, ScoreRoute, ScoreService,
-    ServeOptions,
+    LakeLookup, LakeOptions, ModelSource, OnlineFeatures, ScoreRoute, ScoreService, ServeOptions,
 };
 use icecore_tracking::{FileArtifacts, SqlTracker};
 
@@ -47,14 +47,14 @@ impl Project {
             token: self.config().serve.token.clone(),
             tokens: self.config().serve.grants(),
             tls: self.config().serve.certificates(self.dir()),
-            ..ServeOptions::default()
+            ..self.config().serve.options()?
         };
         let features = OnlineFeatures::new(
             self.engine().clone(),
             Arc::new(self.definitions()?),
             store.clone().map(FeatureStore::new),
             Arc::clone(self.clock()),
-            FeatureOptions::default(),
+            self.config().serve.feature_options()?,
         );
         let models = RegisteredModels {
             tracker: self.tracker().clone(),
@@ -135,6 +135,12 @@ impl ModelSource for RegisteredModels {
             }
         };
         Ok(found?.version.to_string())
+    }
+
+    async fn names(&self) -> Result<Vec<String>> {
+        let versions = self.tracker.versions(None).await?;
+        let names: BTreeSet<String> = versions.into_iter().map(|found| found.model).collect();
+        Ok(names.into_iter().collect())
     }
 
     async fn load(&self, name: &str, version: &str) -> Result<Arc<dyn Model>> {

@@ -352,3 +352,21 @@ async fn after_catching_up_the_store_has_what_the_table_has() {
         assert!(report.is_equal(), "seed {seed}: {report:?}");
     }
 }
+
+#[tokio::test]
+async fn the_first_fill_of_a_table_with_a_history_writes_each_entity_once() {
+    let world = World::new().await;
+    // Each commit is a file, and a batch of its own at least.
+    for day in 0..6 {
+        world.append(&[("a", day, day), ("b", 10 - day, day), ("c", 5, day)]).await;
+    }
+    let report = world.materialize().await;
+    assert!(report.full.is_some());
+    assert_eq!((report.read, report.written, report.unchanged), (18, 3, 0));
+    assert_eq!(world.online(&["a", "b"]).await, [Some(5), Some(0)]);
+    assert!(verify_view(&world.source(), "account").await.unwrap().is_equal());
+    // Where everything is there, nothing is written; a dry run says how many would be looked at.
+    let again = MaterializeOptions::default().with_full(true).with_take_over(true);
+    let again = materialize_view(&world.source(), "account", again).await.unwrap();
+    assert_eq!((again.read, again.written + again.unchanged), (18, 3));
+}

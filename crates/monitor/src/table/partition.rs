@@ -9,6 +9,8 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Date32Type, SchemaRef, TimeUnit};
 use icecore_core::{CompareOp, Date, Error, Literal, Predicate, Result};
 
+use super::unit::Unit;
+
 /// Rows of a batch by partition; no positions where all rows lie in one.
 type Groups = Vec<(String, Option<Vec<u32>>)>;
 
@@ -72,6 +74,30 @@ impl Partitioning {
             groups.entry(label).or_default().push(row as u32);
         }
         Ok(groups.into_iter().map(|(label, rows)| (label, Some(rows))).collect())
+    }
+
+    /// A field by itself, and the unit of time that its partitions are of, if they are of any.
+    pub(super) fn unit_of(&self, name: &str, schema: &SchemaRef) -> Option<(Self, Unit)> {
+        let field = self.fields.iter().find(|field| field.name == name)?;
+        let data_type = schema.field_with_name(&field.column).ok()?.data_type();
+        let unit = match (field.transform, data_type) {
+            (Transform::Identity, DataType::Date32) | (Transform::Day, _) => Unit::Day,
+            (Transform::Identity, _) => return None,
+            (Transform::Year, _) => Unit::Year,
+            (Transform::Month, _) => Unit::Month,
+            (Transform::Hour, _) => Unit::Hour,
+        };
+        Some((Self { fields: vec![field.clone()], is_known: true }, unit))
+    }
+
+    /// Whether it is by a field of this name.
+    pub(super) fn is_by(&self, name: &str) -> bool {
+        self.fields.iter().any(|field| field.name == name)
+    }
+
+    /// The columns that say in which partition a row lies.
+    pub(super) fn columns(&self) -> impl Iterator<Item = &str> {
+        self.fields.iter().map(|field| field.column.as_str())
     }
 
     /// Refuses partitions of a field that the table is not partitioned by.
@@ -195,7 +221,7 @@ fn days(column: &ArrayRef) -> Result<ArrayRef> {
 }
 
 /// Some partitions of a table: `feature_date=2026-07-01`, or `feature_date=2026-07-01..2026-07-07`
-/// with both ends.
+/// with both ends. [`resolve`](Self::resolve) says which are meant by `latest`, `-1h` and the like.
 ///
 /// ```
 /// let week: icecore_monitor::PartitionFilter = "day=2026-07-01..2026-07-07".parse()?;
@@ -210,6 +236,20 @@ pub struct PartitionFilter {
 }
 
 impl PartitionFilter {
+    pub(super) fn field(&self) -> &str {
+        &self.field
+    }
+
+    /// The first and the last one, as they are written.
+    pub(super) fn ends(&self) -> (&str, &str) {
+        (&self.from, &self.to)
+    }
+
+    /// Other partitions of the same field.
+    pub(super) fn between(&self, from: String, to: String) -> Self {
+        Self { field: self.field.clone(), from, to }
+    }
+
     /// Whether a partition is one of them.
     pub(super) fn takes(&self, label: &str) -> bool {
         label.split('/').any(|part| {

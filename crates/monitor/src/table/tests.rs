@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Date32Array, Int64Array, StringArray};
 use icecore_catalog::{CatalogOptions, RowFilter, RowOptions};
-use icecore_core::{CommitOptions, Date, Literal, NewTable, Predicate, WriteMode};
+use icecore_core::{
+    CommitOptions, Date, ErrorKind, Literal, NewTable, Predicate, SnapshotSelector, WriteMode,
+};
 
 use super::*;
 
@@ -162,4 +164,45 @@ async fn the_statistics_of_others_stay_beside_ours() {
     let found = lake.catalog.statistics(&pin).await.unwrap();
     assert_eq!(found.len(), 2);
     assert!(found.contains(&theirs));
+}
+
+// A monitor of what is served names the hour by the clock, and a typo is no empty partition.
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_are_named_by_the_clock_and_the_newest_and_nonsense_is_refused() {
+    let lake = Lake::new(&["feature_date"]).await;
+    let empty = lake.catalog.pin(&lake.table, &SnapshotSelector::Latest).await.unwrap();
+    let now = day(5).midnight();
+    let resolve = async |pin: &PinnedTable, text: &str| {
+        let filter: PartitionFilter = text.parse()?;
+        filter.resolve(&lake.catalog, pin, now).await.map(|filter| filter.to_string())
+    };
+    let none = resolve(&empty, "feature_date=latest").await.unwrap_err();
+    assert_eq!(none.kind(), ErrorKind::NotFound);
+    lake.write(rows(&[(0, "a", 1), (3, "b", 2)]), WriteMode::Append).await;
+    let pin = lake.write(rows(&[(2, "a", 3)]), WriteMode::Append).await;
+    // Without statistics the rows say which is the newest.
+    let batch = rows(&[(4, "c", 4)]);
+    let stream = BatchStream::from_batches(batch.schema(), vec![batch]);
+    let options = CommitOptions::new(WriteMode::Append);
+    let unknown = lake.catalog.commit(&lake.table, stream, options).await.unwrap().pinned;
+    for (pin, text, expected) in [
+        (&pin, "latest", "2026-07-04"),
+        (&unknown, "latest", "2026-07-05"),
+        (&pin, "latest-2..latest", "2026-07-02..2026-07-04"),
+        (&pin, "yesterday", "2026-07-05"),
+        (&pin, "-7d..-1d", "2026-06-29..2026-07-05"),
+        (&pin, "2026-07", "2026-07-01..2026-07-31"),
+    ] {
+        let found = resolve(pin, &format!("feature_date={text}")).await.unwrap();
+        assert_eq!(found, format!("feature_date={expected}"), "{text}");
+    }
+    let newest: PartitionFilter = "feature_date=latest".parse().unwrap();
+    let newest = newest.resolve(&lake.catalog, &pin, now).await.unwrap().to_string();
+    assert_eq!(lake.known(&pin, Some(&newest)).await.profile.rows(), 1);
+    for text in
+        ["feature_date=yesterdy", "feature_date=-1h", "feature_date=latest..-9d", "day=latest"]
+    {
+        let error = resolve(&pin, text).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{text}: {error}");
+    }
 }

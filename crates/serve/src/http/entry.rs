@@ -177,6 +177,10 @@ fn label(service: &ScoreService, uri: &http::Uri) -> String {
         | "/openapi.json"
         | "/get-online-features"
         | "/push"
+        | "/write-to-online-store"
+        | "/materialize"
+        | "/materialize-incremental"
+        | "/version"
         | "/invocations"
         | "/v2") => path.to_owned(),
         path if path.starts_with("/v2/models/") => match path.rsplit('/').next() {

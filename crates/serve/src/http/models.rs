@@ -1,5 +1,7 @@
 //! The Open Inference Protocol (v2) and MLflow's scoring protocol.
 
+mod looked_up;
+
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray};
@@ -11,22 +13,46 @@ use axum::response::{IntoResponse, Response};
 use icecore_core::{Error, ErrorKind, OutputKind, Result, SignatureColumn};
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
+use tracing::warn;
 
 use super::reply::{Problem, json as reply, status_of};
 use super::unrepeated::UnrepeatedObject;
 use super::{Shared, named};
 use crate::ScoreService;
 use crate::auth::Grant;
-use crate::features::FeatureQuery;
-use crate::models::{Frame, LoadedModel};
+use crate::models::{Frame, LoadedModel, Lookup};
+use looked_up::{Wanted, with_features};
+
+/// The tensor with what became of each row's features.
+const STATUS: &str = "feature_status";
 
 pub(super) async fn server() -> Response {
     let version = env!("CARGO_PKG_VERSION");
     reply(StatusCode::OK, &json!({ "name": "icecore", "version": version, "extensions": [] }))
 }
 
+/// What MLflow's scoring server says of itself: the version as bare text.
+pub(super) async fn version() -> &'static str {
+    env!("CARGO_PKG_VERSION")
+}
+
 pub(super) async fn live() -> StatusCode {
     StatusCode::OK
+}
+
+/// Whether models can be asked: the default one is there, and the service has something to answer
+/// with.
+pub(super) async fn ready(State(service): Shared) -> StatusCode {
+    let models = async { service.models()?.check().await };
+    let (models, parts) = tokio::join!(models, service.readiness());
+    match (models, parts.status) {
+        (Ok(()), "ready" | "degraded") => StatusCode::OK,
+        (Ok(()), _) => StatusCode::SERVICE_UNAVAILABLE,
+        (Err(error), _) => {
+            warn!(%error, "models cannot be asked");
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+    }
 }
 
 pub(super) async fn is_ready(
@@ -83,19 +109,21 @@ pub(super) async fn infer(
     let (name, version) = place(&path);
     let answered = async {
         let request = object(&body)?;
+        let wanted = Wanted::of(&service, request.get("parameters"))?;
         let model = find(&service, name, version).await?;
         let inputs = request
             .get("inputs")
             .and_then(Value::as_array)
             .ok_or_else(|| Error::invalid("the request has no list `inputs`"))?;
         let frame = Frame::of_tensors(inputs, model.model.signature())?;
-        let looked_up = with_features(&service, &grant, frame, request.get("parameters")).await?;
-        let predictions = model.predict(looked_up.batch()?).await?;
+        let of = (&*service, &*grant, "/v2/models/{name}/infer");
+        let frame = with_features(of, frame, wanted).await?;
+        let predictions = predict(&model, &frame).await?;
         service.telemetry.prediction(&model.name, started.elapsed());
         if let Some((log, sampled)) = &sampled {
-            log.predictions(sampled, &model, &looked_up, &predictions);
+            log.predictions(sampled, &model, &frame, &predictions);
         }
-        tensors(&model, &request, &predictions)
+        tensors(&model, &request, &predictions, frame.lookup.as_ref())
     };
     match answered.await {
         Ok(document) => named(reply(StatusCode::OK, &document), sampled),
@@ -129,24 +157,29 @@ pub(super) async fn invocations(
                 .with_help("name one: `[serve] model = \"NAME\"`")
         })?;
         let model = find(&service, name, None).await?;
-        let (frame, parameters) = match request {
+        let (frame, wanted) = match request {
             None => {
                 let text = std::str::from_utf8(&body);
                 let text = text.map_err(|_| Error::invalid("the CSV is not UTF-8"))?;
                 (Frame::of_csv(text)?, None)
             }
             Some(request) => {
-                let frame = Frame::of_mlflow(&request, model.model.signature())?;
-                (frame, request.get("params").cloned())
+                let wanted = Wanted::of(&service, request.get("params"))?;
+                (Frame::of_mlflow(&request, model.model.signature())?, wanted)
             }
         };
-        let frame = with_features(&service, &grant, frame, parameters.as_ref()).await?;
-        let predictions = model.predict(frame.batch()?).await?;
+        let of = (&*service, &*grant, "/invocations");
+        let frame = with_features(of, frame, wanted).await?;
+        let predictions = predict(&model, &frame).await?;
         service.telemetry.prediction(&model.name, started.elapsed());
         if let Some((log, sampled)) = &sampled {
             log.predictions(sampled, &model, &frame, &predictions);
         }
-        Ok(json!({ "predictions": crate::features::write_values(&predictions)? }))
+        let mut answer = Map::new();
+        let values = crate::features::write_values(&predictions)?;
+        answer.insert("predictions".to_owned(), Value::Array(values));
+        answer.extend(frame.lookup.as_ref().map(|of| ("metadata".to_owned(), of.metadata())));
+        Ok(Value::Object(answer))
     };
     match answered.await {
         Ok(document) => named(reply(StatusCode::OK, &document), sampled),
@@ -154,28 +187,10 @@ pub(super) async fn invocations(
     }
 }
 
-/// Adds the features that a request asks to be looked up: `feature_service` in its parameters, with
-/// the join keys and what the service's features are computed from among its columns.
-async fn with_features(
-    service: &ScoreService,
-    grant: &Grant,
-    mut frame: Frame,
-    parameters: Option<&Value>,
-) -> Result<Frame> {
-    let wanted = parameters.and_then(|parameters| parameters.get("feature_service"));
-    let Some(wanted) = wanted.and_then(Value::as_str) else { return Ok(frame) };
-    let features = service.features()?;
-    let names = [wanted.to_owned()];
-    features.definitions().service(wanted)?;
-    let query = FeatureQuery::of_names(features.definitions(), &names, frame.columns.clone())?;
-    let views = query.features.iter().filter_map(|name| name.split_once(':'));
-    let views: Vec<String> = views.map(|(view, _)| view.to_owned()).collect();
-    grant.check_views(&views)?;
-    for column in features.get(&query).await?.columns {
-        frame.looked_up.insert(column.name.clone());
-        frame.columns.insert(column.name, column.values);
-    }
-    Ok(frame)
+/// What a model says of rows, without those that it is not to say anything of.
+async fn predict(model: &LoadedModel, frame: &Frame) -> Result<ArrayRef> {
+    let predictions = model.predict(frame.batch()?).await?;
+    frame.lookup.as_ref().map_or(Ok(Arc::clone(&predictions)), |of| of.predicted(&predictions))
 }
 
 /// The name and the version in a path.
@@ -203,15 +218,24 @@ fn tensors(
     model: &LoadedModel,
     request: &Map<String, Value>,
     predictions: &ArrayRef,
+    lookup: Option<&Lookup>,
 ) -> Result<Value> {
-    let asked = request.get("outputs").and_then(Value::as_array);
-    let name = asked.and_then(|outputs| outputs.first()).and_then(|output| output.get("name"));
-    let name = name.and_then(Value::as_str).unwrap_or("predict");
+    let asked = request.get("outputs").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let mut asked = asked.iter().filter_map(|output| output.get("name")?.as_str()).peekable();
+    let wants_all = asked.peek().is_none();
+    let (statuses, names): (Vec<&str>, Vec<&str>) = asked.partition(|name| *name == STATUS);
+    let name = names.first().copied().unwrap_or("predict");
+    let mut outputs = vec![output(name, predictions)?];
+    // The parameters of the protocol are single values: what each row has is a tensor.
+    outputs.extend(lookup.filter(|_| wants_all || !statuses.is_empty()).map(|lookup| {
+        let codes = lookup.codes();
+        json!({ "name": STATUS, "shape": [codes.len(), 1], "datatype": "BYTES", "data": codes })
+    }));
     let mut document = json!({
         "model_name": model.name,
         "model_version": model.version,
-        "parameters": {},
-        "outputs": [output(name, predictions)?],
+        "parameters": lookup.map_or_else(|| json!({}), Lookup::parameters),
+        "outputs": outputs,
     });
     if let (Some(fields), Some(id)) = (document.as_object_mut(), request.get("id")) {
         fields.insert("id".to_owned(), id.clone());

@@ -92,7 +92,7 @@ struct Detail<'a> {
     message: String,
 }
 
-fn refusal(error: &Error) -> Response {
+pub(super) fn refusal(error: &Error) -> Response {
     let details = error.related().iter().map(|one| Detail {
         at: one.notes().first().map(String::as_str),
         message: one.to_string(),

@@ -18,7 +18,8 @@ use tokio::time::Instant;
 use super::*;
 use crate::lake::tests::{catalog, clock, commit, route};
 use crate::{
-    LakeLookup, LakeOptions, LakeScore, ModelSource, ScoreLookup, ScoreRoute, ServeOptions,
+    BreakerOptions, LakeLookup, LakeOptions, LakeScore, ModelSource, ScoreLookup, ScoreRoute,
+    ServeOptions,
 };
 
 mod limits;
@@ -70,8 +71,8 @@ impl ScoreLookup for Lake {
 
 /// A cache that fails, or never answers.
 #[derive(Debug)]
-struct Broken {
-    hangs: bool,
+pub(super) struct Broken {
+    pub(super) hangs: bool,
 }
 
 #[async_trait]
@@ -139,7 +140,7 @@ impl Server {
         Self::of(service.with_memory(cached)).await
     }
 
-    async fn of(service: ScoreService) -> Self {
+    pub(super) async fn of(service: ScoreService) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = Arc::new(Notify::new());
@@ -152,14 +153,24 @@ impl Server {
         send(self.address, format!("{method} {path} HTTP/1.1\r\n{headers}")).await
     }
 
-    async fn get(&self, path: &str) -> Reply {
+    pub(super) async fn get(&self, path: &str) -> Reply {
         self.send("GET", path, "").await
+    }
+
+    pub(super) async fn post(&self, path: &str, body: &Value) -> Reply {
+        let body = body.to_string();
+        let head = format!("POST {path} HTTP/1.1\r\ncontent-length: {}\r\n", body.len());
+        exchange(self.address, head, &body).await
     }
 }
 
 async fn send(address: SocketAddr, head: String) -> Reply {
+    exchange(address, head, "").await
+}
+
+async fn exchange(address: SocketAddr, head: String, body: &str) -> Reply {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    let request = format!("{head}host: localhost\r\nconnection: close\r\n\r\n");
+    let request = format!("{head}host: localhost\r\nconnection: close\r\n\r\n{body}");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut reply = String::new();
     stream.read_to_string(&mut reply).await.unwrap();
@@ -168,15 +179,15 @@ async fn send(address: SocketAddr, head: String) -> Reply {
     Reply { code, head: head.to_lowercase(), body: body.to_owned() }
 }
 
-struct Reply {
-    code: u16,
-    head: String,
-    body: String,
+pub(super) struct Reply {
+    pub(super) code: u16,
+    pub(super) head: String,
+    pub(super) body: String,
 }
 
 impl Reply {
     #[track_caller]
-    fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         serde_json::from_str(&self.body).expect(&self.body)
     }
 }

@@ -9,10 +9,11 @@ use arrow::array::{
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema};
 use icecore_core::{Result, Timestamp};
+use icecore_online::FeatureStatus;
 
 use super::others::{Folded, OTHERS, OwnNames, fold_others};
 use crate::answer::{Answer, Outcome};
-use crate::features::FeatureAnswer;
+use crate::features::{FeatureAnswer, FeatureSource};
 use crate::models::{Frame, LoadedModel};
 
 /// What the rows of a request have in common.
@@ -100,6 +101,14 @@ impl Columns {
         self.add(name, Arc::new(values));
     }
 
+    /// Where looked up features are from, and what became of each row's.
+    fn lookup(&mut self, source: FeatureSource, statuses: &[FeatureStatus]) {
+        self.text("source", Some(source.code()));
+        self.text("reason", source.reason());
+        let statuses = statuses.iter().map(|status| status.code());
+        self.add("feature_status", Arc::new(StringArray::from_iter_values(statuses)));
+    }
+
     fn logged(self) -> Result<LoggedRows> {
         let rows = RecordBatch::try_new(Arc::new(Schema::new(self.fields)), self.arrays)?;
         Ok(LoggedRows { rows, keys: self.keys, own: self.own, folded: self.folded })
@@ -109,8 +118,7 @@ impl Columns {
 pub(super) fn of_features(common: &Common, answer: &FeatureAnswer) -> Result<LoggedRows> {
     let rows = answer.columns.first().map_or(0, |column| column.values.len());
     let mut columns = Columns::new(common, rows);
-    columns.text("source", Some(answer.source.code()));
-    columns.text("reason", answer.source.reason());
+    columns.lookup(answer.source, &answer.row_statuses());
     let (keys, features) =
         answer.columns.split_at_checked(answer.join_keys).unwrap_or((&answer.columns, &[]));
     for key in keys {
@@ -133,6 +141,9 @@ pub(super) fn of_predictions(
     let mut columns = Columns::new(common, frame.rows);
     columns.text("model_version", Some(&model.version));
     columns.add("prediction", Arc::clone(predictions));
+    if let Some(lookup) = &frame.lookup {
+        columns.lookup(lookup.source, &lookup.statuses);
+    }
     let inputs = &model.model.signature().inputs;
     let inputs: BTreeSet<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
     let mut sent: Vec<(&str, &ArrayRef)> = Vec::new();

@@ -5,6 +5,7 @@ use arrow::datatypes::{Float64Type, Int64Type};
 use icecore_core::{
     ErrorKind, FixedClock, Model, ModelSignature, OutputKind, SignatureColumn, Timestamp,
 };
+use icecore_online::RowStatus;
 use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -65,7 +66,9 @@ fn answer(entities: i64) -> FeatureAnswer {
     let (statuses, events) = (Vec::new(), Arc::default());
     let columns = vec![FeatureColumn { name: "user".to_owned(), values, statuses, events }];
     let source = FeatureSource::Lakehouse("online_store_timeout");
-    FeatureAnswer { columns, join_keys: 1, views: Vec::new(), source }
+    let views = vec!["account".to_owned()];
+    let rows = vec![vec![RowStatus::NotFound; usize::try_from(entities).unwrap()]];
+    FeatureAnswer { columns, join_keys: 1, views, rows, source }
 }
 
 #[tokio::test]
@@ -89,6 +92,7 @@ async fn rows_of_many_requests_are_written_together_when_the_service_stops_at_th
     assert_ne!(ids.value(1), ids.value(2));
     let reasons = unit.rows["reason"].as_string::<i32>();
     assert_eq!(reasons.value(4), "online_store_timeout");
+    assert_eq!(unit.rows["feature_status"].as_string::<i32>().value(4), "NOT_FOUND");
 }
 
 #[tokio::test]
@@ -190,7 +194,7 @@ fn asked(name: &str, number: i64) -> Frame {
     ];
     let columns = columns.map(|(name, values)| (name.to_owned(), values));
     let looked_up = BTreeSet::from(["user".to_owned()]);
-    Frame { columns: columns.into_iter().collect(), rows: 1, looked_up }
+    Frame { columns: columns.into_iter().collect(), rows: 1, looked_up, ..Frame::default() }
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use arrow::datatypes::{Field, Schema};
 use icecore_core::{Error, ErrorKind, ModelSignature, Result};
 use serde_json::{Map, Value};
 
+use super::Lookup;
 use crate::features::entity_column;
 
 /// Rows of one request at most.
@@ -25,6 +26,8 @@ pub(crate) struct Frame {
     pub(crate) rows: usize,
     /// The columns that were looked up, and those that they were looked up by.
     pub(crate) looked_up: BTreeSet<String>,
+    /// What became of that, where features were looked up.
+    pub(crate) lookup: Option<Lookup>,
 }
 
 impl Frame {
@@ -41,7 +44,7 @@ impl Frame {
                     frame.rows
                 )));
             }
-            let column = entity_column(&name, &values)?;
+            let column = entity_column(&name, &numbers(values))?;
             frame.add(name, column)?;
         }
         if frame.rows > ROWS_MAX {
@@ -101,9 +104,17 @@ impl Frame {
             let list = split.get(name).and_then(Value::as_array);
             list.ok_or_else(|| Error::invalid(format!("`dataframe_split` has no list `{name}`")))
         };
-        let rows = list("data")?;
+        let (rows, names) = (list("data")?, list("columns")?);
+        // Which column a further value is of, nobody says.
+        let is_longer = |row: &&Value| row.as_array().is_some_and(|row| row.len() > names.len());
+        if let Some(row) = rows.iter().position(|row| is_longer(&row)) {
+            return Err(Error::invalid(format!(
+                "row {row} of `dataframe_split` has more values than there are columns, {}",
+                names.len()
+            )));
+        }
         let mut columns = Vec::new();
-        for (at, name) in list("columns")?.iter().enumerate() {
+        for (at, name) in names.iter().enumerate() {
             let name =
                 name.as_str().ok_or_else(|| Error::invalid("a name of a column is not text"))?;
             let value = |row: &Value| row.as_array().and_then(|row| row.get(at)).cloned();
@@ -232,6 +243,18 @@ impl Frame {
     }
 }
 
+/// Booleans among numbers are 0 and 1, as they are to a model where they are alone.
+fn numbers(mut values: Vec<Value>) -> Vec<Value> {
+    if values.iter().any(Value::is_number) {
+        for value in &mut values {
+            if let Value::Bool(flag) = value {
+                *value = Value::from(u8::from(*flag));
+            }
+        }
+    }
+    values
+}
+
 fn names(signature: &ModelSignature) -> String {
     let names: Vec<&str> = signature.inputs.iter().map(|input| input.name.as_str()).collect();
     names.join(", ")
@@ -346,6 +369,28 @@ mod tests {
             assert_eq!(error.to_string(), "`a` is sent twice");
         }
         assert!(Frame::of_tensors(&twice[..2], &signature).is_ok());
+    }
+
+    #[test]
+    fn a_row_of_a_split_has_a_value_for_each_column() {
+        let read = |row: Value| {
+            let split = json!({ "columns": ["a", "b"], "data": [[1, 2], row] });
+            Frame::of_split(split.as_object().unwrap())
+        };
+        assert_eq!(read(json!([3, null])).unwrap().rows, 2);
+        for row in [json!([3]), json!([3, 4, 5]), json!(3)] {
+            assert_eq!(read(row).unwrap_err().kind(), ErrorKind::InvalidInput);
+        }
+    }
+
+    #[test]
+    fn booleans_among_numbers_are_numbers() {
+        let rows = [json!({ "a": true, "b": true }), json!({ "a": 2, "b": null })];
+        let frame = Frame::of_records(&rows).unwrap();
+        assert_eq!(*frame.columns["a"].data_type(), DataType::Int64);
+        assert_eq!(*frame.columns["b"].data_type(), DataType::Boolean);
+        let rows = [json!({ "a": true }), json!({ "a": "yes" })];
+        assert!(Frame::of_records(&rows).is_err());
     }
 
     #[test]

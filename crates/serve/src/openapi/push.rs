@@ -1,4 +1,4 @@
-//! `POST /push`, described.
+//! `POST /push` and what else writes, described.
 
 use serde_json::{Value, json};
 
@@ -33,5 +33,55 @@ pub(super) fn operation() -> Value {
         }],
         "requestBody": { "required": true, "content": json_body(&request) },
         "responses": responses("what was accepted", Some(json_body(&answer))),
+    })
+}
+
+/// Rows of a view.
+pub(super) fn write() -> Value {
+    let request = json!({
+        "type": "object",
+        "required": ["feature_view_name", "df"],
+        "properties": {
+            "feature_view_name": { "type": "string" },
+            "df": { "type": "object", "additionalProperties": { "type": "array" } },
+        },
+    });
+    json!({
+        "summary": "Rows of a view for the online store alone, as Feast's remote store writes them",
+        "requestBody": { "required": true, "content": json_body(&request) },
+        "responses": responses("they are written", Some(json_body(&json!({ "type": "null" })))),
+    })
+}
+
+/// Views that are brought up to their tables.
+pub(super) fn materialize() -> Value {
+    let moment = json!({ "type": ["string", "null"], "format": "date-time" });
+    let request = json!({
+        "type": "object",
+        "properties": {
+            "start_ts": moment,
+            "end_ts": moment,
+            "feature_views": {
+                "type": ["array", "null"],
+                "description": "absent: all that have a table",
+                "items": { "type": "string" },
+            },
+        },
+    });
+    let running = json!({
+        "type": "object",
+        "required": ["status", "views"],
+        "properties": {
+            "status": { "const": "running" },
+            "views": { "type": "array", "items": { "type": "string" } },
+        },
+    });
+    let done = json_body(&json!({ "type": "null" }));
+    let mut responses = responses("the views are as their tables", Some(done));
+    responses["202"] = json!({ "description": "it goes on, for longer than a request may", "content": json_body(&running) });
+    json!({
+        "summary": "Brings views in the online store up to their tables",
+        "requestBody": { "required": true, "content": json_body(&request) },
+        "responses": responses,
     })
 }

@@ -62,6 +62,7 @@ fn routes_that_cannot_be_meant_are_refused() {
         "/v1/{u}",
         "/metrics/{u}",
         "/push/{u}",
+        "/materialize/{u}",
         "/get-online-features/{u}/x",
         "/invocations/{u}",
         "/health/{u}",

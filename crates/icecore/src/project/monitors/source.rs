@@ -74,7 +74,12 @@ impl Source {
     pub(super) async fn profile(&self, project: &Project, exact: bool) -> Result<Profiled> {
         match self {
             Self::Table { table, at, filter } => {
-                let pin = project.catalog().pin(table, at).await?;
+                let (catalog, now) = (project.catalog(), project.clock().now());
+                let pin = catalog.pin(table, at).await?;
+                let filter = match filter {
+                    Some(filter) => Some(filter.resolve(catalog, &pin, now).await?),
+                    None => None,
+                };
                 of_table(project, &pin, filter.as_ref(), exact).await
             }
             Self::Dataset(name) => {

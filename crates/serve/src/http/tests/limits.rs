@@ -37,9 +37,9 @@ async fn a_request_is_cut_off_at_its_limit() {
     assert_eq!(server.get("/churn-score/u42").await.code, 504);
 }
 
-/// No models.
-#[derive(Debug)]
-struct Nothing;
+/// No models, and perhaps one that `/invocations` would ask.
+#[derive(Debug, Default)]
+struct Nothing(Option<&'static str>);
 
 #[async_trait]
 impl ModelSource for Nothing {
@@ -48,6 +48,25 @@ impl ModelSource for Nothing {
     }
     async fn load(&self, name: &str, _: &str) -> Result<Arc<dyn Model>> {
         Err(Error::not_found(format!("there is no model `{name}`")))
+    }
+    fn default_model(&self) -> Option<&str> {
+        self.0
+    }
+}
+
+#[tokio::test]
+async fn a_service_is_ready_for_inference_if_its_model_is_there_and_it_can_look_things_up() {
+    let down = || -> Cache { Some(Arc::new(Broken { hangs: false })) };
+    for (store, lake, model, code) in [
+        (None, Lake::Empty, None, 200),
+        (down(), Lake::Empty, None, 200),
+        (down(), Lake::Fails, None, 503),
+        (None, Lake::Empty, Some("not_trained_yet"), 503),
+    ] {
+        let service = ScoreService::new(store, Arc::new(lake), clock(), options()).unwrap();
+        let server = Server::of(service.with_models(Arc::new(Nothing(model)))).await;
+        assert_eq!(server.get("/v2/health/ready").await.code, code, "{model:?}");
+        assert_eq!(server.get("/v2/health/live").await.code, 200);
     }
 }
 
@@ -59,7 +78,7 @@ async fn a_body_that_does_not_come_is_given_up_and_takes_no_place() {
     for (idle_timeout, request_timeout) in [(short, long), (long, short)] {
         let options = ServeOptions { idle_timeout, request_timeout, max_in_flight: 1, ..options() };
         let service = ScoreService::new(None, Arc::new(Lake::Empty), clock(), options).unwrap();
-        let server = Server::of(service.with_models(Arc::new(Nothing))).await;
+        let server = Server::of(service.with_models(Arc::new(Nothing(None)))).await;
         let head = "POST /v2/models/m/infer HTTP/1.1\r\nhost: here\r\ncontent-length: 9\r\n";
         let mut stuck = TcpStream::connect(server.address).await.unwrap();
         stuck.write_all(format!("{head}\r\n{{\"a\"").as_bytes()).await.unwrap();
@@ -154,6 +173,13 @@ async fn options_that_let_no_client_in_are_refused() {
         (ServeOptions { idle_timeout: Duration::ZERO, ..options() }, "idle_timeout"),
         (ServeOptions { send_timeout: Duration::ZERO, ..options() }, "send_timeout"),
         (ServeOptions { connections_max: 0, ..options() }, "connections_max"),
+        (
+            ServeOptions {
+                breaker: BreakerOptions { failures: 0, ..BreakerOptions::default() },
+                ..options()
+            },
+            "breaker",
+        ),
     ] {
         let error = ScoreService::new(None, Arc::new(Lake::Empty), clock(), options).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);

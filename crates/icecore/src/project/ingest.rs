@@ -8,8 +8,8 @@ use std::sync::Arc;
 use futures::StreamExt;
 use icecore_catalog::{RowChanges, RowMode, RowOptions, UpsertOptions};
 use icecore_core::{
-    BatchStream, CommitOptions, Error, ErrorKind, NewTable, PinnedTable, RefName, Result,
-    SnapshotCatalog, TableName, WriteMode,
+    BatchStream, CommitOptions, ErrorKind, NewTable, PinnedTable, RefName, Result, SnapshotCatalog,
+    TableName, WriteMode,
 };
 use icecore_engine::files::{
     AbsentColumns, FileFormat, FileReadOptions, FileRows, OnError, Reject, Widened, read_files,

@@ -64,9 +64,7 @@ pub use project::registry::ViewUse;
 pub use project::score::{
     ExplainedFeature, ExplainedScore, MaterializedScores, ScoreOptions, ScoredRun,
 };
-pub use project::train::{
-    ReproduceOptions, ReproduceReport, RowsProof, TrainOptions, TrainReport,
-};
+pub use project::train::{ReproduceOptions, ReproduceReport, RowsProof, TrainOptions, TrainReport};
 pub use project::{OpenOptions, Project};
 
 pub use icecore_catalog as catalog;

@@ -12,6 +12,7 @@ const NAMED_MAX: usize = 10;
 impl Training {
     /// Refuses numbers of classes that leave others out: a model would learn classes that are not.
     pub(super) async fn check_classes(&self) -> Result<()> {
+        let Some(label) = &self.lock.plan.label else { return Ok(()) };
         if self.recipe.output() != OutputKind::Classes {
             return Ok(());
         }
@@ -34,7 +35,7 @@ impl Training {
         let seen = seen
             .await
             .map_err(|error| Error::internal("reading labels stopped").with_source(error))??;
-        check(&seen, &self.lock.plan.label)
+        check(&seen, label)
     }
 }
 

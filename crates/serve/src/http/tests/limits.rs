@@ -146,7 +146,7 @@ async fn a_shutdown_does_not_wait_for_who_has_stopped_reading() {
 #[tokio::test]
 async fn a_member_that_is_sent_twice_is_refused_by_every_route_with_a_body() {
     let service = ScoreService::new(None, Arc::new(Lake::Empty), clock(), options()).unwrap();
-    let server = Server::of(service.with_models(Arc::new(Nothing))).await;
+    let server = Server::of(service.with_models(Arc::new(Nothing(None)))).await;
     for (path, body) in [
         ("/invocations", r#"{"dataframe_records": [{"a": 1, "a": 2}]}"#),
         ("/invocations", r#"{"inputs": [[1]], "inputs": [[2]]}"#),

@@ -121,7 +121,7 @@ async fn what_others_wrote_is_told_and_read_once_it_is_asked_for() {
     assert_eq!((known.complete, known.profile), (true, lake.read(&done.pinned, None).await));
     let filter = RowFilter::from(Predicate::equal("user", Literal::Text("a".to_owned())));
     lake.catalog.delete(&lake.table, filter, RowOptions::default()).await.unwrap();
-    let selector = icecore_core::SnapshotSelector::Latest;
+    let selector = SnapshotSelector::Latest;
     let pin = lake.catalog.pin(&lake.table, &selector).await.unwrap();
     assert!(!lake.known(&pin, None).await.complete, "rows were deleted since");
 }

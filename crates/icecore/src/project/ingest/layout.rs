@@ -63,7 +63,9 @@ mod tests {
     use super::*;
     use crate::{OpenOptions, Template, init};
 
-    async fn ingest(project: &Project, dir: &Path, of: fn(&mut IngestJob)) -> Result<()> {
+    type Change = fn(&mut IngestJob);
+
+    async fn ingest(project: &Project, dir: &Path, of: Change) -> Result<()> {
         let file = dir.join("rows.csv");
         std::fs::write(&file, "id,at\n1,2026-01-01T00:00:00Z\n").unwrap();
         let mut job = IngestJob::new(TableName::parse("shop.orders")?, vec![file]);
@@ -92,7 +94,7 @@ mod tests {
         })
         .await
         .unwrap();
-        let cases: [(fn(&mut IngestJob), &str); 3] = [
+        let cases: [(Change, &str); 3] = [
             (
                 |job| job.sort_by = vec!["id desc".to_owned()],
                 "`shop.orders` is sorted in another way",

@@ -108,13 +108,16 @@ impl Project {
     }
 }
 
+/// A view and one of its features.
+type ViewFeature = (String, String);
+
 /// The features of a service that the log has and that are not computed from what a request brought;
 /// and the others.
 fn recomputable(
     definitions: &Definitions,
     wanted: &[String],
     columns: &BTreeSet<&str>,
-) -> Result<(Vec<(String, String)>, Vec<String>)> {
+) -> Result<(Vec<ViewFeature>, Vec<String>)> {
     let (mut features, mut left_out) = (Vec::new(), Vec::new());
     for (view, names) in resolve_features(definitions, wanted)? {
         for name in names {

@@ -144,14 +144,13 @@ async fn a_shutdown_does_not_wait_for_who_has_stopped_reading() {
 
 // Of two members of one name nobody knows which one is meant.
 #[tokio::test]
-async fn a_member_that_is_sent_twice_is_refused_by_every_route_with_a_body() {
+async fn a_member_that_is_sent_twice_is_refused_by_the_routes_of_models() {
     let service = ScoreService::new(None, Arc::new(Lake::Empty), clock(), options()).unwrap();
     let server = Server::of(service.with_models(Arc::new(Nothing(None)))).await;
     for (path, body) in [
         ("/invocations", r#"{"dataframe_records": [{"a": 1, "a": 2}]}"#),
         ("/invocations", r#"{"inputs": [[1]], "inputs": [[2]]}"#),
         ("/v2/models/m/infer", r#"{"inputs": [{"name": "a", "name": "b"}]}"#),
-        ("/get-online-features", r#"{"entities": {"k": [1], "k": [2]}, "features": ["v:f"]}"#),
     ] {
         let mut stream = TcpStream::connect(server.address).await.unwrap();
         let request = format!(

@@ -188,7 +188,7 @@ fn trials_and_folds_are_children_of_their_run() {
     assert!(failed.iter().all(|trial| trial["params"]["monotone"] == "+nope"));
     let why = failed[0]["tags"]["icecore.error"].as_str().unwrap();
     assert!(why.contains("names the feature `nope`"), "{why}");
-    assert_eq!(trained["metrics"]["search_failed_trials"], failed.len() as f64);
+    assert_eq!(shown["metrics"]["search_failed_trials"], failed.len() as f64);
     let warning = trained["warnings"][0].as_str().unwrap();
     assert!(warning.contains("of 4 combinations failed"), "{warning}");
     let scores: Vec<f64> =

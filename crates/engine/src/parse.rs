@@ -81,12 +81,5 @@ fn too_deep(what: &str, limit: usize) -> DataFusionError {
     ))
 }
 
-/// Runs a test on a stack as the binary's threads have it: without optimization a level takes much.
 #[cfg(test)]
-pub(crate) fn on_large_stack(test: impl FnOnce() + Send + 'static) {
-    let thread = std::thread::Builder::new().stack_size(8 << 20).spawn(test).unwrap();
-    thread.join().unwrap();
-}
-
-#[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -6,6 +6,12 @@ use proptest::prelude::*;
 use super::*;
 use crate::error::from_datafusion;
 
+/// Runs a test on a stack as the binary's threads have it: without optimization a level takes much.
+pub(crate) fn on_large_stack(test: impl FnOnce() + Send + 'static) {
+    let thread = std::thread::Builder::new().stack_size(8 << 20).spawn(test).unwrap();
+    thread.join().unwrap();
+}
+
 fn chain(operator: &str, terms: usize) -> String {
     let mut text = String::from("a = 0");
     for term in 1..terms {

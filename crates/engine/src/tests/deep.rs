@@ -28,7 +28,7 @@ async fn thousands_of_alternatives_are_asked() {
 }
 
 fn on_large_stack<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
-    crate::parse::on_large_stack(|| {
+    crate::parse::tests::on_large_stack(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.unwrap().block_on(test());
     });

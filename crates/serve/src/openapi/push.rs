@@ -53,9 +53,13 @@ pub(super) fn write() -> Value {
     })
 }
 
+/// A date, or a moment with or without a zone.
+const MOMENT: &str = "^[12][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])\
+                      (T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,6})?Z?)?$";
+
 /// Views that are brought up to their tables.
 pub(super) fn materialize() -> Value {
-    let moment = json!({ "type": ["string", "null"], "format": "date-time" });
+    let moment = json!({ "type": ["string", "null"], "format": "date-time", "pattern": MOMENT });
     let request = json!({
         "type": "object",
         "properties": {

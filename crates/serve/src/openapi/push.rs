@@ -59,7 +59,7 @@ const MOMENT: &str = "^[12][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])\
 
 /// Views that are brought up to their tables.
 pub(super) fn materialize() -> Value {
-    let moment = json!({ "type": ["string", "null"], "format": "date-time", "pattern": MOMENT });
+    let moment = json!({ "type": ["string", "null"], "pattern": MOMENT });
     let request = json!({
         "type": "object",
         "properties": {

@@ -52,7 +52,10 @@ fn a_searched_model_is_recorded_reproduced_and_exchanged() {
     assert!(metrics["val_rounds"].as_f64().unwrap() <= 60.0, "{metrics}");
 
     let runs = json(&project, &["runs", "list"]);
-    let is_trial = |of: &&serde_json::Value| of["tags"]["mlflow.parentRunId"].as_str() == Some(run);
+    let is_trial = |of: &&serde_json::Value| {
+        of["tags"]["mlflow.parentRunId"].as_str() == Some(run)
+            && of["name"].as_str().is_some_and(|name| name.contains("-trial-"))
+    };
     assert_eq!(runs.as_array().unwrap().iter().filter(is_trial).count(), 3, "{runs:#}");
     let shown = json(&project, &["runs", "show", run]);
     let artifacts = shown["artifacts"].as_array().unwrap();
@@ -132,8 +135,8 @@ fn a_model_is_made_again_when_the_table_of_its_rows_is_gone() {
     let fewer = "labels.churn_outcomes WHERE user_token > 'u0000050'";
     std::fs::write(&file, text.replace("labels.churn_outcomes", fewer)).unwrap();
     json(&project, &["dataset", "build", "churn_logistic"]);
-    let state = first["dataset"]["snapshot"].to_string();
-    let old = json(&project, &["train", "churn_logistic", "--at", &state]);
+    let state = first["dataset"]["snapshot"].as_str().unwrap();
+    let old = json(&project, &["train", "churn_logistic", "--at", state]);
     assert_eq!(old["rows"], first["rows"]);
     let old = old["run_id"].as_str().unwrap();
     assert_eq!(content(old), content(run));

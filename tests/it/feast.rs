@@ -3,42 +3,16 @@
 use serde_json::{Value, json as document};
 
 use crate::binary::{json, python, script};
+use crate::online_service::DRIVERS;
 use crate::service::Service;
 
-/// The view that jobs fill, and the one that clients push to.
-const FEATURES: &str = r#"
-[[entity]]
-name = "driver"
-join_keys = [{ name = "driver_id", type = "long" }]
-[[feature_view]]
-name = "driver_hourly_stats"
-entities = ["driver"]
-source = "ml.driver_stats"
-columns = ["conv_rate", "acc_rate", "avg_daily_trips"]
-[[feature_view.request]]
-name = "val_to_add"
-type = "long"
-[[feature_view.request]]
-name = "val_to_add_2"
-type = "long"
-[[feature_view.derived]]
-name = "conv_rate_plus_val1"
-expression = "conv_rate + val_to_add"
-[[feature_view.derived]]
-name = "conv_rate_plus_val2"
-expression = "conv_rate + val_to_add_2"
+/// The view that clients push to, beside the one that jobs fill.
+const FRESH: &str = r#"
 [[feature_view]]
 name = "driver_hourly_stats_fresh"
 entities = ["driver"]
 source = "ml.driver_stats_fresh"
 columns = ["conv_rate", "acc_rate", "avg_daily_trips"]
-[[feature_service]]
-name = "driver_activity_v1"
-features = [
-    "driver_hourly_stats:conv_rate",
-    "driver_hourly_stats:conv_rate_plus_val1",
-    "driver_hourly_stats:conv_rate_plus_val2",
-]
 [[push_source]]
 name = "driver_stats"
 table = "ml.driver_stats"
@@ -63,7 +37,8 @@ fn a_client_of_feasts_server_reads_and_writes_here() {
     let settings = "[serve]\nfeature_deadline = '30s'\nfeature_lake_deadline = '1m'\n\
         request_timeout = '2m'\n";
     std::fs::write(dir.path().join("icecore.toml"), settings).unwrap();
-    std::fs::write(dir.path().join("features/drivers.toml"), FEATURES).unwrap();
+    let features = format!("{DRIVERS}{FRESH}");
+    std::fs::write(dir.path().join("features/drivers.toml"), features).unwrap();
     let rows = "driver_id,event_timestamp,created,conv_rate,acc_rate,avg_daily_trips\n\
         1001,2026-07-01T19:00:00Z,2026-07-01T19:00:00Z,0.75,0.5,286\n\
         1002,2026-07-01T19:00:00Z,2026-07-01T19:00:00Z,0.625,0.25,923\n";

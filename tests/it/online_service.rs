@@ -9,7 +9,8 @@ use serde_json::{Value, json as document};
 use crate::binary::{demo, json, own_demo};
 use crate::service::Service;
 
-const FEATURES: &str = r#"
+/// The drivers of Feast's own example.
+pub(crate) const DRIVERS: &str = r#"
 [[entity]]
 name = "driver"
 join_keys = [{ name = "driver_id", type = "long" }]
@@ -82,7 +83,7 @@ fn project(online: &str, more: &str) -> tempfile::TempDir {
         format!("[online]\nurl = '{online}'\ncache = '0'\n{more}"),
     )
     .unwrap();
-    std::fs::write(dir.path().join("features/drivers.toml"), FEATURES).unwrap();
+    std::fs::write(dir.path().join("features/drivers.toml"), DRIVERS).unwrap();
     let rows = "driver_id,event_timestamp,conv_rate,acc_rate,avg_daily_trips\n\
         1001,2026-11-22T19:00:00Z,0.7431684732437134,0.19043183326721191,286\n\
         1002,2026-11-22T19:00:00Z,0.5919644236564636,0.21350491046905518,923\n";

@@ -28,6 +28,11 @@ fn without(project: &Path, table: &str) {
     std::fs::write(&file, toml::to_string(&spec).unwrap()).unwrap();
 }
 
+fn is_trial(of: &serde_json::Value, run: &str) -> bool {
+    of["tags"]["mlflow.parentRunId"].as_str() == Some(run)
+        && of["name"].as_str().is_some_and(|name| name.contains("-trial-"))
+}
+
 // C28, C63: with early stopping and a search, too.
 #[test]
 fn a_searched_model_is_recorded_reproduced_and_exchanged() {
@@ -52,11 +57,8 @@ fn a_searched_model_is_recorded_reproduced_and_exchanged() {
     assert!(metrics["val_rounds"].as_f64().unwrap() <= 60.0, "{metrics}");
 
     let runs = json(&project, &["runs", "list"]);
-    let is_trial = |of: &&serde_json::Value| {
-        of["tags"]["mlflow.parentRunId"].as_str() == Some(run)
-            && of["name"].as_str().is_some_and(|name| name.contains("-trial-"))
-    };
-    assert_eq!(runs.as_array().unwrap().iter().filter(is_trial).count(), 3, "{runs:#}");
+    let trials = runs.as_array().unwrap().iter().filter(|of| is_trial(of, run)).count();
+    assert_eq!(trials, 3, "{runs:#}");
     let shown = json(&project, &["runs", "show", run]);
     let artifacts = shown["artifacts"].as_array().unwrap();
     for path in [
